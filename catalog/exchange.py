@@ -1,0 +1,181 @@
+"""Every message that crosses the trust line, and the framing of an answer.
+
+    gateway -> agent   GET    /v1/relations              -> RelationList
+                       POST   /v1/fragment  Fragment     -> Arrow IPC stream, closed by an EndRecord
+                       DELETE /v1/fragment/{fragment_id}
+                       GET    /v1/ledger/head            -> Head
+
+A refusal before the first byte is an HTTP error whose JSON body is `CityError.to_dict()`. After the
+first byte the only way to say anything is the end record: the stream's last batch is empty and its
+custom metadata holds the `EndRecord`. A stream without one was cut; it is an error, never a short answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "END_KEY",
+    "KEYS_TABLE",
+    "EndRecord",
+    "Fragment",
+    "Head",
+    "Receipt",
+    "canonical_json",
+    "decode_keys",
+    "encode_keys",
+]
+
+VERSION = 1
+END_KEY = b"atoll-end"
+KEYS_TABLE = "$keys"
+"""The table of bind keys in a fragment: `WHERE org_no IN (SELECT k FROM "$keys")`."""
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte form that is hashed and signed: sorted keys, no blanks, UTF-8.
+
+    Numbers are integers or strings only where a digest depends on them; floats are refused.
+    """
+    _refuse_floats(value)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _refuse_floats(value: Any) -> None:
+    if isinstance(value, float):
+        raise TypeError("a float has no canonical form: use an integer or a string")
+    if isinstance(value, dict):
+        for v in value.values():
+            _refuse_floats(v)
+    elif isinstance(value, (list, tuple)):
+        for v in value:
+            _refuse_floats(v)
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Head(_Message):
+    """The newest entry of a hash-chained ledger: number, hash (hex), Ed25519 signature of both (base64)."""
+
+    seq: int
+    hash: str
+    signature: str = ""
+
+
+class Fragment(_Message):
+    """One SELECT in Trino's dialect over the department's own governed relations.
+
+    sql: relations by full name (`water.main.company_month`), outputs labelled c0..cn, CTE and alias
+    names generated, nothing quoted but "$keys".
+    keys: bind keys, base64 of an Arrow IPC stream with one column `k` (see `encode_keys`), or None.
+    timeout: seconds that the gateway is willing to wait; the agent's own limit may be lower.
+    dry_run: decide and answer the verdict (an empty stream), run nothing.
+    witness: the gateway's ledger head, which the agent records.
+    """
+
+    version: int = VERSION
+    query_id: str = Field(pattern=r"^[A-Za-z0-9_]{1,64}$")
+    fragment_id: str = Field(pattern=r"^[A-Za-z0-9_]{1,80}$")
+    sql: str
+    keys: str | None = None
+    timeout: int = Field(default=60, ge=1, le=3600)
+    dry_run: bool = False
+    witness: Head | None = None
+
+
+class Receipt(_Message):
+    """What an agent certifies about one answer; rides in the end record and is verifiable offline.
+
+    bytes: of the Arrow stream as sent, without the end record. micros: time spent in the source.
+    masks: "relation.column: kind". suppressed: cells withheld against public code lists, None if
+    unknown or not in aggregate mode. vintages: relation -> ISO time of the snapshot that answered.
+    delivered: SHA-256 of the delivered stream. ledger: the `end` record's place in the agent's ledger.
+    """
+
+    id: str
+    department: str
+    query_id: str
+    fragment_id: str
+    sub: str
+    purpose: str
+    sql_sha256: str
+    relations: tuple[str, ...] = ()
+    mode: str = ""
+    masks: tuple[str, ...] = ()
+    filtered: tuple[str, ...] = ()
+    grants: tuple[str, ...] = ()
+    rows: int = 0
+    bytes: int = 0
+    micros: int = 0
+    suppressed: int | None = None
+    vintages: dict[str, str] = {}
+    policy: str = ""
+    delivered: str = ""
+    ledger: Head
+    at: str = ""
+
+
+class EndRecord(_Message):
+    """Closes every stream. outcome: an `Outcome` name. error: `CityError.to_dict()` unless OK.
+
+    warnings: sentences for the analyst (suppressed cells). signature: Ed25519 by the agent's receipt
+    key over `signed_bytes()`, base64.
+    """
+
+    version: int = VERSION
+    outcome: str
+    rows: int
+    error: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+    receipt: Receipt | None = None
+    signature: str = ""
+
+    def signed_bytes(self) -> bytes:
+        return canonical_json(self.model_dump(mode="json", exclude={"signature"}))
+
+    def to_metadata(self) -> dict[bytes, bytes]:
+        """Custom metadata of the last, empty batch."""
+        return {END_KEY: orjson.dumps(self.model_dump(mode="json"))}
+
+    @classmethod
+    def from_metadata(cls, metadata: Any) -> EndRecord | None:
+        """The end record in a batch's custom metadata, None if this batch carries none.
+
+        Raises pydantic.ValidationError for a malformed one: the caller treats that as a cut stream.
+        """
+        raw = dict(metadata).get(END_KEY) if metadata is not None else None
+        return None if raw is None else cls.model_validate_json(raw)
+
+
+def encode_keys(keys: pa.Array) -> str:
+    """Bind keys (distinct, no NULLs) -> the text that travels in `Fragment.keys`."""
+    sink = pa.BufferOutputStream()
+    batch = pa.record_batch([keys], names=["k"])
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return base64.b64encode(sink.getvalue().to_pybytes()).decode()
+
+
+def decode_keys(text: str) -> pa.Array:
+    """Inverse of `encode_keys`. Raises ValueError for anything but one column `k` without NULLs."""
+    try:
+        with pa.ipc.open_stream(base64.b64decode(text, validate=True)) as reader:
+            table = reader.read_all()
+    except (pa.ArrowInvalid, OSError) as bad:
+        raise ValueError("the keys part is no Arrow stream") from bad
+    if table.schema.names != ["k"] or table.column("k").null_count:
+        raise ValueError("the keys part needs exactly one column `k`, without NULLs")
+    return table.column("k").combine_chunks()
+
+
+def sha256(data: bytes | str) -> str:
+    """Hex SHA-256 of bytes, or of a text's UTF-8."""
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()

@@ -1,0 +1,263 @@
+"""What a silo must offer to its agent: the `Source` interface.
+
+A source never sees SQL that came from outside. The agent hands it a `NativeScan`: the owner's own
+trusted text for the relation, and around it a structured projection, row filter, conjunction of
+simple predicates, bind keys and (where the source computes them exactly as Trino would) grouping.
+What a `NativeScan` cannot say, no source is ever asked; the agent's residual engine does the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import ClassVar, Literal
+
+import pyarrow as pa
+
+from catalog.types import TrinoType
+
+__all__ = [
+    "Aggregate",
+    "Cancel",
+    "Cancelled",
+    "Capabilities",
+    "GroupKey",
+    "NativeScan",
+    "OutputColumn",
+    "Predicate",
+    "Source",
+    "SourceColumn",
+    "SourceError",
+    "SourceTable",
+]
+
+Value = bool | int | Decimal | float | str | date | datetime
+Op = Literal["=", "<>", "<", "<=", ">", ">=", "in", "is null", "is not null"]
+AggregateFunction = Literal["count", "sum", "min", "max"]
+KeyFunction = Literal["year", "month", "quarter"]
+
+
+class SourceError(Exception):
+    """A source failed. Its text is for the owner's log only and never leaves the agent."""
+
+
+class Cancelled(SourceError):
+    """The scan was stopped by its `Cancel`."""
+
+
+class Cancel:
+    """Stops one fragment everywhere. `set()` may be called from any thread, more than once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+
+    def set(self) -> None:
+        with self._lock:
+            first = not self._event.is_set()
+            self._event.set()
+            callbacks = self._callbacks if first else []
+        for callback in callbacks:
+            callback()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most `seconds`; True if cancelled."""
+        return self._event.wait(seconds)
+
+    def check(self) -> None:
+        """Raise `Cancelled` if cancelled."""
+        if self._event.is_set():
+            raise Cancelled("cancelled")
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Call back at cancellation (at once if it already happened): interrupt a driver, close a socket."""
+        with self._lock:
+            if not self._event.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    @contextmanager
+    def calling(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        """While the block runs, a cancellation calls `interrupt` again and again until the block ends.
+
+        Once is not enough: a driver forgets an interrupt that arrives just before its statement starts.
+        `interrupt` runs in a thread of its own, never after the block.
+        """
+        ended, lock = threading.Event(), threading.Lock()
+
+        def repeat() -> None:
+            while not ended.is_set():
+                with lock:
+                    if not ended.is_set():
+                        interrupt()
+                ended.wait(0.1)
+
+        self.on_cancel(lambda: threading.Thread(target=repeat, name="atoll-cancel", daemon=True).start())
+        try:
+            yield
+        finally:
+            with lock:
+                ended.set()
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """`column op value`, on a raw, unmasked column. `in` takes `values`, `is [not] null` none, others one."""
+
+    column: str
+    op: Op
+    values: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutputColumn:
+    """A raw column to read and the type in which to deliver it."""
+
+    column: str
+    type: TrinoType
+    name: str
+
+
+@dataclass(frozen=True)
+class GroupKey:
+    """A grouping key: a column, or a part of a date column."""
+
+    column: str
+    type: TrinoType
+    name: str
+    function: KeyFunction | None = None
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """An aggregate over one raw column (None: `count(*)`), delivered in `type` as `name`."""
+
+    function: AggregateFunction
+    column: str | None
+    type: TrinoType
+    name: str
+
+
+@dataclass(frozen=True)
+class NativeScan:
+    """All that an agent may ask of a source.
+
+    relation: the owner's trusted SELECT in the source's dialect, or a table name of the source.
+    is_query: whether `relation` is a SELECT. types: raw column -> declared type, for every column used.
+    row_filters: the owner's trusted conditions, in the source's dialect, over the relation's columns.
+    predicates: a conjunction. keys: (column, distinct non-NULL keys): the column must be one of them.
+    Either `columns` (a plain scan) or `group_by`/`aggregates` (a grouped scan; without keys one row).
+    limit: stop after so many rows; only ever set on plain scans without residual work above.
+    query_id: goes into a comment, so that owners recognise the query in their own monitoring.
+    """
+
+    relation: str
+    is_query: bool
+    types: dict[str, TrinoType] = field(default_factory=dict)
+    columns: tuple[OutputColumn, ...] = ()
+    row_filters: tuple[str, ...] = ()
+    predicates: tuple[Predicate, ...] = ()
+    keys: tuple[tuple[str, pa.Array], ...] = ()
+    group_by: tuple[GroupKey, ...] = ()
+    aggregates: tuple[Aggregate, ...] = ()
+    limit: int | None = None
+    query_id: str = ""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The exact Arrow schema that `Source.scan` must deliver."""
+        return pa.schema([pa.field(name, type_.arrow()) for name, type_ in self.outputs])
+
+    @property
+    def outputs(self) -> list[tuple[str, TrinoType]]:
+        """Name and declared type of each result column, in order."""
+        found = self.columns or (*self.group_by, *self.aggregates)
+        return [(o.name, o.type) for o in found]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a source evaluates exactly as Trino would, by type name (`varchar`, `decimal`, ..).
+
+    predicates: operator -> raw type names on which it may be pushed.
+    aggregates: function -> raw type names; `group_types`: types by which it may group;
+    key_functions: date parts it computes; keys: types on which bind keys may be pushed.
+    """
+
+    predicates: dict[str, frozenset[str]]
+    aggregates: dict[str, frozenset[str]] = field(default_factory=dict)
+    group_types: frozenset[str] = frozenset()
+    key_functions: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """A raw column as introspection finds it; `type` None if atoll cannot carry the source's type."""
+
+    name: str
+    type: TrinoType | None
+    native_type: str
+    nullable: bool = True
+    key: bool = False
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A raw table as introspection finds it. rows: an estimate, None if the source has none."""
+
+    name: str
+    columns: tuple[SourceColumn, ...]
+    rows: int | None = None
+
+
+class Source(ABC):
+    """One silo behind one agent. Implementations are safe for use from several threads at once.
+
+    kind: the word in department.yaml. dialect: the sqlglot dialect of the owner's views.
+    """
+
+    kind: ClassVar[str]
+    dialect: ClassVar[str]
+
+    @abstractmethod
+    def tables(self) -> list[SourceTable]:
+        """Introspect: every table with its columns. Used by `atoll agent draft` and `check`."""
+
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What may be pushed into this source."""
+
+    @abstractmethod
+    def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
+        """Run a scan read-only; yield batches of exactly `scan.schema`.
+
+        Raises `SourceError` (never a driver's own exception) and `Cancelled`; a value that does not
+        fit its declared type is an error that names the column, never a silent NULL. Closing the
+        iterator early frees the source at once.
+        """
+
+    def refresh(self) -> None:  # noqa: B027 - a live source has nothing to refresh
+        """Bring an agent-held snapshot up to date, if this source keeps one."""
+
+    def vintage(self) -> datetime | None:
+        """Time of the snapshot that answers; None for a live source."""
+        return None
+
+    def ping(self) -> None:
+        """Raise `SourceError` if the source cannot be reached."""
+        self.tables()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free everything. The source is not used afterwards."""

@@ -1,0 +1,174 @@
+"""What the gateway knows of the departments: who is registered, and what each user may see there.
+
+A user's view is asked of each department's agent (with that user's own token) and kept for a minute.
+A department that does not answer keeps the last known list, marked stale: listing never blocks on it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from cachetools import TTLCache
+
+from catalog.errors import CityError, DepartmentError
+from catalog.names import RelationName
+from catalog.relation import Column, Relation, RelationList
+from catalog.standards import CityTable, city_tables
+from gateway.execution import Session
+
+__all__ = ["Catalogue", "DepartmentView", "UserView"]
+
+FRESH_SECONDS = 60
+DOWN_SECONDS = 3
+KNOWN = 4096
+
+
+@dataclass(frozen=True)
+class DepartmentView:
+    """One department as one user sees it. state: up, stale (last known list), down (nothing known)."""
+
+    name: str
+    title: str
+    state: str
+    relations: RelationList
+
+
+@dataclass(frozen=True)
+class UserView:
+    """Everything that one user may see for one purpose. Names outside it do not exist for this user.
+
+    other_purposes: relation -> the user's other purposes that would show it. down: departments of
+    which nothing is known right now, with the error to raise when a query needs one.
+    """
+
+    user: str
+    purpose: str
+    purposes: tuple[str, ...]
+    departments: tuple[DepartmentView, ...]
+    relations: dict[RelationName, Relation]
+    city: dict[RelationName, CityTable]
+    other_purposes: dict[RelationName, tuple[str, ...]] = field(default_factory=dict)
+    down: dict[str, CityError] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """Changes whenever any list that the view is made of changes."""
+        return "|".join(f"{d.name}:{d.relations.version}" for d in self.departments)
+
+
+Fetch = Callable[[Session, str], RelationList]
+
+
+class Catalogue:
+    """Caches of relation lists by (user, purpose, department). `fetch` asks one department's agent."""
+
+    def __init__(self, departments: Callable[[], dict[str, str]], fetch: Fetch) -> None:
+        """departments: name -> title of those that are registered and approved."""
+        self._departments = departments
+        self._fetch = fetch
+        self._fresh: TTLCache[tuple[str, str, str], RelationList] = TTLCache(KNOWN, FRESH_SECONDS)
+        self._last: TTLCache[tuple[str, str, str], RelationList] = TTLCache(KNOWN, 24 * 3600)
+        self._down: TTLCache[tuple[str, str, str], CityError] = TTLCache(KNOWN, DOWN_SECONDS)
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(32, thread_name_prefix="catalogue")
+
+    def view(self, session: Session, purposes: tuple[str, ...]) -> UserView:
+        """The user's view under `session.purpose`; asks only departments whose list is not fresh."""
+        names = self._departments()
+        futures = {name: self._pool.submit(self._list, session, name) for name in names}
+        departments, down = [], {}
+        for name, future in futures.items():
+            state, found = future.result()
+            if isinstance(found, CityError):
+                down[name] = found
+                found = RelationList(department=name, title=names[name])
+            departments.append(DepartmentView(name, found.title or names[name], state, found))
+        return _assemble(session, purposes, tuple(departments), down)
+
+    def _list(self, session: Session, department: str) -> tuple[str, RelationList | CityError]:
+        key = (session.user, session.purpose, department)
+        with self._lock:
+            known = self._fresh.get(key)
+            if known is not None:
+                return "up", known
+            failed = self._down.get(key)
+            last = self._last.get(key)
+        if failed is None:
+            try:
+                found = self._fetch(session, department)
+            except DepartmentError as error:
+                failed = error
+            except CityError as refused:
+                # The agent answers and refuses this user: an empty list, as if nothing existed there.
+                failed = None
+                found = RelationList(department=department)
+                if refused.who == "gateway":
+                    raise
+        with self._lock:
+            if failed is not None:
+                self._down[key] = failed
+                return ("stale", _stale(last)) if last is not None else ("down", failed)
+            self._fresh[key] = self._last[key] = found
+        return "up", found
+
+    def forget(self, department: str | None = None) -> None:
+        """Drop fresh lists: of one department, or of all."""
+        with self._lock:
+            for key in [k for k in self._fresh if department in (None, k[2])]:
+                self._fresh.pop(key, None)
+            for key in [k for k in self._down if department in (None, k[2])]:
+                self._down.pop(key, None)
+
+
+def _stale(known: RelationList) -> RelationList:
+    return known.model_copy(
+        update={"relations": tuple(r.model_copy(update={"stale": True}) for r in known.relations)}
+    )
+
+
+def _assemble(
+    session: Session,
+    purposes: tuple[str, ...],
+    departments: tuple[DepartmentView, ...],
+    down: dict[str, CityError],
+) -> UserView:
+    relations = {r.full_name: r for d in departments for r in d.relations.relations}
+    others = {
+        RelationName(d.name, "main", table): found
+        for d in departments
+        for table, found in d.relations.other_purposes.items()
+    }
+    city = {
+        name: table
+        for name, table in city_tables().items()
+        if all(needed in relations or needed.catalog in down for needed in table.relations)
+    }
+    shown = dict(relations)
+    for name, table in city.items():
+        if not any(needed.catalog in down for needed in table.relations):
+            shown[name] = _city_relation(name, table, relations, session.purpose)
+    return UserView(
+        session.user, session.purpose, purposes, departments, shown, city, others, down
+    )
+
+
+def _city_relation(
+    name: RelationName, table: CityTable, relations: dict[RelationName, Relation], purpose: str
+) -> Relation:
+    return Relation(
+        catalog=name.catalog,
+        schema_name=name.schema,
+        name=name.table,
+        columns=tuple(
+            Column(name=c.name, type=c.type, unit=c.unit, comment=c.comment) for c in table.columns
+        ),
+        purpose=purpose,
+        comment=table.comment,
+        filtered=any(relations[n].filtered for n in table.relations),
+        source_kind="city",
+        stale=any(relations[n].stale for n in table.relations),
+    )

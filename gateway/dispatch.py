@@ -1,0 +1,394 @@
+"""Stage 6: fragments go to the departments' agents, all at once; their answers come back as streams.
+
+A `FragmentStream` reads one answer in a thread of its own into a short queue, so that neither a slow
+department blocks the others nor a slow reader fills the memory. An answer counts only with its end
+record: signed by the agent, with the right number of rows.
+"""
+
+from __future__ import annotations
+
+import io
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from cachetools import TTLCache
+from pydantic import ValidationError
+
+from catalog import keys
+from catalog.errors import CityError, DepartmentError, InternalError, Outcome
+from catalog.exchange import EndRecord, Fragment, Head, Receipt, encode_keys, sha256
+from catalog.http import Client, HTTPError, Limits, Response, Timeout
+from catalog.identity import exchange_error, exchange_form, sign_request
+from catalog.keys import SigningKey
+from catalog.relation import RelationList
+from gateway.execution import Execution, Session
+from gateway.settings import DepartmentEntry, GatewaySettings
+
+__all__ = ["Agents", "FragmentStream"]
+
+QUEUED_BATCHES = 4
+TOKEN_SECONDS = 240
+
+
+class Agents:
+    """The gateway's way to every agent: tokens, signed requests, streams. Safe from several threads."""
+
+    def __init__(
+        self, settings: GatewaySettings, key: SigningKey, departments: Callable[[], dict[str, DepartmentEntry]]
+    ) -> None:
+        self.settings = settings
+        self.key = key
+        self._departments = departments
+        limits = settings.limits
+        self._http = Client(
+            timeout=Timeout(limits.stall_seconds, connect=limits.connect_seconds),
+            limits=Limits(max_connections=512, max_keepalive_connections=64),
+            trust_env=False,
+        )
+        self._tokens: TTLCache[tuple[str, str, str, str], str] = TTLCache(10_000, TOKEN_SECONDS)
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(256, thread_name_prefix="agents")
+        self.witness: Callable[[], Head | None] = lambda: None
+
+    def entry(self, department: str) -> DepartmentEntry:
+        """A registered, approved department. Raises DepartmentError(DOWN/CLOSED)."""
+        found = self._departments().get(department)
+        if found is None:
+            raise DepartmentError(f"Department '{department}' is not registered.", Outcome.DOWN, who=department)
+        if found.state != "approved":
+            raise DepartmentError(
+                f"Department '{department}' is {found.state} at this gateway.",
+                Outcome.CLOSED,
+                who=department,
+                rule="registration",
+            )
+        return found
+
+    # -- identity --------------------------------------------------------------------------------
+
+    def token(self, session: Session, department: str) -> str:
+        """The user's token for one agent and the session's purpose, exchanged at the identity provider."""
+        slot = (keys_digest(session.token), session.user, session.purpose, department)
+        with self._lock:
+            known = self._tokens.get(slot)
+        if known is not None:
+            return known
+        identity = self.settings.identity
+        form = exchange_form(
+            session.token, department, session.purpose or None, self.key, identity.token_url, identity.client_id
+        )
+        try:
+            answer = self._http.post(identity.token_url, data=form)
+        except HTTPError as bad:
+            raise DepartmentError(
+                "The identity provider does not answer; nobody can be asked.", Outcome.DOWN, who="gateway"
+            ) from bad
+        if answer.status_code != 200:
+            raise exchange_error(_json(answer))
+        token = str(answer.json()["access_token"])
+        with self._lock:
+            self._tokens[slot] = token
+        return token
+
+    def _signed(self, session: Session, department: str, method: str, path: str, body: bytes) -> dict[str, str]:
+        token = self.token(session, department)
+        return {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+            **sign_request(self.key, method, path, body),
+        }
+
+    # -- questions -------------------------------------------------------------------------------
+
+    def relations(self, session: Session, department: str) -> RelationList:
+        """What the user may see of one department. Raises DepartmentError if it does not answer."""
+        entry = self.entry(department)
+        headers = self._signed(session, department, "GET", "/v1/relations", b"")
+        try:
+            answer = self._http.get(entry.url + "/v1/relations", headers=headers)
+        except HTTPError as bad:
+            raise _down(department) from bad
+        if answer.status_code != 200:
+            raise _refusal(department, answer)
+        try:
+            return RelationList.model_validate_json(answer.content)
+        except ValidationError as bad:
+            raise _lied(department, "its list of relations is malformed") from bad
+
+    def ask(
+        self,
+        execution: Execution,
+        session: Session,
+        department: str,
+        fragment_id: str,
+        sql: str,
+        bind: pa.Array | None = None,
+        dry_run: bool = False,
+    ) -> FragmentStream:
+        """Send one fragment; returns its stream at once, errors come with the stream."""
+        message = Fragment(
+            query_id=execution.query_id,
+            fragment_id=fragment_id,
+            sql=sql,
+            keys=None if bind is None else encode_keys(bind),
+            timeout=self.settings.limits.query_seconds,
+            dry_run=dry_run,
+            witness=self.witness(),
+        )
+        stream = FragmentStream(self, execution, session, department, message)
+        execution.on_cancel(stream.cancel)
+        self._pool.submit(stream.run)
+        return stream
+
+    def stop(self, session: Session, department: str, fragment_id: str) -> None:
+        """Tell an agent that nobody waits for a fragment any more; a dead agent needs no telling."""
+
+        def delete() -> None:
+            path = f"/v1/fragment/{fragment_id}"
+            try:
+                headers = self._signed(session, department, "DELETE", path, b"")
+                self._http.delete(self.entry(department).url + path, headers=headers)
+            except (HTTPError, CityError):
+                return
+
+        self._pool.submit(delete)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._http.close()
+
+
+class FragmentStream:
+    """One fragment's answer on its way. `schema()` waits for its first bytes, `batches()` yields to the end."""
+
+    def __init__(
+        self, agents: Agents, execution: Execution, session: Session, department: str, message: Fragment
+    ) -> None:
+        self.agents = agents
+        self.execution = execution
+        self.session = session
+        self.department = department
+        self.message = message
+        self.receipt: Receipt | None = None
+        self.warnings: tuple[str, ...] = ()
+        self.rows = 0
+        self.bytes = 0
+        self.seconds = 0.0
+        self._schema: pa.Schema | None = None
+        self._known = threading.Event()
+        self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(QUEUED_BATCHES)
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+        self._error: CityError | None = None
+
+    # -- the reading thread ----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Read the whole answer. Never raises: what goes wrong is raised to the consumer."""
+        started = time.monotonic()
+        try:
+            self._read()
+        except CityError as error:
+            self._error = error
+        except HTTPError as bad:
+            self._error = _stalled(self.department) if "imeout" in type(bad).__name__ else _down(self.department)
+        except (pa.ArrowInvalid, OSError, ValidationError, ValueError):
+            self._error = _lied(self.department, "its answer was cut off or is malformed")
+        except BaseException as bad:
+            self._error = InternalError("The gateway failed while reading an answer.")
+            raise bad
+        finally:
+            self.seconds = time.monotonic() - started
+            self._ended.set()
+            self._known.set()
+            self._report()
+
+    def _read(self) -> None:
+        entry = self.agents.entry(self.department)
+        body = orjson.dumps(self.message.model_dump(mode="json", exclude_none=True))
+        headers = self.agents._signed(self.session, self.department, "POST", "/v1/fragment", body)
+        self._progress(state="running")
+        with self.agents._http.stream("POST", entry.url + "/v1/fragment", content=body, headers=headers) as answer:
+            if answer.status_code != 200:
+                answer.read()
+                raise _refusal(self.department, answer)
+            raw = _Raw(answer)
+            reader = pa.ipc.open_stream(io.BufferedReader(raw, 1 << 18))
+            self._schema = reader.schema
+            self._known.set()
+            self._read_batches(reader, raw, entry)
+
+    def _read_batches(self, reader: Any, raw: _Raw, entry: DepartmentEntry) -> None:
+        while True:
+            try:
+                batch, metadata = reader.read_next_batch_with_custom_metadata()
+            except StopIteration:
+                raise _lied(self.department, "its answer ended without an end record") from None
+            end = EndRecord.from_metadata(metadata)
+            self.bytes = raw.count
+            if end is not None:
+                if batch.num_rows:
+                    raise _lied(self.department, "its end record carries rows")
+                self._close(end, entry)
+                return
+            if batch.num_rows == 0:
+                continue  # a sign of life while the department works
+            self.rows += batch.num_rows
+            self._offer(batch)
+            self._progress(rows=self.rows, bytes=self.bytes)
+            if self._stop.is_set():
+                return
+
+    def _close(self, end: EndRecord, entry: DepartmentEntry) -> None:
+        if not keys.verify(entry.key, end.signed_bytes(), end.signature):
+            raise _lied(self.department, "its end record is not signed by its registered key")
+        if end.outcome != Outcome.OK.name:
+            raise CityError.from_dict(end.error or {"who": self.department})
+        if end.rows != self.rows:
+            raise _lied(self.department, f"it certified {end.rows} rows and delivered {self.rows}")
+        if end.receipt is None or end.receipt.fragment_id != self.message.fragment_id:
+            raise _lied(self.department, "its receipt belongs to another question")
+        self.receipt = end.receipt
+        self.warnings = end.warnings
+
+    def _offer(self, batch: pa.RecordBatch) -> None:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(batch, timeout=0.05)
+            except queue.Full:
+                continue
+            return
+
+    def _progress(self, **changes: Any) -> None:
+        self.execution.part(self.message.fragment_id, self.department, **changes)
+
+    def _report(self) -> None:
+        state = "done"
+        if self._error is not None:
+            state = "down" if self._error.outcome in (Outcome.DOWN, Outcome.CLOSED) else "refused"
+        elif self.receipt is None:
+            state = "cancelled"
+        self._progress(
+            state=state, rows=self.rows, bytes=self.bytes, seconds=self.seconds, receipt=self.receipt
+        )
+
+    # -- the consumer ----------------------------------------------------------------------------
+
+    def schema(self) -> pa.Schema:
+        """The answer's Arrow schema, outputs c0..cn. Raises the fragment's error."""
+        while not self._known.wait(0.05):
+            self.execution.check()
+        if self._schema is None:
+            raise self._error or _lied(self.department, "it answered without a schema")
+        return self._schema
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Every batch; ends only after a valid end record. Raises the fragment's error."""
+        try:
+            while True:
+                try:
+                    batch = self._queue.get(timeout=0.05)
+                except queue.Empty:
+                    self.execution.check()
+                    if self._ended.is_set() and self._queue.empty():
+                        break
+                    continue
+                assert batch is not None
+                yield batch
+        finally:
+            if not self._ended.is_set():
+                self.cancel()
+        if self._error is not None:
+            raise self._error
+
+    def cancel(self) -> None:
+        """Stop reading and tell the agent. Harmless when it has ended."""
+        if self._stop.is_set() or self._ended.is_set():
+            return
+        self._stop.set()
+        self.agents.stop(self.session, self.department, self.message.fragment_id)
+
+    @property
+    def error(self) -> CityError | None:
+        return self._error
+
+
+class _Raw(io.RawIOBase):
+    """An HTTP body as a readable file; counts the bytes that crossed the trust line."""
+
+    def __init__(self, answer: Response) -> None:
+        self._chunks = answer.iter_raw()
+        self._left = b""
+        self.count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            self._left = next(self._chunks, b"")
+            self.count += len(self._left)
+        n = min(len(buffer), len(self._left))
+        buffer[:n] = self._left[:n]
+        self._left = self._left[n:]
+        return n
+
+
+def keys_digest(token: str) -> str:
+    """A token's place in a cache: its hash, so that no token lies about in keys."""
+    return sha256(token)
+
+
+def _json(answer: Response) -> dict[str, Any]:
+    try:
+        found = orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _refusal(department: str, answer: Response) -> CityError:
+    found = _json(answer)
+    if "outcome" not in found:
+        return _lied(department, f"it answered HTTP {answer.status_code} without a reason")
+    error = CityError.from_dict(found)
+    error.who = department
+    return error
+
+
+def _down(department: str) -> DepartmentError:
+    return DepartmentError(
+        f"Department '{department}' does not answer.",
+        Outcome.DOWN,
+        who=department,
+        rule="department down",
+        hint="Ask again when it is back, or leave its tables out. In a UNION ALL, "
+        "SET SESSION allow_partial = true answers with the other arms.",
+    )
+
+
+def _stalled(department: str) -> DepartmentError:
+    return DepartmentError(
+        f"Department '{department}' stopped answering in the middle.",
+        Outcome.DOWN,
+        who=department,
+        rule="department stalled",
+        hint="Nothing of its part was used. Ask again.",
+    )
+
+
+def _lied(department: str, what: str) -> DepartmentError:
+    return DepartmentError(
+        f"The answer of department '{department}' cannot be trusted: {what}.",
+        Outcome.DOWN,
+        who=department,
+        rule="end record",
+        hint="Nothing of it was used. Ask again; if it stays, tell the department.",
+    )
+

@@ -1,0 +1,323 @@
+"""What passes between the pipeline (which makes an answer) and the servers (which hand it out).
+
+`Session` is everything a client said about itself. `Execution` is one running statement: the pipeline
+publishes columns, batches and the end; a server takes them with a time limit, so that it can long-poll.
+Batches wait in a short queue: a slow client stops the merge, and the merge stops the departments.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+import pyarrow as pa
+
+from catalog.errors import CityError, Outcome, UserError
+from catalog.exchange import Receipt
+from catalog.types import TrinoType
+
+__all__ = [
+    "Department",
+    "Effects",
+    "Execution",
+    "Part",
+    "ResultColumn",
+    "Session",
+    "State",
+]
+
+QUEUED_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Session:
+    """One client's session, rebuilt from every request's headers.
+
+    token: the user's own token (audience: the gateway), never logged. user: its `sub`.
+    purpose: the one asked for, "" = the user's only one. catalog/schema: defaults for short names.
+    properties: session properties as text. prepared: name -> SQL. capabilities: of the client.
+    """
+
+    user: str
+    token: str = field(default="", repr=False)
+    purpose: str = ""
+    catalog: str = ""
+    schema: str = ""
+    properties: dict[str, str] = field(default_factory=dict)
+    prepared: dict[str, str] = field(default_factory=dict)
+    time_zone: str = "UTC"
+    source: str = ""
+    client_tags: tuple[str, ...] = ()
+    capabilities: frozenset[str] = frozenset()
+    transaction: str = ""
+
+    @property
+    def allow_partial(self) -> bool:
+        return self.properties.get("allow_partial", "false").lower() == "true"
+
+
+@dataclass(frozen=True)
+class ResultColumn:
+    """A result column: the label as the user wrote it, and its type. mask: kind shown, if masked."""
+
+    name: str
+    type: TrinoType
+    mask: str = ""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a statement changes in the client's session; every field empty for a plain query."""
+
+    update_type: str = ""
+    set_catalog: str = ""
+    set_schema: str = ""
+    set_session: tuple[tuple[str, str], ...] = ()
+    clear_session: tuple[str, ...] = ()
+    added_prepare: tuple[tuple[str, str], ...] = ()
+    deallocated_prepare: tuple[str, ...] = ()
+    started_transaction: str = ""
+    clear_transaction: bool = False
+    set_path: str = ""
+    set_role: str = ""
+
+
+class State(Enum):
+    """Trino's query states."""
+
+    QUEUED = "QUEUED"
+    PLANNING = "PLANNING"
+    RUNNING = "RUNNING"
+    FINISHING = "FINISHING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Progress of one fragment. state: queued, running, done, refused, down, cancelled.
+
+    rows and bytes: delivered over the trust line so far. seconds: from sending to the end record.
+    """
+
+    department: str
+    state: str = "queued"
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    receipt: Receipt | None = None
+
+
+STATES = ("down", "refused", "cancelled", "running", "queued", "done")
+"""A department's state is the first of these that any of its fragments is in."""
+
+
+@dataclass(frozen=True)
+class Department:
+    """Progress of one department: its fragments together. seconds: of the slowest."""
+
+    name: str
+    state: str = "queued"
+    fragments: int = 0
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    mode: str = ""
+    masks: tuple[str, ...] = ()
+    filtered: tuple[str, ...] = ()
+    receipts: tuple[str, ...] = ()
+    suppressed: int | None = None
+    vintages: dict[str, str] = field(default_factory=dict)
+
+
+class Execution:
+    """One statement from submission to its last batch. Safe for use from several threads."""
+
+    def __init__(self, query_id: str, sql: str, session: Session) -> None:
+        self.query_id = query_id
+        self.sql = sql
+        self.session = session
+        self.created = time.time()
+        self.ended: float | None = None
+        self.effects = Effects()
+        self.state = State.QUEUED
+        self.error: CityError | None = None
+        self.warnings: list[str] = []
+        self._columns: tuple[ResultColumn, ...] | None = None
+        self._batches: queue.Queue[pa.RecordBatch | None] = queue.Queue(QUEUED_BATCHES)
+        self._known = threading.Event()
+        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._parts: dict[str, Part] = {}
+        self._on_cancel: list[Callable[[], None]] = []
+        self._drained = False
+
+    # -- the pipeline's side ---------------------------------------------------------------------
+
+    def publish(self, columns: tuple[ResultColumn, ...], effects: Effects | None = None) -> None:
+        """Make the result's columns known (once); from here on batches may follow."""
+        self._columns = columns
+        self.effects = effects or self.effects
+        self.state = State.RUNNING
+        self._known.set()
+
+    def put(self, batch: pa.RecordBatch) -> None:
+        """Hand over a batch; waits while the client is slow. Raises the cancelling error once cancelled."""
+        while True:
+            self.check()
+            try:
+                self._batches.put(batch, timeout=0.05)
+            except queue.Full:
+                continue
+            return
+
+    def finish(self, error: CityError | None = None) -> None:
+        """End the statement; the first end counts."""
+        with self._lock:
+            if self.ended is not None:
+                return
+            self.ended = time.time()
+            self.error = self.error or error
+            self.state = State.FAILED if self.error else State.FINISHING
+        self._known.set()
+        if self.error is None:
+            self._put_end()
+        else:
+            self._stop_all()
+
+    def _stop_all(self) -> None:
+        with self._lock:
+            self._cancelled.set()
+            callbacks, self._on_cancel = self._on_cancel, []
+        for callback in callbacks:
+            callback()
+
+    @property
+    def started(self) -> bool:
+        """Whether columns were published: from then on an answer can't be replaced by another."""
+        return self._columns is not None
+
+    def _put_end(self) -> None:
+        while not self._cancelled.is_set():
+            try:
+                self._batches.put(None, timeout=0.05)
+            except queue.Full:
+                continue
+            return
+
+    def check(self) -> None:
+        """Raise the cancelling error if the statement was cancelled."""
+        if self._cancelled.is_set():
+            raise self.error or UserError("Query was canceled", Outcome.CANCELED)
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Call back at cancellation, at once if it already happened."""
+        with self._lock:
+            if not self._cancelled.is_set():
+                self._on_cancel.append(callback)
+                return
+        callback()
+
+    def part(self, fragment_id: str, department: str, **changes: Any) -> None:
+        """Update the progress of one fragment."""
+        with self._lock:
+            known = self._parts.get(fragment_id, Part(department))
+            self._parts[fragment_id] = replace(known, **changes)
+
+    def warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    # -- the server's side -----------------------------------------------------------------------
+
+    def columns(self, timeout: float) -> tuple[ResultColumn, ...] | None:
+        """The result's columns, or None if they are not known within `timeout` seconds.
+
+        Raises the statement's error if it failed before it had columns.
+        """
+        self._known.wait(timeout)
+        if self._columns is None and self.error is not None:
+            raise self.error
+        return self._columns
+
+    def next_batch(self, timeout: float) -> pa.RecordBatch | None:
+        """The next batch; None if there is none within `timeout` seconds or the answer has ended.
+
+        `finished` tells the two apart. Raises the statement's error.
+        """
+        if self._drained:
+            return None
+        deadline = time.monotonic() + timeout
+        while True:
+            if self.error is not None:
+                raise self.error
+            try:
+                batch = self._batches.get(timeout=min(0.05, max(0.0, deadline - time.monotonic())) or 0.001)
+            except queue.Empty:
+                if time.monotonic() >= deadline:
+                    return None
+                continue
+            if batch is None:
+                self._drained = True
+                self.state = State.FINISHED
+            return batch
+
+    @property
+    def finished(self) -> bool:
+        """Whether every batch was taken and the statement ended well."""
+        return self._drained
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All batches to the end, blocking. Raises the statement's error."""
+        while not self._drained:
+            batch = self.next_batch(1.0)
+            if batch is not None:
+                yield batch
+
+    def cancel(self, error: CityError | None = None) -> None:
+        """Stop the statement everywhere; harmless when it has ended and was drained."""
+        with self._lock:
+            if self._cancelled.is_set() or self._drained or self.error is not None:
+                return
+            self.error = error or UserError("Query was canceled", Outcome.CANCELED)
+            self.state = State.FAILED
+            self.ended = self.ended or time.time()
+        self._known.set()
+        self._stop_all()
+
+    def departments(self) -> tuple[Department, ...]:
+        """Progress of every department asked, in the order in which they were first asked."""
+        with self._lock:
+            parts = list(self._parts.values())
+        names = dict.fromkeys(p.department for p in parts)
+        return tuple(_together(name, [p for p in parts if p.department == name]) for name in names)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far, or in all."""
+        return (self.ended or time.time()) - self.created
+
+
+def _together(name: str, parts: list[Part]) -> Department:
+    receipts = [p.receipt for p in parts if p.receipt is not None]
+    suppressed = [r.suppressed for r in receipts if r.suppressed is not None]
+    states = {p.state for p in parts}
+    return Department(
+        name,
+        state=next(s for s in STATES if s in states),
+        fragments=len(parts),
+        rows=sum(p.rows for p in parts),
+        bytes=sum(p.bytes for p in parts),
+        seconds=max(p.seconds for p in parts),
+        mode=", ".join(dict.fromkeys(r.mode for r in receipts if r.mode)),
+        masks=tuple(dict.fromkeys(m for r in receipts for m in r.masks)),
+        filtered=tuple(dict.fromkeys(f for r in receipts for f in r.filtered)),
+        receipts=tuple(r.id for r in receipts),
+        suppressed=sum(suppressed) if suppressed else None,
+        vintages={k: v for r in receipts for k, v in r.vintages.items()},
+    )

@@ -1,0 +1,159 @@
+"""The merge engine: one private, locked, in-memory DuckDB per statement, out of a warm pool.
+
+It holds nothing but what the departments delivered for this one statement, and is closed with it.
+Trino's meaning decides, not DuckDB's: all text comes from `catalog.duck`.
+"""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from catalog import duck
+from catalog.errors import CityError
+from catalog.types import TrinoType, field_type
+from gateway.execution import Execution
+from gateway.settings import Limits
+
+__all__ = ["Merge", "MergePool", "conform"]
+
+BATCH_ROWS = 65_536
+
+
+class MergePool:
+    """Prepared instances, made in the background so that a statement doesn't wait for one."""
+
+    def __init__(self, limits: Limits, warm: int = 2) -> None:
+        self.limits = limits
+        self._spill = tempfile.TemporaryDirectory(prefix="atoll-merge-")
+        Path(self._spill.name).chmod(0o700)
+        self._ready: queue.Queue[duckdb.DuckDBPyConnection] = queue.Queue(warm)
+        self._wanted = threading.Semaphore(warm)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name="merge-pool", daemon=True)
+        self._thread.start()
+
+    def _fill(self) -> None:
+        while True:
+            self._wanted.acquire()
+            if self._closed.is_set():
+                return
+            self._ready.put(self._make())
+
+    def _make(self) -> duckdb.DuckDBPyConnection:
+        con = duckdb.connect(
+            config={
+                "memory_limit": f"{self.limits.memory_mb}MB",
+                "threads": self.limits.threads,
+                "temp_directory": self._spill.name,
+                "preserve_insertion_order": True,
+            }
+        )
+        duck.prepare(con)
+        duck.lock(con)
+        return con
+
+    def take(self) -> duckdb.DuckDBPyConnection:
+        """An instance that nobody used before; the caller closes it."""
+        con = self._ready.get()
+        self._wanted.release()
+        return con
+
+    def close(self) -> None:
+        self._closed.set()
+        self._wanted.release()
+        self._thread.join(timeout=5)
+        while True:
+            try:
+                self._ready.get_nowait().close()
+            except queue.Empty:
+                break
+        self._spill.cleanup()
+
+
+class Merge:
+    """One statement's engine. Use as a context manager; `cancel` of the execution interrupts it."""
+
+    def __init__(self, pool: MergePool, execution: Execution) -> None:
+        self._con = pool.take()
+        self._execution = execution
+        self._tables: dict[str, duck.Table] = {}
+        execution.on_cancel(self._con.interrupt)
+
+    def __enter__(self) -> Merge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._con.close()
+
+    def attach(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        """Make a stream readable once, under `name`."""
+        reader = pa.RecordBatchReader.from_batches(schema, iter(batches))
+        self._con.register(name, reader)
+        self._tables[name] = duck.Table(name, _columns(schema))
+
+    def store(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        """Read a stream to its end into a table, so that it may be read often. Spills when large."""
+        stream = f"{name}_stream"
+        self._con.register(stream, pa.RecordBatchReader.from_batches(schema, iter(batches)))
+        try:
+            self._con.execute(f'CREATE TEMP TABLE "{name}" AS SELECT * FROM "{stream}"')
+        except duckdb.Error as error:
+            raise self._told(error) from error
+        finally:
+            self._con.unregister(stream)
+        self._tables[name] = duck.Table(name, _columns(schema))
+
+    def load(self, name: str, table: pa.Table) -> None:
+        """Make a table of the gateway's own readable."""
+        self._con.register(name, table)
+        self._tables[name] = duck.Table(name, _columns(table.schema))
+
+    def keys(self, query: exp.Select) -> pa.Array:
+        """The one column of a key query."""
+        compiled = duck.compile_query(query, self._tables)
+        try:
+            table = self._con.sql(compiled.sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise self._told(error) from error
+        column = table.column(0).combine_chunks()
+        return column.cast(compiled.columns[0][1].arrow())
+
+    def compile(self, query: exp.Query) -> duck.Compiled:
+        """DuckDB text of the merge query and the Trino types of its result."""
+        return duck.compile_query(query, self._tables)
+
+    def run(self, compiled: duck.Compiled) -> Iterator[pa.RecordBatch]:
+        """The merge's result, batch by batch, in the types that `compiled` promises."""
+        types = tuple(t for _, t in compiled.columns)
+        try:
+            relation = self._con.sql(compiled.sql)
+            for batch in relation.to_arrow_reader(BATCH_ROWS):
+                yield conform(batch, types)
+        except duckdb.Error as error:
+            raise self._told(error) from error
+
+    def _told(self, error: duckdb.Error) -> CityError:
+        """A department's error travels through DuckDB as text only; the streams keep the real one."""
+        self._execution.check()
+        return duck.translate_error(error)
+
+
+def _columns(schema: pa.Schema) -> dict[str, TrinoType]:
+    return {f.name: field_type(f) for f in schema}
+
+
+def conform(batch: pa.RecordBatch, types: tuple[TrinoType, ...]) -> pa.RecordBatch:
+    """Cast a batch's columns to the Arrow types of `types`; column names are c0..cn."""
+    arrays = []
+    for column, wanted in zip(batch.columns, types, strict=True):
+        target = wanted.arrow()
+        arrays.append(column if column.type == target else column.cast(target))
+    return pa.RecordBatch.from_arrays(arrays, names=[f"c{i}" for i in range(len(arrays))])

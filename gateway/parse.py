@@ -1,0 +1,193 @@
+"""Stage 1: text -> `Parsed`. One query, small enough, in Trino's dialect, or a clear refusal.
+
+Output labels are fixed here, before anything rewrites: Trino shows a column as its author typed it
+(`SELECT NationKey` -> `NationKey`) and calls an expression without a name `_col0`, `_col1`, ..
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel, ParseError, TokenError
+
+from catalog.errors import Location, Outcome, UserError
+
+__all__ = ["LABEL", "MAX_BYTES", "MAX_NESTING", "Parsed", "location_of", "parse", "parse_query"]
+
+MAX_BYTES = 1_000_000
+MAX_NESTING = 200
+LABEL = "label"
+"""Key under which a projection's `meta` remembers the label its author wrote."""
+
+REFUSED_NODES: dict[type[exp.Expression], str] = {
+    exp.Pivot: "PIVOT",
+    exp.TableSample: "TABLESAMPLE",
+    exp.MatchRecognize: "MATCH_RECOGNIZE",
+    exp.Lock: "FOR UPDATE",
+    exp.Into: "SELECT INTO",
+    exp.Placeholder: "a parameter outside EXECUTE",
+    exp.Parameter: "a parameter outside EXECUTE",
+    exp.SessionParameter: "a session variable",
+    exp.Hint: "a hint",
+    exp.Version: "time travel",
+    exp.Command: "a statement inside a query",
+    exp.DDL: "DDL",
+    exp.DML: "a statement that writes",
+}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """sql: as received. tree: one query, identifiers in lower case, labels in `meta`."""
+
+    sql: str
+    tree: exp.Query
+
+
+def parse(sql: str) -> Parsed:
+    """Parse one query. Raises UserError: TOO_LARGE, SYNTAX, STATEMENT or NODE, with its place in the text."""
+    return Parsed(sql, parse_query(sql))
+
+
+def parse_query(sql: str) -> exp.Query:
+    """The tree of one query, checked and normalised. See `parse`."""
+    _check_size(sql)
+    tree = _parse_one(sql)
+    _check_nodes(tree)
+    _label(tree)
+    for identifier in tree.find_all(exp.Identifier):
+        identifier.set("this", identifier.this.lower())
+        identifier.set("quoted", False)
+    return tree
+
+
+def _check_size(sql: str) -> None:
+    if len(sql.encode()) > MAX_BYTES:
+        raise UserError(
+            f"The statement has {len(sql.encode()):,} bytes; at most {MAX_BYTES:,} are accepted.",
+            Outcome.TOO_LARGE,
+            rule="statement size",
+            hint="Move long lists into a VALUES table of fewer rows, or split the statement.",
+        )
+    depth = deepest_nesting(sql)
+    if depth > MAX_NESTING:
+        raise UserError(
+            f"The statement nests {depth:,} parentheses; at most {MAX_NESTING} are accepted.",
+            Outcome.TOO_LARGE,
+            rule="nesting",
+            hint="Give inner queries names with WITH.",
+        )
+
+
+_SKIP = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_PARENS = re.compile(r"[()\[\]]")
+_CASES = re.compile(r"\bcase\b|\bend\b", re.IGNORECASE)
+
+
+def deepest_nesting(sql: str) -> int:
+    """Depth of parentheses, brackets and CASEs outside literals and comments, found without recursion."""
+    bare = _SKIP.sub(" ", sql)
+    depth = deepest = 0
+    for found in _PARENS.finditer(bare):
+        depth += 1 if found[0] in "([" else -1
+        deepest = max(deepest, depth)
+    depth = 0
+    for found in _CASES.finditer(bare):
+        depth += 1 if found[0].lower() == "case" else -1
+        deepest = max(deepest, depth)
+    # A chain of unary operators recurses as deeply in the parser as parentheses do.
+    chain = max((len(m[0].split()) for m in re.finditer(r"(?:\bnot\b\s*){2,}", bare, re.IGNORECASE)), default=0)
+    signs = max((len(re.sub(r"\s", "", m[0])) for m in re.finditer(r"(?:[-+~]\s*){2,}", bare)), default=0)
+    return max(deepest, chain, signs)
+
+
+def _parse_one(sql: str) -> exp.Query:
+    try:
+        trees = sqlglot.parse(sql, dialect="trino", error_level=ErrorLevel.IMMEDIATE)
+    except ParseError as bad:
+        raise _syntax_error(sql, bad) from None
+    except TokenError:
+        raise UserError(
+            "A literal, quoted name or comment is not closed.", Outcome.SYNTAX, rule="syntax"
+        ) from None
+    except RecursionError:
+        raise UserError("The statement nests too deeply.", Outcome.TOO_LARGE, rule="nesting") from None
+    found = [t for t in trees if t is not None]
+    if len(found) != 1 or len(trees) != 1:
+        raise UserError(
+            "One statement at a time: nothing may follow a `;`." if found else "The statement is empty.",
+            Outcome.SYNTAX,
+            rule="one statement",
+        )
+    tree = found[0]
+    while isinstance(tree, (exp.Paren, exp.Subquery)) and not tree.args.get("alias") and tree.this:
+        if isinstance(tree, exp.Subquery) and any(tree.args.get(k) for k in ("order", "limit", "offset", "with_")):
+            break
+        tree = tree.this
+    if isinstance(tree, exp.Values):
+        tree = exp.select("*").from_(exp.alias_(tree, "v", table=True)) if not tree.alias else exp.select("*").from_(tree)
+    if isinstance(tree, exp.Subquery):
+        tree = exp.select("*").from_(tree)
+    if not isinstance(tree, (exp.Select, exp.SetOperation)):
+        raise UserError(
+            f"atoll only reads: {_kind(tree, sql)} is not accepted.",
+            Outcome.STATEMENT,
+            rule="statement kinds",
+            hint="Accepted: SELECT, WITH, VALUES, TABLE, SHOW, DESCRIBE, EXPLAIN, PREPARE, EXECUTE, USE, SET SESSION.",
+        )
+    return tree
+
+
+def _kind(tree: exp.Expression, sql: str) -> str:
+    words = re.findall(r"[A-Za-z]+", _SKIP.sub(" ", sql))
+    return words[0].upper() if words else tree.key.upper()
+
+
+def _syntax_error(sql: str, bad: ParseError) -> UserError:
+    detail = bad.errors[0] if bad.errors else {}
+    line, col, near = detail.get("line"), detail.get("col"), detail.get("highlight") or ""
+    where = None
+    if line and col:
+        where = Location(int(line), max(1, int(col) - len(near) + 1))
+    text = f"mismatched input '{near}'" if near else "the statement ends too early"
+    return UserError(text + ".", Outcome.SYNTAX, rule="syntax", location=where)
+
+
+def _check_nodes(tree: exp.Expression) -> None:
+    for node in tree.walk():
+        for kind, words in REFUSED_NODES.items():
+            if isinstance(node, kind):
+                raise UserError(f"{words} is not supported.", Outcome.NODE, rule="node types")
+        if isinstance(node, exp.With) and node.args.get("recursive"):
+            raise UserError("WITH RECURSIVE is not supported.", Outcome.NODE, rule="node types")
+
+
+def _label(tree: exp.Query) -> None:
+    """Remember what each outermost column is called, as its author wrote it."""
+    first = tree
+    while isinstance(first, exp.SetOperation):
+        first = first.left.unnest() if isinstance(first.left, exp.Subquery) else first.left
+    if not isinstance(first, exp.Select):
+        return
+    for i, projection in enumerate(first.expressions):
+        if projection.is_star:
+            continue
+        if isinstance(projection, exp.Alias):
+            label = projection.args["alias"].this
+        elif isinstance(projection, (exp.Column, exp.Dot)):
+            label = projection.name or f"_col{i}"
+        else:
+            label = f"_col{i}"
+        projection.meta[LABEL] = label
+
+
+def location_of(node: exp.Expression) -> Location | None:
+    """Where a node's name stands in the user's text, if the tokenizer noted it."""
+    for found in node.find_all(exp.Identifier):
+        line, col = found.meta.get("line"), found.meta.get("col")
+        if line and col:
+            return Location(int(line), max(1, int(col) - len(found.name) + 1))
+    return None

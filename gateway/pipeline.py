@@ -1,0 +1,414 @@
+"""The whole life of a statement at the gateway. Read this file first.
+
+    Statement -> Parsed -> Resolved -> Authorised -> Rewritten -> Plan -> Exchange -> Answer
+
+    parse       gateway/parse.py      one query, small enough, or a refusal; labels are fixed
+    resolve     gateway/resolve.py    every name looked up in the user's own view; city tables open up
+    authorise   gateway/authorise.py  early and friendly refusal; the agents decide for themselves
+    rewrite     gateway/rewrite/      exact rules, one a file
+    plan        gateway/plan/         the largest one-department subtrees become fragments
+    exchange    gateway/dispatch.py   fragments go out at once, signed answers stream back
+    merge       gateway/merge/        what is left, in a private DuckDB
+
+Every stage up to the plan is a pure function from one frozen value to the next; `explain` prints them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+from cachetools import TTLCache
+
+from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome, UserError
+from catalog.exchange import Receipt
+from catalog.identity import GATEWAY_AUDIENCE, TokenVerifier
+from catalog.keys import load_or_create
+from catalog.standards import CityTable
+from catalog.types import TrinoType, field_type
+from gateway import statements
+from gateway.authorise import authorise
+from gateway.catalogue import Catalogue, UserView
+from gateway.dispatch import Agents, FragmentStream
+from gateway.execution import Effects, Execution, ResultColumn, Session
+from gateway.merge.duckdb import Merge, MergePool, conform
+from gateway.parse import parse
+from gateway.partial import without_arms
+from gateway.plan import FragmentPlan, Plan
+from gateway.plan.explain import Explanation, explain_plan
+from gateway.plan.split import split
+from gateway.registry import Registry
+from gateway.resolve import Resolved, resolve
+from gateway.rewrite import Context, rewrite
+from gateway.settings import GatewaySettings
+
+__all__ = ["Gateway", "plan_query"]
+
+log = logging.getLogger("atoll.gateway")
+KEPT_SECONDS = 900
+KEPT = 500
+
+
+def plan_query(sql: str, view: UserView, session: Session, executions: tuple[Execution, ...] = ()) -> Plan:
+    """parse -> resolve -> authorise -> rewrite -> plan, without touching any department."""
+    return plan_resolved(resolve(parse(sql), view, session, executions))
+
+
+def plan_resolved(resolved: Resolved) -> Plan:
+    """authorise -> rewrite -> plan."""
+    authorised = authorise(resolved)
+    context = Context(authorised.relations)
+    tree = rewrite(authorised.tree, context)
+    return split(tree, authorised.labels, authorised.relations, authorised.local, tuple(context.notes))
+
+
+class Gateway:
+    """One running gateway: submits statements, keeps their executions, knows the departments."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.key = load_or_create(settings.state / "gateway.jwk")
+        self.registry = Registry(settings)
+        self.agents = Agents(settings, self.key, self.registry.departments)
+        self.catalogue = Catalogue(self.registry.titles, self.agents.relations)
+        identity = settings.identity
+        self.verifier = TokenVerifier(identity.issuer, GATEWAY_AUDIENCE, identity.jwks)
+        self.pool = MergePool(settings.limits)
+        self._workers = ThreadPoolExecutor(settings.limits.concurrent, thread_name_prefix="statement")
+        self._executions: TTLCache[str, Execution] = TTLCache(KEPT, KEPT_SECONDS)
+        self._receipts: TTLCache[str, Receipt] = TTLCache(10_000, 24 * 3600)
+        self._numbers = itertools.count()
+        self._suffix = secrets.token_hex(3)[:5]
+        self._lock = threading.Lock()
+
+    # -- who asks --------------------------------------------------------------------------------
+
+    def authenticate(self, token: str) -> Session:
+        """The session of a user's token. Raises AccessDenied(AUTH)."""
+        return Session(user=self.verifier.verify(token).sub, token=token)
+
+    def dev_login(self, user: str) -> str | None:
+        """A token for a bare user name, through the demo's door; None where there is no such door."""
+        return self.registry.dev_token(user, self.agents)
+
+    def with_purpose(self, session: Session) -> tuple[Session, tuple[str, ...]]:
+        """Settle the session's purpose: the one asked for, or the user's only one."""
+        purposes = self.verifier.verify(session.token).purposes
+        asked = session.purpose or session.properties.get("purpose", "") or _tagged(session)
+        if asked and asked not in purposes:
+            raise AccessDenied(
+                f"Purpose '{asked}' is not among yours.",
+                Outcome.PURPOSE,
+                rule="purpose",
+                hint=f"Yours: {', '.join(purposes) or 'none'}.",
+            )
+        if not asked and len(purposes) > 1:
+            raise AccessDenied(
+                "You hold several purposes; say for which one you ask.",
+                Outcome.PURPOSE,
+                rule="purpose",
+                hint=f"--purpose, or SET SESSION purpose = '..': {', '.join(purposes)}.",
+            )
+        return replace(session, purpose=asked or (purposes[0] if purposes else "")), purposes
+
+    def view(self, session: Session) -> UserView:
+        """What the session's user may see for its purpose."""
+        settled, purposes = self.with_purpose(session)
+        if not purposes:
+            return UserView(session.user, "", (), (), {}, {})
+        return self.catalogue.view(settled, purposes)
+
+    # -- statements ------------------------------------------------------------------------------
+
+    def submit(self, sql: str, session: Session) -> Execution:
+        """Start a statement; returns at once. Its columns, batches and errors come with the execution."""
+        execution = Execution(self._query_id(), sql, session)
+        with self._lock:
+            self._executions[execution.query_id] = execution
+        self._workers.submit(self._run, execution)
+        return execution
+
+    def _query_id(self) -> str:
+        stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime())
+        return f"{stamp}_{next(self._numbers) % 100_000:05d}_{self._suffix}"
+
+    def execution(self, query_id: str) -> Execution | None:
+        with self._lock:
+            return self._executions.get(query_id)
+
+    def executions(self) -> list[Execution]:
+        """Running and recent statements, newest first."""
+        with self._lock:
+            return sorted(self._executions.values(), key=lambda e: e.created, reverse=True)
+
+    def cancel(self, query_id: str, error: CityError | None = None) -> bool:
+        """Stop a statement everywhere; False if it is not known."""
+        found = self.execution(query_id)
+        if found is not None:
+            found.cancel(error)
+        return found is not None
+
+    def _run(self, execution: Execution) -> None:
+        try:
+            self._answer(execution)
+            execution.finish()
+        except CityError as error:
+            execution.finish(error)
+        except Exception:
+            # The last line of defence: whatever atoll itself did wrong, the client gets an answer and
+            # the operator the detail. Nothing of the exception's text reaches the client.
+            log.exception("statement %s failed inside the gateway", execution.query_id)
+            execution.finish(InternalError("The gateway failed on this statement; its operator has the detail."))
+
+    def _answer(self, execution: Execution) -> None:
+        statement = statements.classify(execution.sql, execution.session)
+        if isinstance(statement, statements.Effect):
+            _publish_rows(execution, statement)
+        elif isinstance(statement, statements.Kill):
+            self._kill(execution, statement)
+        elif isinstance(statement, statements.Explain):
+            self._explain(execution, statement)
+        elif isinstance(statement, statements.DescribeOutput):
+            self._describe_output(execution, statement)
+        else:
+            self._query(execution, statement.sql)
+
+    def _query(self, execution: Execution, sql: str) -> None:
+        session, purposes = self.with_purpose(execution.session)
+        view = self.catalogue.view(session, purposes) if purposes else UserView(session.user, "", (), (), {}, {})
+        execution.check()
+        try:
+            resolved = resolve(parse(sql), view, session, tuple(self.executions()))
+            self._exchange(execution, session, plan_resolved(resolved))
+        except DepartmentError as error:
+            if not (session.allow_partial and error.outcome in (Outcome.DOWN, Outcome.CLOSED)):
+                raise
+            smaller = without_arms(sql, error.who, session)
+            if smaller is None or execution.started:
+                raise
+            execution.warn(f"Partial answer: {error.who} is missing ({error.message})")
+            self._query(execution, smaller)
+            return
+        self._warn_unmapped(execution, session, view, resolved.city)
+
+    # -- exchange and merge ----------------------------------------------------------------------
+
+    def _exchange(self, execution: Execution, session: Session, plan: Plan) -> None:
+        if plan.merge is None:
+            self._pass_through(execution, session, plan)
+            return
+        with Merge(self.pool, execution) as merge:
+            for name, table in plan.local.items():
+                merge.load(name, table)
+            streams = self._gather(execution, session, plan, merge)
+            compiled = merge.compile(plan.merge)
+            types = tuple(t for _, t in compiled.columns)
+            execution.publish(_result_columns(plan.labels, types))
+            try:
+                for batch in merge.run(compiled):
+                    execution.put(batch)
+            except CityError:
+                _raise_first(streams)
+                raise
+            self._close(execution, streams)
+
+    def _pass_through(self, execution: Execution, session: Session, plan: Plan) -> None:
+        """One department answers alone: its stream is the result."""
+        fragment = plan.fragments[0]
+        stream = self._send(execution, session, fragment)
+        schema = stream.schema()
+        types = tuple(field_type(f) for f in schema)
+        execution.publish(_result_columns(plan.labels, types))
+        for batch in stream.batches():
+            execution.put(conform(batch, types))
+        self._close(execution, [stream])
+
+    def _gather(self, execution: Execution, session: Session, plan: Plan, merge: Merge) -> list[FragmentStream]:
+        """Send every fragment: those without keys at once, the others when their keys are known."""
+        streams = {
+            f.id: self._send(execution, session, f) for f in plan.fragments if f.keys is None
+        }
+        for fragment in plan.fragments:
+            if fragment.keys is None:
+                self._receive(merge, plan, fragment, streams[fragment.id])
+        every = list(streams.values())
+        for fragment in plan.fragments:
+            if fragment.keys is not None:
+                every += self._send_with_keys(execution, session, plan, merge, fragment)
+        return every
+
+    def _receive(self, merge: Merge, plan: Plan, fragment: FragmentPlan, stream: FragmentStream) -> None:
+        if fragment.id in plan.stored:
+            try:
+                merge.store(fragment.id, stream.schema(), stream.batches())
+            except CityError:
+                _raise_first([stream])
+                raise
+        else:
+            merge.attach(fragment.id, stream.schema(), stream.batches())
+
+    def _send_with_keys(
+        self, execution: Execution, session: Session, plan: Plan, merge: Merge, fragment: FragmentPlan
+    ) -> list[FragmentStream]:
+        source = fragment.keys
+        assert source is not None
+        found = merge.keys(source.query)
+        if len(found) > source.chunk and not source.always:
+            stream = self._send(execution, session, fragment)
+            self._receive(merge, plan, fragment, stream)
+            return [stream]
+        chunks = [found.slice(i, source.chunk) for i in range(0, max(len(found), 1), source.chunk)]
+        streams: list[FragmentStream] = []
+
+        def answers() -> Iterator[pa.RecordBatch]:
+            yield from streams[0].batches()
+            for number, chunk in enumerate(chunks[1:], 1):
+                stream = self._ask(execution, session, fragment, f"_{number}", source.sql, chunk)
+                streams.append(stream)
+                yield from stream.batches()
+
+        streams.append(self._ask(execution, session, fragment, "", source.sql, chunks[0]))
+        try:
+            merge.store(fragment.id, streams[0].schema(), answers())
+        except CityError:
+            _raise_first(streams)
+            raise
+        return streams
+
+    def _send(self, execution: Execution, session: Session, fragment: FragmentPlan) -> FragmentStream:
+        return self._ask(execution, session, fragment, "", fragment.sql, None)
+
+    def _ask(
+        self,
+        execution: Execution,
+        session: Session,
+        fragment: FragmentPlan,
+        suffix: str,
+        sql: str,
+        keys: pa.Array | None,
+    ) -> FragmentStream:
+        name = f"{execution.query_id}_{fragment.id}{suffix}"
+        execution.part(name, fragment.department)
+        return self.agents.ask(execution, session, fragment.department, name, sql, keys)
+
+    def _close(self, execution: Execution, streams: list[FragmentStream]) -> None:
+        for stream in streams:
+            if stream.receipt is not None:
+                self._receipts[stream.receipt.id] = stream.receipt
+            for warning in stream.warnings:
+                execution.warn(warning)
+
+    def receipt(self, receipt_id: str) -> dict[str, Any] | None:
+        """A receipt that an agent gave for an answer of this gateway."""
+        found = self._receipts.get(receipt_id)
+        return found.model_dump(mode="json") if found is not None else None
+
+    # -- standards -------------------------------------------------------------------------------
+
+    def _warn_unmapped(
+        self, execution: Execution, session: Session, view: UserView, used: tuple[CityTable, ...]
+    ) -> None:
+        """Count the rows that a city table's mapping doesn't cover, and say so."""
+        for table in used:
+            if table.unmapped is None:
+                continue
+            count = self._count(execution, session, view, table.unmapped)
+            if count:
+                execution.warn(f"{count:,} rows of {table.name} {table.warning}")
+
+    def _count(self, execution: Execution, session: Session, view: UserView, sql: str) -> int:
+        part = Execution(self._query_id(), sql, session)
+        execution.on_cancel(part.cancel)
+        self._exchange(part, session, plan_query(sql, view, session))
+        part.finish()
+        return sum(int(v or 0) for batch in part.batches() for v in batch.column(0).to_pylist())
+
+    # -- explain, describe, kill -----------------------------------------------------------------
+
+    def explain(self, sql: str, session: Session, analyze: bool = False) -> Explanation:
+        """What each department would be sent, what is masked, what the merge does. Runs nothing."""
+        session, purposes = self.with_purpose(session)
+        view = self.catalogue.view(session, purposes)
+        statement = statements.classify(sql, session)
+        if isinstance(statement, statements.Explain):
+            statement = statements.Query(statement.sql)
+        if not isinstance(statement, statements.Query):
+            raise UserError("Only queries can be explained.", Outcome.STATEMENT, rule="explain")
+        resolved = resolve(parse(statement.sql), view, session)
+        return explain_plan(plan_resolved(resolved), session, resolved.city)
+
+    def _explain(self, execution: Execution, statement: statements.Explain) -> None:
+        if statement.kind == "validate":
+            self.explain(statement.sql, execution.session)
+            _publish_table(execution, ("Valid",), pa.table({"c0": [True]}))
+            return
+        text = self.explain(statement.sql, execution.session, statement.analyze).text
+        _publish_table(execution, ("Query Plan",), pa.table({"c0": [text]}))
+
+    def _describe_output(self, execution: Execution, statement: statements.DescribeOutput) -> None:
+        session, purposes = self.with_purpose(execution.session)
+        view = self.catalogue.view(session, purposes)
+        resolved = resolve(parse(statement.sql), view, session)
+        columns = statements.describe_output(resolved.tree, resolved.labels)
+        _publish_table(
+            execution,
+            ("Column Name", "Catalog", "Schema", "Table", "Type", "Type Size", "Aliased"),
+            columns,
+        )
+
+    def _kill(self, execution: Execution, statement: statements.Kill) -> None:
+        victim = self.execution(statement.query_id)
+        if victim is None or victim.session.user != execution.session.user:
+            raise UserError(f"Query '{statement.query_id}' is not one of yours.", rule="kill_query")
+        victim.cancel(statements.killed(statement.message))
+        execution.publish((), Effects(update_type="CALL"))
+
+    def close(self) -> None:
+        for execution in self.executions():
+            execution.cancel()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        self.agents.close()
+        self.pool.close()
+
+
+# ---------------------------------------------------------------- small pieces
+
+
+def _tagged(session: Session) -> str:
+    """The purpose in a client tag `purpose:NAME`, "" if none."""
+    return next((t.removeprefix("purpose:") for t in session.client_tags if t.startswith("purpose:")), "")
+
+
+def _result_columns(labels: tuple[str, ...], types: tuple[TrinoType, ...]) -> tuple[ResultColumn, ...]:
+    return tuple(ResultColumn(name, kind) for name, kind in zip(labels, types, strict=True))
+
+
+def _publish_rows(execution: Execution, effect: statements.Effect) -> None:
+    execution.publish(effect.columns, effect.effects)
+    if effect.rows:
+        arrays = [
+            pa.array([row[i] for row in effect.rows], c.type.arrow()) for i, c in enumerate(effect.columns)
+        ]
+        execution.put(pa.RecordBatch.from_arrays(arrays, names=[f"c{i}" for i in range(len(arrays))]))
+
+
+def _publish_table(execution: Execution, labels: tuple[str, ...], table: pa.Table) -> None:
+    execution.publish(_result_columns(labels, tuple(field_type(f) for f in table.schema)))
+    for batch in table.to_batches():
+        execution.put(batch)
+
+
+def _raise_first(streams: list[FragmentStream]) -> None:
+    """Raise the error of the department at fault, if one is: DuckDB passes it on as mere text."""
+    for stream in streams:
+        if stream.error is not None:
+            raise stream.error
+

@@ -1,0 +1,60 @@
+"""Stage 5: a rewritten tree -> `Plan`: one fragment per largest one-department subtree, and the merge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from sqlglot import exp
+
+from catalog.relation import Relation
+
+__all__ = ["FragmentPlan", "KeySource", "Plan"]
+
+
+@dataclass(frozen=True)
+class KeySource:
+    """Bind keys of a fragment: `query` selects one column `k`, distinct, not NULL, over merge tables.
+
+    needs: fragments that must be complete before. sql: the fragment's text with the keys in it.
+    chunk: at most so many keys a request. always: the fragment has no meaning without keys.
+    """
+
+    query: exp.Select
+    needs: frozenset[str]
+    sql: str
+    chunk: int
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class FragmentPlan:
+    """One question to one department.
+
+    sql: the exact text that its agent receives. outputs: names of c0..cn in the merge, in order.
+    relations: what it reads. notes: what stays in the gateway and why, for EXPLAIN.
+    """
+
+    id: str
+    department: str
+    sql: str
+    outputs: tuple[str, ...]
+    relations: tuple[Relation, ...]
+    keys: KeySource | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """fragments: all questions. merge: the query over `f0`, `f1`, ..; None if f0's answer is the result.
+
+    stored: fragments that must be kept as a table (read twice, or the source of keys).
+    """
+
+    fragments: tuple[FragmentPlan, ...]
+    merge: exp.Query | None
+    tree: exp.Query
+    labels: tuple[str, ...]
+    stored: frozenset[str] = frozenset()
+    local: dict[str, pa.Table] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

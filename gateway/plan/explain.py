@@ -1,0 +1,91 @@
+"""EXPLAIN: who will be asked what, byte for byte, what is masked, and what stays in the gateway and why.
+
+Never printed: a policy's filter or its literals, native SQL, estimates of what a filter hides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.relation import Relation
+from catalog.standards import CityTable
+from gateway.execution import Session
+from gateway.plan import FragmentPlan, Plan
+
+__all__ = ["Explanation", "explain_plan"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """text: for people. fragments: one dict per question, for programs."""
+
+    text: str
+    fragments: tuple[dict[str, Any], ...]
+
+
+def explain_plan(plan: Plan, session: Session, city: Sequence[CityTable] = ()) -> Explanation:
+    """Print a plan. Touches no department."""
+    fragments = tuple(_as_dict(f) for f in plan.fragments)
+    lines = [f"For {session.user}, purpose {session.purpose or '(none)'}"]
+    lines += [f"City table {t.name}: {t.comment}" for t in city]
+    for fragment in plan.fragments:
+        lines += ["", *_fragment_lines(fragment)]
+    lines += ["", *_merge_lines(plan)]
+    return Explanation("\n".join(lines), fragments)
+
+
+def _as_dict(fragment: FragmentPlan) -> dict[str, Any]:
+    return {
+        "id": fragment.id,
+        "department": fragment.department,
+        "sql": fragment.sql if fragment.keys is None or not fragment.keys.always else fragment.keys.sql,
+        "sql_with_keys": fragment.keys.sql if fragment.keys is not None else None,
+        "relations": [str(r.full_name) for r in fragment.relations],
+        "modes": sorted({r.mode.name for r in fragment.relations}),
+        "masks": [m for r in fragment.relations for m in _masks(r)],
+        "filtered": [str(r.full_name) for r in fragment.relations if r.filtered],
+        "floors": {str(r.full_name): r.min_group for r in fragment.relations if r.min_group},
+        "notes": list(fragment.notes),
+    }
+
+
+def _masks(relation: Relation) -> list[str]:
+    return [f"{relation.name}.{c.name}: {c.mask}" for c in relation.columns if c.mask]
+
+
+def _fragment_lines(fragment: FragmentPlan) -> list[str]:
+    lines = [f"{fragment.id} -> {fragment.department}"]
+    if fragment.keys is None:
+        lines.append(f"  {fragment.sql}")
+    else:
+        lines.append(f"  {fragment.keys.sql}")
+        source = ", ".join(sorted(fragment.keys.needs)) or "the statement"
+        lines.append(f"  keys from {source}, at most {fragment.keys.chunk:,} a request")
+        if not fragment.keys.always:
+            lines.append(f"  with more keys: {fragment.sql}")
+    for relation in fragment.relations:
+        lines.append(f"  {relation.name}: {_governed(relation)}")
+    return [*lines, *(f"  {note}" for note in fragment.notes)]
+
+
+def _governed(relation: Relation) -> str:
+    parts = [f"{relation.mode.name} mode"]
+    if relation.min_group:
+        parts.append(f"cells of fewer than {relation.min_group} {relation.entity} are absent")
+    masks = [f"{c.name} {c.mask}" for c in relation.columns if c.mask]
+    parts.append(f"masked: {', '.join(masks)}" if masks else "nothing masked")
+    parts.append("a row filter applies" if relation.filtered else "no row filter")
+    if relation.stale:
+        parts.append("as last known; the department does not answer now")
+    return "; ".join(parts)
+
+
+def _merge_lines(plan: Plan) -> list[str]:
+    if plan.merge is None:
+        return ["merge: none, the department's answer is the result"]
+    lines = ["merge (in the gateway)", f"  {plan.merge.sql('trino')}"]
+    if plan.stored:
+        lines.append(f"  read to the end first: {', '.join(sorted(plan.stored))}")
+    return [*lines, *(f"  {note}" for note in plan.notes)]

@@ -1,0 +1,302 @@
+"""Cut a rewritten tree into fragments: the largest subtrees that one department can answer alone."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from sqlglot import exp
+
+from catalog.errors import AccessDenied, Outcome
+from catalog.names import RelationName
+from catalog.relation import Mode, Relation
+from gateway.plan import FragmentPlan, Plan
+from gateway.plan.bind import bind_keys
+from gateway.plan.verify import VERIFY, plan_verify
+from gateway.resolve import SYSTEM_TABLE
+from gateway.rewrite.leaf import is_leaf
+from gateway.rewrite.tree import Source, aliases_in, conjuncts, has_aggregate, has_subquery, has_window, sources
+
+__all__ = ["fragment_text", "split"]
+
+LOCAL = "local_"
+
+
+def split(
+    tree: exp.Query,
+    labels: tuple[str, ...],
+    relations: dict[RelationName, Relation],
+    local: dict[str, pa.Table],
+    notes: tuple[str, ...] = (),
+) -> Plan:
+    """Plan a rewritten tree. Raises AccessDenied(MODE) where a relation's mode can't answer the shape.
+
+    Proof sketch. A fragment is a whole query block over relations of one department, without a column
+    of any block outside it; evaluating it where the data is gives the bag that the block denotes. A
+    scan delivers the columns that are read and the rows that its own conditions keep; those conditions
+    are evaluated again above, so a scan can only be too wide, never too narrow (see `scan_conditions`).
+    """
+    original = tree.copy()
+    cutter = _Cutter(relations)
+    whole = cutter.whole(tree)
+    if whole:
+        cutter.fragment(tree, whole)
+        return Plan(tuple(cutter.fragments), None, original, labels, local={}, notes=notes)
+    holder = exp.Subquery(this=tree.copy())
+    cutter.descend(holder.this)
+    merge = holder.this
+    fragments = bind_keys(merge, cutter.fragments, relations)
+    names = {f"{LOCAL}{i}": table for i, table in enumerate(local.values())}
+    _name_local(merge, {name: f"{LOCAL}{i}" for i, name in enumerate(local)})
+    stored = frozenset(
+        {f.id for f in fragments if _uses(merge, f.id) > 1}
+        | {n for f in fragments if f.keys is not None for n in f.keys.needs}
+        | _shared_departments(fragments)
+    )
+    return Plan(tuple(fragments), merge, original, labels, stored, names, notes)
+
+
+def fragment_text(query: exp.Query) -> str:
+    """The canonical text of a fragment: outputs c0..cn, plain names, no comments."""
+    query = query.copy()
+    first = query
+    while isinstance(first, exp.SetOperation):
+        first = first.left.unnest() if isinstance(first.left, exp.Subquery) else first.left
+    if isinstance(query, exp.Select):
+        _label_outputs(query)
+    else:
+        assert isinstance(first, exp.Select)
+        names = [p.alias_or_name for p in first.expressions]
+        inner = exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier("u")))
+        columns = [exp.alias_(exp.column(n, table="u"), f"c{i}", copy=False) for i, n in enumerate(names)]
+        if any(query.args.get(k) for k in ("order", "limit", "offset")):
+            # Order and limit belong to the whole; they stay inside and the wrapper keeps their order.
+            order = query.args.get("order")
+            wrapper = exp.Select(expressions=columns, from_=exp.From(this=inner))
+            if order is not None:
+                again = order.copy()
+                for column in again.find_all(exp.Column):
+                    column.set("table", exp.to_identifier("u"))
+                wrapper.set("order", again)
+            return wrapper.sql("trino", comments=False)
+        query = exp.Select(expressions=columns, from_=exp.From(this=inner))
+    return query.sql("trino", comments=False)
+
+
+def _label_outputs(select: exp.Select) -> None:
+    """Name outputs c0..cn; what ORDER BY called by its output name follows."""
+    renamed: dict[str, str] = {}
+    outputs = []
+    for i, projection in enumerate(select.expressions):
+        renamed.setdefault(projection.alias_or_name, f"c{i}")
+        outputs.append(exp.alias_(projection.unalias(), f"c{i}", copy=False))
+    select.set("expressions", outputs)
+    order = select.args.get("order")
+    for column in order.find_all(exp.Column) if order is not None else ():
+        if not column.table and column.name in renamed:
+            column.set("this", exp.to_identifier(renamed[column.name]))
+
+
+class _Cutter:
+    def __init__(self, relations: dict[RelationName, Relation]) -> None:
+        self.relations = relations
+        self.fragments: list[FragmentPlan] = []
+
+    # -- deciding --------------------------------------------------------------------------------
+
+    def whole(self, query: exp.Expression) -> str:
+        """The department that can answer `query` alone, "" if none can."""
+        if not isinstance(query, exp.Query):
+            return ""
+        tables = list(query.find_all(exp.Table))
+        own = {cte.alias for cte in query.find_all(exp.CTE)}
+        if any(t.meta.get(SYSTEM_TABLE) or (not t.catalog and t.name not in own) for t in tables):
+            return ""
+        departments = {t.catalog for t in tables if t.catalog}
+        if len(departments) != 1 or any(_is_verify(n) for n in query.find_all(exp.Anonymous)):
+            return ""
+        if not aliases_in(query) - {""} <= _defined(query):
+            return ""
+        modes = {self._relation(t).mode for t in tables if t.catalog}
+        if Mode.aggregate in modes and not (isinstance(query, exp.Select) and self._is_aggregate_leaf(query)):
+            return ""
+        return departments.pop()
+
+    def _is_aggregate_leaf(self, select: exp.Select) -> bool:
+        found = sources(select)
+        plain = len(found) == 1 and isinstance(found[0].node, exp.Table)
+        return plain and is_leaf(select) and len(list(select.find_all(exp.Table))) == 1
+
+    def _relation(self, table: exp.Table) -> Relation:
+        return self.relations[RelationName(table.catalog, table.db, table.name)]
+
+    # -- cutting ---------------------------------------------------------------------------------
+
+    def handle(self, query: exp.Query) -> None:
+        """Replace `query` by a select over its fragment, or look for fragments inside it."""
+        department = self.whole(query)
+        if department:
+            query.replace(self.fragment(query, department))
+        else:
+            self.descend(query)
+
+    def descend(self, query: exp.Query) -> None:
+        with_ = query.args.get("with_")
+        for cte in with_.expressions if with_ is not None else ():
+            self.handle(cte.this)
+        if isinstance(query, exp.Subquery):
+            self.handle(query.this)
+        elif isinstance(query, exp.SetOperation):
+            for arm in (query.left, query.right):
+                self.handle(arm)
+        elif isinstance(query, exp.Select):
+            self._descend_select(query)
+
+    def _descend_select(self, select: exp.Select) -> None:
+        for inner in _nested(select):
+            self.handle(inner)
+        for source in sources(select):
+            if isinstance(source.node, exp.Table) and source.node.catalog:
+                if not source.node.meta.get(SYSTEM_TABLE):
+                    self._scan(select, source)
+        for call in [n for n in _own_nodes(select) if _is_verify(n)]:
+            self.fragments.append(plan_verify(select, call, f"f{len(self.fragments)}", self.relations))
+
+    def fragment(self, query: exp.Query, department: str, notes: tuple[str, ...] = ()) -> exp.Select:
+        """Make a fragment of `query`; returns the select that stands for it in the merge."""
+        name = f"f{len(self.fragments)}"
+        outputs = tuple(query.named_selects)
+        relations = tuple(
+            dict.fromkeys(self._relation(t) for t in query.find_all(exp.Table) if t.catalog)
+        )
+        self.fragments.append(
+            FragmentPlan(name, department, fragment_text(query), outputs, relations, notes=notes)
+        )
+        columns = [
+            exp.alias_(exp.column(f"c{i}", table=name), output, copy=False) for i, output in enumerate(outputs)
+        ]
+        return exp.Select(expressions=columns, from_=exp.From(this=exp.to_table(name)))
+
+    def _scan(self, select: exp.Select, source: Source) -> None:
+        relation = self._relation(source.node)
+        if relation.mode == Mode.aggregate:
+            raise _shape_refused(relation)
+        read = {c.name for c in _root(select).find_all(exp.Column) if c.table == source.alias}
+        names = [c.name for c in relation.columns if c.name in read] or [relation.columns[0].name]
+        table = source.node.copy()
+        scan = exp.Select(
+            expressions=[exp.column(n, table=source.alias) for n in names], from_=exp.From(this=table)
+        )
+        conditions = scan_conditions(select, source)
+        if conditions:
+            scan.set("where", exp.Where(this=exp.and_(*[c.copy() for c in conditions], copy=False)))
+        standing = self.fragment(scan, relation.catalog, ("joined in the gateway with another department's rows",))
+        source.node.replace(
+            exp.Subquery(this=standing, alias=exp.TableAlias(this=exp.to_identifier(source.alias)))
+        )
+
+
+def scan_conditions(select: exp.Select, source: Source) -> list[exp.Expression]:
+    """Conditions of a select that may filter one source's scan; they are evaluated again above.
+
+    Proof sketch: as in `rewrite.predicates`: WHERE and inner ON for a source that is not null-extended;
+    the ON of a LEFT JOIN for its right side, unless a later join null-extends that too.
+    """
+    found: list[exp.Expression] = []
+    joins = select.args.get("joins") or []
+    if not source.nullable:
+        where = select.args.get("where")
+        found += conjuncts(where.this if where is not None else None)
+        for join in joins:
+            if not (join.side or "") and join.args.get("on") is not None:
+                found += conjuncts(join.args["on"])
+    elif source.join is not None and (source.join.side or "").upper() == "LEFT":
+        place = [id(j) for j in joins].index(id(source.join))
+        if not any((j.side or "").upper() in ("RIGHT", "FULL") for j in joins[place + 1 :]):
+            found += conjuncts(source.join.args.get("on"))
+    return [
+        part
+        for part in found
+        if aliases_in(part) == {source.alias}
+        and not (has_subquery(part) or has_window(part) or has_aggregate(part))
+        and not any(_is_verify(n) for n in part.walk())
+    ]
+
+
+def _defined(query: exp.Expression) -> set[str]:
+    """Aliases of sources defined inside a query."""
+    return {
+        n.alias_or_name
+        for n in query.find_all(exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
+        if n.alias_or_name
+    }
+
+
+def _nested(select: exp.Select) -> list[exp.Query]:
+    """The queries directly inside a select: derived tables and subqueries of its expressions."""
+    found: list[exp.Query] = []
+
+    def look(node: exp.Expression) -> None:
+        for child in node.iter_expressions():
+            if isinstance(child, exp.With):
+                continue
+            if isinstance(child, exp.Query) and not isinstance(child, exp.Subquery):
+                found.append(child)
+            else:
+                look(child)
+
+    look(select)
+    return found
+
+
+def _own_nodes(select: exp.Select) -> list[exp.Expression]:
+    """Nodes of a select that don't stand in a query inside it."""
+    found: list[exp.Expression] = []
+
+    def look(node: exp.Expression) -> None:
+        for child in node.iter_expressions():
+            if not isinstance(child, exp.Query):
+                found.append(child)
+                look(child)
+
+    look(select)
+    return found
+
+
+def _is_verify(node: exp.Expression) -> bool:
+    return isinstance(node, exp.Anonymous) and node.name.lower() == VERIFY
+
+
+def _root(node: exp.Expression) -> exp.Expression:
+    while node.parent is not None:
+        node = node.parent
+    return node
+
+
+def _uses(tree: exp.Expression, fragment: str) -> int:
+    return sum(1 for t in tree.find_all(exp.Table) if t.name == fragment)
+
+
+def _name_local(tree: exp.Expression, names: dict[str, str]) -> None:
+    for table in list(tree.find_all(exp.Table)):
+        if table.meta.get(SYSTEM_TABLE):
+            name = names[f"{table.catalog}.{table.db}.{table.name}"]
+            table.replace(exp.Table(this=exp.to_identifier(name), alias=table.args.get("alias")))
+
+
+def _shared_departments(fragments: list[FragmentPlan]) -> set[str]:
+    """Fragments whose department is asked more than once: read to the end, so that none waits for another."""
+    seen = [f.department for f in fragments]
+    return {f.id for f in fragments if seen.count(f.department) > 1}
+
+
+def _shape_refused(relation: Relation) -> AccessDenied:
+    dims = ", ".join(relation.dimensions) or "nothing"
+    measures = ", ".join(f"sum({m})" for m in relation.measures)
+    allowed = ", ".join(x for x in ("count(*)", measures) if x)
+    return AccessDenied(
+        f"'{relation.full_name}' answers sums only for purpose {relation.purpose}: rows and joins stay closed.",
+        Outcome.MODE,
+        who=relation.catalog,
+        rule=f"aggregate mode, floor {relation.min_group}",
+        hint=f"Ask {allowed} grouped by any of {dims}, in a query of its own or a derived table; join its result.",
+    )
+

@@ -1,0 +1,261 @@
+"""Stage 2: `Parsed` -> `Resolved`. Every relation is looked up before anything else trusts the tree.
+
+The order matters: sqlglot's `qualify` lets an unknown `SELECT * FROM t` through, so names are resolved
+against the user's view first; an unknown or ungranted name ends here, in the same words. Then city
+tables are replaced by their definitions, stars expand, columns are bound and types annotated.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from sqlglot import exp
+from sqlglot.errors import OptimizeError
+from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.optimizer.qualify import qualify
+
+from catalog.errors import AccessDenied, CityError, Outcome, TrinoError, UserError
+from catalog.names import RelationName, is_plain
+from catalog.relation import Column, Relation
+from catalog.standards import CityTable
+from gateway import metadata
+from gateway.catalogue import UserView
+from gateway.execution import Execution, Session
+from gateway.parse import LABEL, Parsed, location_of, parse_query
+
+__all__ = ["SYSTEM_TABLE", "Resolved", "resolve", "table_name"]
+
+SYSTEM_TABLE = "system_table"
+"""`meta` key of a table node that is answered from the gateway's own memory."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """tree: qualified, typed, every table a departmental relation or a system table.
+
+    relations: the departmental relations named. city: the city tables used. local: system tables
+    by the name under which the merge engine gets them. labels: of the result's columns.
+    """
+
+    tree: exp.Query
+    labels: tuple[str, ...]
+    relations: dict[RelationName, Relation]
+    city: tuple[CityTable, ...] = ()
+    local: dict[str, pa.Table] = field(default_factory=dict)
+
+
+def resolve(
+    parsed: Parsed, view: UserView, session: Session, executions: tuple[Execution, ...] = ()
+) -> Resolved:
+    """Bind every name of the statement. Raises UserError/AccessDenied naming the first that fails."""
+    tree = parsed.tree.copy()
+    binder = _Binder(view, session, executions)
+    binder.bind(tree)
+    tree = qualified(tree, binder.schema)
+    labels = tuple(_labels(tree))
+    return Resolved(tree, labels, binder.relations, tuple(binder.city.values()), binder.local)
+
+
+def qualified(tree: exp.Query, schema: dict[str, dict[str, dict[str, dict[str, str]]]]) -> exp.Query:
+    """Qualify columns and annotate types; raises UserError for a column that does not resolve."""
+    known = schema or {"_": {"_": {"_": {"_": "varchar"}}}}
+    try:
+        tree = qualify(
+            tree,
+            dialect="trino",
+            schema=known,
+            quote_identifiers=False,
+            identify=False,
+            expand_alias_refs=False,
+        )
+        return annotate_types(tree, schema=known, dialect="trino")
+    except OptimizeError as bad:
+        raise _column_error(tree, bad, known) from None
+
+
+class _Binder:
+    """Walks the tables of one tree and replaces each by its full name or its definition."""
+
+    def __init__(self, view: UserView, session: Session, executions: tuple[Execution, ...]) -> None:
+        self.view = view
+        self.session = session
+        self.executions = executions
+        self.relations: dict[RelationName, Relation] = {}
+        self.city: dict[RelationName, CityTable] = {}
+        self.local: dict[str, pa.Table] = {}
+        self.schema: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
+
+    def bind(self, tree: exp.Query) -> None:
+        for table in list(tree.find_all(exp.Table)):
+            if not table.db and _is_cte(table):
+                continue
+            if not isinstance(table.this, exp.Identifier):
+                raise UserError(
+                    f"The table function {table.this.sql('trino')[:40]} is not supported.",
+                    Outcome.NODE,
+                    rule="node types",
+                )
+            self._bind_table(table)
+
+    def _bind_table(self, table: exp.Table) -> None:
+        name = table_name(table, self.session)
+        alias = table.alias or name.table
+        city = self.view.city.get(name)
+        if city is not None:
+            self._expand(table, name, city, alias)
+            return
+        relation = self.view.relations.get(name)
+        if relation is not None and relation.source_kind != "city":
+            self.relations[name] = relation
+            self._declare(name, relation.columns)
+        else:
+            self._bind_system(table, name)
+        bound = exp.Table(
+            this=exp.to_identifier(name.table),
+            db=exp.to_identifier(name.schema),
+            catalog=exp.to_identifier(name.catalog),
+            alias=_alias(table, alias),
+        )
+        if name in self.relations:
+            table.replace(bound)
+            return
+        bound.meta[SYSTEM_TABLE] = True
+        table.replace(bound)
+
+    def _expand(self, table: exp.Table, name: RelationName, city: CityTable, alias: str) -> None:
+        self.city[name] = city
+        definition = parse_query(city.sql)
+        self.bind(definition)
+        table.replace(exp.Subquery(this=definition, alias=_alias(table, alias)))
+
+    def _bind_system(self, table: exp.Table, name: RelationName) -> None:
+        columns = metadata.describe(name, self.view)
+        if columns is None:
+            raise self._unknown(table, name)
+        self._declare(name, columns)
+        if str(name) not in self.local:
+            self.local[str(name)] = metadata.read(name, self.view, self.session, self.executions)
+
+    def _declare(self, name: RelationName, columns: tuple[Column, ...]) -> None:
+        tables = self.schema.setdefault(name.catalog, {}).setdefault(name.schema, {})
+        tables[name.table] = {c.name: str(c.type) for c in columns}
+
+    def _unknown(self, table: exp.Table, name: RelationName) -> CityError:
+        view = self.view
+        if name.catalog in view.down and not metadata.is_system(name):
+            return view.down[name.catalog]
+        if name in view.other_purposes:
+            mine = " or ".join(view.other_purposes[name])
+            return AccessDenied(
+                f"You hold '{name}' for purpose {mine}, not for {view.purpose}.",
+                Outcome.PURPOSE,
+                who=name.catalog,
+                rule="purpose",
+                hint=f"Ask again with --purpose {view.other_purposes[name][0]} "
+                f"(or SET SESSION purpose = '{view.other_purposes[name][0]}').",
+            ).at(location_of(table))
+        near = _nearest(name, view)
+        return AccessDenied(
+            f"Table '{name}' does not exist.",
+            Outcome.NOT_AVAILABLE,
+            rule="no such relation for you",
+            hint=f"Did you mean {near}?" if near else "`SHOW TABLES FROM <catalog>.main` lists what you may ask.",
+        ).at(location_of(table))
+
+
+def table_name(table: exp.Table, session: Session) -> RelationName:
+    """The full name of a table reference, completed from the session. Raises UserError."""
+    catalog, db = table.catalog or "", table.db or ""
+    if not db and not session.schema:
+        raise UserError(
+            f"Table name '{table.name}' needs its catalog and schema.",
+            trino=TrinoError.MISSING_SCHEMA_NAME,
+            rule="names",
+            hint="Write it as catalog.schema.table, for instance water.main.company_month.",
+        ).at(location_of(table))
+    db = db or session.schema
+    if not catalog and not session.catalog:
+        raise UserError(
+            f"Table name '{db}.{table.name}' needs its catalog.",
+            trino=TrinoError.MISSING_CATALOG_NAME,
+            rule="names",
+            hint="Write it as catalog.schema.table, for instance water.main.company_month.",
+        ).at(location_of(table))
+    return RelationName((catalog or session.catalog).lower(), db.lower(), table.name.lower())
+
+
+def _alias(table: exp.Table, alias: str) -> exp.TableAlias:
+    given = table.args.get("alias")
+    columns = given.args.get("columns") if given is not None else None
+    return exp.TableAlias(this=exp.to_identifier(alias), columns=[c.copy() for c in columns or ()])
+
+
+def _is_cte(table: exp.Table) -> bool:
+    """Whether a WITH in scope defines this unqualified name; a CTE sees only those before it."""
+    child: exp.Expression = table
+    node = table.parent
+    inside: exp.Expression | None = None
+    while node is not None:
+        visible: list[exp.Expression] = []
+        if isinstance(node, exp.With):
+            visible = node.expressions[: _position(node.expressions, child)]
+            inside = node
+        elif node.args.get("with_") is not None and node.args["with_"] is not inside:
+            visible = node.args["with_"].expressions
+        if any(cte.alias == table.name for cte in visible):
+            return True
+        child, node = node, node.parent
+    return False
+
+
+def _position(expressions: list[exp.Expression], child: exp.Expression) -> int:
+    return next(i for i, e in enumerate(expressions) if e is child)
+
+
+def _labels(tree: exp.Query) -> list[str]:
+    first = tree
+    while isinstance(first, exp.SetOperation):
+        first = first.left.unnest() if isinstance(first.left, exp.Subquery) else first.left
+    if not isinstance(first, exp.Select):
+        return list(first.named_selects)
+    return [
+        p.meta.get(LABEL) or p.unalias().meta.get(LABEL) or p.alias_or_name for p in first.expressions
+    ]
+
+
+def _nearest(name: RelationName, view: UserView) -> str:
+    """The most similar relation that this user may see, "" if none is close."""
+    by_text = {str(n): str(n) for n in view.relations}
+    close = difflib.get_close_matches(str(name), by_text, n=1, cutoff=0.75)
+    if close:
+        return close[0]
+    same_table = [str(n) for n in view.relations if n.table == name.table]
+    if same_table:
+        return same_table[0]
+    tables = {n.table: str(n) for n in view.relations}
+    close = difflib.get_close_matches(name.table, tables, n=1, cutoff=0.75)
+    return tables[close[0]] if close else ""
+
+
+def _column_error(
+    tree: exp.Query, bad: OptimizeError, schema: dict[str, dict[str, dict[str, dict[str, str]]]]
+) -> UserError:
+    """Trino's words for a column that does not resolve, with a suggestion from the visible columns."""
+    text = str(bad)
+    column = text.split("'")[1] if text.count("'") >= 2 else ""
+    if "mbiguous" in text:
+        return UserError(f"Column '{column}' is ambiguous.", trino=TrinoError.AMBIGUOUS_NAME, rule="names")
+    if not column:
+        return UserError("A name in the statement does not resolve.", trino=TrinoError.COLUMN_NOT_FOUND)
+    short = column.split(".")[-1].strip('"')
+    visible = sorted({c for db in schema.values() for ts in db.values() for cs in ts.values() for c in cs})
+    near = difflib.get_close_matches(short, visible, n=1, cutoff=0.6)
+    where = next((location_of(c) for c in tree.find_all(exp.Column) if c.name == short and location_of(c)), None)
+    return UserError(
+        f"Column '{column}' cannot be resolved.",
+        trino=TrinoError.COLUMN_NOT_FOUND,
+        rule="no such column for you",
+        hint=f"Did you mean {near[0]}?" if near and is_plain(near[0]) else "",
+    ).at(where)

@@ -1,0 +1,54 @@
+"""Stage 4: exact rewrites of a qualified tree, one rule a file, applied in the order of `RULES`.
+
+A rule is a function `(tree, context) -> tree`. Its docstring holds a proof sketch of why the answer is
+the same; tests/fixtures/rewrite/*.sql shows what it does; the differential tests stand behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from catalog.names import RelationName
+from catalog.relation import Relation
+from gateway.rewrite.ctes import inline_ctes
+from gateway.rewrite.eager import eager_aggregation
+from gateway.rewrite.flatten import flatten_derived
+from gateway.rewrite.leaf import aggregate_leaves
+from gateway.rewrite.predicates import push_predicates
+from gateway.rewrite.prune import prune_outputs
+from gateway.rewrite.tree import unique_aliases
+
+__all__ = ["RULES", "Context", "rewrite"]
+
+
+@dataclass
+class Context:
+    """What rules may look at: the relations named, and a list to which they note what they did."""
+
+    relations: dict[RelationName, Relation]
+    notes: list[str] = field(default_factory=list)
+
+
+Rule = Callable[[exp.Query, Context], exp.Query]
+
+RULES: tuple[Rule, ...] = (
+    inline_ctes,
+    push_predicates,
+    flatten_derived,
+    prune_outputs,
+    aggregate_leaves,
+    eager_aggregation,
+    push_predicates,
+    prune_outputs,
+)
+
+
+def rewrite(tree: exp.Query, context: Context, rules: tuple[Rule, ...] = RULES) -> exp.Query:
+    """Apply `rules` to a copy of a qualified tree; aliases become unique first."""
+    tree = unique_aliases(tree.copy())
+    for rule in rules:
+        tree = rule(tree, context)
+    return tree

@@ -1,0 +1,218 @@
+"""Rule: partial sums below a join. A department sums by what the join needs; the merge sums the sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from catalog.names import RelationName
+from catalog.relation import Mode
+from gateway.rewrite.tree import (
+    Source,
+    aggregates_in,
+    aliases_in,
+    conjuncts,
+    has_subquery,
+    has_window,
+    is_aggregate_select,
+    set_where,
+    sources,
+)
+
+if TYPE_CHECKING:
+    from gateway.rewrite import Context
+
+__all__ = ["eager_aggregation"]
+
+FINAL: dict[type[exp.Expression], type[exp.AggFunc]] = {
+    exp.Sum: exp.Sum,
+    exp.Count: exp.Sum,
+    exp.Min: exp.Min,
+    exp.Max: exp.Max,
+}
+
+
+@dataclass
+class _Partial:
+    """keys and calls: SQL text -> (expression over the source, output name)."""
+
+    source: Source
+    alias: str
+    keys: dict[str, tuple[exp.Expression, str]]
+    calls: dict[str, tuple[exp.Expression, str]]
+
+
+def eager_aggregation(tree: exp.Query, context: Context) -> exp.Query:
+    """`SELECT g, SUM(f(x)) FROM x JOIN y ON .. GROUP BY g` over two departments: x is grouped first.
+
+    x is grouped by every expression of its columns that ON, WHERE and GROUP BY use; sum, count, min
+    and max (not DISTINCT) of x's columns become partial, the select above combines them.
+
+    Proof sketch. Rows of x that agree on all those expressions meet the same rows of the other sources
+    and fall into the same groups (x is not null-extended: checked). Let such a class have values
+    v1..vn and meet m rows in a group: SUM contributes m * (v1+..+vn) = m times the class's partial sum;
+    COUNT, MIN, MAX likewise, COUNT by summing counts. NULLs: a class without values has a NULL partial
+    sum, which SUM skips as it skipped the values. COUNT over no rows at all is 0, so without GROUP BY
+    the sum of counts is wrapped in COALESCE(.., 0). Conditions on x alone filter before grouping.
+    Doubles add in another order, which SQL leaves open.
+    """
+    for select in list(tree.find_all(exp.Select)):
+        if not _is_candidate(select):
+            continue
+        source = _summed_source(select, context)
+        if source is None:
+            continue
+        partial = _plan(select, source)
+        if partial is not None:
+            _apply(select, partial)
+            context.notes.append(f"partial sums of {source.node.sql('trino')[:60]} go down below the join")
+    return tree
+
+
+def _is_candidate(select: exp.Select) -> bool:
+    if not is_aggregate_select(select) or not select.args.get("joins"):
+        return False
+    group = select.args.get("group")
+    if group is not None and any(v for k, v in group.args.items() if k != "expressions" and v):
+        return False
+    own = [*select.expressions, *_clauses(select)]
+    return not any(has_subquery(part) or has_window(part) for part in own)
+
+
+def _clauses(select: exp.Select) -> list[exp.Expression]:
+    found = [select.args[k] for k in ("where", "group", "having", "order") if select.args.get(k) is not None]
+    return [*found, *(j.args["on"] for j in select.args.get("joins") or [] if j.args.get("on") is not None)]
+
+
+def _summed_source(select: exp.Select, context: Context) -> Source | None:
+    """The one source whose columns every aggregate reads, if summing it first is exact and useful."""
+    by_alias = {s.alias: s for s in sources(select)}
+    calls = [c for part in [*select.expressions, *_clauses(select)] for c in aggregates_in(part)]
+    read: set[str] = set()
+    for call in calls:
+        bare = call.this if isinstance(call, exp.Filter) else call
+        if type(bare) not in FINAL or isinstance(bare.this, exp.Distinct) or bare.args.get("expressions"):
+            return None
+        read |= aliases_in(call)
+    if len(read) != 1:
+        return None
+    source = by_alias.get(next(iter(read)))
+    if source is None or source.nullable or not _is_summable(source, context):
+        return None
+    if len(departments_of(select)) < 2 or any(j.args.get("using") for j in select.args["joins"]):
+        return None
+    return source
+
+
+def departments_of(node: exp.Expression) -> set[str]:
+    return {t.catalog for t in node.find_all(exp.Table) if t.catalog}
+
+
+def _is_summable(source: Source, context: Context) -> bool:
+    if not isinstance(source.node, exp.Table) or not source.node.catalog:
+        return False
+    table = source.node
+    relation = context.relations.get(RelationName(table.catalog, table.db, table.name))
+    return relation is not None and relation.mode >= Mode.masked
+
+
+def _plan(select: exp.Select, source: Source) -> _Partial | None:
+    alias = f"{source.alias}_part"
+    group = select.args.get("group")
+    keyed: dict[str, exp.Expression] = {}
+    for key in group.expressions if group is not None else []:
+        _collect(key, source.alias, keyed)
+    where = select.args.get("where")
+    for part in conjuncts(where.this if where is not None else None):
+        if aliases_in(part) != {source.alias}:
+            _collect(part, source.alias, keyed)
+    for join in select.args.get("joins") or []:
+        if join.args.get("on") is not None:
+            _collect(join.args["on"], source.alias, keyed)
+    called = {
+        call.sql(): call for part in [*select.expressions, *_clauses(select)] for call in aggregates_in(part)
+    }
+    if not called:
+        return None
+    keys = {text: (node, f"k{i}") for i, (text, node) in enumerate(keyed.items())}
+    calls = {text: (node, f"s{i}") for i, (text, node) in enumerate(called.items())}
+    return _Partial(source, alias, keys, calls)
+
+
+def _collect(node: exp.Expression, alias: str, into: dict[str, exp.Expression]) -> None:
+    """Note the largest parts of `node` that read nothing but `alias`."""
+    read = aliases_in(node)
+    if alias not in read:
+        return
+    if read == {alias} and not isinstance(node, (exp.Group, exp.Ordered)):
+        into[node.sql()] = node
+        return
+    for child in node.iter_expressions():
+        _collect(child, alias, into)
+
+
+def _apply(select: exp.Select, partial: _Partial) -> None:
+    grouped = select.args.get("group") is not None
+
+    def raise_part(node: exp.Expression) -> exp.Expression:
+        text = node.sql()
+        if text in partial.calls:
+            return _combined(partial.calls[text], partial.alias, grouped)
+        if text in partial.keys:
+            return exp.column(partial.keys[text][1], table=partial.alias)
+        return node
+
+    own, rest = _split_where(select, partial.source.alias)
+    draft = select.copy()
+    set_where(draft, [p.copy() for p in rest])
+    draft.set("expressions", [_raised(p, raise_part) for p in draft.expressions])
+    for key in ("where", "group", "having", "order"):
+        if draft.args.get(key) is not None:
+            draft.set(key, draft.args[key].transform(raise_part, copy=False))
+    for join in draft.args["joins"]:
+        if join.args.get("on") is not None:
+            join.set("on", join.args["on"].transform(raise_part, copy=False))
+    table = next(t for t in draft.find_all(exp.Table) if t.alias == partial.source.alias)
+    table.replace(_partial_table(partial, own))
+    above = [*draft.expressions, *_clauses(draft)]
+    if any(partial.source.alias in aliases_in(part) for part in above):
+        return
+    for key in ("expressions", "from_", "joins", "where", "group", "having", "order"):
+        select.set(key, draft.args.get(key))
+
+
+def _raised(projection: exp.Expression, raise_part: object) -> exp.Expression:
+    new = exp.alias_(projection.unalias().copy().transform(raise_part, copy=False), projection.alias_or_name, copy=False)
+    new.meta.update(projection.meta)
+    return new
+
+
+def _combined(call: tuple[exp.Expression, str], alias: str, grouped: bool) -> exp.Expression:
+    node, name = call
+    bare = node.this if isinstance(node, exp.Filter) else node
+    combined = FINAL[type(bare)](this=exp.column(name, table=alias))
+    if isinstance(bare, exp.Count) and not grouped:
+        return exp.Coalesce(this=combined, expressions=[exp.Literal.number(0)])
+    return combined
+
+
+def _split_where(select: exp.Select, alias: str) -> tuple[list[exp.Expression], list[exp.Expression]]:
+    where = select.args.get("where")
+    parts = conjuncts(where.this if where is not None else None)
+    own = [p for p in parts if aliases_in(p) == {alias}]
+    return own, [p for p in parts if aliases_in(p) != {alias}]
+
+
+def _partial_table(partial: _Partial, own: list[exp.Expression]) -> exp.Subquery:
+    inner = exp.Select(
+        expressions=[
+            exp.alias_(node.copy(), name, copy=False) for node, name in [*partial.keys.values(), *partial.calls.values()]
+        ],
+        from_=exp.From(this=partial.source.node.copy()),
+    )
+    set_where(inner, [p.copy() for p in own])
+    if partial.keys:
+        inner.set("group", exp.Group(expressions=[node.copy() for node, _ in partial.keys.values()]))
+    return exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(partial.alias)))

@@ -1,0 +1,208 @@
+"""Small questions about a qualified tree, shared by the rules and the planner.
+
+All of them rely on `unique_aliases`: after it, an alias names one source in the whole statement, so a
+column's table says where the column comes from whatever subquery it stands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlglot import exp
+from sqlglot.optimizer.scope import traverse_scope
+
+__all__ = [
+    "Source",
+    "aggregates_in",
+    "aliases_in",
+    "conjuncts",
+    "has_aggregate",
+    "has_subquery",
+    "has_window",
+    "is_aggregate_select",
+    "outputs",
+    "set_where",
+    "sources",
+    "substitute",
+    "unique_aliases",
+]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One item of a FROM clause. node: Table, Subquery, Values, Unnest or Lateral.
+
+    join: the join that brought it in, None for the first. nullable: an outer join may null-extend it.
+    """
+
+    alias: str
+    node: exp.Expression
+    join: exp.Join | None
+    nullable: bool
+
+
+def sources(select: exp.Select) -> list[Source]:
+    """The FROM items of a select in written order."""
+    from_ = select.args.get("from_")
+    if from_ is None:
+        return []
+    joins = select.args.get("joins") or []
+    sides = [(j.side or "").upper() for j in joins]
+    items: list[tuple[exp.Expression, exp.Join | None]] = [(from_.this, None), *((j.this, j) for j in joins)]
+    found = []
+    for i, (node, join) in enumerate(items):
+        own = sides[i - 1] if join is not None else ""
+        later = sides[i:]
+        nullable = own in ("LEFT", "FULL") or any(s in ("RIGHT", "FULL") for s in later)
+        found.append(Source(node.alias_or_name, node, join, nullable))
+    return found
+
+
+def conjuncts(condition: exp.Expression | None) -> list[exp.Expression]:
+    """The top-level AND parts of a condition, none for no condition."""
+    if condition is None:
+        return []
+    if isinstance(condition, exp.Paren):
+        return conjuncts(condition.this)
+    if isinstance(condition, exp.And):
+        return [*conjuncts(condition.left), *conjuncts(condition.right)]
+    return [condition]
+
+
+def set_where(select: exp.Select, parts: list[exp.Expression]) -> None:
+    """Replace a select's WHERE by the conjunction of `parts`."""
+    if parts:
+        select.set("where", exp.Where(this=exp.and_(*parts, copy=False)))
+    else:
+        select.set("where", None)
+
+
+def aliases_in(node: exp.Expression) -> set[str]:
+    """The source aliases that an expression reads, those of its subqueries' own sources included."""
+    return {c.table for c in node.find_all(exp.Column)}
+
+
+def has_subquery(node: exp.Expression) -> bool:
+    return node.find(exp.Query) is not None
+
+
+def has_window(node: exp.Expression) -> bool:
+    return node.find(exp.Window) is not None
+
+
+def has_aggregate(node: exp.Expression) -> bool:
+    """Whether an aggregate function stands in `node`, not counting windows and subqueries."""
+    return any(True for _ in aggregates_in(node))
+
+
+def aggregates_in(node: exp.Expression) -> Iterator[exp.Expression]:
+    """The outermost aggregate calls (with their FILTER) in `node`, not those of windows or subqueries."""
+    if isinstance(node, (exp.Window, exp.Query)):
+        return
+    if isinstance(node, exp.Filter) or isinstance(node, exp.AggFunc):
+        yield node
+        return
+    for child in node.iter_expressions():
+        yield from aggregates_in(child)
+
+
+def is_aggregate_select(select: exp.Select) -> bool:
+    """Whether a select groups: it has a GROUP BY or HAVING, or an aggregate among its outputs."""
+    if select.args.get("group") is not None or select.args.get("having") is not None:
+        return True
+    return any(has_aggregate(p) for p in select.expressions)
+
+
+def outputs(select: exp.Select) -> dict[str, exp.Expression]:
+    """Output name -> the expression behind it."""
+    return {p.alias_or_name: p.unalias() for p in select.expressions}
+
+
+def substitute(node: exp.Expression, alias: str, by: dict[str, exp.Expression]) -> exp.Expression:
+    """A copy of `node` with every column of source `alias` replaced by its definition."""
+
+    def swap(part: exp.Expression) -> exp.Expression:
+        if isinstance(part, exp.Column) and part.table == alias:
+            found = by[part.name].copy()
+            compound = isinstance(found, (exp.Binary, exp.Unary, exp.Predicate))
+            return exp.paren(found, copy=False) if compound else found
+        return part
+
+    return node.copy().transform(swap, copy=False)
+
+
+def unique_aliases(tree: exp.Query) -> exp.Query:
+    """Rename every source to t0, t1, .. and every CTE to w0, w1, .. across the whole statement.
+
+    Exact: inner scopes are renamed before outer ones, a column keeps pointing at the source it was
+    resolved to, and new names cannot collide because `qualify` has already bound every column.
+    """
+    names = (f"t{i}" for i in range(1_000_000))
+    scopes = traverse_scope(tree)
+    for scope in scopes:
+        renamed = {alias: next(names) for alias in scope.selected_sources}
+        columns = list(scope.columns)
+        for alias, (node, _) in scope.selected_sources.items():
+            _rename(node, renamed[alias])
+        for column in columns:
+            if column.table in renamed and not column.meta.get("renamed"):
+                column.set("table", exp.to_identifier(renamed[column.table]))
+                column.meta["renamed"] = True
+    for column in tree.find_all(exp.Column):
+        column.meta.pop("renamed", None)
+    _rename_ctes(tree)
+    return tree
+
+
+def _rename(node: exp.Expression, name: str) -> None:
+    while not isinstance(node, exp.Subquery) and isinstance(node.parent, exp.Subquery):
+        node = node.parent
+    alias = node.args.get("alias")
+    if alias is None:
+        node.set("alias", exp.TableAlias(this=exp.to_identifier(name)))
+    else:
+        alias.set("this", exp.to_identifier(name))
+
+
+def _rename_ctes(tree: exp.Query) -> None:
+    numbers = iter(range(1_000_000))
+    for with_ in reversed(list(tree.find_all(exp.With))):
+        for cte in with_.expressions:
+            new = f"w{next(numbers)}"
+            for table in _references(cte, with_):
+                table.set("this", exp.to_identifier(new))
+            cte.args["alias"].set("this", exp.to_identifier(new))
+
+
+def _references(cte: exp.CTE, with_: exp.With) -> list[exp.Table]:
+    """Tables that name this CTE: in its WITH's query and in later CTEs of the same WITH."""
+    home = with_.parent
+    if home is None:
+        return []
+    return [
+        t
+        for t in home.find_all(exp.Table)
+        if not t.db and t.name == cte.alias and not _shadowed(t, cte, with_)
+    ]
+
+
+def _shadowed(table: exp.Table, cte: exp.CTE, with_: exp.With) -> bool:
+    """Whether a nearer WITH, or an earlier place in the same WITH, gives this name another meaning."""
+    child: exp.Expression = table
+    node = table.parent
+    while node is not None:
+        if node is with_:
+            order = [id(c) for c in with_.expressions]
+            return order.index(id(child)) <= order.index(id(cte))
+        nearer = node.args.get("with_")
+        if nearer is with_:
+            return False
+        if nearer is not None and child is not nearer and any(c.alias == cte.alias for c in nearer.expressions):
+            return True
+        if isinstance(node, exp.With) and node is not with_:
+            before = node.expressions[: [id(c) for c in node.expressions].index(id(child))]
+            if any(c.alias == cte.alias for c in before):
+                return True
+        child, node = node, node.parent
+    return False

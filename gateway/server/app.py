@@ -1,0 +1,188 @@
+"""The gateway's web application: Trino's protocol, REST, the console, health and metrics.
+
+`create_app(gateway)` is all that anybody calls. Everything between a client and the pipeline is in this
+package; what a statement means is the pipeline's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from starlette.exceptions import HTTPException
+
+from catalog.errors import AccessDenied, CityError, DepartmentError, Outcome, UserError
+from gateway.execution import Execution
+from gateway.server import api, statement
+from gateway.server.session import Gateway, HttpProblem, Options
+from gateway.server.statement import Statements
+
+__all__ = ["create_app"]
+
+CONSOLE = Path(__file__).with_name("console")
+SWEEP_SECONDS = 5.0
+
+
+class Metrics:
+    """What operators watch: no label ever holds a user, a text or a value."""
+
+    def __init__(self, statements: Statements) -> None:
+        self.registry = CollectorRegistry()
+        running = Gauge("atoll_statements_running", "Statements being answered", registry=self.registry)
+        running.set_function(statements.running)
+        self._ended = Counter(
+            "atoll_statements", "Statements that ended", ["outcome"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "atoll_statement_seconds",
+            "Wall time of a statement",
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300),
+            registry=self.registry,
+        )
+        self._rows = Counter(
+            "atoll_department_rows", "Rows that departments delivered", ["department"], registry=self.registry
+        )
+
+    def ended(self, execution: Execution) -> None:
+        self._ended.labels(execution.error.outcome.name if execution.error else "OK").inc()
+        self._seconds.observe(execution.seconds)
+        for department in execution.departments():
+            self._rows.labels(department.name).inc(department.rows)
+
+
+def create_app(gateway: Gateway, options: Options | None = None) -> FastAPI:
+    """The application over a gateway (`gateway.pipeline.Gateway`, or anything of that shape)."""
+    options = options or Options()
+    statements = Statements(gateway, options)
+    metrics = Metrics(statements)
+    statements.on_end = metrics.ended
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        sweeper = asyncio.create_task(_sweep(statements))
+        yield
+        sweeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeper
+        statements.close()
+
+    app = FastAPI(
+        title="atoll",
+        summary="Ask the whole city. Move nothing.",
+        description=api.__doc__ or "",
+        version="1",
+        lifespan=lifespan,
+        docs_url="/api/docs",
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    app.state.started = time.monotonic()
+    app.state.statements = statements
+    _errors(app)
+    app.include_router(statement.router(statements))
+    app.include_router(api.router(statements))
+    _operations(app, metrics)
+    _console(app)
+    return app
+
+
+async def _sweep(statements: Statements) -> None:
+    """Now and then look for statements that nobody reads."""
+    while True:
+        await asyncio.sleep(min(SWEEP_SECONDS, statements.options.abandon_seconds / 4))
+        await statements.run(statements.sweep)
+
+
+def _errors(app: FastAPI) -> None:
+    @app.exception_handler(CityError)
+    async def refused(request: Request, error: CityError) -> Response:
+        return api.error_response(error)
+
+    @app.exception_handler(HttpProblem)
+    async def problem(request: Request, found: HttpProblem) -> Response:
+        if request.url.path.startswith("/api/"):
+            response = api.error_response(_as_error(found.status, found.text), found.status)
+        else:
+            response = PlainTextResponse(found.text, found.status)
+        for name, value in found.headers:
+            response.headers.append(name, value)
+        return response
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, found: HTTPException) -> Response:
+        if request.url.path.startswith("/api/"):
+            response = api.error_response(_as_error(found.status_code, str(found.detail)), found.status_code)
+        else:
+            response = PlainTextResponse(str(found.detail), found.status_code)
+        response.headers.update(found.headers or {})
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, found: RequestValidationError) -> Response:
+        first = found.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        error = UserError(f"{place}: {first['msg']}.", rule="schema of the request", hint="See /api/docs.")
+        return api.error_response(error, 422)
+
+
+def _as_error(status: int, text: str) -> CityError:
+    if status in (401, 403):
+        return AccessDenied(text, Outcome.AUTH)
+    if status == 503:
+        return DepartmentError(text, Outcome.BUSY, retry_after=1)
+    return UserError(text)
+
+
+def _operations(app: FastAPI, metrics: Metrics) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def alive() -> Response:
+        return PlainTextResponse("ok")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def ready() -> Response:
+        return PlainTextResponse("ready")
+
+    @app.get("/metrics", include_in_schema=False)
+    async def measured() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+_PLAIN_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>atoll</title>
+<h1>atoll</h1><p>Ask the whole city. Move nothing.</p>
+<ul><li>Trino clients: this address</li><li>REST: <a href="/api/docs">/api/docs</a></li></ul></html>"""
+
+
+def _console(app: FastAPI) -> None:
+    """The console's files at `/` if they are there, else one plain page with the addresses."""
+
+    @app.get("/ui/query.html", include_in_schema=False)
+    async def query_page(request: Request) -> Response:
+        # Where `infoUri` leads: Trino's address, the console's page.
+        return RedirectResponse(f"/?query={request.url.query}", 303)
+
+    @app.get("/ui/", include_in_schema=False)
+    async def ui() -> Response:
+        return RedirectResponse("/", 303)
+
+    if (CONSOLE / "index.html").is_file():
+        app.mount("/", StaticFiles(directory=CONSOLE, html=True), name="console")
+        return
+
+    @app.get("/", include_in_schema=False)
+    async def plain() -> Response:
+        return HTMLResponse(_PLAIN_PAGE)

@@ -1,0 +1,334 @@
+// The page: who asks, departments, example questions, one statement, its answer. It is a client of
+// /api like any other and knows nothing that the asking user may not know. Text from elsewhere enters
+// the page as text, never as markup.
+"use strict";
+
+const SHOWN_ROWS = 500;
+const $ = id => document.getElementById(id);
+const state = { language: "en", info: { dev_login: false, users: [] }, questions: [], running: null, last: null };
+
+// ------------------------------------------------------------------ words and elements
+
+function say(key, ...values) {
+  const word = WORDS[state.language][key];
+  return word === undefined ? key : typeof word === "function" ? word(...values) : word;
+}
+
+function make(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "onclick") made.addEventListener("click", value);
+    else if (value !== undefined && value !== false) made.setAttribute(name, value);
+  }
+  made.append(...children.filter(child => child !== null && child !== undefined && child !== ""));
+  return made;
+}
+
+function speak() {
+  document.documentElement.lang = state.language;
+  for (const place of document.querySelectorAll("[data-say]")) place.textContent = say(place.dataset.say);
+  for (const place of document.querySelectorAll("[data-hint]")) place.placeholder = say(place.dataset.hint);
+  for (const place of document.querySelectorAll("[data-label]")) {
+    place.setAttribute("aria-label", say(place.dataset.label));
+    place.title = say(place.dataset.label);
+  }
+  $("language").textContent = state.language === "en" ? "中文" : "English";
+}
+
+// ------------------------------------------------------------------ the API
+
+class Refusal extends Error {
+  constructor(error) { super(error.message); this.error = error; }
+}
+
+function login() {
+  const token = $("token").value.trim();
+  return state.info.dev_login ? { "X-Trino-User": $("user").value } : token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+async function call(path, { method = "GET", body, signal } = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, {
+      method, signal, cache: "no-store",
+      headers: { ...login(), ...(body ? { "Content-Type": "application/json" } : {}) },
+      body: body ? JSON.stringify(body) : undefined,
+    });
+  } catch (problem) {
+    if (problem.name === "AbortError") throw problem;
+    throw new Refusal({ who: "gateway", message: say("unreachable"), hint: say("unreachable_next"), error_type: "EXTERNAL" });
+  }
+  if (answer.ok) return answer;
+  const said = await answer.json().catch(() => ({}));
+  const error = said.error || { who: "gateway", message: `HTTP ${answer.status}`, hint: "" };
+  if (answer.status === 401 && !error.hint) error.hint = say("login_next");
+  throw new Refusal(error);
+}
+
+const json = async (path, options) => (await call(path, options)).json();
+const listed = (body, key) => Array.isArray(body) ? body : body[key] || [];
+
+// ------------------------------------------------------------------ who asks
+
+async function setUp() {
+  const known = localStorage.getItem("atoll-language") || (navigator.language.startsWith("zh") ? "zh" : "en");
+  state.language = known === "zh" ? "zh" : "en";
+  const theme = localStorage.getItem("atoll-theme");
+  if (theme) document.documentElement.dataset.theme = theme;
+  speak();
+  $("trino").textContent = `trino --server ${location.origin}`;
+  $("curl").textContent = `curl ${location.origin}/api/questions`;
+  try {
+    state.info = await json("/api/info");
+  } catch (problem) {
+    showRefusal(problem, $("departments"));
+    return;
+  }
+  $("user-field").hidden = !state.info.dev_login;
+  $("token-field").hidden = state.info.dev_login;
+  $("user").replaceChildren(...listed(state.info, "users").map(user => make("option", { value: user.name }, user.name)));
+  await changeUser();
+  await showQuestions();
+}
+
+async function changeUser(purpose = "") {
+  const held = await purposes();
+  $("purpose").replaceChildren(...held.map(name => make("option", { value: name }, name)));
+  if (held.includes(purpose)) $("purpose").value = purpose;
+  $("purpose").disabled = held.length < 2;
+  $("purpose").title = held.length === 1 ? say("only_purpose") : "";
+  await showDepartments();
+}
+
+async function purposes() {
+  const user = listed(state.info, "users").find(one => one.name === $("user").value);
+  if (state.info.dev_login) return user ? user.purposes : [];
+  // The token names its user's purposes; the gateway verifies it, the page only reads it.
+  try {
+    const part = $("token").value.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+    return JSON.parse(atob(part)).purposes || [];
+  } catch {
+    return [];
+  }
+}
+
+// ------------------------------------------------------------------ departments and questions
+
+async function showDepartments() {
+  const place = $("departments");
+  try {
+    const found = await json(`/api/departments?purpose=${encodeURIComponent($("purpose").value)}`);
+    const cards = listed(found, "departments").map(departmentCard);
+    place.replaceChildren(...(cards.length ? cards : [make("p", { class: "empty" }, say("no_departments"))]));
+  } catch (problem) {
+    showRefusal(problem, place);
+  }
+}
+
+function departmentCard(one) {
+  const tables = Array.isArray(one.relations) ? one.relations.length : one.relations;
+  return make("article", { class: "card", "data-department": one.name },
+    make("h3", {}, one.name, stateWord(one.state)),
+    make("p", {}, one.title || ""),
+    make("p", {}, [one.kind, tables ? say("tables", tables) : say("no_tables")].filter(Boolean).join(" · ")));
+}
+
+const stateWord = name => make("span", { class: `state ${name}` }, say(`state_${name}`));
+
+async function showQuestions() {
+  const place = $("questions");
+  try {
+    state.questions = listed(await json("/api/questions"), "questions");
+  } catch (problem) {
+    showRefusal(problem, place);
+    return;
+  }
+  const cards = state.questions.map((question, at) => make("button",
+    { type: "button", class: "card", "data-question": question.name, onclick: () => askQuestion(at) },
+    make("strong", {}, question.name.toUpperCase()),
+    make("span", {}, question.title || question.name),
+    make("small", {}, question.user ? say("user_for", question.user) : "")));
+  place.replaceChildren(...(cards.length ? cards : [make("p", { class: "empty" }, say("no_questions"))]));
+}
+
+async function askQuestion(at) {
+  const question = state.questions[at];
+  $("sql").value = question.sql;
+  if (state.info.dev_login && question.user && [...$("user").options].some(o => o.value === question.user)) {
+    $("user").value = question.user;
+    await changeUser(question.purpose);
+  }
+  await ask();
+}
+
+// ------------------------------------------------------------------ asking
+
+function newId() {
+  return "page_" + [...crypto.getRandomValues(new Uint8Array(12))].map(b => b.toString(16).padStart(2, "0")).join("");
+}
+
+async function ask() {
+  const sql = $("sql").value.trim();
+  if (!sql || state.running) return;
+  const id = newId(), stopper = new AbortController(), started = performance.now();
+  state.running = stopper;
+  setRunning(true);
+  $("lanes").replaceChildren();
+  $("result").replaceChildren();
+  $("answer").scrollIntoView({ behavior: "smooth", block: "nearest" });
+  const clock = setInterval(() => {
+    $("clock").textContent = `${((performance.now() - started) / 1000).toFixed(1)} s`;
+  }, 100);
+  const watch = setInterval(() => watchProgress(id), 400);
+  try {
+    const body = { sql, purpose: $("purpose").value, format: "json", query_id: id };
+    const answer = await json("/api/query", { method: "POST", body, signal: stopper.signal });
+    clearInterval(watch);
+    state.last = { sql, answer };
+    showAnswer(answer);
+  } catch (problem) {
+    clearInterval(watch);
+    if (problem.name === "AbortError") {
+      $("lanes").replaceChildren();
+      $("result").replaceChildren(make("p", { class: "empty" }, say("stopped")));
+    } else {
+      showRefusal(problem, $("result"), sql);
+    }
+  } finally {
+    clearInterval(clock);
+    state.running = null;
+    setRunning(false);
+  }
+}
+
+function setRunning(on) {
+  $("run").disabled = on;
+  $("explain").disabled = on;
+  $("stop").hidden = !on;
+  if (on) $("clock").textContent = "";
+}
+
+async function watchProgress(id) {
+  try {
+    const found = await json(`/api/query/${id}/progress`);
+    if (state.running) showLanes(found.departments || []);
+  } catch { /* Progress is a courtesy: the answer or its refusal is what counts. */ }
+}
+
+function showLanes(departments) {
+  $("lanes").replaceChildren(...departments.map(one => make("div", { class: "lane", "data-lane": one.name },
+    make("b", {}, one.name),
+    stateWord(one.state || "done"),
+    make("span", { class: "number" }, one.state === "queued" && one.queue_position
+      ? say("queue", one.queue_position) : say("rows", (one.rows || 0).toLocaleString())),
+    make("span", { class: "number" }, one.seconds === undefined ? "" : `${Number(one.seconds).toFixed(2)} s`),
+    make("span", {}, ...(one.masks && one.masks.length
+      ? one.masks.map(mask => make("span", { class: "mask" }, mask))
+      : [one.state === "done" || one.state === undefined ? say("no_masks") : ""])))));
+}
+
+function showAnswer(answer) {
+  const departments = answer.departments || [];
+  showLanes(departments);
+  const absent = departments.reduce((sum, one) => sum + (one.suppressed || 0), 0);
+  const receipts = departments.flatMap(one => one.receipts || (one.receipt ? [one.receipt] : []));
+  const facts = [say("rows", answer.rows.length.toLocaleString()), say("departments_asked", departments.length),
+    `${Number(answer.seconds || 0).toFixed(1)} s`, absent ? say("absent", absent) : "",
+    receipts.length ? `${say("receipt")} ${receipts.map(r => r.id || r).join(", ")}` : ""].filter(Boolean);
+  const bar = make("div", { class: "bar" }, make("span", { class: "summary" }, facts.join(" · ")));
+  if (answer.rows.length) bar.append(make("button", { type: "button", onclick: download }, say("download")));
+  $("result").replaceChildren(
+    ...(answer.warnings || []).map(text => make("p", { class: "warning" }, text)), bar,
+    answer.rows.length ? answerTable(answer) : make("p", { class: "empty" }, say("no_rows")));
+  if (answer.rows.length > SHOWN_ROWS) {
+    $("result").append(make("p", { class: "summary" }, say("shown", SHOWN_ROWS, answer.rows.length.toLocaleString())));
+  }
+}
+
+const isNumber = type => /^(tinyint|smallint|integer|bigint|real|double|decimal)/.test(type);
+
+function answerTable(answer) {
+  const heads = answer.columns.map(column => make("th", { scope: "col", class: isNumber(column.type) ? "n" : "" },
+    column.name, make("small", {}, column.type)));
+  const rows = answer.rows.slice(0, SHOWN_ROWS).map(row => make("tr", {}, ...row.map((value, at) => cell(value, answer.columns[at].type))));
+  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "answer-title" },
+    make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
+}
+
+function cell(value, type) {
+  if (value === null) return make("td", { class: isNumber(type) ? "n null" : "null" }, "NULL");
+  return make("td", { class: isNumber(type) ? "n" : "" }, typeof value === "object" ? JSON.stringify(value) : String(value));
+}
+
+async function explain() {
+  const sql = $("sql").value.trim();
+  if (!sql) return;
+  $("lanes").replaceChildren();
+  try {
+    const found = await json("/api/explain", { method: "POST", body: { sql, purpose: $("purpose").value, analyze: false } });
+    $("result").replaceChildren(make("pre", { tabindex: "0" }, found.text));
+  } catch (problem) {
+    showRefusal(problem, $("result"), sql);
+  }
+}
+
+async function download() {
+  try {
+    const body = { sql: state.last.sql, purpose: $("purpose").value, format: "csv" };
+    const file = await (await call("/api/query", { method: "POST", body })).blob();
+    const link = make("a", { href: URL.createObjectURL(file), download: "answer.csv" });
+    link.click();
+    URL.revokeObjectURL(link.href);
+  } catch (problem) {
+    showRefusal(problem, $("result"), state.last.sql);
+  }
+}
+
+// ------------------------------------------------------------------ refusals
+
+function showRefusal(problem, place, sql = "") {
+  if (!(problem instanceof Refusal)) throw problem;
+  const error = problem.error, who = error.who || "gateway";
+  const title = error.error_type === "USER_ERROR" ? say("refused_by", who) : say("failed_at", who);
+  const facts = [["rule", error.rule], ["next", error.hint], ["wait", error.retry_after ? `${Math.ceil(error.retry_after)} s` : ""]];
+  place.replaceChildren(make("div", { class: "error", role: "alert" },
+    make("h3", {}, title), make("p", {}, error.message), caret(error.location, sql),
+    make("dl", {}, ...facts.filter(([, text]) => text).flatMap(([key, text]) => [make("dt", {}, say(key)), make("dd", {}, text)]))));
+}
+
+function caret(location, sql) {
+  const line = location && sql.split("\n")[location.line - 1];
+  if (line === undefined || line === null || line === "") return null;
+  const word = (line.slice(location.column - 1).match(/^(\w+(\.\w+)*|"[^"]*"|.)/) || [" "])[0];
+  return make("pre", {}, `${line}\n${" ".repeat(location.column - 1)}${"^".repeat(word.length)}`);
+}
+
+// ------------------------------------------------------------------ events
+
+$("user").addEventListener("change", () => changeUser());
+$("token").addEventListener("change", () => changeUser());
+$("purpose").addEventListener("change", showDepartments);
+$("ask-form").addEventListener("submit", event => { event.preventDefault(); ask(); });
+$("who").addEventListener("submit", event => event.preventDefault());
+$("explain").addEventListener("click", explain);
+$("stop").addEventListener("click", () => state.running && state.running.abort());
+$("sql").addEventListener("keydown", event => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); ask(); }
+});
+$("language").addEventListener("click", () => {
+  state.language = state.language === "en" ? "zh" : "en";
+  localStorage.setItem("atoll-language", state.language);
+  speak();
+  showDepartments();
+  showQuestions();
+  if (state.last && !state.running) showAnswer(state.last.answer);
+});
+$("theme").addEventListener("click", () => {
+  const dark = document.documentElement.dataset.theme
+    ? document.documentElement.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+  document.documentElement.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("atoll-theme", document.documentElement.dataset.theme);
+});
+setUp();
+setInterval(() => { if (!state.running && !document.hidden) showDepartments(); }, 15000);
