@@ -13,7 +13,18 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-__all__ = ["BIGINT", "BOOLEAN", "DATE", "DOUBLE", "UNKNOWN", "VARCHAR", "TrinoType", "field_type", "from_arrow", "parse"]
+__all__ = [
+    "BIGINT",
+    "BOOLEAN",
+    "DATE",
+    "DOUBLE",
+    "UNKNOWN",
+    "VARCHAR",
+    "TrinoType",
+    "field_type",
+    "from_arrow",
+    "parse",
+]
 
 UNBOUNDED = 2147483647
 SIMPLE = {
@@ -117,9 +128,7 @@ class TrinoType:
             case "map":
                 return pa.map_(self.args[0].arrow(), self.args[1].arrow())
             case "row":
-                return pa.struct(
-                    [pa.field(n or f"field{i}", t.arrow()) for i, (n, t) in enumerate(self.args)]
-                )
+                return pa.struct([pa.field(n or f"field{i}", t.arrow()) for i, (n, t) in enumerate(self.args)])
             case "unknown":
                 return pa.null()
         raise ValueError(f"type {self} has no Arrow form in atoll")

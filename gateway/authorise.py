@@ -63,7 +63,7 @@ def _columns_by_alias(resolved: Resolved) -> dict[str, dict[str, Column]]:
     return {a: {c.name: c for c in r.columns} for a, r in found.items() if r is not None}
 
 
-def _linkage(side: exp.Expression, named: dict[str, dict[str, Column]]) -> Linkage | None:
+def _linkage(side: exp.Expr, named: dict[str, dict[str, Column]]) -> Linkage | None:
     if not isinstance(side, exp.Column):
         return None
     column = named.get(side.table, {}).get(side.name)

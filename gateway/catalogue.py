@@ -7,7 +7,6 @@ A department that does not answer keeps the last known list, marked stale: listi
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -78,6 +77,8 @@ class Catalogue:
 
     def view(self, session: Session, purposes: tuple[str, ...]) -> UserView:
         """The user's view under `session.purpose`; asks only departments whose list is not fresh."""
+        if not purposes:
+            return UserView(session.user, "", (), (), {}, {})
         names = self._departments()
         futures = {name: self._pool.submit(self._list, session, name) for name in names}
         departments, down = [], {}
@@ -125,9 +126,7 @@ class Catalogue:
 
 
 def _stale(known: RelationList) -> RelationList:
-    return known.model_copy(
-        update={"relations": tuple(r.model_copy(update={"stale": True}) for r in known.relations)}
-    )
+    return known.model_copy(update={"relations": tuple(r.model_copy(update={"stale": True}) for r in known.relations)})
 
 
 def _assemble(
@@ -151,9 +150,7 @@ def _assemble(
     for name, table in city.items():
         if not any(needed.catalog in down for needed in table.relations):
             shown[name] = _city_relation(name, table, relations, session.purpose)
-    return UserView(
-        session.user, session.purpose, purposes, departments, shown, city, others, down
-    )
+    return UserView(session.user, session.purpose, purposes, departments, shown, city, others, down)
 
 
 def _city_relation(
@@ -163,9 +160,7 @@ def _city_relation(
         catalog=name.catalog,
         schema_name=name.schema,
         name=name.table,
-        columns=tuple(
-            Column(name=c.name, type=c.type, unit=c.unit, comment=c.comment) for c in table.columns
-        ),
+        columns=tuple(Column(name=c.name, type=c.type, unit=c.unit, comment=c.comment) for c in table.columns),
         purpose=purpose,
         comment=table.comment,
         filtered=any(relations[n].filtered for n in table.relations),

@@ -40,7 +40,10 @@ class Agents:
     """The gateway's way to every agent: tokens, signed requests, streams. Safe from several threads."""
 
     def __init__(
-        self, settings: GatewaySettings, key: SigningKey, departments: Callable[[], dict[str, DepartmentEntry]]
+        self,
+        settings: GatewaySettings,
+        key: SigningKey,
+        departments: Callable[[], dict[str, DepartmentEntry]],
     ) -> None:
         self.settings = settings
         self.key = key
@@ -81,7 +84,12 @@ class Agents:
             return known
         identity = self.settings.identity
         form = exchange_form(
-            session.token, department, session.purpose or None, self.key, identity.token_url, identity.client_id
+            session.token,
+            department,
+            session.purpose or None,
+            self.key,
+            identity.token_url,
+            identity.client_id,
         )
         try:
             answer = self._http.post(identity.token_url, data=form)
@@ -274,9 +282,7 @@ class FragmentStream:
             state = "down" if self._error.outcome in (Outcome.DOWN, Outcome.CLOSED) else "refused"
         elif self.receipt is None:
             state = "cancelled"
-        self._progress(
-            state=state, rows=self.rows, bytes=self.bytes, seconds=self.seconds, receipt=self.receipt
-        )
+        self._progress(state=state, rows=self.rows, bytes=self.bytes, seconds=self.seconds, receipt=self.receipt)
 
     # -- the consumer ----------------------------------------------------------------------------
 
@@ -391,4 +397,3 @@ def _lied(department: str, what: str) -> DepartmentError:
         rule="end record",
         hint="Nothing of it was used. Ask again; if it stays, tell the department.",
     )
-

@@ -73,9 +73,7 @@ def hidden(name: RelationName) -> frozenset[str]:
     return HIDDEN.get((name.schema, name.table), frozenset())
 
 
-def read(
-    name: RelationName, view: UserView, session: Session, executions: Iterable[Execution] = ()
-) -> pa.Table:
+def read(name: RelationName, view: UserView, session: Session, executions: Iterable[Execution] = ()) -> pa.Table:
     """All rows of a metadata table that `describe` knows. Raises KeyError for another name."""
     table = _find(name, view)
     if table is None:
@@ -508,9 +506,7 @@ def _functions(asked: _Asked) -> Iterator[Row]:
 # -- the tables ----------------------------------------------------------------------------------------
 
 
-def _made(
-    text: str, types: dict[str, TrinoType], rows: Callable[[_Asked], Iterable[Row]], unseen: str = ""
-) -> _Table:
+def _made(text: str, types: dict[str, TrinoType], rows: Callable[[_Asked], Iterable[Row]], unseen: str = "") -> _Table:
     """A table of varchar columns, but for those in `types`."""
     names = text.split() + unseen.split()
     columns = tuple(Column(name=name, type=types.get(name, VARCHAR)) for name in names)
@@ -522,12 +518,9 @@ def _bigints(text: str) -> dict[str, TrinoType]:
 
 
 _TABLES: dict[tuple[str, str], _Table] = {
-    (INFORMATION_SCHEMA, "applicable_roles"): _made(
-        "grantee grantee_type role_name is_grantable", {}, _nothing
-    ),
+    (INFORMATION_SCHEMA, "applicable_roles"): _made("grantee grantee_type role_name is_grantable", {}, _nothing),
     (INFORMATION_SCHEMA, "columns"): _made(
-        "table_catalog table_schema table_name column_name ordinal_position column_default is_nullable "
-        "data_type",
+        "table_catalog table_schema table_name column_name ordinal_position column_default is_nullable data_type",
         _bigints("ordinal_position"),
         _columns,
         "comment extra_info",
@@ -542,9 +535,7 @@ _TABLES: dict[tuple[str, str], _Table] = {
         _table_privileges,
     ),
     (INFORMATION_SCHEMA, "tables"): _made("table_catalog table_schema table_name table_type", {}, _tables),
-    (INFORMATION_SCHEMA, "views"): _made(
-        "table_catalog table_schema table_name view_definition", {}, _nothing
-    ),
+    (INFORMATION_SCHEMA, "views"): _made("table_catalog table_schema table_name view_definition", {}, _nothing),
     ("jdbc", "attributes"): _made("type_cat type_schem type_name attr_name", {}, _nothing),
     ("jdbc", "catalogs"): _made("table_cat", {}, _jdbc_catalogs),
     ("jdbc", "columns"): _made(
@@ -599,9 +590,7 @@ _TABLES: dict[tuple[str, str], _Table] = {
             "data_type precision nullable searchable minimum_scale maximum_scale sql_data_type "
             "sql_datetime_sub num_prec_radix"
         )
-        | dict.fromkeys(
-            ("case_sensitive", "unsigned_attribute", "fixed_prec_scale", "auto_increment"), BOOLEAN
-        ),
+        | dict.fromkeys(("case_sensitive", "unsigned_attribute", "fixed_prec_scale", "auto_increment"), BOOLEAN),
         _jdbc_types,
     ),
     ("jdbc", "udts"): _made(
@@ -613,25 +602,17 @@ _TABLES: dict[tuple[str, str], _Table] = {
         "catalog_name property_name default_value type description", {}, _nothing
     ),
     ("metadata", "catalogs"): _made("catalog_name connector_id connector_name state", {}, _metadata_catalogs),
-    ("metadata", "column_properties"): _made(
-        "catalog_name property_name default_value type description", {}, _nothing
-    ),
+    ("metadata", "column_properties"): _made("catalog_name property_name default_value type description", {}, _nothing),
     ("metadata", "materialized_views"): _made(
         "catalog_name schema_name name storage_catalog storage_schema storage_table freshness "
         "last_fresh_time comment definition",
         {"last_fresh_time": MOMENT},
         _nothing,
     ),
-    ("metadata", "schema_properties"): _made(
-        "catalog_name property_name default_value type description", {}, _nothing
-    ),
+    ("metadata", "schema_properties"): _made("catalog_name property_name default_value type description", {}, _nothing),
     ("metadata", "table_comments"): _made("catalog_name schema_name table_name comment", {}, _table_comments),
-    ("metadata", "table_properties"): _made(
-        "catalog_name property_name default_value type description", {}, _nothing
-    ),
-    ("runtime", "nodes"): _made(
-        "node_id http_uri node_version coordinator state", {"coordinator": BOOLEAN}, _nodes
-    ),
+    ("metadata", "table_properties"): _made("catalog_name property_name default_value type description", {}, _nothing),
+    ("runtime", "nodes"): _made("node_id http_uri node_version coordinator state", {"coordinator": BOOLEAN}, _nodes),
     ("runtime", "queries"): _made(
         "query_id state user source query resource_group_id queued_time_ms analysis_time_ms planning_time_ms "
         "created started last_heartbeat end error_type error_code",
@@ -649,13 +630,10 @@ _TABLES: dict[tuple[str, str], _Table] = {
         {"deterministic": BOOLEAN},
         _functions,
     ),
-    ("custody", "masks"): _made(
-        "table_catalog table_schema table_name column_name mask data_type", {}, _masks
-    ),
+    ("custody", "masks"): _made("table_catalog table_schema table_name column_name mask data_type", {}, _masks),
     ("custody", "purposes"): _made("purpose current", {"current": BOOLEAN}, _purposes),
     ("custody", "relations"): _made(
-        "table_catalog table_schema table_name mode purpose filtered min_group row_count source_kind "
-        "vintage stale",
+        "table_catalog table_schema table_name mode purpose filtered min_group row_count source_kind vintage stale",
         _bigints("min_group row_count") | {"filtered": BOOLEAN, "stale": BOOLEAN, "vintage": MOMENT},
         _relations,
     ),
@@ -663,9 +641,7 @@ _TABLES: dict[tuple[str, str], _Table] = {
         "table_catalog table_schema table_name ordinal_position column_name data_size distinct_values_count "
         "nulls_fraction row_count low_value high_value",
         _bigints("ordinal_position")
-        | dict.fromkeys(
-            ("data_size", "distinct_values_count", "nulls_fraction", "row_count"), TrinoType("double")
-        ),
+        | dict.fromkeys(("data_size", "distinct_values_count", "nulls_fraction", "row_count"), TrinoType("double")),
         _statistics,
     ),
 }

@@ -14,15 +14,16 @@ from sqlglot import exp
 from sqlglot.errors import ErrorLevel, ParseError, TokenError
 
 from catalog.errors import Location, Outcome, UserError
+from gateway.statements import syntax_error
 
-__all__ = ["LABEL", "MAX_BYTES", "MAX_NESTING", "Parsed", "location_of", "parse", "parse_query"]
+__all__ = ["LABEL", "MAX_BYTES", "MAX_NESTING", "Parsed", "first_select", "location_of", "parse", "parse_query"]
 
 MAX_BYTES = 1_000_000
 MAX_NESTING = 200
 LABEL = "label"
 """Key under which a projection's `meta` remembers the label its author wrote."""
 
-REFUSED_NODES: dict[type[exp.Expression], str] = {
+REFUSED_NODES: dict[type[exp.Expr], str] = {
     exp.Pivot: "PIVOT",
     exp.TableSample: "TABLESAMPLE",
     exp.MatchRecognize: "MATCH_RECOGNIZE",
@@ -107,12 +108,8 @@ def deepest_nesting(sql: str) -> int:
 def _parse_one(sql: str) -> exp.Query:
     try:
         trees = sqlglot.parse(sql, dialect="trino", error_level=ErrorLevel.IMMEDIATE)
-    except ParseError as bad:
-        raise _syntax_error(sql, bad) from None
-    except TokenError:
-        raise UserError(
-            "A literal, quoted name or comment is not closed.", Outcome.SYNTAX, rule="syntax"
-        ) from None
+    except (ParseError, TokenError) as bad:
+        raise syntax_error(sql, bad) from None
     except RecursionError:
         raise UserError("The statement nests too deeply.", Outcome.TOO_LARGE, rule="nesting") from None
     found = [t for t in trees if t is not None]
@@ -128,7 +125,9 @@ def _parse_one(sql: str) -> exp.Query:
             break
         tree = tree.this
     if isinstance(tree, exp.Values):
-        tree = exp.select("*").from_(exp.alias_(tree, "v", table=True)) if not tree.alias else exp.select("*").from_(tree)
+        tree = (
+            exp.select("*").from_(exp.alias_(tree, "v", table=True)) if not tree.alias else exp.select("*").from_(tree)
+        )
     if isinstance(tree, exp.Subquery):
         tree = exp.select("*").from_(tree)
     if not isinstance(tree, (exp.Select, exp.SetOperation)):
@@ -141,22 +140,12 @@ def _parse_one(sql: str) -> exp.Query:
     return tree
 
 
-def _kind(tree: exp.Expression, sql: str) -> str:
+def _kind(tree: exp.Expr, sql: str) -> str:
     words = re.findall(r"[A-Za-z]+", _SKIP.sub(" ", sql))
     return words[0].upper() if words else tree.key.upper()
 
 
-def _syntax_error(sql: str, bad: ParseError) -> UserError:
-    detail = bad.errors[0] if bad.errors else {}
-    line, col, near = detail.get("line"), detail.get("col"), detail.get("highlight") or ""
-    where = None
-    if line and col:
-        where = Location(int(line), max(1, int(col) - len(near) + 1))
-    text = f"mismatched input '{near}'" if near else "the statement ends too early"
-    return UserError(text + ".", Outcome.SYNTAX, rule="syntax", location=where)
-
-
-def _check_nodes(tree: exp.Expression) -> None:
+def _check_nodes(tree: exp.Expr) -> None:
     for node in tree.walk():
         for kind, words in REFUSED_NODES.items():
             if isinstance(node, kind):
@@ -167,12 +156,8 @@ def _check_nodes(tree: exp.Expression) -> None:
 
 def _label(tree: exp.Query) -> None:
     """Remember what each outermost column is called, as its author wrote it."""
-    first = tree
-    while isinstance(first, exp.SetOperation):
-        first = first.left.unnest() if isinstance(first.left, exp.Subquery) else first.left
-    if not isinstance(first, exp.Select):
-        return
-    for i, projection in enumerate(first.expressions):
+    first = first_select(tree)
+    for i, projection in enumerate(first.expressions if first is not None else ()):
         if projection.is_star:
             continue
         if isinstance(projection, exp.Alias):
@@ -184,7 +169,14 @@ def _label(tree: exp.Query) -> None:
         projection.meta[LABEL] = label
 
 
-def location_of(node: exp.Expression) -> Location | None:
+def first_select(query: exp.Expr) -> exp.Select | None:
+    """The select that names a query's outputs: itself, or the first arm of a set operation."""
+    while isinstance(query, (exp.SetOperation, exp.Subquery)):
+        query = query.this
+    return query if isinstance(query, exp.Select) else None
+
+
+def location_of(node: exp.Expr) -> Location | None:
     """Where a node's name stands in the user's text, if the tokenizer noted it."""
     for found in node.find_all(exp.Identifier):
         line, col = found.meta.get("line"), found.meta.get("col")

@@ -34,13 +34,13 @@ def without_arms(sql: str, department: str, session: Session) -> str | None:
     return smaller.sql("trino")
 
 
-def _arms(node: exp.Expression) -> list[exp.Expression]:
+def _arms(node: exp.Expr) -> list[exp.Expr]:
     if isinstance(node, exp.Union) and not node.args.get("distinct"):
         return [*_arms(node.left), *_arms(node.right)]
     return [node]
 
 
-def _needs(arm: exp.Expression, department: str, session: Session) -> bool:
+def _needs(arm: exp.Expr, department: str, session: Session) -> bool:
     city = city_tables()
     own = {cte.alias for cte in arm.find_all(exp.CTE)}
     for table in arm.find_all(exp.Table):

@@ -34,7 +34,7 @@ from catalog.identity import GATEWAY_AUDIENCE, TokenVerifier
 from catalog.keys import load_or_create
 from catalog.standards import CityTable
 from catalog.types import TrinoType, field_type
-from gateway import statements
+from gateway import metadata, statements
 from gateway.authorise import authorise
 from gateway.catalogue import Catalogue, UserView
 from gateway.dispatch import Agents, FragmentStream
@@ -97,7 +97,7 @@ class Gateway:
 
     def dev_login(self, user: str) -> str | None:
         """A token for a bare user name, through the demo's door; None where there is no such door."""
-        return self.registry.dev_token(user, self.agents)
+        return self.registry.dev_token(user)
 
     def with_purpose(self, session: Session) -> tuple[Session, tuple[str, ...]]:
         """Settle the session's purpose: the one asked for, or the user's only one."""
@@ -122,8 +122,6 @@ class Gateway:
     def view(self, session: Session) -> UserView:
         """What the session's user may see for its purpose."""
         settled, purposes = self.with_purpose(session)
-        if not purposes:
-            return UserView(session.user, "", (), (), {}, {})
         return self.catalogue.view(settled, purposes)
 
     # -- statements ------------------------------------------------------------------------------
@@ -171,7 +169,7 @@ class Gateway:
     def _answer(self, execution: Execution) -> None:
         statement = statements.classify(execution.sql, execution.session)
         if isinstance(statement, statements.Effect):
-            _publish_rows(execution, statement)
+            self._effect(execution, statement)
         elif isinstance(statement, statements.Kill):
             self._kill(execution, statement)
         elif isinstance(statement, statements.Explain):
@@ -179,12 +177,28 @@ class Gateway:
         elif isinstance(statement, statements.DescribeOutput):
             self._describe_output(execution, statement)
         else:
-            self._query(execution, statement.sql)
+            self._query(execution, statement)
 
-    def _query(self, execution: Execution, sql: str) -> None:
+    def _effect(self, execution: Execution, effect: statements.Effect) -> None:
+        """A statement about the session: names it sets must exist, its effects ride with the answer."""
+        purpose = dict(effect.effects.set_session).get("purpose", "")
+        if effect.requires:
+            metadata.check(effect.requires, self.view(execution.session))
+        if purpose:
+            self.with_purpose(replace(execution.session, purpose=purpose))
+        execution.publish(effect.columns, effect.effects)
+        batch = effect.batch()
+        if batch is not None:
+            execution.put(batch)
+
+    def _query(self, execution: Execution, query: statements.Query) -> None:
         session, purposes = self.with_purpose(execution.session)
-        view = self.catalogue.view(session, purposes) if purposes else UserView(session.user, "", (), (), {}, {})
+        view = self.catalogue.view(session, purposes)
+        metadata.check(query.requires, view)
         execution.check()
+        self._run_query(execution, session, view, query.sql)
+
+    def _run_query(self, execution: Execution, session: Session, view: UserView, sql: str) -> None:
         try:
             resolved = resolve(parse(sql), view, session, tuple(self.executions()))
             self._exchange(execution, session, plan_resolved(resolved))
@@ -195,7 +209,7 @@ class Gateway:
             if smaller is None or execution.started:
                 raise
             execution.warn(f"Partial answer: {error.who} is missing ({error.message})")
-            self._query(execution, smaller)
+            self._run_query(execution, session, view, smaller)
             return
         self._warn_unmapped(execution, session, view, resolved.city)
 
@@ -233,9 +247,7 @@ class Gateway:
 
     def _gather(self, execution: Execution, session: Session, plan: Plan, merge: Merge) -> list[FragmentStream]:
         """Send every fragment: those without keys at once, the others when their keys are known."""
-        streams = {
-            f.id: self._send(execution, session, f) for f in plan.fragments if f.keys is None
-        }
+        streams = {f.id: self._send(execution, session, f) for f in plan.fragments if f.keys is None}
         for fragment in plan.fragments:
             if fragment.keys is None:
                 self._receive(merge, plan, fragment, streams[fragment.id])
@@ -357,12 +369,9 @@ class Gateway:
         session, purposes = self.with_purpose(execution.session)
         view = self.catalogue.view(session, purposes)
         resolved = resolve(parse(statement.sql), view, session)
-        columns = statements.describe_output(resolved.tree, resolved.labels)
-        _publish_table(
-            execution,
-            ("Column Name", "Catalog", "Schema", "Table", "Type", "Type Size", "Aliased"),
-            columns,
-        )
+        tables = {str(name): {c.name: c.type for c in found} for name, found in resolved.columns.items()}
+        table = statements.describe_output(resolved.tree, resolved.labels, tables)
+        _publish_table(execution, tuple(table.schema.names), table)
 
     def _kill(self, execution: Execution, statement: statements.Kill) -> None:
         victim = self.execution(statement.query_id)
@@ -371,7 +380,19 @@ class Gateway:
         victim.cancel(statements.killed(statement.message))
         execution.publish((), Effects(update_type="CALL"))
 
+    # -- registration ----------------------------------------------------------------------------
+
+    def register(self, data: dict[str, Any]) -> dict[str, str]:
+        """A department asks to be known; see `Registry.register`."""
+        return self.registry.register(data)
+
+    def set_department_state(self, name: str, state: str) -> None:
+        """Approve or suspend a department; its relations show or vanish at once."""
+        self.registry.set_state(name, state)
+        self.catalogue.forget(name)
+
     def close(self) -> None:
+        """Cancel what runs and free everything."""
         for execution in self.executions():
             execution.cancel()
         self._workers.shutdown(wait=False, cancel_futures=True)
@@ -391,15 +412,6 @@ def _result_columns(labels: tuple[str, ...], types: tuple[TrinoType, ...]) -> tu
     return tuple(ResultColumn(name, kind) for name, kind in zip(labels, types, strict=True))
 
 
-def _publish_rows(execution: Execution, effect: statements.Effect) -> None:
-    execution.publish(effect.columns, effect.effects)
-    if effect.rows:
-        arrays = [
-            pa.array([row[i] for row in effect.rows], c.type.arrow()) for i, c in enumerate(effect.columns)
-        ]
-        execution.put(pa.RecordBatch.from_arrays(arrays, names=[f"c{i}" for i in range(len(arrays))]))
-
-
 def _publish_table(execution: Execution, labels: tuple[str, ...], table: pa.Table) -> None:
     execution.publish(_result_columns(labels, tuple(field_type(f) for f in table.schema)))
     for batch in table.to_batches():
@@ -411,4 +423,3 @@ def _raise_first(streams: list[FragmentStream]) -> None:
     for stream in streams:
         if stream.error is not None:
             raise stream.error
-

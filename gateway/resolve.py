@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 from sqlglot import exp
@@ -23,9 +24,12 @@ from catalog.standards import CityTable
 from gateway import metadata
 from gateway.catalogue import UserView
 from gateway.execution import Execution, Session
-from gateway.parse import LABEL, Parsed, location_of, parse_query
+from gateway.parse import LABEL, Parsed, first_select, location_of, parse_query
 
 __all__ = ["SYSTEM_TABLE", "Resolved", "resolve", "table_name"]
+
+Columns = dict[RelationName, tuple[Column, ...]]
+"""Every relation and metadata table that one statement names, with its columns."""
 
 SYSTEM_TABLE = "system_table"
 """`meta` key of a table node that is answered from the gateway's own memory."""
@@ -35,7 +39,7 @@ SYSTEM_TABLE = "system_table"
 class Resolved:
     """tree: qualified, typed, every table a departmental relation or a system table.
 
-    relations: the departmental relations named. city: the city tables used. local: system tables
+    relations: the departmental relations named. columns: of them and of the system tables. city: the city tables used. local: system tables
     by the name under which the merge engine gets them. labels: of the result's columns.
     """
 
@@ -44,23 +48,26 @@ class Resolved:
     relations: dict[RelationName, Relation]
     city: tuple[CityTable, ...] = ()
     local: dict[str, pa.Table] = field(default_factory=dict)
+    columns: Columns = field(default_factory=dict)
 
 
-def resolve(
-    parsed: Parsed, view: UserView, session: Session, executions: tuple[Execution, ...] = ()
-) -> Resolved:
+def resolve(parsed: Parsed, view: UserView, session: Session, executions: tuple[Execution, ...] = ()) -> Resolved:
     """Bind every name of the statement. Raises UserError/AccessDenied naming the first that fails."""
     tree = parsed.tree.copy()
     binder = _Binder(view, session, executions)
     binder.bind(tree)
-    tree = qualified(tree, binder.schema)
+    tree = _qualified(tree, binder.columns)
     labels = tuple(_labels(tree))
-    return Resolved(tree, labels, binder.relations, tuple(binder.city.values()), binder.local)
+    return Resolved(tree, labels, binder.relations, tuple(binder.city.values()), binder.local, binder.columns)
 
 
-def qualified(tree: exp.Query, schema: dict[str, dict[str, dict[str, dict[str, str]]]]) -> exp.Query:
+def _qualified(tree: exp.Query, columns: Columns) -> exp.Query:
     """Qualify columns and annotate types; raises UserError for a column that does not resolve."""
-    known = schema or {"_": {"_": {"_": {"_": "varchar"}}}}
+    # With an empty schema sqlglot would guess where a column comes from.
+    known: dict[str, object] = {"_": {"_": {"_": {"_": "varchar"}}}}
+    for name, found in columns.items():
+        schemas: Any = known.setdefault(name.catalog, {})
+        schemas.setdefault(name.schema, {})[name.table] = {c.name: str(c.type) for c in found}
     try:
         tree = qualify(
             tree,
@@ -72,7 +79,7 @@ def qualified(tree: exp.Query, schema: dict[str, dict[str, dict[str, dict[str, s
         )
         return annotate_types(tree, schema=known, dialect="trino")
     except OptimizeError as bad:
-        raise _column_error(tree, bad, known) from None
+        raise _column_error(tree, bad, columns) from None
 
 
 class _Binder:
@@ -85,9 +92,10 @@ class _Binder:
         self.relations: dict[RelationName, Relation] = {}
         self.city: dict[RelationName, CityTable] = {}
         self.local: dict[str, pa.Table] = {}
-        self.schema: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
+        self.columns: Columns = {}
 
     def bind(self, tree: exp.Query) -> None:
+        """Bind every table of `tree` that no WITH defines."""
         for table in list(tree.find_all(exp.Table)):
             if not table.db and _is_cte(table):
                 continue
@@ -135,12 +143,12 @@ class _Binder:
         if columns is None:
             raise self._unknown(table, name)
         self._declare(name, columns)
+        _leave_out(table, metadata.hidden(name))
         if str(name) not in self.local:
             self.local[str(name)] = metadata.read(name, self.view, self.session, self.executions)
 
     def _declare(self, name: RelationName, columns: tuple[Column, ...]) -> None:
-        tables = self.schema.setdefault(name.catalog, {}).setdefault(name.schema, {})
-        tables[name.table] = {c.name: str(c.type) for c in columns}
+        self.columns[name] = columns
 
     def _unknown(self, table: exp.Table, name: RelationName) -> CityError:
         view = self.view
@@ -163,6 +171,17 @@ class _Binder:
             rule="no such relation for you",
             hint=f"Did you mean {near}?" if near else "`SHOW TABLES FROM <catalog>.main` lists what you may ask.",
         ).at(location_of(table))
+
+
+def _leave_out(table: exp.Table, hidden: frozenset[str]) -> None:
+    """Keep a metadata table's hidden columns out of the `*` of its select."""
+    select = table.find_ancestor(exp.Select)
+    if not hidden or select is None:
+        return
+    for projection in select.expressions:
+        star = projection if isinstance(projection, exp.Star) else projection.this
+        if projection.is_star and isinstance(star, exp.Star):
+            star.set("except_", [exp.to_identifier(name) for name in sorted(hidden)])
 
 
 def table_name(table: exp.Table, session: Session) -> RelationName:
@@ -194,11 +213,11 @@ def _alias(table: exp.Table, alias: str) -> exp.TableAlias:
 
 def _is_cte(table: exp.Table) -> bool:
     """Whether a WITH in scope defines this unqualified name; a CTE sees only those before it."""
-    child: exp.Expression = table
+    child: exp.Expr = table
     node = table.parent
-    inside: exp.Expression | None = None
+    inside: exp.Expr | None = None
     while node is not None:
-        visible: list[exp.Expression] = []
+        visible: list[exp.Expr] = []
         if isinstance(node, exp.With):
             visible = node.expressions[: _position(node.expressions, child)]
             inside = node
@@ -210,19 +229,15 @@ def _is_cte(table: exp.Table) -> bool:
     return False
 
 
-def _position(expressions: list[exp.Expression], child: exp.Expression) -> int:
+def _position(expressions: list[exp.Expr], child: exp.Expr) -> int:
     return next(i for i, e in enumerate(expressions) if e is child)
 
 
 def _labels(tree: exp.Query) -> list[str]:
-    first = tree
-    while isinstance(first, exp.SetOperation):
-        first = first.left.unnest() if isinstance(first.left, exp.Subquery) else first.left
-    if not isinstance(first, exp.Select):
-        return list(first.named_selects)
-    return [
-        p.meta.get(LABEL) or p.unalias().meta.get(LABEL) or p.alias_or_name for p in first.expressions
-    ]
+    first = first_select(tree)
+    if first is None:
+        return list(tree.named_selects)
+    return [p.meta.get(LABEL) or p.unalias().meta.get(LABEL) or p.alias_or_name for p in first.expressions]
 
 
 def _nearest(name: RelationName, view: UserView) -> str:
@@ -240,7 +255,7 @@ def _nearest(name: RelationName, view: UserView) -> str:
 
 
 def _column_error(
-    tree: exp.Query, bad: OptimizeError, schema: dict[str, dict[str, dict[str, dict[str, str]]]]
+    tree: exp.Query, bad: OptimizeError, columns: Columns
 ) -> UserError:
     """Trino's words for a column that does not resolve, with a suggestion from the visible columns."""
     text = str(bad)
@@ -250,7 +265,7 @@ def _column_error(
     if not column:
         return UserError("A name in the statement does not resolve.", trino=TrinoError.COLUMN_NOT_FOUND)
     short = column.split(".")[-1].strip('"')
-    visible = sorted({c for db in schema.values() for ts in db.values() for cs in ts.values() for c in cs})
+    visible = sorted({c.name for known in columns.values() for c in known})
     near = difflib.get_close_matches(short, visible, n=1, cutoff=0.6)
     where = next((location_of(c) for c in tree.find_all(exp.Column) if c.name == short and location_of(c)), None)
     return UserError(

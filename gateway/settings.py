@@ -55,14 +55,22 @@ class Limits(_Model):
 
 
 class GatewaySettings(_Model):
-    """The whole file. Relative paths are taken from the file's folder. version: shown to Trino clients."""
+    """The whole file. Relative paths are taken from the file's folder.
+
+    questions: folder of example questions. admins: users who may approve and suspend departments.
+    certificate, certificate_key: PEM files for TLS; without them the gateway takes credentials from this
+    machine or a TLS proxy only. version: the Trino release that clients are told.
+    """
 
     listen: str = "127.0.0.1:8080"
     state: Path = Path("state")
     identity: IdentitySettings
     departments: dict[PlainName, DepartmentEntry] = {}
     questions: Path | None = None
+    admins: tuple[str, ...] = ()
     limits: Limits = Limits()
+    certificate: Path | None = None
+    certificate_key: Path | None = None
     version: str = "476"
     environment: str = "atoll"
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -28,6 +28,8 @@ from sqlglot.dialects.trino import Trino
 from sqlglot.errors import ErrorLevel, ParseError, SqlglotError, TokenError
 from sqlglot.tokenizer_core import TokenType
 
+from catalog import duck
+from catalog.duck.compiler import table_name
 from catalog.errors import AccessDenied, Location, Outcome, TrinoError, UserError
 from catalog.types import BIGINT, VARCHAR, TrinoType
 from gateway.execution import Effects, ResultColumn, Session
@@ -43,8 +45,10 @@ __all__ = [
     "Statement",
     "check_properties",
     "classify",
+    "describe_output",
     "first_word",
     "is_zone",
+    "killed",
     "syntax_error",
 ]
 
@@ -292,9 +296,7 @@ def _syntax(sql: str, offset: int, text: str, wanted: str, near: str = "") -> Us
     hint = f"Did you mean {near}?" if near else f"Expecting: {wanted}."
     shown = text if len(text) <= 60 else text[:57] + "..."
     quoted = shown if shown == "<EOF>" else f"'{shown}'"
-    return UserError(
-        f"mismatched input {quoted}.", Outcome.SYNTAX, hint=hint, location=_location(sql, offset)
-    )
+    return UserError(f"mismatched input {quoted}.", Outcome.SYNTAX, hint=hint, location=_location(sql, offset))
 
 
 _CLAUSES = [
@@ -332,9 +334,7 @@ def syntax_error(sql: str, error: SqlglotError) -> UserError:
     if _offset(sql, line, column) + len(highlight) >= len(sql.rstrip()):
         hint = "The statement ends too early." if shown in ("<EOF>", ",", "(") else ""
     quoted = shown if shown == "<EOF>" else f"'{shown[:60]}'"
-    return UserError(
-        f"mismatched input {quoted}.", Outcome.SYNTAX, hint=hint, location=Location(line, column)
-    )
+    return UserError(f"mismatched input {quoted}.", Outcome.SYNTAX, hint=hint, location=Location(line, column))
 
 
 def _offset(sql: str, line: int, column: int) -> int:
@@ -384,11 +384,7 @@ def _refusal(reader: _Reader, first: _Token) -> UserError:
         )
     known = [*_QUERY_STARTS, *_HANDLERS, *_REFUSED]
     near = difflib.get_close_matches(first.upper, known, 1, 0.6)
-    hint = (
-        f"Did you mean {near[0]}?"
-        if near
-        else "A statement starts with SELECT, WITH, SHOW, DESCRIBE or EXPLAIN."
-    )
+    hint = f"Did you mean {near[0]}?" if near else "A statement starts with SELECT, WITH, SHOW, DESCRIBE or EXPLAIN."
     return UserError(
         f"mismatched input '{first.text[:60]}'.",
         Outcome.SYNTAX,
@@ -429,13 +425,9 @@ PROPERTIES = {
             "false",
             "Arms of a UNION ALL may be missing when a department is down",
         ),
-        Property(
-            "purpose", "text", "", "Which of your purposes you ask for; with one purpose it is that one"
-        ),
+        Property("purpose", "text", "", "Which of your purposes you ask for; with one purpose it is that one"),
         Property("query_max_run_time", "duration", "1h", "Give up after this time"),
-        Property(
-            "require_pushdown", "boolean", "false", "Refuse a query whose joins or aggregates stay here"
-        ),
+        Property("require_pushdown", "boolean", "false", "Refuse a query whose joins or aggregates stay here"),
         Property("time_zone_id", "zone", "", "Time zone of now(), current_date and casts"),
     )
 }
@@ -608,9 +600,7 @@ def _reset(reader: _Reader, session: Session) -> Statement:
         return _effect("RESET SESSION AUTHORIZATION")
     name = ".".join(reader.name())
     reader.end()
-    _check_property(
-        name, PROPERTIES[name].default if name in PROPERTIES and name != "time_zone_id" else "UTC"
-    )
+    _check_property(name, PROPERTIES[name].default if name in PROPERTIES and name != "time_zone_id" else "UTC")
     return _effect("RESET SESSION", clear_session=(name,))
 
 
@@ -870,6 +860,54 @@ def _describe_output(reader: _Reader, session: Session) -> Statement:
     return Effect(Effects(), DESCRIBED)
 
 
+def describe_output(tree: exp.Query, labels: Sequence[str], tables: Mapping[str, Mapping[str, TrinoType]]) -> pa.Table:
+    """The rows of DESCRIBE OUTPUT for a resolved query, columns as in `DESCRIBED`.
+
+    tree: qualified, tables by their full names. tables: full name -> column -> type.
+    Raises UserError for what the closed list of functions and nodes refuses.
+    """
+
+    def known(node: exp.Table) -> duck.Table:
+        return duck.Table(node.name, tables[table_name(node)])
+
+    types = [kind for _, kind in duck.compile_query(tree, known).columns]
+    first: exp.Expr = tree
+    while isinstance(first, exp.SetOperation):
+        first = first.left.unnest()
+    outputs = first.expressions if isinstance(first, exp.Select) and first is tree else [None] * len(types)
+    sources = {t.alias_or_name: t for t in first.find_all(exp.Table)}
+    rows = [
+        (label, *_origin(output, sources), str(kind), _TYPE_SIZES.get(kind.name, 0), _is_aliased(output, label))
+        for output, label, kind in zip(outputs, labels, types, strict=True)
+    ]
+    arrays = [
+        pa.array(found, column.type.arrow()) for found, column in zip(zip(*rows, strict=True), DESCRIBED, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, names=[c.name for c in DESCRIBED])
+
+
+_TYPE_SIZES = {"boolean": 1, "tinyint": 1, "smallint": 2, "integer": 4, "bigint": 8, "real": 4, "double": 8, "date": 4}
+
+
+def _origin(output: exp.Expr | None, sources: Mapping[str, exp.Table]) -> NameParts:
+    """Catalog, schema and table that a plain column comes from; empty texts for anything else."""
+    column = output.unalias() if output is not None else None
+    source = sources.get(column.table) if isinstance(column, exp.Column) else None
+    return (source.catalog, source.db, source.name) if source is not None else ("", "", "")
+
+
+def _is_aliased(output: exp.Expr | None, label: str) -> bool:
+    column = output.unalias() if output is not None else None
+    named = column.name if isinstance(column, exp.Column) else ""
+    return named.lower() != label.lower() and not label.startswith("_col")
+
+
+def killed(message: str) -> UserError:
+    """The error of a statement that `kill_query` ended."""
+    text = f"Message: {message}" if message else "No message was given."
+    return UserError(f"Query was killed. {text}", Outcome.CANCELED, trino=TrinoError.ADMINISTRATIVELY_KILLED)
+
+
 def _text(label: str) -> ResultColumn:
     return ResultColumn(label, VARCHAR)
 
@@ -1008,9 +1046,7 @@ def _show_create(reader: _Reader, session: Session) -> Statement:
         ddl = f"CREATE SCHEMA {'.'.join(name)}"
         return Effect(Effects(), (_text("Create Schema"),), ((ddl,),), (name,))
     if reader.word("VIEW", "MATERIALIZED", "FUNCTION"):
-        raise _unsupported(
-            reader, "SHOW CREATE VIEW", "Owners' views appear as tables; try SHOW CREATE TABLE."
-        )
+        raise _unsupported(reader, "SHOW CREATE VIEW", "Owners' views appear as tables; try SHOW CREATE TABLE.")
     reader.expect("TABLE")
     name = _relation(reader, session)
     reader.end()
@@ -1115,9 +1151,7 @@ def _show_grants(reader: _Reader, session: Session) -> Statement:
 def _call(reader: _Reader, session: Session) -> Statement:
     name = reader.name()
     if name != ("system", "runtime", "kill_query"):
-        raise _unsupported(
-            reader, f"CALL {'.'.join(name)}", "The only procedure is system.runtime.kill_query."
-        )
+        raise _unsupported(reader, f"CALL {'.'.join(name)}", "The only procedure is system.runtime.kill_query.")
     if not reader.sign("("):
         raise reader.error("(")
     given: dict[str, str] = {}

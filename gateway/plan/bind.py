@@ -50,7 +50,7 @@ def bind_keys(
     return [by_id[f.id] for f in fragments]
 
 
-def _uses(merge: exp.Expression, fragment: str) -> int:
+def _uses(merge: exp.Expr, fragment: str) -> int:
     return sum(1 for t in merge.find_all(exp.Table) if t.name == fragment)
 
 
@@ -76,7 +76,7 @@ def _candidates(select: exp.Select, by_id: dict[str, FragmentPlan]) -> list[tupl
     return pairs
 
 
-def _side(column: exp.Expression, found: dict[str, Source], by_id: dict[str, FragmentPlan]) -> _Side | None:
+def _side(column: exp.Expr, found: dict[str, Source], by_id: dict[str, FragmentPlan]) -> _Side | None:
     if not isinstance(column, exp.Column) or column.table not in found:
         return None
     source = found[column.table]

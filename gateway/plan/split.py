@@ -13,7 +13,15 @@ from gateway.plan.bind import bind_keys
 from gateway.plan.verify import VERIFY, plan_verify
 from gateway.resolve import SYSTEM_TABLE
 from gateway.rewrite.leaf import is_leaf
-from gateway.rewrite.tree import Source, aliases_in, conjuncts, has_aggregate, has_subquery, has_window, sources
+from gateway.rewrite.tree import (
+    Source,
+    aliases_in,
+    conjuncts,
+    has_aggregate,
+    has_subquery,
+    has_window,
+    sources,
+)
 
 __all__ = ["fragment_text", "split"]
 
@@ -57,14 +65,10 @@ def split(
 def fragment_text(query: exp.Query) -> str:
     """The canonical text of a fragment: outputs c0..cn, plain names, no comments."""
     query = query.copy()
-    first = query
-    while isinstance(first, exp.SetOperation):
-        first = first.left.unnest() if isinstance(first.left, exp.Subquery) else first.left
     if isinstance(query, exp.Select):
         _label_outputs(query)
     else:
-        assert isinstance(first, exp.Select)
-        names = [p.alias_or_name for p in first.expressions]
+        names = list(query.named_selects)
         inner = exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier("u")))
         columns = [exp.alias_(exp.column(n, table="u"), f"c{i}", copy=False) for i, n in enumerate(names)]
         if any(query.args.get(k) for k in ("order", "limit", "offset")):
@@ -102,7 +106,7 @@ class _Cutter:
 
     # -- deciding --------------------------------------------------------------------------------
 
-    def whole(self, query: exp.Expression) -> str:
+    def whole(self, query: exp.Expr) -> str:
         """The department that can answer `query` alone, "" if none can."""
         if not isinstance(query, exp.Query):
             return ""
@@ -154,53 +158,46 @@ class _Cutter:
         for inner in _nested(select):
             self.handle(inner)
         for source in sources(select):
-            if isinstance(source.node, exp.Table) and source.node.catalog:
-                if not source.node.meta.get(SYSTEM_TABLE):
-                    self._scan(select, source)
-        for call in [n for n in _own_nodes(select) if _is_verify(n)]:
+            node = source.node
+            if isinstance(node, exp.Table) and node.catalog and not node.meta.get(SYSTEM_TABLE):
+                self._scan(select, source, node)
+        for call in _own_nodes(select):
+            if not isinstance(call, exp.Anonymous) or not _is_verify(call):
+                continue
             self.fragments.append(plan_verify(select, call, f"f{len(self.fragments)}", self.relations))
 
     def fragment(self, query: exp.Query, department: str, notes: tuple[str, ...] = ()) -> exp.Select:
         """Make a fragment of `query`; returns the select that stands for it in the merge."""
         name = f"f{len(self.fragments)}"
         outputs = tuple(query.named_selects)
-        relations = tuple(
-            dict.fromkeys(self._relation(t) for t in query.find_all(exp.Table) if t.catalog)
-        )
-        self.fragments.append(
-            FragmentPlan(name, department, fragment_text(query), outputs, relations, notes=notes)
-        )
-        columns = [
-            exp.alias_(exp.column(f"c{i}", table=name), output, copy=False) for i, output in enumerate(outputs)
-        ]
+        relations = tuple(dict.fromkeys(self._relation(t) for t in query.find_all(exp.Table) if t.catalog))
+        self.fragments.append(FragmentPlan(name, department, fragment_text(query), outputs, relations, notes=notes))
+        columns = [exp.alias_(exp.column(f"c{i}", table=name), output, copy=False) for i, output in enumerate(outputs)]
         return exp.Select(expressions=columns, from_=exp.From(this=exp.to_table(name)))
 
-    def _scan(self, select: exp.Select, source: Source) -> None:
-        relation = self._relation(source.node)
+    def _scan(self, select: exp.Select, source: Source, table: exp.Table) -> None:
+        relation = self._relation(table)
         if relation.mode == Mode.aggregate:
             raise _shape_refused(relation)
         read = {c.name for c in _root(select).find_all(exp.Column) if c.table == source.alias}
         names = [c.name for c in relation.columns if c.name in read] or [relation.columns[0].name]
-        table = source.node.copy()
         scan = exp.Select(
-            expressions=[exp.column(n, table=source.alias) for n in names], from_=exp.From(this=table)
+            expressions=[exp.column(n, table=source.alias) for n in names], from_=exp.From(this=table.copy())
         )
         conditions = scan_conditions(select, source)
         if conditions:
             scan.set("where", exp.Where(this=exp.and_(*[c.copy() for c in conditions], copy=False)))
         standing = self.fragment(scan, relation.catalog, ("joined in the gateway with another department's rows",))
-        source.node.replace(
-            exp.Subquery(this=standing, alias=exp.TableAlias(this=exp.to_identifier(source.alias)))
-        )
+        table.replace(exp.Subquery(this=standing, alias=exp.TableAlias(this=exp.to_identifier(source.alias))))
 
 
-def scan_conditions(select: exp.Select, source: Source) -> list[exp.Expression]:
+def scan_conditions(select: exp.Select, source: Source) -> list[exp.Expr]:
     """Conditions of a select that may filter one source's scan; they are evaluated again above.
 
     Proof sketch: as in `rewrite.predicates`: WHERE and inner ON for a source that is not null-extended;
     the ON of a LEFT JOIN for its right side, unless a later join null-extends that too.
     """
-    found: list[exp.Expression] = []
+    found: list[exp.Expr] = []
     joins = select.args.get("joins") or []
     if not source.nullable:
         where = select.args.get("where")
@@ -221,7 +218,7 @@ def scan_conditions(select: exp.Select, source: Source) -> list[exp.Expression]:
     ]
 
 
-def _defined(query: exp.Expression) -> set[str]:
+def _defined(query: exp.Expr) -> set[str]:
     """Aliases of sources defined inside a query."""
     return {
         n.alias_or_name
@@ -234,7 +231,7 @@ def _nested(select: exp.Select) -> list[exp.Query]:
     """The queries directly inside a select: derived tables and subqueries of its expressions."""
     found: list[exp.Query] = []
 
-    def look(node: exp.Expression) -> None:
+    def look(node: exp.Expr) -> None:
         for child in node.iter_expressions():
             if isinstance(child, exp.With):
                 continue
@@ -247,11 +244,11 @@ def _nested(select: exp.Select) -> list[exp.Query]:
     return found
 
 
-def _own_nodes(select: exp.Select) -> list[exp.Expression]:
+def _own_nodes(select: exp.Select) -> list[exp.Expr]:
     """Nodes of a select that don't stand in a query inside it."""
-    found: list[exp.Expression] = []
+    found: list[exp.Expr] = []
 
-    def look(node: exp.Expression) -> None:
+    def look(node: exp.Expr) -> None:
         for child in node.iter_expressions():
             if not isinstance(child, exp.Query):
                 found.append(child)
@@ -261,21 +258,21 @@ def _own_nodes(select: exp.Select) -> list[exp.Expression]:
     return found
 
 
-def _is_verify(node: exp.Expression) -> bool:
+def _is_verify(node: exp.Expr) -> bool:
     return isinstance(node, exp.Anonymous) and node.name.lower() == VERIFY
 
 
-def _root(node: exp.Expression) -> exp.Expression:
+def _root(node: exp.Expr) -> exp.Expr:
     while node.parent is not None:
         node = node.parent
     return node
 
 
-def _uses(tree: exp.Expression, fragment: str) -> int:
+def _uses(tree: exp.Expr, fragment: str) -> int:
     return sum(1 for t in tree.find_all(exp.Table) if t.name == fragment)
 
 
-def _name_local(tree: exp.Expression, names: dict[str, str]) -> None:
+def _name_local(tree: exp.Expr, names: dict[str, str]) -> None:
     for table in list(tree.find_all(exp.Table)):
         if table.meta.get(SYSTEM_TABLE):
             name = names[f"{table.catalog}.{table.db}.{table.name}"]
@@ -299,4 +296,3 @@ def _shape_refused(relation: Relation) -> AccessDenied:
         rule=f"aggregate mode, floor {relation.min_group}",
         hint=f"Ask {allowed} grouped by any of {dims}, in a query of its own or a derived table; join its result.",
     )
-

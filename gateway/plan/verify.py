@@ -17,7 +17,7 @@ VERIFY = "verify"
 BATCH = 100
 
 
-def verified_relations(tree: exp.Expression) -> list[str]:
+def verified_relations(tree: exp.Expr) -> list[str]:
     """The relation names that the `verify` calls of a statement speak of, as written."""
     return [_relation_text(c) for c in tree.find_all(exp.Anonymous) if c.name.lower() == VERIFY]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["eager_aggregation"]
 
-FINAL: dict[type[exp.Expression], type[exp.AggFunc]] = {
+FINAL: dict[type[exp.Expr], type[exp.AggFunc]] = {
     exp.Sum: exp.Sum,
     exp.Count: exp.Sum,
     exp.Min: exp.Min,
@@ -40,8 +41,8 @@ class _Partial:
 
     source: Source
     alias: str
-    keys: dict[str, tuple[exp.Expression, str]]
-    calls: dict[str, tuple[exp.Expression, str]]
+    keys: dict[str, tuple[exp.Expr, str]]
+    calls: dict[str, tuple[exp.Expr, str]]
 
 
 def eager_aggregation(tree: exp.Query, context: Context) -> exp.Query:
@@ -81,7 +82,7 @@ def _is_candidate(select: exp.Select) -> bool:
     return not any(has_subquery(part) or has_window(part) for part in own)
 
 
-def _clauses(select: exp.Select) -> list[exp.Expression]:
+def _clauses(select: exp.Select) -> list[exp.Expr]:
     found = [select.args[k] for k in ("where", "group", "having", "order") if select.args.get(k) is not None]
     return [*found, *(j.args["on"] for j in select.args.get("joins") or [] if j.args.get("on") is not None)]
 
@@ -106,7 +107,7 @@ def _summed_source(select: exp.Select, context: Context) -> Source | None:
     return source
 
 
-def departments_of(node: exp.Expression) -> set[str]:
+def departments_of(node: exp.Expr) -> set[str]:
     return {t.catalog for t in node.find_all(exp.Table) if t.catalog}
 
 
@@ -121,7 +122,7 @@ def _is_summable(source: Source, context: Context) -> bool:
 def _plan(select: exp.Select, source: Source) -> _Partial | None:
     alias = f"{source.alias}_part"
     group = select.args.get("group")
-    keyed: dict[str, exp.Expression] = {}
+    keyed: dict[str, exp.Expr] = {}
     for key in group.expressions if group is not None else []:
         _collect(key, source.alias, keyed)
     where = select.args.get("where")
@@ -131,9 +132,7 @@ def _plan(select: exp.Select, source: Source) -> _Partial | None:
     for join in select.args.get("joins") or []:
         if join.args.get("on") is not None:
             _collect(join.args["on"], source.alias, keyed)
-    called = {
-        call.sql(): call for part in [*select.expressions, *_clauses(select)] for call in aggregates_in(part)
-    }
+    called = {call.sql(): call for part in [*select.expressions, *_clauses(select)] for call in aggregates_in(part)}
     if not called:
         return None
     keys = {text: (node, f"k{i}") for i, (text, node) in enumerate(keyed.items())}
@@ -141,7 +140,7 @@ def _plan(select: exp.Select, source: Source) -> _Partial | None:
     return _Partial(source, alias, keys, calls)
 
 
-def _collect(node: exp.Expression, alias: str, into: dict[str, exp.Expression]) -> None:
+def _collect(node: exp.Expr, alias: str, into: dict[str, exp.Expr]) -> None:
     """Note the largest parts of `node` that read nothing but `alias`."""
     read = aliases_in(node)
     if alias not in read:
@@ -156,7 +155,7 @@ def _collect(node: exp.Expression, alias: str, into: dict[str, exp.Expression]) 
 def _apply(select: exp.Select, partial: _Partial) -> None:
     grouped = select.args.get("group") is not None
 
-    def raise_part(node: exp.Expression) -> exp.Expression:
+    def raise_part(node: exp.Expr) -> exp.Expr:
         text = node.sql()
         if text in partial.calls:
             return _combined(partial.calls[text], partial.alias, grouped)
@@ -183,13 +182,15 @@ def _apply(select: exp.Select, partial: _Partial) -> None:
         select.set(key, draft.args.get(key))
 
 
-def _raised(projection: exp.Expression, raise_part: object) -> exp.Expression:
-    new = exp.alias_(projection.unalias().copy().transform(raise_part, copy=False), projection.alias_or_name, copy=False)
+def _raised(projection: exp.Expr, raise_part: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
+    new = exp.alias_(
+        projection.unalias().copy().transform(raise_part, copy=False), projection.alias_or_name, copy=False
+    )
     new.meta.update(projection.meta)
     return new
 
 
-def _combined(call: tuple[exp.Expression, str], alias: str, grouped: bool) -> exp.Expression:
+def _combined(call: tuple[exp.Expr, str], alias: str, grouped: bool) -> exp.Expr:
     node, name = call
     bare = node.this if isinstance(node, exp.Filter) else node
     combined = FINAL[type(bare)](this=exp.column(name, table=alias))
@@ -198,17 +199,18 @@ def _combined(call: tuple[exp.Expression, str], alias: str, grouped: bool) -> ex
     return combined
 
 
-def _split_where(select: exp.Select, alias: str) -> tuple[list[exp.Expression], list[exp.Expression]]:
+def _split_where(select: exp.Select, alias: str) -> tuple[list[exp.Expr], list[exp.Expr]]:
     where = select.args.get("where")
     parts = conjuncts(where.this if where is not None else None)
     own = [p for p in parts if aliases_in(p) == {alias}]
     return own, [p for p in parts if aliases_in(p) != {alias}]
 
 
-def _partial_table(partial: _Partial, own: list[exp.Expression]) -> exp.Subquery:
+def _partial_table(partial: _Partial, own: list[exp.Expr]) -> exp.Subquery:
     inner = exp.Select(
         expressions=[
-            exp.alias_(node.copy(), name, copy=False) for node, name in [*partial.keys.values(), *partial.calls.values()]
+            exp.alias_(node.copy(), name, copy=False)
+            for node, name in [*partial.keys.values(), *partial.calls.values()]
         ],
         from_=exp.From(this=partial.source.node.copy()),
     )

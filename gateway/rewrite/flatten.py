@@ -65,14 +65,14 @@ def _flatten_first(select: exp.Select) -> bool:
     return True
 
 
-def _keeping_name(node: exp.Expression, alias: str, definitions: dict[str, exp.Expression]) -> exp.Expression:
+def _keeping_name(node: exp.Expr, alias: str, definitions: dict[str, exp.Expr]) -> exp.Expr:
     """Substitute below; an output that was a bare column keeps its name."""
     if isinstance(node, exp.Column) and node.table == alias:
         return exp.alias_(definitions[node.name].copy(), node.name)
     return substitute(node, alias, definitions)
 
 
-def _is_open(query: exp.Expression) -> bool:
+def _is_open(query: exp.Expr) -> bool:
     if not isinstance(query, exp.Select) or is_aggregate_select(query) or not query.args.get("joins"):
         return False
     closed = ("distinct", "limit", "offset", "order", "with_", "qualify", "fetch")

@@ -54,7 +54,10 @@ def _split(select: exp.Select) -> None:
     group = select.args.get("group")
     if group is not None and any(v for k, v in group.args.items() if k != "expressions" and v):
         return
-    above = [*select.expressions, *(select.args[k] for k in ("having", "order") if select.args.get(k) is not None)]
+    above = [
+        *select.expressions,
+        *(select.args[k] for k in ("having", "order") if select.args.get(k) is not None),
+    ]
     if any(has_subquery(part) for part in above):
         return
     alias = f"{sources(select)[0].alias}_leaf"
@@ -83,7 +86,7 @@ def _split(select: exp.Select) -> None:
 
 
 def _raise_above(select: exp.Select, names: dict[str, str], alias: str) -> None:
-    def lift(node: exp.Expression) -> exp.Expression:
+    def lift(node: exp.Expr) -> exp.Expr:
         name = names.get(node.sql())
         return exp.column(name, table=alias) if name is not None else node
 

@@ -89,14 +89,14 @@ def _later_null_extends(select: exp.Select, join: exp.Join) -> bool:
     return any((j.side or "").upper() in ("RIGHT", "FULL") for j in after)
 
 
-def _only_source(part: exp.Expression, among: dict[str, Source]) -> Source | None:
+def _only_source(part: exp.Expr, among: dict[str, Source]) -> Source | None:
     if has_subquery(part) or has_window(part) or has_aggregate(part):
         return None
     read = aliases_in(part)
     return among.get(next(iter(read))) if len(read) == 1 else None
 
 
-def _push(node: exp.Expression, alias: str, part: exp.Expression) -> bool:
+def _push(node: exp.Expr, alias: str, part: exp.Expr) -> bool:
     """Put `part` into the derived table `node`; False if that isn't exact or there is none."""
     if not isinstance(node, exp.Subquery) or node.args["alias"].args.get("columns"):
         return False
@@ -109,7 +109,7 @@ def _push(node: exp.Expression, alias: str, part: exp.Expression) -> bool:
     return True
 
 
-def _accepts(query: exp.Expression, names: list[str], part: exp.Expression) -> bool:
+def _accepts(query: exp.Expr, names: list[str], part: exp.Expr) -> bool:
     """Whether a condition on outputs called `names`, by position, may move below them."""
     if any(query.args.get(k) for k in ("limit", "offset", "fetch")):
         return False
@@ -129,11 +129,11 @@ def _accepts(query: exp.Expression, names: list[str], part: exp.Expression) -> b
     return all(defined[c.name] in keys for c in part.find_all(exp.Column))
 
 
-def _arm(arm: exp.Expression) -> exp.Expression:
+def _arm(arm: exp.Expr) -> exp.Expr:
     return arm.this if isinstance(arm, exp.Subquery) and not arm.args.get("limit") else arm
 
 
-def _put(query: exp.Expression, alias: str, part: exp.Expression, names: list[str] | None = None) -> None:
+def _put(query: exp.Expr, alias: str, part: exp.Expr, names: list[str] | None = None) -> None:
     if isinstance(query, exp.SetOperation):
         names = names or list(query.named_selects)
         _put(_arm(query.left), alias, part, names)
@@ -146,5 +146,5 @@ def _put(query: exp.Expression, alias: str, part: exp.Expression, names: list[st
     set_where(query, [*conjuncts(where.this if where is not None else None), _closed(moved)])
 
 
-def _closed(part: exp.Expression) -> exp.Expression:
+def _closed(part: exp.Expr) -> exp.Expr:
     return exp.paren(part, copy=False) if isinstance(part, exp.Or) else part

@@ -37,7 +37,7 @@ class Source:
     """
 
     alias: str
-    node: exp.Expression
+    node: exp.Expr
     join: exp.Join | None
     nullable: bool
 
@@ -49,7 +49,7 @@ def sources(select: exp.Select) -> list[Source]:
         return []
     joins = select.args.get("joins") or []
     sides = [(j.side or "").upper() for j in joins]
-    items: list[tuple[exp.Expression, exp.Join | None]] = [(from_.this, None), *((j.this, j) for j in joins)]
+    items: list[tuple[exp.Expr, exp.Join | None]] = [(from_.this, None), *((j.this, j) for j in joins)]
     found = []
     for i, (node, join) in enumerate(items):
         own = sides[i - 1] if join is not None else ""
@@ -59,7 +59,7 @@ def sources(select: exp.Select) -> list[Source]:
     return found
 
 
-def conjuncts(condition: exp.Expression | None) -> list[exp.Expression]:
+def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:
     """The top-level AND parts of a condition, none for no condition."""
     if condition is None:
         return []
@@ -70,7 +70,7 @@ def conjuncts(condition: exp.Expression | None) -> list[exp.Expression]:
     return [condition]
 
 
-def set_where(select: exp.Select, parts: list[exp.Expression]) -> None:
+def set_where(select: exp.Select, parts: list[exp.Expr]) -> None:
     """Replace a select's WHERE by the conjunction of `parts`."""
     if parts:
         select.set("where", exp.Where(this=exp.and_(*parts, copy=False)))
@@ -78,29 +78,29 @@ def set_where(select: exp.Select, parts: list[exp.Expression]) -> None:
         select.set("where", None)
 
 
-def aliases_in(node: exp.Expression) -> set[str]:
+def aliases_in(node: exp.Expr) -> set[str]:
     """The source aliases that an expression reads, those of its subqueries' own sources included."""
     return {c.table for c in node.find_all(exp.Column)}
 
 
-def has_subquery(node: exp.Expression) -> bool:
+def has_subquery(node: exp.Expr) -> bool:
     return node.find(exp.Query) is not None
 
 
-def has_window(node: exp.Expression) -> bool:
+def has_window(node: exp.Expr) -> bool:
     return node.find(exp.Window) is not None
 
 
-def has_aggregate(node: exp.Expression) -> bool:
+def has_aggregate(node: exp.Expr) -> bool:
     """Whether an aggregate function stands in `node`, not counting windows and subqueries."""
     return any(True for _ in aggregates_in(node))
 
 
-def aggregates_in(node: exp.Expression) -> Iterator[exp.Expression]:
+def aggregates_in(node: exp.Expr) -> Iterator[exp.Expr]:
     """The outermost aggregate calls (with their FILTER) in `node`, not those of windows or subqueries."""
     if isinstance(node, (exp.Window, exp.Query)):
         return
-    if isinstance(node, exp.Filter) or isinstance(node, exp.AggFunc):
+    if isinstance(node, (exp.Filter, exp.AggFunc)):
         yield node
         return
     for child in node.iter_expressions():
@@ -114,15 +114,15 @@ def is_aggregate_select(select: exp.Select) -> bool:
     return any(has_aggregate(p) for p in select.expressions)
 
 
-def outputs(select: exp.Select) -> dict[str, exp.Expression]:
+def outputs(select: exp.Select) -> dict[str, exp.Expr]:
     """Output name -> the expression behind it."""
     return {p.alias_or_name: p.unalias() for p in select.expressions}
 
 
-def substitute(node: exp.Expression, alias: str, by: dict[str, exp.Expression]) -> exp.Expression:
+def substitute(node: exp.Expr, alias: str, by: dict[str, exp.Expr]) -> exp.Expr:
     """A copy of `node` with every column of source `alias` replaced by its definition."""
 
-    def swap(part: exp.Expression) -> exp.Expression:
+    def swap(part: exp.Expr) -> exp.Expr:
         if isinstance(part, exp.Column) and part.table == alias:
             found = by[part.name].copy()
             compound = isinstance(found, (exp.Binary, exp.Unary, exp.Predicate))
@@ -155,7 +155,7 @@ def unique_aliases(tree: exp.Query) -> exp.Query:
     return tree
 
 
-def _rename(node: exp.Expression, name: str) -> None:
+def _rename(node: exp.Expr, name: str) -> None:
     while not isinstance(node, exp.Subquery) and isinstance(node.parent, exp.Subquery):
         node = node.parent
     alias = node.args.get("alias")
@@ -180,16 +180,12 @@ def _references(cte: exp.CTE, with_: exp.With) -> list[exp.Table]:
     home = with_.parent
     if home is None:
         return []
-    return [
-        t
-        for t in home.find_all(exp.Table)
-        if not t.db and t.name == cte.alias and not _shadowed(t, cte, with_)
-    ]
+    return [t for t in home.find_all(exp.Table) if not t.db and t.name == cte.alias and not _shadowed(t, cte, with_)]
 
 
 def _shadowed(table: exp.Table, cte: exp.CTE, with_: exp.With) -> bool:
     """Whether a nearer WITH, or an earlier place in the same WITH, gives this name another meaning."""
-    child: exp.Expression = table
+    child: exp.Expr = table
     node = table.parent
     while node is not None:
         if node is with_:

@@ -15,14 +15,15 @@ from __future__ import annotations
 import asyncio
 import io
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 import pyarrow as pa
-from cachetools import TTLCache
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Path as UrlPath
 from fastapi import Query as UrlQuery
@@ -33,14 +34,15 @@ from catalog.errors import AccessDenied, CityError, DepartmentError, Outcome, Tr
 from catalog.relation import Relation
 from gateway.execution import Execution, ResultColumn, Session
 from gateway.server.pages import Pages, values
-from gateway.server.session import login
-from gateway.server.statement import Statements
+from gateway.server.session import Options, login
+from gateway.server.statement import Statements, abandoned
 
 __all__ = ["ErrorAnswer", "error_response", "http_status", "questions", "router"]
 
 MAX_JSON_BYTES = 64_000_000
 """The longest JSON answer; larger ones are for Arrow, CSV or the Trino protocol, which stream."""
 
+T = TypeVar("T")
 Format = Literal["json", "arrow", "csv"]
 Id = Annotated[str, UrlPath(pattern=r"^[A-Za-z0-9_]{1,64}$", description="A query's id.")]
 Purpose = Annotated[str, UrlQuery(max_length=200, description="One of your purposes; empty = your only one.")]
@@ -56,9 +58,7 @@ class QueryRequest(_Model):
     """A statement to run."""
 
     sql: str = Field(min_length=1, max_length=1_000_000, examples=["SELECT 1 AS one"])
-    purpose: str = Field(
-        default="", max_length=200, description="One of your purposes; empty = your only one."
-    )
+    purpose: str = Field(default="", max_length=200, description="One of your purposes; empty = your only one.")
     catalog: str = Field(default="", max_length=63, description="Catalog of short names.")
     schema_: str = Field(default="", alias="schema", max_length=63, description="Schema of short names.")
     session: dict[str, str] = Field(default_factory=dict, description="Session properties.")
@@ -164,6 +164,13 @@ class Registration(_Model):
     key: dict[str, Any]
 
 
+class DepartmentState(BaseModel):
+    """state: pending, approved or suspended."""
+
+    name: str
+    state: str
+
+
 class ErrorDetail(BaseModel):
     outcome: str
     error_name: str
@@ -244,7 +251,7 @@ _FIELD = re.compile(r"(title|purpose|user)\s*:\s*(.+)", re.IGNORECASE)
 
 
 def questions(folder: Path | None) -> list[Question]:
-    """The example questions of a folder: `q*.sql`, each with leading comments `-- title: ..`, `-- purpose: ..`."""
+    """The example questions of a folder: `q*.sql`, each with comments `-- title: ..`, `-- purpose: ..` on top."""
     if folder is None or not folder.is_dir():
         return []
     return [_question(path) for path in sorted(folder.glob("q*.sql"))]
@@ -257,9 +264,9 @@ def _question(path: Path) -> Question:
         note = _NOTE.match(line)
         if note is None:
             break
-        field = _FIELD.match(note[1].strip())
-        if field:
-            found[field[1].lower()] = field[2].strip()
+        known = _FIELD.match(note[1].strip())
+        if known:
+            found[known[1].lower()] = known[2].strip()
         elif not found["title"]:
             found["title"] = note[1].strip()
     return Question(id=path.stem, title=found.pop("title") or path.stem, sql=text.strip(), **found)
@@ -275,6 +282,7 @@ class _Reading:
     execution: Execution
     format: Format
     taken: bool = False
+    touched: float = field(default_factory=time.monotonic)
 
 
 def _departments(execution: Execution) -> list[dict[str, Any]]:
@@ -430,7 +438,8 @@ def router(statements: Statements) -> APIRouter:
     """The routes of the REST interface."""
     routes = APIRouter(prefix="/api", responses=_REFUSALS, tags=["api"])
     gateway, options = statements.gateway, statements.options
-    readings: TTLCache[str, _Reading] = TTLCache(4096, options.keep_seconds)
+    readings: dict[str, _Reading] = {}
+    statements.sweepers.append(partial(_sweep, readings, options))
 
     async def who(request: Request) -> Session:
         return await statements.run(login, request, gateway, options)
@@ -441,33 +450,41 @@ def router(statements: Statements) -> APIRouter:
         found = readings.get(query_id)
         if found is None or found.execution.session.user != user:
             raise _no("query", query_id)
+        found.touched = time.monotonic()
         return found
 
-    async def answer(execution: Execution, chosen: Format) -> Response:
-        """The answer in the chosen format; a statement whose reader goes away is cancelled."""
+    async def attended(request: Request, execution: Execution, work: Callable[..., T], *args: Any) -> T:
+        """Blocking work for a statement, which is cancelled when its reader goes away."""
+        task = asyncio.ensure_future(statements.run(work, *args))
+        while not (await asyncio.wait({task}, timeout=1.0))[0]:
+            if await request.is_disconnected():
+                execution.cancel()
+        return task.result()
+
+    async def answer(request: Request, execution: Execution, chosen: Format) -> Response:
+        headers = {"Atoll-Query-Id": execution.query_id}
         try:
             if chosen == "json":
-                body = await statements.run(_json_answer, execution)
-                return Response(body, media_type="application/json", headers=_marks(execution))
-            kind, media = _STREAMS[chosen]
-            stream = await statements.run(kind, execution)
-            first = await statements.run(stream.next)
-        except asyncio.CancelledError:
-            execution.cancel()
-            raise
-        finally:
-            if execution.ended is not None:
+                body = await attended(request, execution, _json_answer, execution)
                 statements.on_end(execution)
-        return StreamingResponse(_rest(stream, first), media_type=media, headers=_marks(execution))
+                return Response(body, media_type="application/json", headers=headers)
+            kind, media = _STREAMS[chosen]
+            stream = await attended(request, execution, kind, execution)
+            first = await attended(request, execution, stream.next)
+        except CityError:
+            statements.on_end(execution)
+            raise
+        return StreamingResponse(rest(stream, first), media_type=media, headers=headers)
 
-    async def _rest(stream: _Stream, part: bytes | None) -> AsyncIterator[bytes]:
+    async def rest(stream: _Stream, part: bytes | None) -> AsyncIterator[bytes]:
         try:
             while part is not None:
                 yield part
                 part = await statements.run(stream.next)
         finally:
             # Harmless after the end; before it, the reader has gone away.
-            await statements.run(stream.execution.cancel)
+            stream.execution.cancel()
+            statements.on_end(stream.execution)
 
     @routes.post(
         "/query",
@@ -480,7 +497,7 @@ def router(statements: Statements) -> APIRouter:
             202: {"model": Accepted},
         },
     )
-    async def query(body: QueryRequest, who: Who) -> Response:
+    async def query(request: Request, body: QueryRequest, who: Who) -> Response:
         """Run a statement. With `dry_run` nothing runs: the verdicts come back as an explanation."""
         session = _session(who, body)
         if body.dry_run:
@@ -488,7 +505,7 @@ def router(statements: Statements) -> APIRouter:
         statements.admit()
         execution = await statements.run(gateway.submit, body.sql, session)
         if not body.async_:
-            return await answer(execution, body.format)
+            return await answer(request, execution, body.format)
         readings[execution.query_id] = _Reading(execution, body.format)
         return Response(orjson.dumps({"query_id": execution.query_id}), 202, media_type="application/json")
 
@@ -515,15 +532,13 @@ def router(statements: Statements) -> APIRouter:
             }
         },
     )
-    async def result(query_id: Id, who: Who) -> Response:
+    async def result(request: Request, query_id: Id, who: Who) -> Response:
         """The answer, once; waits until it is there."""
         found = reading(query_id, who.user)
         if found.taken:
-            raise UserError(
-                "This answer was read already.", Outcome.CANCELED, rule="answers are handed out once"
-            )
+            raise UserError("This answer was read already.", Outcome.CANCELED, rule="answers are handed out once")
         found.taken = True
-        return await answer(found.execution, found.format)
+        return await answer(request, found.execution, found.format)
 
     @routes.delete("/query/{query_id}", status_code=204, response_model=None)
     async def cancel(query_id: Id, who: Who) -> Response:
@@ -576,27 +591,30 @@ def router(statements: Statements) -> APIRouter:
             raise _no("receipt", receipt_id)
         return Response(orjson.dumps(found), media_type="application/json")
 
-    @routes.post(
-        "/departments", status_code=201, response_model=None, responses={201: {"model": dict[str, Any]}}
-    )
-    async def register(body: Registration, who: Who) -> Response:
-        """Make a department's agent known; it answers nobody until it is approved."""
-        _administer(who, options.admins)
+    @routes.post("/departments", status_code=201, response_model=None, responses={201: {"model": dict[str, Any]}})
+    async def register(body: Registration, who: Who) -> DepartmentState:
+        """Make a department's agent known; it answers nobody until an administrator approves it."""
         found = await statements.run(gateway.register, body.model_dump(mode="json"))
-        return Response(orjson.dumps(found), 201, media_type="application/json")
+        return DepartmentState.model_validate(found)
 
-    @routes.patch("/departments/{name}", response_model=None, responses={200: {"model": dict[str, Any]}})
-    async def change(name: Name, body: StateChange, who: Who) -> Response:
+    @routes.patch("/departments/{name}", response_model=DepartmentState)
+    async def change(name: Name, body: StateChange, who: Who) -> DepartmentState:
         """Approve or suspend a department."""
         _administer(who, options.admins)
-        found = await statements.run(gateway.set_department_state, name, body.state)
-        return Response(orjson.dumps(found), media_type="application/json")
+        await statements.run(gateway.set_department_state, name, body.state)
+        return DepartmentState(name=name, state=body.state)
 
     return routes
 
 
-def _marks(execution: Execution) -> dict[str, str]:
-    return {"Atoll-Query-Id": execution.query_id}
+def _sweep(readings: dict[str, _Reading], options: Options) -> None:
+    """Cancel asynchronous statements that nobody asks for any more, and forget them."""
+    now = time.monotonic()
+    for query_id, reading in list(readings.items()):
+        if reading.touched < now - options.abandon_seconds:
+            reading.execution.cancel(abandoned(options.abandon_seconds))
+        if reading.touched < now - options.keep_seconds:
+            readings.pop(query_id, None)
 
 
 def _session(principal: Session, body: QueryRequest | ExplainRequest) -> Session:
@@ -614,9 +632,7 @@ def _session(principal: Session, body: QueryRequest | ExplainRequest) -> Session
 
 
 def _no(kind: str, name: str) -> CityError:
-    return AccessDenied(
-        f"There is no {kind} '{name}' of yours.", Outcome.NOT_AVAILABLE, trino=TrinoError.NOT_FOUND
-    )
+    return AccessDenied(f"There is no {kind} '{name}' of yours.", Outcome.NOT_AVAILABLE, trino=TrinoError.NOT_FOUND)
 
 
 def _administer(who: Session, admins: frozenset[str]) -> None:

@@ -28,7 +28,7 @@ from starlette.exceptions import HTTPException
 
 from catalog.errors import AccessDenied, CityError, DepartmentError, Outcome, UserError
 from gateway.execution import Execution
-from gateway.server import api, statement
+from gateway.server import api, me, statement
 from gateway.server.session import Gateway, HttpProblem, Options
 from gateway.server.statement import Statements
 
@@ -45,9 +45,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         running = Gauge("atoll_statements_running", "Statements being answered", registry=self.registry)
         running.set_function(statements.running)
-        self._ended = Counter(
-            "atoll_statements", "Statements that ended", ["outcome"], registry=self.registry
-        )
+        self._ended = Counter("atoll_statements", "Statements that ended", ["outcome"], registry=self.registry)
         self._seconds = Histogram(
             "atoll_statement_seconds",
             "Wall time of a statement",
@@ -96,6 +94,7 @@ def create_app(gateway: Gateway, options: Options | None = None) -> FastAPI:
     _errors(app)
     app.include_router(statement.router(statements))
     app.include_router(api.router(statements))
+    app.include_router(me.router(statements))
     _operations(app, metrics)
     _console(app)
     return app

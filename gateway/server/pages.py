@@ -35,9 +35,7 @@ LINGER_SECONDS = 0.005
 PARAMETRIC_DATETIME = "PARAMETRIC_DATETIME"
 
 
-def client_columns(
-    columns: Sequence[ResultColumn], capabilities: Collection[str]
-) -> tuple[ResultColumn, ...]:
+def client_columns(columns: Sequence[ResultColumn], capabilities: Collection[str]) -> tuple[ResultColumn, ...]:
     """The columns as the client understands them.
 
     A client that does not say PARAMETRIC_DATETIME gets every date-time with three digits and no
@@ -306,9 +304,7 @@ _ENCODERS: dict[str, Callable[[pa.Array, TrinoType], list[Any]]] = {
 class Pages:
     """Takes the batches of one running statement and cuts them into pages. One thread at a time."""
 
-    def __init__(
-        self, execution: Execution, columns: Sequence[ResultColumn], page_bytes: int = PAGE_BYTES
-    ) -> None:
+    def __init__(self, execution: Execution, columns: Sequence[ResultColumn], page_bytes: int = PAGE_BYTES) -> None:
         """columns: as the client understands them (`client_columns`)."""
         self.execution = execution
         self.columns = columns

@@ -59,10 +59,10 @@ class Gateway(Protocol):
     def view(self, session: Session) -> UserView: ...
     def execution(self, query_id: str) -> Execution | None: ...
     def executions(self) -> Sequence[Execution]: ...
-    def cancel(self, query_id: str, error: CityError | None = None) -> None: ...
+    def cancel(self, query_id: str, error: CityError | None = None) -> bool: ...
     def receipt(self, receipt_id: str) -> dict[str, Any] | None: ...
-    def register(self, department: dict[str, Any]) -> dict[str, Any]: ...
-    def set_department_state(self, name: str, state: str) -> dict[str, Any]: ...
+    def register(self, data: dict[str, Any]) -> dict[str, str]: ...
+    def set_department_state(self, name: str, state: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -199,9 +199,7 @@ def with_headers(principal: Session, headers: Headers) -> Session:
         catalog=catalog,
         schema=schema,
         properties=properties,
-        prepared={
-            name.lower(): _prepared(sql) for name, sql in _entries(headers, "X-Trino-Prepared-Statement")
-        },
+        prepared={name.lower(): _prepared(sql) for name, sql in _entries(headers, "X-Trino-Prepared-Statement")},
         time_zone=zone,
         source=headers.get("X-Trino-Source", ""),
         client_tags=tags,
@@ -311,9 +309,7 @@ class Transactions:
                 return
             if word == "COMMIT":
                 del self._open[name]
-        raise UserError(
-            "The transaction was aborted; roll it back.", trino=TrinoError.TRANSACTION_ALREADY_ABORTED
-        )
+        raise UserError("The transaction was aborted; roll it back.", trino=TrinoError.TRANSACTION_ALREADY_ABORTED)
 
     def apply(self, effects: Effects, session: Session) -> Effects:
         """Open or close what a finished statement asked for; the effects with the new id in them."""

@@ -45,7 +45,7 @@ from gateway.server.session import (
 )
 from gateway.statements import first_word
 
-__all__ = ["Conversation", "Statements", "error_body", "router"]
+__all__ = ["Conversation", "Statements", "abandoned", "error_body", "router"]
 
 MAX_BODY = 4_000_000
 T = TypeVar("T")
@@ -168,8 +168,7 @@ class Conversation:
             body["updateType"] = self.execution.effects.update_type
         if self.execution.warnings:
             body["warnings"] = [
-                {"warningCode": {"code": 1, "name": "ATOLL"}, "message": text}
-                for text in list(self.execution.warnings)
+                {"warningCode": {"code": 1, "name": "ATOLL"}, "message": text} for text in list(self.execution.warnings)
             ]
         return body
 
@@ -270,9 +269,7 @@ def _department(department: Department) -> dict[str, Any]:
     return _stage(department.name, state, department.state in _ENDED, (department,), ())
 
 
-def _stage(
-    name: str, state: str, done: bool, departments: tuple[Department, ...], below: Any
-) -> dict[str, Any]:
+def _stage(name: str, state: str, done: bool, departments: tuple[Department, ...], below: Any) -> dict[str, Any]:
     return {
         "stageId": name,
         "state": state,
@@ -324,6 +321,7 @@ class Statements:
     options: Options
     on_end: Callable[[Execution], None] = lambda ended: None
     conversations: dict[str, Conversation] = field(default_factory=dict)
+    sweepers: list[Callable[[], None]] = field(default_factory=list)
     _counter: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -377,16 +375,16 @@ class Statements:
         now = time.monotonic()
         for conversation in list(self.conversations.values()):
             if not conversation.ended and conversation.touched < now - self.options.abandon_seconds:
-                conversation.cancel(_abandoned(self.options.abandon_seconds))
+                conversation.cancel(abandoned(self.options.abandon_seconds))
                 conversation.ended = True
                 self.on_end(conversation.execution)
-        ended = sorted(
-            (c for c in list(self.conversations.values()) if c.ended), key=lambda c: c.touched, reverse=True
-        )
+        ended = sorted((c for c in list(self.conversations.values()) if c.ended), key=lambda c: c.touched, reverse=True)
         for at, conversation in enumerate(ended):
             if at >= self.options.keep_queries or conversation.touched < now - self.options.keep_seconds:
                 self.conversations.pop(conversation.execution.query_id, None)
         self.transactions.expire()
+        for sweeper in self.sweepers:
+            sweeper()
 
     def close(self) -> None:
         """Stop all statements and the threads."""
@@ -395,10 +393,9 @@ class Statements:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _abandoned(seconds: float) -> CityError:
-    return UserError(
-        f"Nobody asked for the next page for {seconds:.0f} seconds.", trino=TrinoError.ABANDONED_QUERY
-    )
+def abandoned(seconds: float) -> CityError:
+    """The error of a statement whose client has gone away."""
+    return UserError(f"Nobody asked for the next page for {seconds:.0f} seconds.", trino=TrinoError.ABANDONED_QUERY)
 
 
 # -- HTTP ----------------------------------------------------------------------------------------------
@@ -419,9 +416,7 @@ def router(statements: Statements) -> APIRouter:
         }
         if page.more:
             kind = "queued" if page.queued else "executing"
-            body["nextUri"] = (
-                f"{base}/v1/statement/{kind}/{execution.query_id}/{conversation.slug}/{token + 1}"
-            )
+            body["nextUri"] = f"{base}/v1/statement/{kind}/{execution.query_id}/{conversation.slug}/{token + 1}"
         response = Response(orjson.dumps(body), media_type="application/json")
         for name, value in page.headers:
             response.headers.append(name, value)

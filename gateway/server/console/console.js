@@ -5,7 +5,7 @@
 
 const SHOWN_ROWS = 500;
 const $ = id => document.getElementById(id);
-const state = { language: "en", info: { dev_login: false, users: [] }, questions: [], running: null, last: null };
+const state = { language: "en", byName: false, purposes: [], questions: [], running: null, last: null };
 
 // ------------------------------------------------------------------ words and elements
 
@@ -43,7 +43,7 @@ class Refusal extends Error {
 
 function login() {
   const token = $("token").value.trim();
-  return state.info.dev_login ? { "X-Trino-User": $("user").value } : token ? { Authorization: `Bearer ${token}` } : {};
+  return state.byName ? { "X-Trino-User": $("user").value.trim() } : token ? { Authorization: `Bearer ${token}` } : {};
 }
 
 async function call(path, { method = "GET", body, signal } = {}) {
@@ -66,7 +66,6 @@ async function call(path, { method = "GET", body, signal } = {}) {
 }
 
 const json = async (path, options) => (await call(path, options)).json();
-const listed = (body, key) => Array.isArray(body) ? body : body[key] || [];
 
 // ------------------------------------------------------------------ who asks
 
@@ -78,38 +77,32 @@ async function setUp() {
   speak();
   $("trino").textContent = `trino --server ${location.origin}`;
   $("curl").textContent = `curl ${location.origin}/api/questions`;
-  try {
-    state.info = await json("/api/info");
-  } catch (problem) {
-    showRefusal(problem, $("departments"));
-    return;
-  }
-  $("user-field").hidden = !state.info.dev_login;
-  $("token-field").hidden = state.info.dev_login;
-  $("user").replaceChildren(...listed(state.info, "users").map(user => make("option", { value: user.name }, user.name)));
+  if (!await showQuestions()) return;
+  const users = [...new Set(state.questions.map(question => question.user).filter(Boolean))];
+  $("users").replaceChildren(...users.map(name => make("option", { value: name })));
+  // A demo takes a bare name; every other gateway answers 401 and gets a token.
+  state.byName = true;
+  $("user").value = users[0] || "";
+  state.byName = Boolean(users.length) && await json("/api/me").then(() => true, () => false);
+  $("user-field").hidden = !state.byName;
+  $("token-field").hidden = state.byName;
   await changeUser();
-  await showQuestions();
 }
 
 async function changeUser(purpose = "") {
-  const held = await purposes();
-  $("purpose").replaceChildren(...held.map(name => make("option", { value: name }, name)));
-  if (held.includes(purpose)) $("purpose").value = purpose;
-  $("purpose").disabled = held.length < 2;
-  $("purpose").title = held.length === 1 ? say("only_purpose") : "";
-  await showDepartments();
-}
-
-async function purposes() {
-  const user = listed(state.info, "users").find(one => one.name === $("user").value);
-  if (state.info.dev_login) return user ? user.purposes : [];
-  // The token names its user's purposes; the gateway verifies it, the page only reads it.
   try {
-    const part = $("token").value.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
-    return JSON.parse(atob(part)).purposes || [];
-  } catch {
-    return [];
+    state.purposes = (await json("/api/me")).purposes;
+  } catch (problem) {
+    state.purposes = [];
+    $("purpose").replaceChildren();
+    showRefusal(problem, $("departments"));
+    return;
   }
+  $("purpose").replaceChildren(...state.purposes.map(name => make("option", { value: name }, name)));
+  if (state.purposes.includes(purpose)) $("purpose").value = purpose;
+  $("purpose").disabled = state.purposes.length < 2;
+  $("purpose").title = state.purposes.length === 1 ? say("only_purpose") : "";
+  await showDepartments();
 }
 
 // ------------------------------------------------------------------ departments and questions
@@ -118,7 +111,7 @@ async function showDepartments() {
   const place = $("departments");
   try {
     const found = await json(`/api/departments?purpose=${encodeURIComponent($("purpose").value)}`);
-    const cards = listed(found, "departments").map(departmentCard);
+    const cards = found.map(departmentCard);
     place.replaceChildren(...(cards.length ? cards : [make("p", { class: "empty" }, say("no_departments"))]));
   } catch (problem) {
     showRefusal(problem, place);
@@ -126,11 +119,11 @@ async function showDepartments() {
 }
 
 function departmentCard(one) {
-  const tables = Array.isArray(one.relations) ? one.relations.length : one.relations;
+  const tables = one.relations;
   return make("article", { class: "card", "data-department": one.name },
     make("h3", {}, one.name, stateWord(one.state)),
     make("p", {}, one.title || ""),
-    make("p", {}, [one.kind, tables ? say("tables", tables) : say("no_tables")].filter(Boolean).join(" · ")));
+    make("p", {}, tables ? say("tables", tables) : say("no_tables")));
 }
 
 const stateWord = name => make("span", { class: `state ${name}` }, say(`state_${name}`));
@@ -138,23 +131,24 @@ const stateWord = name => make("span", { class: `state ${name}` }, say(`state_${
 async function showQuestions() {
   const place = $("questions");
   try {
-    state.questions = listed(await json("/api/questions"), "questions");
+    state.questions = await json("/api/questions");
   } catch (problem) {
     showRefusal(problem, place);
-    return;
+    return false;
   }
   const cards = state.questions.map((question, at) => make("button",
-    { type: "button", class: "card", "data-question": question.name, onclick: () => askQuestion(at) },
-    make("strong", {}, question.name.toUpperCase()),
-    make("span", {}, question.title || question.name),
+    { type: "button", class: "card", "data-question": question.id, onclick: () => askQuestion(at) },
+    make("strong", {}, question.id.toUpperCase()),
+    make("span", {}, question.title),
     make("small", {}, question.user ? say("user_for", question.user) : "")));
   place.replaceChildren(...(cards.length ? cards : [make("p", { class: "empty" }, say("no_questions"))]));
+  return true;
 }
 
 async function askQuestion(at) {
   const question = state.questions[at];
   $("sql").value = question.sql;
-  if (state.info.dev_login && question.user && [...$("user").options].some(o => o.value === question.user)) {
+  if (state.byName && question.user) {
     $("user").value = question.user;
     await changeUser(question.purpose);
   }
@@ -163,14 +157,10 @@ async function askQuestion(at) {
 
 // ------------------------------------------------------------------ asking
 
-function newId() {
-  return "page_" + [...crypto.getRandomValues(new Uint8Array(12))].map(b => b.toString(16).padStart(2, "0")).join("");
-}
-
 async function ask() {
   const sql = $("sql").value.trim();
   if (!sql || state.running) return;
-  const id = newId(), stopper = new AbortController(), started = performance.now();
+  const stopper = new AbortController(), started = performance.now();
   state.running = stopper;
   setRunning(true);
   $("lanes").replaceChildren();
@@ -179,10 +169,13 @@ async function ask() {
   const clock = setInterval(() => {
     $("clock").textContent = `${((performance.now() - started) / 1000).toFixed(1)} s`;
   }, 100);
-  const watch = setInterval(() => watchProgress(id), 400);
+  let watch = 0;
   try {
-    const body = { sql, purpose: $("purpose").value, format: "json", query_id: id };
-    const answer = await json("/api/query", { method: "POST", body, signal: stopper.signal });
+    const body = { sql, purpose: $("purpose").value, format: "json", async: true };
+    const id = (await json("/api/query", { method: "POST", body })).query_id;
+    stopper.signal.addEventListener("abort", () => call(`/api/query/${id}`, { method: "DELETE" }).catch(() => undefined));
+    watch = setInterval(() => watchProgress(id), 300);
+    const answer = await json(`/api/query/${id}/result`, { signal: stopper.signal });
     clearInterval(watch);
     state.last = { sql, answer };
     showAnswer(answer);
@@ -219,8 +212,7 @@ function showLanes(departments) {
   $("lanes").replaceChildren(...departments.map(one => make("div", { class: "lane", "data-lane": one.name },
     make("b", {}, one.name),
     stateWord(one.state || "done"),
-    make("span", { class: "number" }, one.state === "queued" && one.queue_position
-      ? say("queue", one.queue_position) : say("rows", (one.rows || 0).toLocaleString())),
+    make("span", { class: "number" }, say("rows", one.rows || 0)),
     make("span", { class: "number" }, one.seconds === undefined ? "" : `${Number(one.seconds).toFixed(2)} s`),
     make("span", {}, ...(one.masks && one.masks.length
       ? one.masks.map(mask => make("span", { class: "mask" }, mask))
@@ -231,10 +223,10 @@ function showAnswer(answer) {
   const departments = answer.departments || [];
   showLanes(departments);
   const absent = departments.reduce((sum, one) => sum + (one.suppressed || 0), 0);
-  const receipts = departments.flatMap(one => one.receipts || (one.receipt ? [one.receipt] : []));
-  const facts = [say("rows", answer.rows.length.toLocaleString()), say("departments_asked", departments.length),
+  const receipts = departments.flatMap(one => one.receipts || []);
+  const facts = [say("rows", answer.rows.length), say("departments_asked", departments.length),
     `${Number(answer.seconds || 0).toFixed(1)} s`, absent ? say("absent", absent) : "",
-    receipts.length ? `${say("receipt")} ${receipts.map(r => r.id || r).join(", ")}` : ""].filter(Boolean);
+    receipts.length ? `${say("receipt")} ${receipts.join(", ")}` : ""].filter(Boolean);
   const bar = make("div", { class: "bar" }, make("span", { class: "summary" }, facts.join(" · ")));
   if (answer.rows.length) bar.append(make("button", { type: "button", onclick: download }, say("download")));
   $("result").replaceChildren(

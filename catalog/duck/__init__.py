@@ -1,0 +1,48 @@
+"""Trino's meaning in DuckDB: used by the agent's residual engine and by the gateway's merge alike.
+
+    prepare(con)                  macros and settings, before the lock
+    lock(con)                     no files, no extensions, no settings any more
+    compile_query                 a Trino tree -> DuckDB text and the Trino types of its outputs
+    to_duckdb(tree, tables)       the text alone
+    FUNCTIONS                     the closed list of functions: Trino name -> kind
+    NODES                         the closed list of sqlglot node classes
+    translate_error(exc)          a DuckDB exception -> a CityError with a constant text
+
+Example:
+
+    tables = {"f0": Table("f0", {"c0": VARCHAR, "c1": BIGINT})}
+    compiled = compile_query(sqlglot.parse_one(sql, dialect="trino"), tables)
+    con.sql(compiled.sql)          # compiled.columns: [("org_no", varchar), ("_col1", bigint)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlglot import exp
+
+from catalog.duck.compiler import NODES, Compiled, Table, compile_query, refuse
+from catalog.duck.engine import double_text, lock, macros, prepare, translate_error
+from catalog.duck.functions import FUNCTIONS, unknown_function
+
+__all__ = [
+    "FUNCTIONS",
+    "NODES",
+    "Compiled",
+    "Table",
+    "compile_query",
+    "double_text",
+    "lock",
+    "macros",
+    "prepare",
+    "refuse",
+    "to_duckdb",
+    "translate_error",
+    "unknown_function",
+]
+
+
+def to_duckdb(tree: exp.Expr, tables: Mapping[str, Table], now: datetime | None = None) -> str:
+    """DuckDB text of a Trino query; see `compile_query` for the arguments and errors."""
+    return compile_query(tree, tables, now).sql

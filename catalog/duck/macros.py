@@ -1,0 +1,43 @@
+"""DuckDB macros that give Trino's meaning where DuckDB's own function has another.
+
+Names begin with `tr_`; analysts never call them, the compiler writes them.
+"""
+
+from __future__ import annotations
+
+__all__ = ["MACROS"]
+
+_INT = "'[+-]?[0-9]+'"
+_DECIMAL = r"'[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)'"
+_DOUBLE = r"'[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|NaN|[+-]?Infinity'"
+_DATE = r"'[+-]?[0-9]{4,}-[0-9]{1,2}-[0-9]{1,2}'"
+_STAMP = r"'[+-]?[0-9]{4,}-[0-9]{1,2}-[0-9]{1,2}( [0-9]{1,2}:[0-9]{1,2}(:[0-9]{1,2}(\.[0-9]+)?)?)?'"
+
+MACROS: tuple[str, ...] = (
+    # exact decimals: a decimal as a count of 10^-scale, m = 10^scale
+    "tr_unscaled(x, m) AS CAST(trunc(x) AS HUGEINT) * m + CAST((x - trunc(x)) * m AS HUGEINT)",
+    "tr_half_up(n, d) AS CASE WHEN d = 0 THEN CAST(error('atoll: division by zero') AS HUGEINT) ELSE"
+    " CAST(sign(n) AS HUGEINT) * CAST(sign(d) AS HUGEINT) * ((2 * abs(n) + abs(d)) // (2 * abs(d))) END",
+    "tr_scaled(u, m, one, unit) AS (u // m) * one + (u % m) * unit",
+    # text
+    "tr_substr(s, a) AS CASE WHEN a > 0 THEN substr(s, a) WHEN a = 0 OR -a > length(s) THEN left(s, 0)"
+    " ELSE substr(s, length(s) + a + 1) END",
+    "tr_substr3(s, a, n) AS CASE WHEN n <= 0 THEN left(s, 0) WHEN a > 0 THEN substr(s, a, n)"
+    " WHEN a = 0 OR -a > length(s) THEN left(s, 0) ELSE substr(s, length(s) + a + 1, n) END",
+    "tr_split_part(s, d, i) AS CASE WHEN i < 1 THEN error('atoll: invalid argument') ELSE string_split(s, d)[i] END",
+    "tr_regexp_extract(s, p, g) AS CASE WHEN regexp_matches(s, p) THEN regexp_extract(s, p, g) END",
+    "tr_json_scalar(s, p) AS CASE WHEN s IS NULL OR NOT json_valid(s) THEN NULL"
+    " WHEN json_type(s, p) IN ('OBJECT', 'ARRAY', 'NULL') THEN NULL ELSE json_extract_string(s, p) END",
+    "tr_json_extract(s, p) AS CASE WHEN json_valid(s) THEN CAST(json_extract(s, p) AS VARCHAR) END",
+    # casts from text: Trino's grammar decides, not DuckDB's
+    f"tr_is_int(s) AS regexp_full_match(s, {_INT})",
+    f"tr_is_decimal(s) AS regexp_full_match(s, {_DECIMAL})",
+    f"tr_is_double(s) AS regexp_full_match(trim(s), {_DOUBLE})",
+    f"tr_is_date(s) AS regexp_full_match(trim(s), {_DATE})",
+    f"tr_is_stamp(s) AS regexp_full_match(trim(s), {_STAMP})",
+    "tr_is_boolean(s) AS lower(s) IN ('t', 'true', '1', 'f', 'false', '0')",
+    "tr_boolean(s) AS lower(s) IN ('t', 'true', '1')",
+    # lists
+    "tr_contains(a, x) AS CASE WHEN x IS NULL OR a IS NULL THEN NULL WHEN list_contains(a, x) THEN true"
+    " WHEN len(a) > len(list_filter(a, lambda e: e IS NOT NULL)) THEN NULL ELSE false END",
+)

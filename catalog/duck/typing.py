@@ -1,0 +1,183 @@
+"""Trino's rules for the types of operations: what `integer + decimal` is, what compares with what.
+
+`Typed` is a piece of DuckDB SQL with the Trino type that it stands for; rules combine them. The text of
+a `Typed` is always complete in itself (a call, a literal or in parentheses), so pieces nest freely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from catalog.errors import TrinoError, UserError
+from catalog.types import DOUBLE, UNKNOWN, VARCHAR, TrinoType
+
+__all__ = ["Typed", "arithmetic", "cast_to", "common", "comparable", "decimal_of", "mismatch", "sql_text"]
+
+_INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "integer": 10, "bigint": 19}
+_INTERVALS = ("interval day to second", "interval year to month")
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """sql: DuckDB text. type: Trino type. value: the literal's own value, None if it is no literal."""
+
+    sql: str
+    type: TrinoType
+    value: int | str | None = None
+
+
+def sql_text(value: str) -> str:
+    """A DuckDB string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def mismatch(message: str) -> UserError:
+    return UserError(message, trino=TrinoError.TYPE_MISMATCH, rule="types")
+
+
+def cast_to(value: Typed, target: TrinoType) -> Typed:
+    """An implicit, lossless coercion; no-op when the types already agree."""
+    if value.type == target or (value.type.is_text and target.is_text):
+        return Typed(value.sql, target, value.value)
+    return Typed(f"CAST({value.sql} AS {target.duckdb()})", target)
+
+
+def decimal_of(t: TrinoType) -> tuple[int, int] | None:
+    """(precision, scale) of a decimal, or of the decimal to which Trino coerces an integer."""
+    if t.name == "decimal":
+        return t.args[0], t.args[1]
+    digits = _INTEGER_DIGITS.get(t.name)
+    return None if digits is None else (digits, 0)
+
+
+def common(types: Sequence[TrinoType]) -> TrinoType | None:
+    """The type to which all coerce (UNION arms, CASE branches, COALESCE), None if there is none."""
+    result = UNKNOWN
+    for t in types:
+        merged = _common(result, t)
+        if merged is None:
+            return None
+        result = merged
+    return result
+
+
+def _common(a: TrinoType, b: TrinoType) -> TrinoType | None:
+    if a == b or b.name == "unknown":
+        return a
+    if a.name == "unknown":
+        return b
+    if a.is_text and b.is_text:
+        return TrinoType("varchar", (max(a.args[0], b.args[0]),))
+    if a.is_numeric and b.is_numeric:
+        return _common_number(a, b)
+    stamps = {"date": 0, "timestamp": 1, "timestamp with time zone": 2}
+    if a.name in stamps and b.name in stamps:
+        if a.name == b.name:
+            return a if a.args[0] >= b.args[0] else b
+        return a if stamps[a.name] > stamps[b.name] else b
+    if a.name == b.name == "array":
+        inner = _common(a.args[0], b.args[0])
+        return None if inner is None else TrinoType("array", (inner,))
+    if {a.name, b.name} <= {"json", "varchar"}:
+        return VARCHAR
+    return None
+
+
+def _common_number(a: TrinoType, b: TrinoType) -> TrinoType:
+    if "double" in (a.name, b.name):
+        return DOUBLE
+    if "real" in (a.name, b.name):
+        return TrinoType("real")
+    if a.is_integer and b.is_integer:
+        return a if _INTEGER_DIGITS[a.name] >= _INTEGER_DIGITS[b.name] else b
+    (p1, s1), (p2, s2) = _pair(a, b)
+    scale = max(s1, s2)
+    return TrinoType("decimal", (min(38, max(p1 - s1, p2 - s2) + scale), scale))
+
+
+def _pair(a: TrinoType, b: TrinoType) -> tuple[tuple[int, int], tuple[int, int]]:
+    left, right = decimal_of(a), decimal_of(b)
+    if left is None or right is None:
+        raise mismatch(f"{a} and {b} are not both exact numbers.")
+    return left, right
+
+
+def comparable(a: TrinoType, b: TrinoType, what: str) -> TrinoType:
+    """The type in which Trino compares the two. Raises TYPE_MISMATCH."""
+    found = _common(a, b)
+    if found is None or {a.name, b.name} == {"json", "varchar"}:
+        raise mismatch(f"{what} cannot compare {a} with {b}.")
+    return found
+
+
+def arithmetic(op: str, a: Typed, b: Typed) -> Typed:
+    """`a op b` for op in + - * / % with Trino's result type and rounding. Raises TYPE_MISMATCH."""
+    for side in (a, b):
+        if not (side.type.is_numeric or side.type.name == "unknown"):
+            raise mismatch(f"Operator {op} needs numbers, not {a.type} and {b.type}.")
+    if "unknown" in (a.type.name, b.type.name):
+        known = b.type if a.type.name == "unknown" else a.type
+        return Typed(f"CAST(NULL AS {known.duckdb()})", known)
+    kind = _common_number(a.type, b.type)
+    if kind.name in ("double", "real"):
+        sql = f"({cast_to(a, kind).sql} {op} {cast_to(b, kind).sql})"
+        if op == "%":
+            sql = f"fmod({cast_to(a, kind).sql}, {cast_to(b, kind).sql})"
+        return Typed(sql, kind)
+    if kind.is_integer:
+        symbol = "//" if op == "/" else op
+        return Typed(f"({_strict(a, kind)} {symbol} {_strict(b, kind)})", kind)
+    return _decimal(op, a, b)
+
+
+def _strict(value: Typed, kind: TrinoType) -> str:
+    """An integer operand in the operation's own type: DuckDB would take `smallint + 1` as smallint."""
+    if value.type == kind and value.value is None:
+        return value.sql
+    return f"CAST({value.sql} AS {kind.duckdb()})"
+
+
+def _decimal(op: str, a: Typed, b: Typed) -> Typed:
+    (p1, s1), (p2, s2) = _pair(a.type, b.type)
+    left = cast_to(a, TrinoType("decimal", (p1, s1))).sql
+    right = cast_to(b, TrinoType("decimal", (p2, s2))).sql
+    if op in ("+", "-"):
+        scale = max(s1, s2)
+        out = (min(38, max(p1 - s1, p2 - s2) + scale + 1), scale)
+    elif op == "*":
+        out = (min(38, p1 + p2), s1 + s2)
+        if out[1] > 38:
+            raise mismatch(f"The product of {a.type} and {b.type} has more than 38 decimals.")
+    elif op == "%":
+        scale = max(s1, s2)
+        out = (min(p2 - s2, p1 - s1) + scale, scale)
+    else:
+        scale = max(s1, s2)
+        out = (min(38, p1 + s2 + max(0, s2 - s1)), scale)
+        return decimal_quotient(left, right, (s1, s2), TrinoType("decimal", out))
+    kind = TrinoType("decimal", out)
+    return Typed(f"CAST(({left} {op} {right}) AS {kind.duckdb()})", kind)
+
+
+def decimal_quotient(left: str, right: str, scales: tuple[int, int], kind: TrinoType) -> Typed:
+    """left / right exactly, rounded half away from zero at kind's scale, as Trino divides decimals.
+
+    Both sides become unscaled integers; the numerator is widened by 10^(scale - s1 + s2) first.
+    """
+    s1, s2 = scales
+    scale = kind.args[1]
+    widen = scale - s1 + s2
+    n = f"(tr_unscaled({left}, {10**s1}::HUGEINT) * {10**widen}::HUGEINT)"
+    d = f"tr_unscaled({right}, {10**s2}::HUGEINT)"
+    return Typed(rescaled(f"tr_half_up({n}, {d})", kind), kind)
+
+
+def rescaled(unscaled: str, kind: TrinoType) -> str:
+    """A HUGEINT that counts units of 10^-scale -> a decimal of that scale, without going through double."""
+    scale = kind.args[1]
+    if scale == 0:
+        return f"CAST({unscaled} AS {kind.duckdb()})"
+    one = f"DECIMAL({min(38, scale + 1)}, {scale})"
+    unit = f"CAST({sql_text('0.' + '0' * (scale - 1) + '1')} AS {one})"
+    return f"CAST(tr_scaled({unscaled}, {10**scale}::HUGEINT, CAST(1 AS {one}), {unit}) AS {kind.duckdb()})"

@@ -1,0 +1,435 @@
+r"""Who asks, for which purpose, through which gateway: tokens and signed requests.
+
+Three things are checked before an agent looks at a statement, and none of them can be made by a gateway:
+
+    token      a JWT of the city's identity provider (EdDSA or ES256, keys from a pinned set), audience
+               `gateway` for a user's own token, `agent:<department>` for the one that an agent believes
+    signature  the request (method, path, body, time, nonce) signed by the key that the token names (`cnf`)
+    replay     each nonce is accepted once within its window, also over a restart
+
+Claims of an agent's token: iss, sub, aud, iat, exp (<= 5 minutes), jti, purpose, purposes, cnf {jwk}.
+Claims of a user's token: iss, sub, aud, iat, exp (<= 1 hour), jti, purposes. Both have `typ: at+jwt`.
+
+A signed request carries `Authorization: Bearer <token>` and
+
+    Atoll-Date       unix seconds, at most 60 from the agent's clock
+    Atoll-Nonce      16 to 64 characters of A-Z a-z 0-9 - _
+    Atoll-Signature  base64 Ed25519 over "METHOD\npath\nsha256hex(body)\ndate\nnonce", path with its query
+
+Token exchange at the identity provider (RFC 8693): `POST <issuer>/token`, form-encoded, see `exchange_form`.
+Success is 200 {"access_token", "issued_token_type", "token_type": "Bearer", "expires_in"}; a refusal is 400
+or 401 {"error", "error_description"}, which `exchange_error` turns into a CityError. `invalid_scope` (a
+purpose that the user does not hold, or none named by a user of several) adds {"asked", "purposes": [own]}.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+from joserfc import jwt
+from joserfc._rfc7515.model import JWSAlgModel
+from joserfc.errors import ExpiredTokenError, JoseError, UnsupportedAlgorithmError
+from joserfc.jwk import ECKey, OKPKey
+from joserfc.jws import JWSRegistry
+
+from catalog import keys
+from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome
+from catalog.keys import Jwk, SigningKey
+
+__all__ = [
+    "AGENT_SECONDS",
+    "GATEWAY_AUDIENCE",
+    "PINNED",
+    "USER_SECONDS",
+    "MemoryReplayStore",
+    "Principal",
+    "ReplayStore",
+    "SqliteReplayStore",
+    "TokenVerifier",
+    "agent_audience",
+    "client_assertion",
+    "exchange_error",
+    "exchange_form",
+    "sign_request",
+    "sign_token",
+    "verify_request",
+]
+
+GATEWAY_AUDIENCE = "gateway"
+USER_SECONDS = 3600
+AGENT_SECONDS = 300
+SKEW = 60
+ALGORITHMS = ("EdDSA", "ES256")
+TOKEN_TYPE = "at+jwt"
+ASSERTION_TYPE = "client-authentication+jwt"
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
+_SECONDS = re.compile(r"[0-9]{1,12}\Z")
+
+
+def agent_audience(department: str) -> str:
+    """The audience of tokens for one department's agent."""
+    return f"agent:{department}"
+
+
+# ---------------------------------------------------------------- tokens
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Whom a valid token speaks for.
+
+    purpose: the one purpose of an agent's token, "" in a user's token. purposes: all that the user holds.
+    exp: unix seconds. cnf_jwk: the public key that must sign the requests, None in a user's token.
+    claims: all claims as signed.
+    """
+
+    sub: str
+    purpose: str
+    purposes: tuple[str, ...]
+    jti: str
+    exp: int
+    cnf_jwk: Jwk | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class _PinnedRegistry(JWSRegistry):
+    """Only the two pinned algorithms exist; everything else, `none` included, is unknown."""
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        if name not in ALGORITHMS:
+            raise UnsupportedAlgorithmError("not a pinned algorithm")
+        return self.algorithms[name]
+
+
+PINNED = _PinnedRegistry()
+
+
+def sign_token(key: SigningKey, claims: Mapping[str, Any], typ: str = TOKEN_TYPE) -> str:
+    """A JWT over `claims`, signed EdDSA, `kid` = the key's thumbprint."""
+    header = {"alg": "EdDSA", "kid": key.kid, "typ": typ}
+    return jwt.encode(header, dict(claims), key.jose, registry=PINNED)
+
+
+class TokenVerifier:
+    """Verifies the tokens of one issuer for one audience.
+
+    jwks: a JWK set, or the path of one, which is read again when the file changes (key rotation).
+    Each key needs a `kid` and is pinned to its algorithm: Ed25519 to EdDSA, P-256 to ES256.
+    leeway: seconds of clock difference tolerated. For any audience but `gateway` the token must be an
+    agent's: with a purpose of the user's own, a `cnf` key and at most five minutes to live.
+
+    Raises ValueError for a key set that holds anything else, so that a wrong set is found at the start.
+    """
+
+    def __init__(
+        self, issuer: str, audience: str, jwks: Mapping[str, Any] | str | Path, leeway: int = 5
+    ) -> None:
+        self.issuer = issuer
+        self.audience = audience
+        self.leeway = leeway
+        self._is_agent = audience != GATEWAY_AUDIENCE
+        self._who = audience.removeprefix("agent:")
+        self._file = Path(jwks) if isinstance(jwks, (str, Path)) else None
+        self._stamp: tuple[int, int] | None = None
+        self._keys: dict[str, ECKey | OKPKey] = {}
+        if isinstance(jwks, Mapping):
+            self._keys = _key_set(jwks)
+        else:
+            self._reload()
+
+    def verify(self, token: str, now: float | None = None) -> Principal:
+        """Whom the token speaks for. now: unix seconds, the clock's by default.
+
+        Raises AccessDenied(AUTH) with one of two texts: the token has expired, or it is not valid here.
+        """
+        self._reload()
+        at = time.time() if now is None else now
+        try:
+            decoded = jwt.decode(token, self._key, registry=PINNED)
+            if decoded.header.get("typ") != TOKEN_TYPE:
+                raise self._invalid()
+            jwt.JWTClaimsRegistry(now=math.floor(at), leeway=self.leeway).validate(decoded.claims)
+            return self._principal(decoded.claims)
+        except ExpiredTokenError:
+            raise self._expired() from None
+        except (JoseError, ValueError, TypeError):
+            # Why it is not valid helps only the one who forged it.
+            raise self._invalid() from None
+
+    def _principal(self, claims: Mapping[str, Any]) -> Principal:
+        iat, exp = claims.get("iat"), claims.get("exp")
+        sub, jti = claims.get("sub"), claims.get("jti")
+        if claims.get("iss") != self.issuer or claims.get("aud") != self.audience:
+            raise self._invalid()
+        if not isinstance(iat, int) or not isinstance(exp, int) or not _text(sub) or not _text(jti):
+            raise self._invalid()
+        if exp - iat > (AGENT_SECONDS if self._is_agent else USER_SECONDS):
+            raise self._invalid()
+        purposes = claims.get("purposes", [])
+        if not isinstance(purposes, list) or not all(_text(p) for p in purposes):
+            raise self._invalid()
+        purpose, cnf = self._agent_claims(claims, purposes) if self._is_agent else ("", None)
+        return Principal(str(sub), purpose, tuple(purposes), str(jti), exp, cnf, dict(claims))
+
+    def _agent_claims(self, claims: Mapping[str, Any], purposes: list[str]) -> tuple[str, Jwk]:
+        purpose, cnf = claims.get("purpose"), claims.get("cnf")
+        if not _text(purpose) or purpose not in purposes:
+            raise self._invalid()
+        jwk = cnf.get("jwk") if isinstance(cnf, dict) else None
+        if not isinstance(jwk, dict):
+            raise self._invalid()
+        keys.thumbprint(jwk)
+        return str(purpose), jwk
+
+    def _key(self, guest: Any) -> ECKey | OKPKey:
+        header = guest.headers()
+        key = self._keys.get(header.get("kid", ""))
+        if key is None or header.get("alg") != ("EdDSA" if isinstance(key, OKPKey) else "ES256"):
+            raise self._invalid()
+        return key
+
+    def _reload(self) -> None:
+        if self._file is None:
+            return
+        try:
+            seen = self._file.stat()
+            stamp = (seen.st_mtime_ns, seen.st_size)
+            if stamp != self._stamp:
+                self._keys = _key_set(orjson.loads(self._file.read_bytes()))
+                self._stamp = stamp
+        except (OSError, ValueError) as bad:
+            if not self._keys:
+                raise ValueError(f"the key set {self._file.name} cannot be read") from bad
+            # A half-written or vanished file must not lock the city out: the pinned keys stay.
+
+    def _invalid(self) -> AccessDenied:
+        return AccessDenied(
+            "This token is not valid here.", Outcome.AUTH, who=self._who, rule="token", hint="Log in again."
+        )
+
+    def _expired(self) -> AccessDenied:
+        return AccessDenied(
+            "The token has expired.", Outcome.AUTH, who=self._who, rule="token", hint="Log in again."
+        )
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 200
+
+
+def _key_set(jwks: Mapping[str, Any]) -> dict[str, ECKey | OKPKey]:
+    found = jwks.get("keys") if isinstance(jwks, Mapping) else None
+    if not isinstance(found, list) or not found:
+        raise ValueError("a key set needs a list `keys`")
+    return dict(_public_key(jwk) for jwk in found)
+
+
+def _public_key(jwk: Any) -> tuple[str, ECKey | OKPKey]:
+    kind = (jwk.get("kty"), jwk.get("crv")) if isinstance(jwk, dict) else None
+    if kind not in (("OKP", "Ed25519"), ("EC", "P-256")) or not _text(jwk.get("kid")) or "d" in jwk:
+        raise ValueError("a key set holds public Ed25519 or P-256 keys with a kid, nothing else")
+    try:
+        plain = {k: jwk[k] for k in ("kty", "crv", "x", "y") if k in jwk}
+        return jwk["kid"], OKPKey.import_key(plain) if kind[0] == "OKP" else ECKey.import_key(plain)
+    except JoseError as bad:
+        raise ValueError("a malformed key in the key set") from bad
+
+
+# ---------------------------------------------------------------- signed requests
+
+
+class ReplayStore(Protocol):
+    """Remembers nonces. Safe for use from several threads."""
+
+    def claim(self, nonce: str, until: float, now: float) -> bool:
+        """Take a nonce that stays taken until `until` (unix seconds); False if it was taken already."""
+
+
+class MemoryReplayStore:
+    """Nonces in memory: for tests and for processes that refuse all older requests after a restart."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._swept = 0.0
+
+    def claim(self, nonce: str, until: float, now: float) -> bool:
+        with self._lock:
+            if self._until.get(nonce, -math.inf) >= now:
+                return False
+            if abs(now - self._swept) >= 1:
+                self._until = {n: u for n, u in self._until.items() if u >= now}
+                self._swept = now
+            self._until[nonce] = until
+            return True
+
+
+class SqliteReplayStore:
+    """Nonces in an SQLite file, so that a restart forgets none. Raises sqlite3.Error if it cannot write."""
+
+    def __init__(self, path: str | Path) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+        self._lock = threading.Lock()
+        # WAL with NORMAL survives a crash of the process; a nonce is worthless two minutes later, so the
+        # cost of a disk flush per request would buy nothing but a power cut shorter than that.
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS nonce (nonce TEXT PRIMARY KEY, until REAL) WITHOUT ROWID"
+        )
+        self._db.execute("CREATE INDEX IF NOT EXISTS nonce_until ON nonce (until)")
+        self._swept = 0.0
+
+    def claim(self, nonce: str, until: float, now: float) -> bool:
+        with self._lock:
+            if abs(now - self._swept) >= 1:
+                self._db.execute("DELETE FROM nonce WHERE until < ?", (now,))
+                self._swept = now
+            done = self._db.execute("INSERT OR IGNORE INTO nonce VALUES (?, ?)", (nonce, until))
+            return done.rowcount == 1
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _string_to_sign(method: str, path: str, body: bytes, date: str, nonce: str) -> bytes:
+    return "\n".join((method.upper(), path, hashlib.sha256(body).hexdigest(), date, nonce)).encode()
+
+
+def sign_request(
+    key: SigningKey,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    now: float | None = None,
+    nonce: str | None = None,
+) -> dict[str, str]:
+    """The three headers that prove who sends a request. path: the request target, with its query."""
+    date = str(int(time.time() if now is None else now))
+    fresh = nonce or secrets.token_urlsafe(24)
+    signature = key.sign(_string_to_sign(method, path, body, date, fresh))
+    return {"Atoll-Date": date, "Atoll-Nonce": fresh, "Atoll-Signature": signature}
+
+
+def verify_request(
+    method: str,
+    path: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    cnf_jwk: Jwk | None,
+    replay: ReplayStore,
+    now: float | None = None,
+    who: str = "gateway",
+) -> None:
+    """Check a signed request against the key its token names. path: the request target, with its query.
+
+    Raises AccessDenied(AUTH), one text whatever was wrong, and InternalError if the replay store fails:
+    a request that cannot be remembered is not accepted.
+    """
+    at = time.time() if now is None else now
+    given = {k.lower(): v for k, v in headers.items()}
+    date, nonce = given.get("atoll-date", ""), given.get("atoll-nonce", "")
+    signature = given.get("atoll-signature", "")
+    refusal = AccessDenied(
+        "This request is not signed as its token demands, or was seen before.",
+        Outcome.AUTH,
+        who=who,
+        rule="signed request",
+        hint="Send it again with a new signature; check the clocks.",
+    )
+    if cnf_jwk is None or not _SECONDS.match(date) or not _NONCE.match(nonce) or abs(int(date) - at) > SKEW:
+        raise refusal
+    if not keys.verify(cnf_jwk, _string_to_sign(method, path, body, date, nonce), signature):
+        raise refusal
+    # Claimed last: only the holder of the key can fill the store.
+    try:
+        fresh = replay.claim(f"{keys.thumbprint(cnf_jwk)}:{nonce}", int(date) + SKEW + 1, at)
+    except sqlite3.Error as bad:
+        raise InternalError("Requests cannot be checked for replay just now.", who=who) from bad
+    if not fresh:
+        raise refusal
+
+
+# ---------------------------------------------------------------- token exchange
+
+
+def client_assertion(key: SigningKey, client_id: str, token_endpoint: str, now: float | None = None) -> str:
+    """The gateway's proof of itself to the identity provider (private_key_jwt), good for one minute, once."""
+    at = int(time.time() if now is None else now)
+    claims = {
+        "iss": client_id,
+        "sub": client_id,
+        "aud": token_endpoint,
+        "iat": at,
+        "exp": at + 60,
+        "jti": secrets.token_urlsafe(18),
+    }
+    return sign_token(key, claims, ASSERTION_TYPE)
+
+
+def exchange_form(
+    user_token: str,
+    department: str,
+    purpose: str | None,
+    key: SigningKey,
+    token_endpoint: str,
+    client_id: str = GATEWAY_AUDIENCE,
+    now: float | None = None,
+) -> dict[str, str]:
+    """The form of `POST <token_endpoint>`: one token for this user, this agent and this purpose.
+
+    purpose: None lets the identity provider take the user's only one.
+    """
+    form = {
+        "grant_type": GRANT_TYPE,
+        "subject_token": user_token,
+        "subject_token_type": ACCESS_TOKEN,
+        "requested_token_type": ACCESS_TOKEN,
+        "audience": agent_audience(department),
+        "client_id": client_id,
+        "client_assertion_type": ASSERTION,
+        "client_assertion": client_assertion(key, client_id, token_endpoint, now),
+    }
+    return {**form, "purpose": purpose} if purpose else form
+
+
+def exchange_error(body: Mapping[str, Any]) -> CityError:
+    """A refusal of the identity provider as the error that the user sees.
+
+    invalid_scope: PURPOSE, the hint lists the user's own purposes. invalid_grant: AUTH, the user must log
+    in again. Everything else is a fault of the set-up: DOWN, since no department can be asked.
+    """
+    code = body.get("error")
+    if code == "invalid_scope":
+        own = [p for p in body.get("purposes", []) if _text(p)]
+        return AccessDenied(
+            "You do not hold this purpose." if body.get("asked") else "No single purpose to ask for.",
+            Outcome.PURPOSE,
+            rule="purpose",
+            hint=f"Choose one of yours with --purpose: {', '.join(own)}." if own else "You hold no purpose.",
+        )
+    if code == "invalid_grant":
+        return AccessDenied(
+            "Your login is not valid any more.", Outcome.AUTH, rule="token", hint="Log in again."
+        )
+    return DepartmentError(
+        "The identity provider does not answer this gateway.",
+        Outcome.DOWN,
+        rule="token exchange",
+        hint="Ask whoever runs the gateway to check its registration.",
+    )
