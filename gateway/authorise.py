@@ -18,7 +18,7 @@ def authorise(resolved: Resolved) -> Resolved:
     Raises AccessDenied: MODE for rows of a relation that gives none, and for comparing pseudonyms that
     belong to different purposes or groups and therefore can never be equal.
     """
-    for relation in resolved.relations.values():
+    for relation in (r for n, r in resolved.relations.items() if n in resolved.columns):
         if relation.mode in (Mode.none, Mode.schema, Mode.synthetic):
             raise _mode(relation, "shows its columns only.", "Ask its department for a grant with rows or sums.")
         if relation.mode == Mode.verify:

@@ -229,6 +229,11 @@ class Execution:
             known = self._parts.get(fragment_id, Part(department))
             self._parts[fragment_id] = replace(known, **changes)
 
+    def adopt(self, other: Execution) -> None:
+        """Count another execution's fragments as this one's: a part of the same statement ran apart."""
+        with self._lock:
+            self._parts.update(other._parts)
+
     def warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)

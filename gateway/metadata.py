@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from sqlglot import exp
 
 from catalog.duck.functions import FUNCTIONS
 from catalog.errors import Outcome, TrinoError, UserError
@@ -27,7 +28,7 @@ from gateway.execution import Execution, Session, State
 if TYPE_CHECKING:
     from gateway.catalogue import UserView
 
-__all__ = ["HIDDEN", "SYSTEM", "VERSION", "check", "describe", "hidden", "is_system", "read", "require"]
+__all__ = ["HIDDEN", "SYSTEM", "VERSION", "bind_session", "check", "describe", "hidden", "is_system", "read", "require"]
 
 VERSION = "476"
 """The Trino release whose protocol and metadata tables are answered."""
@@ -137,6 +138,41 @@ def _missing(message: str, trino: TrinoError, name: str, known: Iterable[str]) -
     near = difflib.get_close_matches(name, list(known), 1, 0.7)
     hint = f"Did you mean {near[0]}?" if near else ""
     return UserError(message, Outcome.NOT_AVAILABLE, trino=trino, rule="no such name for you", hint=hint)
+
+
+# -- what a statement may ask about its own session ----------------------------------------------------
+
+
+def bind_session(tree: exp.Query, session: Session) -> None:
+    """Replace `version()`, `current_schema` and their like by the session's values, in place.
+
+    A replaced output keeps its label; one without a name gets `_colN`, as Trino gives it.
+    """
+    for node in list(tree.find_all(exp.CurrentVersion, exp.CurrentTimezone, exp.CurrentUser, exp.CurrentCatalog)):
+        _replace(node, _session_value(node.key, session))
+    for column in list(tree.find_all(exp.Column)):
+        if column.name in ("current_schema", "current_path") and not column.table:
+            _replace(column, _session_value(column.name, session))
+
+
+def _session_value(kind: str, session: Session) -> str:
+    return {
+        "currentversion": VERSION,
+        "currenttimezone": session.time_zone,
+        "currentuser": session.user,
+        "currentcatalog": session.catalog,
+        "current_schema": session.schema,
+    }.get(kind, "")
+
+
+def _replace(node: exp.Expr, value: str) -> None:
+    text = exp.Literal.string(value) if value else exp.Null()
+    literal = exp.cast(text, "varchar", dialect="trino")
+    parent = node.parent
+    if isinstance(parent, exp.Select) and any(node is e for e in parent.expressions):
+        number = next(i for i, e in enumerate(parent.expressions) if e is node)
+        literal.meta.update(node.meta, label=f"_col{number}")
+    node.replace(literal)
 
 
 # -- what a user sees ----------------------------------------------------------------------------------

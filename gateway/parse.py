@@ -20,6 +20,8 @@ __all__ = ["LABEL", "MAX_BYTES", "MAX_NESTING", "Parsed", "first_select", "locat
 
 MAX_BYTES = 1_000_000
 MAX_NESTING = 200
+MAX_DEPTH = 500
+MAX_ARMS = 150
 LABEL = "label"
 """Key under which a projection's `meta` remembers the label its author wrote."""
 
@@ -57,12 +59,20 @@ def parse_query(sql: str) -> exp.Query:
     """The tree of one query, checked and normalised. See `parse`."""
     _check_size(sql)
     tree = _parse_one(sql)
+    _check_depth(tree)
     _check_nodes(tree)
     _label(tree)
+    for node in tree.walk():
+        node.pop_comments()
     for identifier in tree.find_all(exp.Identifier):
         identifier.set("this", identifier.this.lower())
         identifier.set("quoted", False)
     return tree
+
+
+def too_deep() -> UserError:
+    """For what the limits above let through and the stack did not."""
+    return UserError("The statement nests too deeply.", Outcome.TOO_LARGE, rule="nesting")
 
 
 def _check_size(sql: str) -> None:
@@ -111,7 +121,7 @@ def _parse_one(sql: str) -> exp.Query:
     except (ParseError, TokenError) as bad:
         raise syntax_error(sql, bad) from None
     except RecursionError:
-        raise UserError("The statement nests too deeply.", Outcome.TOO_LARGE, rule="nesting") from None
+        raise too_deep() from None
     found = [t for t in trees if t is not None]
     if len(found) != 1 or len(trees) != 1:
         raise UserError(
@@ -130,6 +140,8 @@ def _parse_one(sql: str) -> exp.Query:
         )
     if isinstance(tree, exp.Subquery):
         tree = exp.select("*").from_(tree)
+    if isinstance(tree, exp.Select) and not tree.expressions:
+        raise UserError("The statement ends too early: nothing is selected.", Outcome.SYNTAX, rule="syntax")
     if not isinstance(tree, (exp.Select, exp.SetOperation)):
         raise UserError(
             f"atoll only reads: {_kind(tree, sql)} is not accepted.",
@@ -143,6 +155,23 @@ def _parse_one(sql: str) -> exp.Query:
 def _kind(tree: exp.Expr, sql: str) -> str:
     words = re.findall(r"[A-Za-z]+", _SKIP.sub(" ", sql))
     return words[0].upper() if words else tree.key.upper()
+
+
+def _check_depth(tree: exp.Expr) -> None:
+    """Refuse what would exhaust the stack later: chains of operators and of UNIONs are deep trees."""
+    level: list[exp.Expr] = [tree]
+    depth = arms = 0
+    while level:
+        depth += 1
+        arms += any(isinstance(node, exp.SetOperation) for node in level)
+        if depth > MAX_DEPTH or arms > MAX_ARMS:
+            raise UserError(
+                "The statement chains too many operators or UNIONs.",
+                Outcome.TOO_LARGE,
+                rule=f"depth {MAX_DEPTH}, {MAX_ARMS} UNIONs",
+                hint="Use IN (..) for a chain of ORs, VALUES for a chain of UNIONs.",
+            )
+        level = [child for node in level for child in node.iter_expressions()]
 
 
 def _check_nodes(tree: exp.Expr) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 import pyarrow as pa
 from cachetools import TTLCache
 
-from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome, UserError
+from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
 from catalog.exchange import Receipt
 from catalog.identity import GATEWAY_AUDIENCE, TokenVerifier
 from catalog.keys import load_or_create
@@ -40,7 +40,7 @@ from gateway.catalogue import Catalogue, UserView
 from gateway.dispatch import Agents, FragmentStream
 from gateway.execution import Effects, Execution, ResultColumn, Session
 from gateway.merge.duckdb import Merge, MergePool, conform
-from gateway.parse import parse
+from gateway.parse import parse, too_deep
 from gateway.partial import without_arms
 from gateway.plan import FragmentPlan, Plan
 from gateway.plan.explain import Explanation, explain_plan
@@ -155,16 +155,30 @@ class Gateway:
         return found is not None
 
     def _run(self, execution: Execution) -> None:
+        seconds = self._seconds(execution.session)
+        timer = threading.Timer(seconds, execution.cancel, (_too_slow(seconds),))
+        timer.daemon = True
+        timer.start()
         try:
             self._answer(execution)
             execution.finish()
         except CityError as error:
             execution.finish(error)
+        except RecursionError:
+            execution.finish(too_deep())
         except Exception:
             # The last line of defence: whatever atoll itself did wrong, the client gets an answer and
             # the operator the detail. Nothing of the exception's text reaches the client.
             log.exception("statement %s failed inside the gateway", execution.query_id)
             execution.finish(InternalError("The gateway failed on this statement; its operator has the detail."))
+        finally:
+            timer.cancel()
+
+    def _seconds(self, session: Session) -> float:
+        """The statement's time limit: the gateway's, or the session's if that is shorter."""
+        asked = session.properties.get("query_max_run_time", "")
+        own = float(self.settings.limits.query_seconds)
+        return min(own, statements.seconds_of(asked)) if asked else own
 
     def _answer(self, execution: Execution) -> None:
         statement = statements.classify(execution.sql, execution.session)
@@ -341,6 +355,7 @@ class Gateway:
         execution.on_cancel(part.cancel)
         self._exchange(part, session, plan_query(sql, view, session))
         part.finish()
+        execution.adopt(part)
         return sum(int(v or 0) for batch in part.batches() for v in batch.column(0).to_pylist())
 
     # -- explain, describe, kill -----------------------------------------------------------------
@@ -401,6 +416,17 @@ class Gateway:
 
 
 # ---------------------------------------------------------------- small pieces
+
+
+def _too_slow(seconds: float) -> DepartmentError:
+    return DepartmentError(
+        f"The statement took longer than {seconds:g} seconds.",
+        Outcome.LIMIT,
+        trino=TrinoError.EXCEEDED_TIME_LIMIT,
+        who="gateway",
+        rule="time limit",
+        hint="Ask for less, or raise the session property query_max_run_time up to the gateway's own limit.",
+    )
 
 
 def _tagged(session: Session) -> str:

@@ -25,6 +25,7 @@ from gateway import metadata
 from gateway.catalogue import UserView
 from gateway.execution import Execution, Session
 from gateway.parse import LABEL, Parsed, first_select, location_of, parse_query
+from gateway.plan.verify import verified_relations
 
 __all__ = ["SYSTEM_TABLE", "Resolved", "resolve", "table_name"]
 
@@ -39,8 +40,8 @@ SYSTEM_TABLE = "system_table"
 class Resolved:
     """tree: qualified, typed, every table a departmental relation or a system table.
 
-    relations: the departmental relations named. columns: of them and of the system tables. city: the city tables used. local: system tables
-    by the name under which the merge engine gets them. labels: of the result's columns.
+    relations: the departmental relations named, those in `verify` calls included. columns: of every table
+    that is read. city: the city tables used. local: system tables, by full name. labels: of the result.
     """
 
     tree: exp.Query
@@ -54,6 +55,7 @@ class Resolved:
 def resolve(parsed: Parsed, view: UserView, session: Session, executions: tuple[Execution, ...] = ()) -> Resolved:
     """Bind every name of the statement. Raises UserError/AccessDenied naming the first that fails."""
     tree = parsed.tree.copy()
+    metadata.bind_session(tree, session)
     binder = _Binder(view, session, executions)
     binder.bind(tree)
     tree = _qualified(tree, binder.columns)
@@ -106,6 +108,14 @@ class _Binder:
                     rule="node types",
                 )
             self._bind_table(table)
+        for text in verified_relations(tree):
+            self._bind_verified(text)
+
+    def _bind_verified(self, text: str) -> None:
+        """Note a relation that is named as text in a `verify` call, if this user may see it."""
+        relation = next((r for n, r in self.view.relations.items() if str(n) == text.lower()), None)
+        if relation is not None:
+            self.relations[relation.full_name] = relation
 
     def _bind_table(self, table: exp.Table) -> None:
         name = table_name(table, self.session)
@@ -254,9 +264,7 @@ def _nearest(name: RelationName, view: UserView) -> str:
     return tables[close[0]] if close else ""
 
 
-def _column_error(
-    tree: exp.Query, bad: OptimizeError, columns: Columns
-) -> UserError:
+def _column_error(tree: exp.Query, bad: OptimizeError, columns: Columns) -> UserError:
     """Trino's words for a column that does not resolve, with a suggestion from the visible columns."""
     text = str(bad)
     column = text.split("'")[1] if text.count("'") >= 2 else ""

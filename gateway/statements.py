@@ -48,6 +48,7 @@ __all__ = [
     "describe_output",
     "first_word",
     "is_zone",
+    "seconds_of",
     "killed",
     "syntax_error",
 ]
@@ -457,6 +458,12 @@ def _check_property(name: str, value: str) -> None:
         example = {"boolean": "true or false", "duration": "a duration such as '5m'", "zone": "a zone id"}
         wanted = example.get(known.kind, "a short text")
         raise _invalid_property(f"Session property '{name}' must be {wanted}.", "")
+
+
+def seconds_of(duration: str) -> float:
+    """Seconds of a checked duration such as `5m` or `1.5h`."""
+    number, unit = re.match(r"([0-9.]+)\s*([a-z]+)", duration.strip()).groups()  # type: ignore[union-attr]
+    return float(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
 
 
 def is_zone(text: str) -> bool:

@@ -6,6 +6,8 @@
     to_duckdb(tree, tables)       the text alone
     FUNCTIONS                     the closed list of functions: Trino name -> kind
     NODES                         the closed list of sqlglot node classes
+    scan(text)                    tokens within limits; call it before any parser
+    check_functions(tokens)       functions by Trino's own names
     translate_error(exc)          a DuckDB exception -> a CityError with a constant text
 
 Example:
@@ -25,18 +27,21 @@ from sqlglot import exp
 from catalog.duck.compiler import NODES, Compiled, Table, compile_query, refuse
 from catalog.duck.engine import double_text, lock, macros, prepare, translate_error
 from catalog.duck.functions import FUNCTIONS, unknown_function
+from catalog.duck.scanner import check_functions, scan
 
 __all__ = [
     "FUNCTIONS",
     "NODES",
     "Compiled",
     "Table",
+    "check_functions",
     "compile_query",
     "double_text",
     "lock",
     "macros",
     "prepare",
     "refuse",
+    "scan",
     "to_duckdb",
     "translate_error",
     "unknown_function",

@@ -99,9 +99,7 @@ def _table(path: Path) -> CityTable:
         raise ValueError(f"{path.name}: a count of unmapped rows and its warning belong together")
     return CityTable(
         name=RelationName.parse(f"{CITY}.{path.stem}"),
-        columns=tuple(
-            CityColumn(name, c.type, c.unit, c.comment) for name, c in description.columns.items()
-        ),
+        columns=tuple(CityColumn(name, c.type, c.unit, c.comment) for name, c in description.columns.items()),
         sql=query.sql(dialect="trino", comments=False),
         comment=description.comment.strip(),
         departments=tuple(sorted({t.catalog for t in query.find_all(exp.Table) if t.catalog})),

@@ -30,7 +30,7 @@ _CALENDAR = {"date": "DATE", "timestamp": "TIMESTAMP"}
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class Period(_Model):
@@ -71,9 +71,9 @@ class _Call:
     """A call of a mapping: its arguments by input name."""
 
     mapping: Mapping
-    arguments: dict[str, exp.Expression]
+    arguments: dict[str, exp.Expr]
 
-    def case(self) -> exp.Expression:
+    def case(self) -> exp.Expr:
         """The CASE expression, or the bare result of a mapping that has one unconditional row."""
         rows = self.mapping.rows
         if len(rows) == 1 and not rows[0].when:
@@ -82,18 +82,19 @@ class _Call:
         for row in rows:
             conditions = [self._condition(name, wanted) for name, wanted in row.when.items()]
             case = case.when(exp.and_(*conditions), self._result(row), copy=False)
-        return case
+        # a literal's own type is as long as the text; the mapping's is the declared one
+        return exp.cast(case, self.mapping.result.sqlglot()) if self.mapping.result.is_text else case
 
-    def _argument(self, name: str) -> exp.Expression:
+    def _argument(self, name: str) -> exp.Expr:
         if name not in self.arguments:
             raise ValueError(f"mapping {self.mapping.name}: {name!r} is not one of its inputs")
         return self.arguments[name].copy()
 
-    def _condition(self, name: str, wanted: Any) -> exp.Expression:
+    def _condition(self, name: str, wanted: Any) -> exp.Expr:
         argument, kind = self._argument(name), self.mapping.inputs[name]
         if isinstance(wanted, dict):
             period = Period.read(wanted)
-            bounds: list[exp.Expression] = []
+            bounds: list[exp.Expr] = []
             if period.from_ is not None:
                 bounds.append(exp.GTE(this=argument, expression=_literal(period.from_, kind)))
             if period.before is not None:
@@ -103,7 +104,7 @@ class _Call:
             return exp.In(this=argument, expressions=[_literal(value, kind) for value in wanted])
         return exp.EQ(this=argument, expression=_literal(wanted, kind))
 
-    def _result(self, row: Row) -> exp.Expression:
+    def _result(self, row: Row) -> exp.Expr:
         kind = self.mapping.result
         if kind.is_text:
             return exp.Literal.string(str(row.value))
@@ -113,14 +114,14 @@ class _Call:
         if kind.is_integer:
             return exp.Literal.number(int(number))
         if not row.by:
-            return exp.cast(_number(number), kind.sqlglot(), dialect="trino")
-        product: exp.Expression = self._argument(row.by)
+            return exp.cast(_number(_fitting(number, kind)), kind.sqlglot(), dialect="trino")
+        product: exp.Expr = self._argument(row.by)
         if number != 1:
             product = exp.Mul(this=product, expression=_number(number))
         return exp.cast(product, kind.sqlglot(), dialect="trino")
 
 
-def expand(query: exp.Expression) -> exp.Expression:
+def expand(query: exp.Expr) -> exp.Expr:
     """Replace every call of a mapping in a Trino query, in place. Raises ValueError for unknown functions.
 
     An argument is repeated in the CASE, so it should be a column, as it is everywhere in `tables/`.
@@ -162,11 +163,19 @@ def _registry() -> pint.UnitRegistry[Any]:
     return pint.UnitRegistry(str(_HERE / "units.txt"), non_int_type=Decimal)
 
 
-def _number(number: Decimal) -> exp.Expression:
+def _fitting(number: Decimal, kind: TrinoType) -> Decimal:
+    """The number itself. Raises ValueError if a decimal type would round or overflow it."""
+    precision, scale = kind.args
+    if number != number.quantize(Decimal(1).scaleb(-scale)) or abs(number) >= Decimal(10) ** (precision - scale):
+        raise ValueError(f"{number} does not fit {kind}")
+    return number
+
+
+def _number(number: Decimal) -> exp.Expr:
     return exp.Literal.number(f"{number:f}")
 
 
-def _literal(value: Any, kind: TrinoType) -> exp.Expression:
+def _literal(value: Any, kind: TrinoType) -> exp.Expr:
     """A literal of an input's type, in the spelling that every dialect reads the same."""
     word: Literal["DATE", "TIMESTAMP"] | None = _CALENDAR.get(kind.name)  # type: ignore[assignment]
     if word:

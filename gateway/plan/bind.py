@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp, parse_one
 
+from catalog import duck
+from catalog.errors import UserError
 from catalog.exchange import KEYS_TABLE
 from catalog.names import RelationName
 from catalog.relation import Mode, Relation
 from gateway.plan import FragmentPlan, KeySource
-from gateway.rewrite.tree import Source, conjuncts, is_aggregate_select, sources
+from gateway.rewrite.tree import Source, conjuncts, has_window, is_aggregate_select, outputs, sources
 
 __all__ = ["MAX_KEYS", "bind_keys"]
 
@@ -38,7 +40,8 @@ def bind_keys(
     Proof sketch. In `a JOIN b ON a.x = b.y` (inner, or b the right side of a LEFT JOIN) a row of b whose
     y is not among a's x joins nothing, and b is read nowhere else. Restricting b's fragment to those
     keys drops only such rows. The keys are a's governed rows, before any condition of the merge, so
-    there are never too few. More than MAX_KEYS distinct keys: the fragment goes unrestricted.
+    there are never too few. Inside b's fragment the restriction stands before grouping: b.y must be a
+    grouping key then, and there may be no window, whose frame would lose rows. More than MAX_KEYS distinct keys: the fragment goes unrestricted.
     """
     by_id = {f.id: f for f in fragments}
     for select in merge.find_all(exp.Select):
@@ -86,9 +89,11 @@ def _side(column: exp.Expr, found: dict[str, Source], by_id: dict[str, FragmentP
     from_ = inner.args.get("from_")
     fragment = by_id.get(from_.this.name) if from_ is not None and isinstance(from_.this, exp.Table) else None
     plain = not any(inner.args.get(k) for k in ("joins", "where", "group", "limit", "distinct"))
-    if fragment is None or not plain or column.name not in fragment.outputs:
+    # Not by the fragment's own output names: an equal question asked elsewhere may name them otherwise.
+    read = outputs(inner).get(column.name)
+    if fragment is None or not plain or not isinstance(read, exp.Column):
         return None
-    return _Side(fragment, source, fragment.outputs.index(column.name))
+    return _Side(fragment, source, int(read.name.removeprefix("c")))
 
 
 def _may_bind(giver: _Side, taker: _Side, by_id: dict[str, FragmentPlan]) -> bool:
@@ -119,12 +124,12 @@ def _bound(giver: _Side, taker: _Side) -> FragmentPlan | None:
     if not isinstance(tree, exp.Select) or any(tree.args.get(k) for k in ("limit", "offset", "distinct", "with_")):
         return None
     column = tree.expressions[taker.output].unalias()
-    if not isinstance(column, exp.Column):
+    if not isinstance(column, exp.Column) or any(has_window(p) for p in tree.expressions):
         return None
     group = tree.args.get("group")
     if is_aggregate_select(tree) and (group is None or column.sql() not in {g.sql() for g in group.expressions}):
         return None
-    if not _same_type(giver, taker, column):
+    if not _travels(giver, taker, column):
         return None
     keys = parse_one(f'SELECT k FROM "{KEYS_TABLE}"', dialect="trino")
     tree = tree.where(exp.In(this=column.copy(), query=exp.Subquery(this=keys)), copy=False)
@@ -139,8 +144,18 @@ def _bound(giver: _Side, taker: _Side) -> FragmentPlan | None:
     return replace(taker.fragment, keys=source)
 
 
-def _same_type(giver: _Side, taker: _Side, column: exp.Column) -> bool:
-    """Whether the taker's column is of a type whose keys travel; both sides were typed equal by resolve."""
-    types = {c.name: c.type.name for r in taker.fragment.relations for c in r.columns}
-    linked = {c.name: c.linkage for r in taker.fragment.relations for c in r.columns}
-    return types.get(column.name) in KEY_TYPES and linked.get(column.name) is None
+def _travels(giver: _Side, taker: _Side, column: exp.Column) -> bool:
+    """Whether both sides have one type whose keys travel, and the taker's column is no pseudonym."""
+    linked = {c.name for r in taker.fragment.relations for c in r.columns if c.linkage is not None}
+    kind = _type_of(taker)
+    return column.name not in linked and kind in KEY_TYPES and kind == _type_of(giver)
+
+
+def _type_of(side: _Side) -> str:
+    """The name of the type that a fragment's output has, "" if its department alone can tell."""
+    tables = {str(r.full_name): duck.Table("t", {c.name: c.type for c in r.columns}) for r in side.fragment.relations}
+    try:
+        compiled = duck.compile_query(parse_one(side.fragment.sql, dialect="trino"), tables)
+    except UserError:
+        return ""
+    return compiled.columns[side.output][1].name

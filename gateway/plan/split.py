@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 from sqlglot import exp
 
 from catalog.errors import AccessDenied, Outcome
 from catalog.names import RelationName
 from catalog.relation import Mode, Relation
+from gateway.parse import first_select
 from gateway.plan import FragmentPlan, Plan
 from gateway.plan.bind import bind_keys
 from gateway.plan.verify import VERIFY, plan_verify
@@ -26,6 +29,7 @@ from gateway.rewrite.tree import (
 __all__ = ["fragment_text", "split"]
 
 LOCAL = "local_"
+ALIASED = (exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
 
 
 def split(
@@ -51,7 +55,7 @@ def split(
     holder = exp.Subquery(this=tree.copy())
     cutter.descend(holder.this)
     merge = holder.this
-    fragments = bind_keys(merge, cutter.fragments, relations)
+    fragments = bind_keys(merge, _shared(merge, cutter.fragments), relations)
     names = {f"{LOCAL}{i}": table for i, table in enumerate(local.values())}
     _name_local(merge, {name: f"{LOCAL}{i}" for i, name in enumerate(local)})
     stored = frozenset(
@@ -63,40 +67,54 @@ def split(
 
 
 def fragment_text(query: exp.Query) -> str:
-    """The canonical text of a fragment: outputs c0..cn, plain names, no comments."""
-    query = query.copy()
-    if isinstance(query, exp.Select):
-        _label_outputs(query)
-    else:
-        names = list(query.named_selects)
+    """The canonical text of a fragment: outputs c0..cn, aliases t0.. of its own, no comments."""
+    query = _renumbered(query.copy())
+    _label_outputs(query)
+    if not isinstance(query, exp.Select):
+        columns = [exp.column(f"c{i}", table="u") for i in range(len(query.named_selects))]
+        # Order and limit belong to the whole; they stay inside and the wrapper keeps their order.
+        order = query.args.get("order")
         inner = exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier("u")))
-        columns = [exp.alias_(exp.column(n, table="u"), f"c{i}", copy=False) for i, n in enumerate(names)]
-        if any(query.args.get(k) for k in ("order", "limit", "offset")):
-            # Order and limit belong to the whole; they stay inside and the wrapper keeps their order.
-            order = query.args.get("order")
-            wrapper = exp.Select(expressions=columns, from_=exp.From(this=inner))
-            if order is not None:
-                again = order.copy()
-                for column in again.find_all(exp.Column):
-                    column.set("table", exp.to_identifier("u"))
-                wrapper.set("order", again)
-            return wrapper.sql("trino", comments=False)
-        query = exp.Select(expressions=columns, from_=exp.From(this=inner))
+        query = exp.Select(
+            expressions=[exp.alias_(c, c.name, copy=False) for c in columns], from_=exp.From(this=inner)
+        )
+        if order is not None:
+            query.set("order", order.copy())
     return query.sql("trino", comments=False)
 
 
-def _label_outputs(select: exp.Select) -> None:
+def _renumbered(query: exp.Query) -> exp.Query:
+    """Number aliases within the fragment, so that equal questions have equal texts wherever they stand."""
+    names: dict[str, str] = {}
+    for node in query.find_all(*ALIASED):
+        if node.alias:
+            names.setdefault(node.alias, f"t{len(names)}")
+    for node in query.find_all(*ALIASED):
+        if node.alias:
+            node.args["alias"].set("this", exp.to_identifier(names[node.alias]))
+    for column in query.find_all(exp.Column):
+        if column.table in names:
+            column.set("table", exp.to_identifier(names[column.table]))
+    return query
+
+
+def _label_outputs(query: exp.Query) -> None:
     """Name outputs c0..cn; what ORDER BY called by its output name follows."""
+    select = first_select(query)
+    assert select is not None
     renamed: dict[str, str] = {}
     outputs = []
     for i, projection in enumerate(select.expressions):
         renamed.setdefault(projection.alias_or_name, f"c{i}")
         outputs.append(exp.alias_(projection.unalias(), f"c{i}", copy=False))
     select.set("expressions", outputs)
-    order = select.args.get("order")
-    for column in order.find_all(exp.Column) if order is not None else ():
-        if not column.table and column.name in renamed:
-            column.set("this", exp.to_identifier(renamed[column.name]))
+    named: exp.Expr | None = select
+    while named is not None:
+        order = named.args.get("order")
+        for column in order.find_all(exp.Column) if order is not None else ():
+            if not column.table and column.name in renamed:
+                column.set("this", exp.to_identifier(renamed[column.name]))
+        named = named.parent if named is not query else None
 
 
 class _Cutter:
@@ -220,11 +238,7 @@ def scan_conditions(select: exp.Select, source: Source) -> list[exp.Expr]:
 
 def _defined(query: exp.Expr) -> set[str]:
     """Aliases of sources defined inside a query."""
-    return {
-        n.alias_or_name
-        for n in query.find_all(exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
-        if n.alias_or_name
-    }
+    return {n.alias_or_name for n in query.find_all(*ALIASED) if n.alias_or_name}
 
 
 def _nested(select: exp.Select) -> list[exp.Query]:
@@ -277,6 +291,43 @@ def _name_local(tree: exp.Expr, names: dict[str, str]) -> None:
         if table.meta.get(SYSTEM_TABLE):
             name = names[f"{table.catalog}.{table.db}.{table.name}"]
             table.replace(exp.Table(this=exp.to_identifier(name), alias=table.args.get("alias")))
+
+
+def _shared(merge: exp.Query, fragments: list[FragmentPlan]) -> list[FragmentPlan]:
+    """Ask an equal question once: later fragments of the same text give way to the first.
+
+    Proof sketch. Equal texts to one agent in one statement, for one user and purpose, denote the same
+    bag; the merge keeps it as a table and reads it as often as it stands in the tree.
+    """
+    first: dict[tuple[str, str], str] = {}
+    kept, renamed = [], {}
+    for fragment in fragments:
+        same = first.setdefault((fragment.department, fragment.sql), fragment.id) if fragment.keys is None else ""
+        if same in ("", fragment.id):
+            kept.append(fragment)
+        else:
+            renamed[fragment.id] = same
+    _rename_tables(merge, renamed)
+    return [_needing(f, renamed) for f in kept]
+
+
+def _rename_tables(tree: exp.Expr, renamed: dict[str, str]) -> None:
+    for table in tree.find_all(exp.Table):
+        if table.name in renamed:
+            table.set("this", exp.to_identifier(renamed[table.name]))
+    for column in tree.find_all(exp.Column):
+        if column.table in renamed:
+            column.set("table", exp.to_identifier(renamed[column.table]))
+
+
+def _needing(fragment: FragmentPlan, renamed: dict[str, str]) -> FragmentPlan:
+    """A fragment whose keys come from fragments that may have been merged into others."""
+    if fragment.keys is None or not fragment.keys.needs & renamed.keys():
+        return fragment
+    query = fragment.keys.query.copy()
+    _rename_tables(query, renamed)
+    needs = frozenset(renamed.get(n, n) for n in fragment.keys.needs)
+    return replace(fragment, keys=replace(fragment.keys, query=query, needs=needs))
 
 
 def _shared_departments(fragments: list[FragmentPlan]) -> set[str]:

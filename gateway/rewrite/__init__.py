@@ -19,7 +19,7 @@ from gateway.rewrite.flatten import flatten_derived
 from gateway.rewrite.leaf import aggregate_leaves
 from gateway.rewrite.predicates import push_predicates
 from gateway.rewrite.prune import prune_outputs
-from gateway.rewrite.tree import unique_aliases
+from gateway.rewrite.tree import plain_outputs, unique_aliases
 
 __all__ = ["RULES", "Context", "rewrite"]
 
@@ -47,8 +47,8 @@ RULES: tuple[Rule, ...] = (
 
 
 def rewrite(tree: exp.Query, context: Context, rules: tuple[Rule, ...] = RULES) -> exp.Query:
-    """Apply `rules` to a copy of a qualified tree; aliases become unique first."""
-    tree = unique_aliases(tree.copy())
+    """Apply `rules` to a copy of a qualified tree; aliases become unique and names plain first."""
+    tree = plain_outputs(unique_aliases(tree.copy()))
     for rule in rules:
         tree = rule(tree, context)
     return tree

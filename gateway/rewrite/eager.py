@@ -56,7 +56,8 @@ def eager_aggregation(tree: exp.Query, context: Context) -> exp.Query:
     v1..vn and meet m rows in a group: SUM contributes m * (v1+..+vn) = m times the class's partial sum;
     COUNT, MIN, MAX likewise, COUNT by summing counts. NULLs: a class without values has a NULL partial
     sum, which SUM skips as it skipped the values. COUNT over no rows at all is 0, so without GROUP BY
-    the sum of counts is wrapped in COALESCE(.., 0). Conditions on x alone filter before grouping.
+    the sum of counts is wrapped in COALESCE(.., 0). Conditions on x alone filter before grouping. A
+    select that groups, but by nothing of x, is left alone: ungrouped, an empty x would still be one row.
     Doubles add in another order, which SQL leaves open.
     """
     for select in list(tree.find_all(exp.Select)):
@@ -104,6 +105,8 @@ def _summed_source(select: exp.Select, context: Context) -> Source | None:
         return None
     if len(departments_of(select)) < 2 or any(j.args.get("using") for j in select.args["joins"]):
         return None
+    if any(source.alias in aliases_in(j.this) for j in select.args["joins"]):
+        return None  # UNNEST of x's own arrays
     return source
 
 
@@ -133,7 +136,7 @@ def _plan(select: exp.Select, source: Source) -> _Partial | None:
         if join.args.get("on") is not None:
             _collect(join.args["on"], source.alias, keyed)
     called = {call.sql(): call for part in [*select.expressions, *_clauses(select)] for call in aggregates_in(part)}
-    if not called:
+    if not called or (group is not None and not keyed):
         return None
     keys = {text: (node, f"k{i}") for i, (text, node) in enumerate(keyed.items())}
     calls = {text: (node, f"s{i}") for i, (text, node) in enumerate(called.items())}
@@ -145,11 +148,18 @@ def _collect(node: exp.Expr, alias: str, into: dict[str, exp.Expr]) -> None:
     read = aliases_in(node)
     if alias not in read:
         return
-    if read == {alias} and not isinstance(node, (exp.Group, exp.Ordered)):
+    if read == {alias} and _is_value(node):
         into[node.sql()] = node
         return
     for child in node.iter_expressions():
         _collect(child, alias, into)
+
+
+def _is_value(node: exp.Expr) -> bool:
+    """Whether a node is an expression of its own; a CASE's branch and a row's brackets are not."""
+    if isinstance(node, exp.If):
+        return not isinstance(node.parent, exp.Case)
+    return not isinstance(node, (exp.Group, exp.Ordered, exp.Tuple))
 
 
 def _apply(select: exp.Select, partial: _Partial) -> None:
@@ -159,7 +169,7 @@ def _apply(select: exp.Select, partial: _Partial) -> None:
         text = node.sql()
         if text in partial.calls:
             return _combined(partial.calls[text], partial.alias, grouped)
-        if text in partial.keys:
+        if text in partial.keys and _is_value(node):
             return exp.column(partial.keys[text][1], table=partial.alias)
         return node
 

@@ -33,6 +33,7 @@ def flatten_derived(tree: exp.Query, context: Context) -> exp.Query:
     joins that follow unchanged, since d is their left side either way. d's outputs are functions of its
     row, so the outer expressions may use the definitions. d's WHERE filters d before later joins; the
     later joins are inner or LEFT (checked), where filtering the left side before or after is the same.
+    Left alone if GROUP BY or ORDER BY name an output that is a constant: there a number is a position.
     """
     for select in list(tree.find_all(exp.Select)):
         if is_aggregate_select(select):
@@ -52,6 +53,8 @@ def _flatten_first(select: exp.Select) -> bool:
     if any(s not in ("", "LEFT") for s in later):
         return False
     definitions = outputs(inner)
+    if _sorts_by_constant(select, first.alias, definitions):
+        return False
     for key in ("expressions", "joins"):
         select.set(key, [_keeping_name(e, first.alias, definitions) for e in select.args.get(key) or []])
     for key in ("where", "group", "having", "order"):
@@ -63,6 +66,11 @@ def _flatten_first(select: exp.Select) -> bool:
     if inner_where is not None:
         set_where(select, [*conjuncts(inner_where.this), *conjuncts(where.this if where is not None else None)])
     return True
+
+
+def _sorts_by_constant(select: exp.Select, alias: str, definitions: dict[str, exp.Expr]) -> bool:
+    used = [c for key in ("group", "order") if select.args.get(key) for c in select.args[key].find_all(exp.Column)]
+    return any(c.table == alias and definitions[c.name].find(exp.Column) is None for c in used)
 
 
 def _keeping_name(node: exp.Expr, alias: str, definitions: dict[str, exp.Expr]) -> exp.Expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -22,7 +23,8 @@ def aggregate_leaves(tree: exp.Query, context: Context) -> exp.Query:
 
     Proof sketch. SQL evaluates outputs, HAVING, DISTINCT, ORDER BY and LIMIT after grouping, over group
     keys and aggregate results alone. The inner select delivers exactly those, one row a group; the
-    outer evaluates the same expressions over them. Absent cells are absent in both forms.
+    outer evaluates the same expressions over them, windows (which see one row a group) included.
+    Absent cells are absent in both forms.
     """
     for select in list(tree.find_all(exp.Select)):
         if _asks_aggregate_relation(select, context) and not is_leaf(select):
@@ -62,7 +64,7 @@ def _split(select: exp.Select) -> None:
         return
     alias = f"{sources(select)[0].alias}_leaf"
     keys = {k.sql(): k for k in (group.expressions if group is not None else [])}
-    calls = {call.sql(): call for part in above for call in aggregates_in(part)}
+    calls = {call.sql(): call for part in above for call in _grouped_calls(part)}
     names = {text: f"c{i}" for i, text in enumerate([*keys, *calls])}
     if not names:
         return
@@ -85,9 +87,23 @@ def _split(select: exp.Select) -> None:
         select.set("having", None)
 
 
+def _grouped_calls(node: exp.Expr) -> Iterator[exp.Expr]:
+    """The aggregate calls that grouping evaluates: also those that a window's function or order reads."""
+    yield from aggregates_in(node)
+    for window in node.find_all(exp.Window):
+        inside = [window.this, *(window.args.get("partition_by") or []), window.args.get("order")]
+        for part in inside:
+            if part is window.this:
+                bare = part.this if isinstance(part, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)) else part
+                for argument in bare.iter_expressions():
+                    yield from aggregates_in(argument)
+            elif part is not None:
+                yield from aggregates_in(part)
+
+
 def _raise_above(select: exp.Select, names: dict[str, str], alias: str) -> None:
     def lift(node: exp.Expr) -> exp.Expr:
-        name = names.get(node.sql())
+        name = names.get(node.sql()) if not isinstance(node.parent, exp.Window) or node.arg_key != "this" else None
         return exp.column(name, table=alias) if name is not None else node
 
     lifted = []

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlglot import exp
+from sqlglot.dialects.trino import Trino
 from sqlglot.optimizer.scope import traverse_scope
+
+from catalog.names import is_plain
 
 __all__ = [
     "Source",
@@ -22,6 +25,7 @@ __all__ = [
     "has_window",
     "is_aggregate_select",
     "outputs",
+    "plain_outputs",
     "set_where",
     "sources",
     "substitute",
@@ -166,13 +170,14 @@ def _rename(node: exp.Expr, name: str) -> None:
 
 
 def _rename_ctes(tree: exp.Query) -> None:
-    numbers = iter(range(1_000_000))
-    for with_ in reversed(list(tree.find_all(exp.With))):
-        for cte in with_.expressions:
-            new = f"w{next(numbers)}"
-            for table in _references(cte, with_):
-                table.set("this", exp.to_identifier(new))
-            cte.args["alias"].set("this", exp.to_identifier(new))
+    """First find what every reference means, then rename: a new name may be an old name of another CTE."""
+    found = [
+        (cte, _references(cte, with_)) for with_ in reversed(list(tree.find_all(exp.With))) for cte in with_.expressions
+    ]
+    for number, (cte, references) in enumerate(found):
+        for table in references:
+            table.set("this", exp.to_identifier(f"w{number}"))
+        cte.args["alias"].set("this", exp.to_identifier(f"w{number}"))
 
 
 def _references(cte: exp.CTE, with_: exp.With) -> list[exp.Table]:
@@ -202,3 +207,77 @@ def _shadowed(table: exp.Table, cte: exp.CTE, with_: exp.With) -> bool:
                 return True
         child, node = node, node.parent
     return False
+
+
+def plain_outputs(tree: exp.Query) -> exp.Query:
+    """Give outputs that would need quoting (`"a b"`, `"select"`, `größe`) the names o0, o1, ..
+
+    Exact: needs `unique_aliases`. A name of an output is visible in the ORDER BY of its own query and in
+    columns of the one source that the query stands for; both follow. Labels were taken before.
+    """
+    for select in list(tree.find_all(exp.Select)):
+        names = {p.alias_or_name for p in select.expressions}
+        new: dict[str, str] = {}
+        for i, projection in enumerate(select.expressions):
+            name = projection.alias_or_name
+            if not _is_bare(name):
+                new[name] = _free(f"o{i}", names)
+                _set_output(projection, new[name])
+        if new:
+            _follow(tree, select, new)
+    for alias in list(tree.find_all(exp.TableAlias)):
+        columns = alias.args.get("columns") or []
+        names = {c.name for c in columns}
+        new = {c.name: _free(f"o{i}", names) for i, c in enumerate(columns) if not _is_bare(c.name)}
+        for column in columns:
+            column.set("this", new.get(column.name, column.name))
+        _rename_columns(tree, {alias.name}, new)
+    return tree
+
+
+def _is_bare(name: str) -> bool:
+    return is_plain(name) and name.upper() not in Trino.Generator.RESERVED_KEYWORDS
+
+
+def _free(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _set_output(projection: exp.Expr, name: str) -> None:
+    if isinstance(projection, exp.Alias):
+        projection.set("alias", exp.to_identifier(name))
+    else:
+        projection.replace(exp.alias_(projection.copy(), name, copy=False))
+
+
+def _follow(tree: exp.Query, select: exp.Select, new: dict[str, str]) -> None:
+    """Rename what speaks of a select's outputs: ORDER BY here and above, columns of the source it is."""
+    query: exp.Expr = select
+    while True:
+        order = query.args.get("order")
+        for column in order.find_all(exp.Column) if order is not None else ():
+            if not column.table and column.name in new:
+                column.set("this", exp.to_identifier(new[column.name]))
+        above = query.parent
+        if isinstance(above, exp.SetOperation) and query is not above.this:
+            return
+        if isinstance(above, exp.Subquery) and above.alias:
+            _rename_columns(tree, {above.alias}, new)
+            return
+        if isinstance(above, exp.CTE):
+            uses = {t.alias for t in tree.find_all(exp.Table) if not t.db and t.name == above.alias}
+            _rename_columns(tree, uses, new)
+            return
+        if not isinstance(above, (exp.SetOperation, exp.Subquery)):
+            return
+        query = above
+
+
+def _rename_columns(tree: exp.Query, aliases: set[str], new: dict[str, str]) -> None:
+    if not new:
+        return
+    for column in tree.find_all(exp.Column):
+        if column.table in aliases and column.name in new:
+            column.set("this", exp.to_identifier(new[column.name]))

@@ -4,7 +4,7 @@ SELECT
     s.company AS partner,
     f.substance,
     f.year,
-    'bought' AS kind,
+    CAST('bought' AS varchar) AS kind,
     f.year > year(b.valid_to) AS code_expired,
     f.grams
 FROM (
@@ -26,7 +26,7 @@ SELECT
     CAST(NULL AS varchar) AS partner,
     f.substance,
     f.year,
-    'imported' AS kind,
+    CAST('imported' AS varchar) AS kind,
     f.year > year(i.valid_to) AS code_expired,
     f.grams
 FROM (
@@ -47,7 +47,7 @@ SELECT
     CAST(NULL AS varchar) AS partner,
     f.substance,
     f.year + k.later AS year,
-    k.kind,
+    CAST(k.kind AS varchar) AS kind,
     f.year + k.later > year(o.valid_to) AS code_expired,
     f.grams
 FROM (

@@ -112,7 +112,8 @@ async function showDepartments() {
   try {
     const found = await json(`/api/departments?purpose=${encodeURIComponent($("purpose").value)}`);
     const cards = found.map(departmentCard);
-    place.replaceChildren(...(cards.length ? cards : [make("p", { class: "empty" }, say("no_departments"))]));
+    place.replaceChildren(...(cards.length ? cards : [make("p", { class: "empty" },
+      say(state.purposes.length ? "no_departments" : "no_purpose"))]));
   } catch (problem) {
     showRefusal(problem, place);
   }
@@ -160,6 +161,7 @@ async function askQuestion(at) {
 async function ask() {
   const sql = $("sql").value.trim();
   if (!sql || state.running) return;
+  await ready;
   const stopper = new AbortController(), started = performance.now();
   state.running = stopper;
   setRunning(true);
@@ -255,6 +257,7 @@ function cell(value, type) {
 async function explain() {
   const sql = $("sql").value.trim();
   if (!sql) return;
+  await ready;
   $("lanes").replaceChildren();
   try {
     const found = await json("/api/explain", { method: "POST", body: { sql, purpose: $("purpose").value, analyze: false } });
@@ -322,5 +325,5 @@ $("theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = dark ? "light" : "dark";
   localStorage.setItem("atoll-theme", document.documentElement.dataset.theme);
 });
-setUp();
+const ready = setUp();
 setInterval(() => { if (!state.running && !document.hidden) showDepartments(); }, 15000);

@@ -1,0 +1,50 @@
+# Two commands matter: `make demo` and `make test`. Everything they need is made on the way.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+WORKERS ?= 2
+
+.PHONY: help setup demo test lint format types city-medium attack fuzz bench docs clean services
+
+help: ## what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## .venv with the atoll command in it
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("atoll needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing packages into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group dev
+	@touch $@
+
+demo: setup ## the demonstration city on this machine, with the flagship question answered
+	@$(BIN)/atoll demo
+
+services: ## the servers, browser and Java client that tests run against (Debian; needs root)
+	@tests/install-services
+
+test: setup services lint ## everything: real databases, real clients, the whole city
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+lint: setup ## style, types and the trust line's import rule
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## rewrite the code in the house's style
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+city-medium: setup ## the five questions at medium scale against their key
+	@$(BIN)/python -m pytest tests/city -m medium --city-scale medium
+
+fuzz: setup ## the differential fuzzer, for as long as FUZZ_SECONDS says
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/differential/test_fuzz.py
+
+clean: ## remove what was built, not what you wrote
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache

@@ -1,0 +1,89 @@
+-- Water of households, a month, from meter readings.
+-- (1) Estimated readings go, and those that a row of their unit corrects. (2) Each meter starts at 0 on the day
+-- it was installed. (3) A step is what passed between two readings of a meter in one unit, in millilitres; a
+-- counter that rolled over gets its 10^digits cubic metres. (4) A step is spread over its months by days, in
+-- whole litres, so that the months of a step add up to it exactly. (5) Months add up, in t to June 2016, in L
+-- since. A month is measured if every step in it begins and ends with the month, else apportioned.
+WITH meters AS MATERIALIZED (
+    SELECT
+        m.meter_id,
+        m.installed_on,
+        CAST(10 ^ m.digits AS bigint) * 1000000 AS round_ml,
+        a.account_no,
+        a.district_code
+    FROM account AS a
+    JOIN meter AS m ON m.account_no = a.account_no
+    WHERE a.kind = 'H'
+),
+corrected AS MATERIALIZED (
+    SELECT c.corrects_id, c.unit FROM reading AS c WHERE c.corrects_id IS NOT NULL
+),
+kept AS (
+    SELECT
+        r.meter_id,
+        r.unit,
+        r.read_on,
+        r.reading_id,
+        CAST(r.cum_value * CASE r.unit WHEN 't' THEN 1000000 ELSE 1000 END AS bigint) AS ml
+    FROM meters AS m
+    JOIN reading AS r ON r.meter_id = m.meter_id
+    LEFT JOIN corrected AS c ON c.corrects_id = r.reading_id AND c.unit = r.unit
+    WHERE NOT r.estimated AND c.corrects_id IS NULL
+    UNION ALL
+    SELECT meter_id, CASE WHEN installed_on < DATE '2016-07-01' THEN 't' ELSE 'L' END, installed_on, NULL, 0
+    FROM meters
+),
+follow AS (
+    SELECT
+        meter_id,
+        lag(read_on) OVER w AS read_before,
+        read_on,
+        ml - lag(ml) OVER w AS d
+    FROM kept
+    WINDOW w AS (PARTITION BY meter_id, unit ORDER BY read_on, reading_id NULLS FIRST)
+),
+step AS (
+    SELECT
+        m.account_no,
+        m.district_code,
+        f.read_before AS t0,
+        -- what two readings of one day differ by belongs to that day
+        greatest(f.read_on, f.read_before + 1) AS t1,
+        CASE WHEN f.d < 0 THEN f.d + m.round_ml ELSE f.d END AS d
+    FROM follow AS f
+    JOIN meters AS m ON m.meter_id = f.meter_id
+    WHERE f.read_before IS NOT NULL
+),
+-- a row per step and month [b, e)
+part AS (
+    SELECT
+        s.account_no,
+        s.district_code,
+        s.t0,
+        s.t1,
+        s.d,
+        CAST(g.b AS date) AS b,
+        CAST(g.b + INTERVAL '1 month' AS date) AS e
+    FROM step AS s
+    CROSS JOIN LATERAL generate_series(
+        date_trunc('month', CAST(s.t0 AS timestamp)), CAST(s.t1 - 1 AS timestamp), INTERVAL '1 month'
+    ) AS g (b)
+),
+summed AS (
+    SELECT
+        account_no,
+        district_code,
+        b AS month,
+        sum(d * (least(t1, e) - t0) / (1000 * (t1 - t0)) - d * (greatest(t0, b) - t0) / (1000 * (t1 - t0))) AS litres,
+        bool_and(t0 = b AND t1 = e) AS whole
+    FROM part
+    GROUP BY 1, 2, 3
+)
+SELECT
+    account_no,
+    district_code,
+    month,
+    CASE WHEN month < DATE '2016-07-01' THEN 't' ELSE 'L' END AS unit,
+    CAST(CASE WHEN month < DATE '2016-07-01' THEN litres * 0.001 ELSE litres END AS numeric(18, 3)) AS qty,
+    CASE WHEN whole THEN 'measured' ELSE 'apportioned' END AS quality
+FROM summed
