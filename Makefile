@@ -41,7 +41,7 @@ format: setup ## rewrite the code in the house's style
 	@$(BIN)/ruff format --quiet .
 
 city-medium: setup ## the five questions at medium scale against their key
-	@$(BIN)/python -m pytest tests/city -m medium --city-scale medium
+	@CITY_SCALE=medium $(BIN)/python -m pytest tests/city/live/test_questions.py -k "key or probe or dirt" --durations=0
 
 fuzz: setup ## the differential fuzzer, for as long as FUZZ_SECONDS says
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/differential/test_fuzz.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from httpx import (
+    ASGITransport,
     AsyncClient,
     AsyncHTTPTransport,
     Client,
@@ -19,6 +20,7 @@ from httpx import (
 )
 
 __all__ = [
+    "ASGITransport",
     "AsyncClient",
     "AsyncHTTPTransport",
     "Client",

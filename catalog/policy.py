@@ -68,9 +68,7 @@ class PolicyError(ValueError):
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -490,7 +488,8 @@ def _instant(value: date | datetime, zone: ZoneInfo | Any, end: bool) -> datetim
 class Decision:
     """What one user may see of one relation for one purpose, now: the strictest of all grants that fit.
 
-    columns: the visible ones, published order; denied ones are not among them. masks: column -> text.
+    columns: the visible ones, published order; denied ones are not among them (of an aggregate relation:
+    dimensions, measures and the entity, of which only distinct values may be counted). masks: column -> text.
     filters: all hold. until: the earliest end, None without one. ids: the grants that were combined.
     """
 
@@ -533,9 +532,7 @@ def decide(department: Department, sub: str, purpose: str, relation: str, now: d
     found = [g for _, g in grants]
     texts = {c: tuple(g.masks[c] for g in found if c in g.masks) for c in spec.columns}
     denied = {c for c, ts in texts.items() if any(masks.parse(t)[0] == "deny" for t in ts)}
-    columns = [
-        c for c in spec.columns if c not in denied and all(not g.columns or c in g.columns for g in found)
-    ]
+    columns = [c for c in spec.columns if c not in denied and all(not g.columns or c in g.columns for g in found)]
     ends = [_instant(g.until, zone, True) for g in found if g.until is not None]
     caps = [g.max_rows for g in found if g.max_rows is not None]
     common: dict[str, Any] = {
@@ -545,9 +542,7 @@ def decide(department: Department, sub: str, purpose: str, relation: str, now: d
         "max_rows": min(caps, default=None), "until": min(ends, default=None),
     }  # fmt: skip
     if mode is Mode.aggregate:
-        return _aggregate_decision(
-            department, spec, [g for g in found if g.mode == "aggregate"], columns, common
-        )
+        return _aggregate_decision(department, spec, [g for g in found if g.mode == "aggregate"], columns, common)
     if mode is Mode.verify:
         verify = [g for g in found if g.mode == "verify"]
         keys = {g.key for g in verify}
@@ -580,7 +575,8 @@ def _aggregate_decision(
         if codes and name not in public:
             public[name] = department.code_lists[codes]
     return Decision(
-        **common, columns=(*dimensions, *measures), entity=found[0].entity, dimensions=dimensions,
+        **common, columns=tuple(c for c in columns if c in (*dimensions, *measures, found[0].entity)),
+        entity=found[0].entity, dimensions=dimensions,
         measures=measures, min_group=max(g.min_group or DEFAULT_MIN_GROUP for g in found),
         largest_share=min(shares, default=None), round_to=steps, guard=any(g.guard for g in found),
         public={d: public[d] for d in dimensions if d in public},

@@ -181,8 +181,9 @@ class NativeScan:
     @property
     def outputs(self) -> list[tuple[str, TrinoType]]:
         """Name and declared type of each result column, in order."""
-        found = self.columns or (*self.group_by, *self.aggregates)
-        return [(o.name, o.type) for o in found]
+        found = [(o.name, o.type) for o in self.columns]
+        found += [(k.name, k.type) for k in self.group_by]
+        return found + [(a.name, a.type) for a in self.aggregates]
 
 
 @dataclass(frozen=True)

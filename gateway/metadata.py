@@ -10,6 +10,7 @@ dead department never blocks a listing. `hidden` columns can be selected but are
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +29,19 @@ from gateway.execution import Execution, Session, State
 if TYPE_CHECKING:
     from gateway.catalogue import UserView
 
-__all__ = ["HIDDEN", "SYSTEM", "VERSION", "bind_session", "check", "describe", "hidden", "is_system", "read", "require"]
+__all__ = [
+    "HIDDEN",
+    "SYSTEM",
+    "VERSION",
+    "bind_session",
+    "check",
+    "describe",
+    "hidden",
+    "is_system",
+    "read",
+    "require",
+    "type_text",
+]
 
 VERSION = "476"
 """The Trino release whose protocol and metadata tables are answered."""
@@ -256,6 +269,11 @@ def _meaning(column: Column) -> str:
     return " ".join(parts)
 
 
+def type_text(kind: TrinoType) -> str:
+    """A type as metadata show it: unlike in results there is no blank in `decimal(14,3)`; JDBC parses it."""
+    return re.sub(r"decimal\((\d+), (\d+)\)", r"decimal(\1,\2)", str(kind))
+
+
 # -- information_schema --------------------------------------------------------------------------------
 
 
@@ -281,7 +299,7 @@ def _columns(asked: _Asked) -> Iterator[Row]:
                 position,
                 None,
                 "YES",
-                str(column.type),
+                type_text(column.type),
                 _meaning(column) or None,
                 _extra(column) or None,
             )
@@ -389,7 +407,7 @@ def _jdbc_column(name: RelationName, position: int, column: Column) -> Row:
         name.table,
         column.name,
         JDBC_TYPES.get(kind.name, OTHER),
-        str(kind),
+        type_text(kind),
         column_size(kind),
         None,
         digits,
@@ -503,7 +521,7 @@ def _masks(asked: _Asked) -> Iterator[Row]:
     for name, relation in sorted(asked.view.relations.items()):
         for column in relation.columns:
             if column.mask:
-                yield name.catalog, name.schema, name.table, column.name, column.mask, str(column.type)
+                yield name.catalog, name.schema, name.table, column.name, column.mask, type_text(column.type)
 
 
 def _definitions(asked: _Asked) -> Iterator[Row]:
@@ -517,7 +535,7 @@ def _definitions(asked: _Asked) -> Iterator[Row]:
 
 def _definition_line(column: Column) -> str:
     notes = "; ".join(part for part in (_meaning(column), _extra(column)) if part)
-    return f"   {column.name} {column.type}" + (f" COMMENT {_text_literal(notes)}" if notes else "")
+    return f"   {column.name} {type_text(column.type)}" + (f" COMMENT {_text_literal(notes)}" if notes else "")
 
 
 def _text_literal(text: str) -> str:
@@ -572,7 +590,16 @@ _TABLES: dict[tuple[str, str], _Table] = {
     ),
     (INFORMATION_SCHEMA, "tables"): _made("table_catalog table_schema table_name table_type", {}, _tables),
     (INFORMATION_SCHEMA, "views"): _made("table_catalog table_schema table_name view_definition", {}, _nothing),
-    ("jdbc", "attributes"): _made("type_cat type_schem type_name attr_name", {}, _nothing),
+    ("jdbc", "attributes"): _made(
+        "type_cat type_schem type_name attr_name data_type attr_type_name attr_size decimal_digits num_prec_radix "
+        "nullable remarks attr_def sql_data_type sql_datetime_sub char_octet_length ordinal_position is_nullable "
+        "scope_catalog scope_schema scope_table source_data_type",
+        _bigints(
+            "data_type attr_size decimal_digits num_prec_radix nullable sql_data_type sql_datetime_sub "
+            "char_octet_length ordinal_position source_data_type"
+        ),
+        _nothing,
+    ),
     ("jdbc", "catalogs"): _made("table_cat", {}, _jdbc_catalogs),
     ("jdbc", "columns"): _made(
         "table_cat table_schem table_name column_name data_type type_name column_size buffer_length "

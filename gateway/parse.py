@@ -1,7 +1,8 @@
 """Stage 1: text -> `Parsed`. One query, small enough, in Trino's dialect, or a clear refusal.
 
 Output labels are fixed here, before anything rewrites: Trino shows a column as its author typed it
-(`SELECT NationKey` -> `NationKey`) and calls an expression without a name `_col0`, `_col1`, ..
+(`SELECT NationKey` -> `NationKey`) and calls an expression without a name `_col` and its place, which
+is known only when stars are expanded (`resolve`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ from sqlglot.errors import ErrorLevel, ParseError, TokenError
 from catalog.errors import Location, Outcome, UserError
 from gateway.statements import syntax_error
 
-__all__ = ["LABEL", "MAX_BYTES", "MAX_NESTING", "Parsed", "first_select", "location_of", "parse", "parse_query"]
+__all__ = [
+    "LABEL",
+    "MAX_BYTES",
+    "MAX_NESTING",
+    "WRITTEN",
+    "Parsed",
+    "first_select",
+    "location_of",
+    "parse",
+    "parse_query",
+]
 
 MAX_BYTES = 1_000_000
 MAX_NESTING = 200
@@ -24,6 +35,8 @@ MAX_DEPTH = 500
 MAX_ARMS = 150
 LABEL = "label"
 """Key under which a projection's `meta` remembers the label its author wrote."""
+WRITTEN = "written"
+"""Key under which an identifier's `meta` remembers its spelling, if that isn't lower case."""
 
 REFUSED_NODES: dict[type[exp.Expr], str] = {
     exp.Pivot: "PIVOT",
@@ -61,10 +74,13 @@ def parse_query(sql: str) -> exp.Query:
     tree = _parse_one(sql)
     _check_depth(tree)
     _check_nodes(tree)
+    _open_brackets(tree)
     _label(tree)
     for node in tree.walk():
         node.pop_comments()
     for identifier in tree.find_all(exp.Identifier):
+        if identifier.this != identifier.this.lower():
+            identifier.meta[WRITTEN] = identifier.this
         identifier.set("this", identifier.this.lower())
         identifier.set("quoted", False)
     return tree
@@ -181,21 +197,59 @@ def _check_nodes(tree: exp.Expr) -> None:
                 raise UserError(f"{words} is not supported.", Outcome.NODE, rule="node types")
         if isinstance(node, exp.With) and node.args.get("recursive"):
             raise UserError("WITH RECURSIVE is not supported.", Outcome.NODE, rule="node types")
+        if isinstance(node, exp.Join):
+            _check_join(node)
+
+
+def _check_join(join: exp.Join) -> None:
+    """Refuse joins whose condition or reach sqlglot would guess: Trino's own words for NATURAL."""
+    kind = " ".join(w.upper() for w in (join.method, join.kind) if w and w.upper() not in ("INNER", "OUTER", "CROSS"))
+    if kind:
+        raise UserError(
+            f"{kind.capitalize()} join not supported.", Outcome.NODE, rule="node types", hint="Write JOIN .. ON or USING."
+        )
+
+
+def _open_brackets(tree: exp.Query) -> None:
+    """`FROM (a JOIN b ON ..) JOIN c`: brackets round the first joins change nothing. Others are refused.
+
+    Brackets on the right would need the joins inside to come first, which nothing after this expects.
+    """
+    for select in tree.find_all(exp.Select):
+        from_ = select.args.get("from_")
+        while from_ is not None and isinstance(from_.this, exp.Subquery) and isinstance(from_.this.this, exp.Table):
+            _open(from_.this, select)
+    for table in tree.find_all(exp.Table):
+        above = table.parent
+        first = isinstance(above, exp.From)
+        if table.args.get("joins") or (isinstance(above, exp.Subquery) and not first):
+            raise UserError(
+                "A join in brackets on the right side of another join is not supported.",
+                Outcome.NODE,
+                rule="node types",
+                hint="Write it as (SELECT .. FROM .. JOIN ..) AS name, or in WITH.",
+            )
+
+
+def _open(brackets: exp.Subquery, select: exp.Select) -> None:
+    table = brackets.this
+    inside = [*(table.args.pop("joins", None) or []), *(brackets.args.pop("joins", None) or [])]
+    if brackets.args.get("alias") is not None:
+        if inside:
+            raise UserError("A join in brackets has no name.", Outcome.NODE, rule="node types")
+        table.set("alias", brackets.args["alias"])
+    select.args["from_"].set("this", table)
+    select.set("joins", [*inside, *(select.args.get("joins") or [])])
 
 
 def _label(tree: exp.Query) -> None:
-    """Remember what each outermost column is called, as its author wrote it."""
+    """Remember what each outermost column is called, as its author wrote it; "" if it has no name."""
     first = first_select(tree)
-    for i, projection in enumerate(first.expressions if first is not None else ()):
-        if projection.is_star:
-            continue
+    for projection in first.expressions if first is not None else ():
         if isinstance(projection, exp.Alias):
-            label = projection.args["alias"].this
-        elif isinstance(projection, (exp.Column, exp.Dot)):
-            label = projection.name or f"_col{i}"
-        else:
-            label = f"_col{i}"
-        projection.meta[LABEL] = label
+            projection.meta[LABEL] = projection.args["alias"].this
+        elif not projection.is_star:
+            projection.meta[LABEL] = projection.name if isinstance(projection, (exp.Column, exp.Dot)) else ""
 
 
 def first_select(query: exp.Expr) -> exp.Select | None:

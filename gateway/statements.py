@@ -32,6 +32,7 @@ from catalog import duck
 from catalog.duck.compiler import table_name
 from catalog.errors import AccessDenied, Location, Outcome, TrinoError, UserError
 from catalog.types import BIGINT, VARCHAR, TrinoType
+from gateway import metadata
 from gateway.execution import Effects, ResultColumn, Session
 
 __all__ = [
@@ -48,8 +49,8 @@ __all__ = [
     "describe_output",
     "first_word",
     "is_zone",
-    "seconds_of",
     "killed",
+    "seconds_of",
     "syntax_error",
 ]
 
@@ -884,7 +885,7 @@ def describe_output(tree: exp.Query, labels: Sequence[str], tables: Mapping[str,
     outputs = first.expressions if isinstance(first, exp.Select) and first is tree else [None] * len(types)
     sources = {t.alias_or_name: t for t in first.find_all(exp.Table)}
     rows = [
-        (label, *_origin(output, sources), str(kind), _TYPE_SIZES.get(kind.name, 0), _is_aliased(output, label))
+        (label, *_origin(output, sources), metadata.type_text(kind), _type_size(kind), _is_aliased(output, label))
         for output, label, kind in zip(outputs, labels, types, strict=True)
     ]
     arrays = [
@@ -894,6 +895,13 @@ def describe_output(tree: exp.Query, labels: Sequence[str], tables: Mapping[str,
 
 
 _TYPE_SIZES = {"boolean": 1, "tinyint": 1, "smallint": 2, "integer": 4, "bigint": 8, "real": 4, "double": 8, "date": 4}
+
+
+def _type_size(kind: TrinoType) -> int:
+    """Bytes of a type of fixed width in Trino, 0 for the others."""
+    if kind.name == "decimal":
+        return 8 if kind.args[0] <= 18 else 16
+    return _TYPE_SIZES.get(kind.name, 0)
 
 
 def _origin(output: exp.Expr | None, sources: Mapping[str, exp.Table]) -> NameParts:

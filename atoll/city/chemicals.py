@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from atoll.city.base import Answers, Config, Table, day_number, year_days, year_of
 from atoll.city.catalogue import DENSITY, SCHEME_DATES, SUBSTANCES, scheme_of, substance_code
-from atoll.city.companies import ALL_YEARS, Companies, companies, company_names, spread_day
+from atoll.city.companies import ABSORBED, ALL_YEARS, FAR, SWITCH, Companies, companies, company_names, spread_day
 from atoll.city.ids import Texts, org_codes, permuted, reg_nos, usccs
 from atoll.city.ledger import (
     DEAD,
@@ -31,6 +31,8 @@ from atoll.city.ledger import (
     IMPORT,
     LATE_CORRECTION,
     PAPER,
+    SALE,
+    SHELL_SALE,
     Balance,
     Deals,
     balance,
@@ -171,28 +173,57 @@ def naive_balances(cfg: Config) -> dict[str, Balance]:
     """Balances of readers who ignore one rule of this department."""
     p, true = papers(cfg), balance(cfg)
     lines, d = p.lines, p.deals
-    line_grams, year = lines.grams, d.year[lines.deal]
-    wrong = np.where(lines.line == 1, 2, 1) * line_grams
+    grams, year, dead = lines.grams, d.year[lines.deal], d.what[lines.deal] == DEAD
     revised, replaced, twice = (flag[lines.document] for flag in (p.revised, p.replaces, p.twice))
-    received_year = year_of(p.received[lines.document])
+    # of an older version only the first line differs: the others are struck out as doubles
+    stale = np.where(lines.line == 1, 2 * grams * revised, 0)
+    stale += np.where(lines.line == 1, 2, 1) * grams * replaced
     as_kilograms = lines.qty_milli * lines.purity_milli // 1000
-    absorbed = companies(cfg).kind[d.buyer[lines.deal]] == 2
+    absorbed = companies(cfg).kind[d.buyer[lines.deal]] == ABSORBED
 
-    def shifted(change: Ints, years: Ints | None = None) -> Balance:
-        bought = _per_user(cfg, lines.deal, change, year if years is None else years)
-        dead = _per_user(cfg, lines.deal, change * (d.what[lines.deal] == DEAD), year if years is None else years)
-        return replace(true, input=true.input + bought, dead=true.dead + dead)
+    def more(change: Ints) -> Balance:
+        return replace(
+            true,
+            input=true.input + _per_user(cfg, lines.deal, change, year),
+            dead=true.dead + _per_user(cfg, lines.deal, change * dead, year),
+        )
 
-    late = shifted(line_grams, received_year)
-    on_time = _per_user(cfg, lines.deal, line_grams, year)
-    on_time_dead = _per_user(cfg, lines.deal, line_grams * (d.what[lines.deal] == DEAD), year)
     return {
-        "D20": shifted(as_kilograms - line_grams),
-        "D21": shifted(wrong * (revised.astype(np.int64) + replaced)),
-        "D22": shifted(line_grams * twice),
-        "D23": replace(late, input=late.input - on_time, dead=late.dead - on_time_dead),
-        "merger": shifted(-line_grams * absorbed),
+        "D20": more(as_kilograms - grams),
+        "D21": more(stale),
+        "D22": more(grams * twice),
+        "D23": _by_receipt(cfg),
+        "merger": more(-grams * absorbed),
     }
+
+
+def _by_receipt(cfg: Config) -> Balance:
+    """D23 ignored: papers count in the year in which they were received."""
+    p, true, world, every = papers(cfg), balance(cfg), companies(cfg), deals(cfg)
+    lines, d = p.lines, p.deals
+    year, day = year_of(p.received[lines.document]), p.day[lines.document]
+    buyer = d.buyer[lines.deal]
+    # what arrives late may arrive after its number has expired
+    old_number = (day < SWITCH["chemicals"]) | (d.what[lines.deal] == DEAD)
+    last_day = np.where(day < world.second_from[buyer], world.second_from[buyer] - 1, FAR)
+    expired = year > year_of(np.where(old_number, SWITCH["chemicals"] - 1, last_day))
+    moved = _per_user(cfg, lines.deal, lines.grams, year) - _per_user(cfg, lines.deal, lines.grams, d.year[lines.deal])
+
+    def pair(seller: Ints, other: Ints, when: Ints) -> Ints:
+        key: Ints = (seller * len(world.number) + other) * 10_000 + when
+        return key
+
+    # and a sale whose papers all arrive late looks like one without papers
+    bare = ~np.isin(pair(every.seller, every.buyer, every.year), pair(d.seller[lines.deal], buyer, year))
+    bare &= every.documented & np.isin(every.what, (SALE, SHELL_SALE))
+    paper = np.zeros_like(true.paper)
+    np.add.at(paper, (every.seller[bare], every.year[bare] - cfg.first_year), every.grams[bare])
+    return replace(
+        true,
+        input=true.input + moved,
+        dead=_per_user(cfg, lines.deal, lines.grams * expired, year),
+        paper=true.paper + paper,
+    )
 
 
 def _per_user(cfg: Config, deal: Ints, grams: Ints, years: Ints) -> Ints:
@@ -500,6 +531,7 @@ def _truth(cfg: Config) -> Table:
         "paper",
         "stock_begin",
         "stock_end",
+        "loss",
     ):
         columns[name] = flat(getattr(book, name)[:, at])
     arrays = [pa.array(values) for values in columns.values()]

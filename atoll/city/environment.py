@@ -117,7 +117,7 @@ class Manifests:
     received: Ints
     g_per_kg: Ints
     relabelled: Bools
-    revised: Bools  # D29: version 1 said half as much again
+    revised: Bools  # D29: version 1 said twice as much
 
 
 @lru_cache(maxsize=1)
@@ -157,8 +157,8 @@ def naive_balances(cfg: Config) -> dict[str, Balance]:
     m, true = manifests(cfg), balance(cfg)
     waste, miss = np.zeros_like(true.waste), np.zeros_like(true.waste)
     at = (m.user, m.year - cfg.first_year)
-    np.add.at(waste, at, m.declared * 3 // 2 * m.revised)
-    np.add.at(miss, at, (m.received * 3 // 2 - m.declared * 3 // 2) * m.revised)
+    np.add.at(waste, at, m.declared * 2 * m.revised)
+    np.add.at(miss, at, 2 * (m.received - m.declared) * m.revised)
     return {"D29": replace(true, waste=true.waste + waste, miss=true.miss + miss)}
 
 
@@ -187,7 +187,7 @@ def _waste_rows(cfg: Config, year: int) -> tuple[Ints, list[Sequence[Any]]]:
         world.numbers_on(user, day, "environment"),
         world.numbers_on(receiver, day, "environment"),
         _WASTE_CODES[book.substance[user]],
-        _kilograms(np.where(old, milli * 3 // 2, milli)),
+        _kilograms(np.where(old, milli * 2, milli)),
         substance_code(book.substance[user], years, second),
         scheme_of(years),
         np.where(m.relabelled[rows], real // 10, real).astype(str),

@@ -325,7 +325,7 @@ class _Compiler:
             name = node.name.lower()
             kinds = [r.columns[name] for r in left if name in r.columns][:1]
             if not kinds or name not in right.columns:
-                raise _no_column(name)
+                raise no_column(name)
             for relation in (*left, right):
                 if name in relation.columns:
                     relation.read(name)
@@ -453,7 +453,7 @@ class _Compiler:
         only(node, "this")
         return f"{word} {self.boolean(node.this, scope)}"
 
-    def boolean(self, node: exp.Expr, scope: _Scope) -> str:
+    def boolean(self, node: exp.Expr | None, scope: _Scope) -> str:
         value = self.expr(node, scope)
         if value.type.name not in ("boolean", "unknown"):
             raise mismatch(f"A condition must be boolean, not {value.type}.")
@@ -509,7 +509,9 @@ class _Compiler:
 
     # ---- expressions ---------------------------------------------------------------------------------
 
-    def expr(self, node: exp.Expr, scope: _Scope) -> Typed:
+    def expr(self, node: exp.Expr | None, scope: _Scope) -> Typed:
+        if not isinstance(node, exp.Expr):
+            raise refuse("an incomplete expression")
         handler = _HANDLERS.get(type(node))
         if handler:
             return handler(self, node, scope)
@@ -628,7 +630,7 @@ class _Compiler:
             if not table and level.outputs and name in level.outputs and level is scope:
                 return level.outputs[name]
             level = level.parent
-        raise _no_column(name)
+        raise no_column(name)
 
     def literal(self, node: exp.Expr, scope: _Scope) -> Typed:
         text = node.name
@@ -1205,7 +1207,7 @@ def _count(node: exp.Expr) -> int:
     return int(node.name)
 
 
-def _no_column(name: str) -> UserError:
+def no_column(name: str) -> UserError:
     return UserError(
         f"Column {name} cannot be resolved.",
         Outcome.NOT_AVAILABLE,

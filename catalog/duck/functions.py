@@ -498,7 +498,7 @@ _SCALARS: tuple[Function, ...] = (
     _f("sha256", exp.SHA2Digest, "this", 1, 1, _plain("sha256", "unhex(sha256({0}))", VARBINARY, _is_binary),
        "length"),
     _f("normalize", exp.Normalize, "this", 1, 1,
-       _plain("normalize", "nfc_normalize({0})", VARCHAR, _is_text), ""),
+       _plain("normalize", "tr_nfc({0})", VARCHAR, _is_text), ""),
     _f("regexp_like", exp.RegexpLike, "this expression", 2, 2,
        _plain("regexp_like", "regexp_matches({0}, {1})", BOOLEAN, _is_text, _is_text)),
     _f("regexp_extract", exp.RegexpExtract, "this expression group", 2, 3,

@@ -20,6 +20,9 @@ MACROS: tuple[str, ...] = (
     " CAST(sign(n) AS HUGEINT) * CAST(sign(d) AS HUGEINT) * ((2 * abs(n) + abs(d)) // (2 * abs(d))) END",
     "tr_scaled(u, m, one, unit) AS (u // m) * one + (u % m) * unit",
     # text
+    # nfc_normalize stops at a NUL character, so texts that hold one go through it in pieces.
+    "tr_nfc(s) AS CASE WHEN contains(s, chr(0)) THEN list_aggregate(list_transform(string_split(s, chr(0)),"
+    " lambda p: nfc_normalize(p)), 'string_agg', chr(0)) ELSE nfc_normalize(s) END",
     "tr_substr(s, a) AS CASE WHEN a > 0 THEN substr(s, a) WHEN a = 0 OR -a > length(s) THEN left(s, 0)"
     " ELSE substr(s, length(s) + a + 1) END",
     "tr_substr3(s, a, n) AS CASE WHEN n <= 0 THEN left(s, 0) WHEN a > 0 THEN substr(s, a, n)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection
+from itertools import pairwise
 
 from sqlglot.dialects.trino import Trino
 from sqlglot.errors import TokenError
@@ -17,7 +18,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from catalog.duck.functions import FUNCTIONS, unknown_function
 from catalog.errors import Outcome, UserError
 
-__all__ = ["MAX_BYTES", "MAX_NESTING", "MAX_TOKENS", "check_functions", "scan"]
+__all__ = ["MAX_BYTES", "MAX_NESTING", "MAX_TOKENS", "WORDS", "check_functions", "scan"]
 
 MAX_BYTES = 256 * 1024
 MAX_TOKENS = 20_000
@@ -29,13 +30,14 @@ MAX_OPEN_JOINS = 6
 _ODD_SPACE = {0xA0, 0x3000, 0xFEFF, *range(0x2000, 0x2010), *range(0x2028, 0x2030)}
 
 # Words that may stand before "(" and call nothing.
-_WORDS = frozenset(
-    """select from where and or not in exists on using by having when then else case as over filter group
-    any all some between like values union except intersect distinct join sets rollup cube limit is
-    escape offset varchar char decimal timestamp time array unnest with partition order cross lateral
-    row rows range groups interval end null true false desc asc first last nulls outer left right full inner
-    both leading trailing""".split()
+_WORD_LIST = (
+    "select from where and or not in exists on using by having when then else case as over filter group "
+    "any all some between like values union except intersect distinct join sets rollup cube limit is "
+    "escape offset varchar char decimal timestamp time array unnest with partition order cross lateral "
+    "row rows range groups interval end null true false desc asc first last nulls outer left right full "
+    "inner both leading trailing"
 )
+WORDS = frozenset(_WORD_LIST.split())
 
 
 def scan(text: str) -> list[Token]:
@@ -59,7 +61,7 @@ def check_functions(tokens: list[Token], aliases: Collection[str] = (), extra: C
     The parser alone does not know: it reads `len(x)`, `ifnull(x, y)` and hundreds of other names into the
     same nodes. aliases: names of tables and CTEs, which may have a column list. extra: more functions.
     """
-    for token, following in zip(tokens, tokens[1:], strict=False):
+    for token, following in pairwise(tokens):
         if following.token_type != TokenType.L_PAREN or not token.text:
             continue
         name = token.text.lower()
@@ -67,7 +69,7 @@ def check_functions(tokens: list[Token], aliases: Collection[str] = (), extra: C
             if name not in aliases:
                 raise unknown_function(name)
         elif (name[0].isalpha() or name[0] == "_") and not (
-            name in FUNCTIONS or name in _WORDS or name in aliases or name in extra
+            name in FUNCTIONS or name in WORDS or name in aliases or name in extra
         ):
             if token.token_type in (TokenType.STRING, TokenType.UNICODE_STRING):
                 continue

@@ -42,7 +42,7 @@ class _Keep(Mask):
         raise NotImplementedError
 
     def duckdb(self, column: str) -> str:
-        text = f"nfc_normalize({column})"
+        text = f"tr_nfc({column})"
         all_stars = "8" if self.fixed else f"length({text})"
         stars = "8" if self.fixed else f"length({text}) - {self.count}"
         before, after = self._kept(text)

@@ -54,9 +54,7 @@ class Number(Mask):
             bits = {"tinyint": 7, "smallint": 15, "integer": 31, "bigint": 63}[self.column_type.name]
             return found if -(2**bits) <= found < 2**bits else None
         if self.column_type.name == "decimal":
-            return (
-                _EXACT.multiply(Decimal(found), unit) if abs(found) < 10 ** self.column_type.args[0] else None
-            )
+            return _EXACT.multiply(Decimal(found), unit) if abs(found) < 10 ** self.column_type.args[0] else None
         return float(_EXACT.multiply(Decimal(found), unit)) if abs(found) < 10**38 else None
 
     def _exact(self, value: Any) -> Decimal | None:

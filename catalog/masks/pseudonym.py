@@ -80,12 +80,8 @@ class Pseudonym(Mask):
         return self._each(array, lambda v: pseudonym(self.key, v))
 
     def duckdb(self, column: str) -> str:
-        text = (
-            column
-            if self.column_type.is_text or self.column_type.name == "uuid"
-            else f"CAST({column} AS VARCHAR)"
-        )
-        text = f"nfc_normalize({text})"
+        text = column if self.column_type.is_text or self.column_type.name == "uuid" else f"CAST({column} AS VARCHAR)"
+        text = f"tr_nfc({text})"
         if self.key.normaliser == "company":
             wide, plain = _WIDE + _LOWER, _PLAIN.translate(str.maketrans(_LOWER, _UPPER)) + _UPPER
             text = f"trim(translate({text}, {sql_text(wide)}, {sql_text(plain)}), ' ')"

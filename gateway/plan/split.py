@@ -57,7 +57,8 @@ def split(
     merge = holder.this
     fragments = bind_keys(merge, _shared(merge, cutter.fragments), relations)
     names = {f"{LOCAL}{i}": table for i, table in enumerate(local.values())}
-    _name_local(merge, {name: f"{LOCAL}{i}" for i, name in enumerate(local)})
+    for query in (merge, *(f.keys.query for f in fragments if f.keys is not None)):
+        _name_local(query, {name: f"{LOCAL}{i}" for i, name in enumerate(local)})
     stored = frozenset(
         {f.id for f in fragments if _uses(merge, f.id) > 1}
         | {n for f in fragments if f.keys is not None for n in f.keys.needs}
@@ -179,10 +180,12 @@ class _Cutter:
             node = source.node
             if isinstance(node, exp.Table) and node.catalog and not node.meta.get(SYSTEM_TABLE):
                 self._scan(select, source, node)
+        equal: dict[str, list[exp.Anonymous]] = {}
         for call in _own_nodes(select):
-            if not isinstance(call, exp.Anonymous) or not _is_verify(call):
-                continue
-            self.fragments.append(plan_verify(select, call, f"f{len(self.fragments)}", self.relations))
+            if isinstance(call, exp.Anonymous) and _is_verify(call):
+                equal.setdefault(call.sql(), []).append(call)
+        for calls in equal.values():
+            self.fragments.append(plan_verify(select, calls, f"f{len(self.fragments)}", self.relations))
 
     def fragment(self, query: exp.Query, department: str, notes: tuple[str, ...] = ()) -> exp.Select:
         """Make a fragment of `query`; returns the select that stands for it in the merge."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["aggregate_leaves", "is_leaf"]
 
+WINDOWED = (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)
+"""What may stand between OVER and its function."""
+
 
 def aggregate_leaves(tree: exp.Query, context: Context) -> exp.Query:
     """Split `SELECT f(keys, aggregates) .. FROM r GROUP BY keys HAVING .. ORDER BY ..` over an
@@ -91,19 +94,26 @@ def _grouped_calls(node: exp.Expr) -> Iterator[exp.Expr]:
     """The aggregate calls that grouping evaluates: also those that a window's function or order reads."""
     yield from aggregates_in(node)
     for window in node.find_all(exp.Window):
-        inside = [window.this, *(window.args.get("partition_by") or []), window.args.get("order")]
-        for part in inside:
-            if part is window.this:
-                bare = part.this if isinstance(part, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)) else part
-                for argument in bare.iter_expressions():
-                    yield from aggregates_in(argument)
-            elif part is not None:
-                yield from aggregates_in(part)
+        function = window.this
+        while isinstance(function, WINDOWED):
+            function = function.this
+        order = window.args.get("order")
+        parts = [*function.iter_expressions(), *(window.args.get("partition_by") or []), *([order] if order else [])]
+        for part in parts:
+            yield from aggregates_in(part)
+
+
+def _is_window_function(node: exp.Expr) -> bool:
+    """Whether a node is the function of an OVER, which the window evaluates and not the grouping."""
+    above = node.parent
+    while isinstance(above, WINDOWED) and node.arg_key == "this":
+        node, above = above, above.parent
+    return isinstance(above, exp.Window) and node.arg_key == "this"
 
 
 def _raise_above(select: exp.Select, names: dict[str, str], alias: str) -> None:
     def lift(node: exp.Expr) -> exp.Expr:
-        name = names.get(node.sql()) if not isinstance(node.parent, exp.Window) or node.arg_key != "this" else None
+        name = None if _is_window_function(node) else names.get(node.sql())
         return exp.column(name, table=alias) if name is not None else node
 
     lifted = []

@@ -16,7 +16,7 @@ import asyncio
 import io
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Path as UrlPath
 from fastapi import Query as UrlQuery
@@ -399,30 +400,41 @@ class _Csv(_Stream):
     """CSV with a header; NULL is an empty field, an empty text is quoted."""
 
     def head(self) -> bytes:
-        return _csv_lines([[_csv_field(c.name) for c in self.columns]])
+        return _csv_lines([_csv_quoted(pa.array([c.name])) for c in self.columns])
 
     def part(self, batch: pa.RecordBatch) -> bytes:
-        columns = [_csv_column(a, c) for a, c in zip(batch.columns, self.columns, strict=True)]
-        return _csv_lines(zip(*columns, strict=True))
+        return _csv_lines([_csv_fields(a, c) for a, c in zip(batch.columns, self.columns, strict=True)])
 
 
-def _csv_column(array: pa.Array, column: ResultColumn) -> list[str]:
-    return [_csv_field(value) for value in values(array, column.type)]
+def _csv_fields(array: pa.Array, column: ResultColumn) -> pa.Array:
+    """One column as texts, each a CSV field; whole columns at a time, for speed."""
+    if column.type.is_integer:
+        return pc.fill_null(array.cast(pa.string()), "")
+    found = values(array, column.type)
+    if not column.type.is_text:
+        found = [_csv_text(value) for value in found]
+    return _csv_quoted(pa.array(found, pa.string()))
 
 
-def _csv_field(value: Any) -> str:
-    if value is None:
-        return ""
+def _csv_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
     if isinstance(value, (bool, list, tuple, dict)):
-        value = orjson.dumps(value).decode()
-    text = str(value)
-    if text == "" or any(c in text for c in ',"\n\r'):
-        return '"' + text.replace('"', '""') + '"'
-    return text
+        return orjson.dumps(value).decode()
+    return str(value)
 
 
-def _csv_lines(rows: Iterable[Sequence[str]]) -> bytes:
-    return "".join(",".join(row) + "\n" for row in rows).encode()
+def _csv_quoted(texts: pa.Array) -> pa.Array:
+    special = pc.or_(pc.equal(texts, ""), pc.match_substring_regex(texts, '[",\\r\\n]'))
+    if pc.any(special).as_py():
+        inner = pc.replace_substring(texts, '"', '""')
+        texts = pc.if_else(special, pc.binary_join_element_wise('"', inner, '"', ""), texts)
+    return pc.fill_null(texts, "")
+
+
+def _csv_lines(columns: Sequence[pa.Array]) -> bytes:
+    rows = pc.binary_join_element_wise(*columns, ",").to_pylist()
+    return "".join(f"{row}\n" for row in rows).encode()
 
 
 _STREAMS: dict[str, tuple[type[_Stream], str]] = {
@@ -434,17 +446,20 @@ _STREAMS: dict[str, tuple[type[_Stream], str]] = {
 # -- HTTP ----------------------------------------------------------------------------------------------
 
 
+async def _login(request: Request) -> Session:
+    statements: Statements = request.app.state.statements
+    return await statements.run(login, request, statements.gateway, statements.options)
+
+
+Who = Annotated[Session, Depends(_login)]
+
+
 def router(statements: Statements) -> APIRouter:
     """The routes of the REST interface."""
     routes = APIRouter(prefix="/api", responses=_REFUSALS, tags=["api"])
     gateway, options = statements.gateway, statements.options
     readings: dict[str, _Reading] = {}
     statements.sweepers.append(partial(_sweep, readings, options))
-
-    async def who(request: Request) -> Session:
-        return await statements.run(login, request, gateway, options)
-
-    Who = Annotated[Session, Depends(who)]
 
     def reading(query_id: str, user: str) -> _Reading:
         found = readings.get(query_id)

@@ -125,10 +125,10 @@ def login(request: Request, gateway: Gateway, options: Options) -> Session:
         user = user or named
         if not user:
             raise unauthorized("Log in with your token: Bearer, or Basic with the token as password")
-        token = gateway.dev_login(user) or ""
+    try:
+        token = token or gateway.dev_login(user) or ""
         if not token:
             raise unauthorized("This gateway needs a token: Bearer, or Basic with the token as password")
-    try:
         principal = gateway.authenticate(token)
     except AccessDenied as denied:
         raise unauthorized(denied.message) from denied
@@ -307,8 +307,6 @@ class Transactions:
             found.used = self._clock()
             if not found.aborted or word == "ROLLBACK":
                 return
-            if word == "COMMIT":
-                del self._open[name]
         raise UserError("The transaction was aborted; roll it back.", trino=TrinoError.TRANSACTION_ALREADY_ABORTED)
 
     def apply(self, effects: Effects, session: Session) -> Effects:

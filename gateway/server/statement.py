@@ -179,7 +179,8 @@ class Conversation:
             "error": error_body(error),
             "stats": stats(self.execution, State.FAILED),
         }
-        return _Page(body, False)
+        over = Effects(clear_transaction=self.execution.effects.clear_transaction)
+        return _Page(body, False, headers=tuple(effect_headers(over)))
 
 
 # -- what pages say ------------------------------------------------------------------------------------
@@ -358,6 +359,9 @@ class Statements:
             number = next(self._counter) % 100_000
             name = f"{datetime.now(UTC):%Y%m%d_%H%M%S}_{number:05d}_{secrets.token_hex(3)}"
             execution = Execution(name, sql, session)
+            if first_word(sql) in ("COMMIT", "ROLLBACK"):
+                # Whatever became of the transaction, the client is rid of it.
+                execution.effects = Effects(clear_transaction=True)
             execution.finish(error)
             return execution
 

@@ -52,7 +52,7 @@ ACCEPTED = [
     "TABLE a.b.c",
     "WITH x AS (SELECT 1 AS a) SELECT a FROM x",
     "SELECT 1 UNION ALL SELECT 2 ORDER BY 1 LIMIT 1",
-    "/* {\"app\": \"dbt\"} */ SELECT 'a;b' -- a comment; with a semicolon",
+    '/* {"app": "dbt"} */ SELECT \'a;b\' -- a comment; with a semicolon',
     "SELECT " + "(" * 150 + "1" + ")" * 150,
     "SELECT 1" + " + 1" * 300,
     "SELECT 1" + " UNION ALL SELECT 1" * 100,

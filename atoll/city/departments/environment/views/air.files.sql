@@ -1,7 +1,7 @@
 -- Air by station, hour and pollutant: the wide files unpivoted, the numbers that stand for "missing" turned
 -- into NULL (the texts already are), the later of two uploads (higher file_seq), and the district in which the
 -- station stood at that hour: the district in the file's name lags behind.
-WITH filed AS (
+WITH filed AS NOT MATERIALIZED (
     SELECT a.station_code, a.time, a.pollutant, a.value, a.unit, a.file_seq
     FROM air AS a
     UNION ALL
@@ -16,11 +16,12 @@ WITH filed AS (
         value FOR pollutant IN (pm25 AS 'PM2.5', pm10 AS 'PM10', so2 AS 'SO2', no2 AS 'NO2', o3 AS 'O3', co AS 'CO')
     ) AS w
 ),
--- few hours are uploaded again: only what is in no first upload can be later than another
+-- few hours are uploaded again: only what is in no first upload can be the later one
 again AS (
-    SELECT f.station_code, f.time, f.pollutant, f.file_seq
+    SELECT f.station_code, f.time, f.pollutant, max(f.file_seq) AS file_seq
     FROM filed AS f
     WHERE f.file_seq > (SELECT min(g.file_seq) FROM filed AS g)
+    GROUP BY f.station_code, f.time, f.pollutant
 )
 SELECT
     f.station_code,
@@ -31,12 +32,9 @@ SELECT
     f.unit
 FROM filed AS f
 JOIN station AS s
-    ON s.station_code = f.station_code AND CAST(f.time AS DATE) BETWEEN s.valid_from AND s.valid_to
-WHERE NOT EXISTS (
-    SELECT 1
-    FROM again AS l
-    WHERE l.station_code = f.station_code
-        AND l.time = f.time
-        AND l.pollutant = f.pollutant
-        AND l.file_seq > f.file_seq
-)
+    ON s.station_code = f.station_code
+    AND f.time >= s.valid_from
+    AND CAST(f.time AS DATE) <= s.valid_to
+LEFT JOIN again AS l
+    ON l.station_code = f.station_code AND l.time = f.time AND l.pollutant = f.pollutant
+WHERE l.file_seq IS NULL OR f.file_seq >= l.file_seq

@@ -1,0 +1,168 @@
+"""Writes the demonstration city's configuration: one folder a department, one for the gateway.
+
+    DIR/departments/<name>/department.yaml   from the template, with this city's addresses and secrets
+    DIR/gateway/gateway.yaml                 who is registered, with the public keys of their receipts
+    DIR/idp/                                 the identity provider's keys, users and clients
+
+Keys and linkage roots survive a restart: receipts of yesterday stay verifiable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from atoll.city import Config
+from atoll.city.base import SCALES
+from atoll.demo import idp
+from atoll.demo.processes import Failed
+from catalog import keys
+from catalog.policy import Department
+
+__all__ = ["DEPARTMENTS", "Ports", "install_department", "install_gateway", "install_identity", "policy_words"]
+
+DEPARTMENTS = ("water", "environment", "market", "health", "chemicals", "housing")
+ADMIN = "zhao"
+_LISTEN = "listen: 127.0.0.1:0"
+_IDENTITY = "identity: {issuer: http://127.0.0.1:0, jwks: file:jwks.json}"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Every port of the city on loopback. agents and owners: by department."""
+
+    gateway: int
+    idp: int
+    register: int
+    agents: dict[str, int]
+    owners: dict[str, int]
+
+    @property
+    def issuer(self) -> str:
+        return f"http://127.0.0.1:{self.idp}"
+
+
+def install_identity(folder: Path) -> keys.SigningKey:
+    """The identity provider's files, and the gateway's key, which is registered there. Returns that key."""
+    idp.prepare(folder / "idp")
+    key = keys.load_or_create(folder / "gateway" / "state" / "gateway.jwk")
+    idp.register_client(folder / "idp", "gateway", key.public_jwk)
+    return key
+
+
+def install_department(
+    name: str, folder: Path, config: Config, ports: Ports, source: dict[str, Any] | None = None, password: str = ""
+) -> Path:
+    """One department's folder; returns its department.yaml. source, password: of a database server.
+
+    Raises Failed if the template does not have the places that are filled in here.
+    """
+    home = folder / "departments" / name
+    home.mkdir(parents=True, exist_ok=True)
+    template = Path(str(files("atoll.city"))) / "departments" / name
+    shutil.rmtree(home / "views", ignore_errors=True)
+    if (template / "views").is_dir():
+        shutil.copytree(template / "views", home / "views")
+    shutil.copyfile(folder / "idp" / "jwks.json", home / "jwks.json")
+    text = (template / "department.yaml").read_text(encoding="utf-8")
+    address = f"listen: 127.0.0.1:{ports.agents[name]}\nowner_listen: 127.0.0.1:{ports.owners[name]}"
+    text = _put(name, text, _LISTEN, address)
+    text = _put(name, text, _IDENTITY, f"identity: {{issuer: {ports.issuer}, jwks: file:jwks.json}}")
+    text = _source(name, text, folder / "silos" / name, config, ports, source)
+    if password:
+        _secret(home / "source.password", password)
+    for root in {line.split("file:")[1].split("}")[0] for line in text.splitlines() if "root: file:" in line}:
+        if not (home / root).exists():
+            _secret(home / root, secrets.token_hex(32))
+    file = home / "department.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def _source(name: str, text: str, silo: Path, config: Config, ports: Ports, source: dict[str, Any] | None) -> str:
+    """The template with this city's silo in it."""
+    path = os.path.relpath(silo, silo.parent.parent / "departments" / name)
+    if name in ("water", "market", "health"):
+        database = f"main: {{kind: sqlite, path: {name}.db}}"
+        if source is not None:
+            entry = {**source, "password": "file:source.password"}
+            flow = yaml.safe_dump(entry, default_flow_style=True, width=1000, sort_keys=False).rstrip()
+            return _put(name, text, database, f"main: {flow}")
+        text = _put(name, text, database, f"main: {{kind: sqlite, path: {_quoted(f'{path}/{name}.db')}}}")
+    if name in ("environment", "housing"):
+        text = _put(name, text, "path: .", f"path: {_quoted(path)}")
+    if name == "chemicals":
+        rate = SCALES[config.scale_name].requests_per_second
+        text = _put(name, text, "url: http://127.0.0.1:8201/v2/", f"url: http://127.0.0.1:{ports.register}/v2/")
+        text = _put(name, text, "rate: 5\n", f"rate: {rate}\n")
+    if name == "health":
+        listed = ", ".join(f'"{year}"' for year in config.year_list)
+        text = _put(name, text, '["2014", "2015", "2016", "2017", "2018", "2019"]', f"[{listed}]")
+    return text
+
+
+def _quoted(text: str) -> str:
+    """A YAML scalar that is surely a text."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _put(name: str, text: str, place: str, value: str) -> str:
+    if text.count(place) != 1:
+        raise Failed(f"the template of {name} has not exactly one {place!r}")
+    return text.replace(place, value)
+
+
+def _secret(file: Path, text: str) -> None:
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as out:
+        out.write(text)
+
+
+def install_gateway(
+    folder: Path, ports: Ports, registered: dict[str, tuple[str, dict[str, Any]]], questions: Path
+) -> Path:
+    """gateway.yaml. registered: department -> (title, public key of its receipts)."""
+    home = folder / "gateway"
+    shutil.copyfile(folder / "idp" / "jwks.json", home / "jwks.json")
+    settings = {
+        "listen": f"127.0.0.1:{ports.gateway}",
+        "state": "state",
+        "identity": {
+            "issuer": ports.issuer,
+            "jwks": "jwks.json",
+            "token_url": f"{ports.issuer}/token",
+            "dev_login": f"{ports.issuer}/dev-login",
+        },
+        "questions": str(questions),
+        "admins": [ADMIN],
+        "departments": {
+            name: {"url": f"http://127.0.0.1:{ports.agents[name]}", "title": title, "key": key}
+            for name, (title, key) in registered.items()
+        },
+    }
+    file = home / "gateway.yaml"
+    file.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return file
+
+
+def policy_words(department: Department) -> str:
+    """A department's policy in about five words: its strictest promise first."""
+    modes = {grant.mode for grant in department.grants}
+    floors = sorted({g.min_group for g in department.grants if g.mode == "aggregate" and g.min_group})
+    words = []
+    if modes & {"masked", "open"}:
+        hidden = any(grant.masks for grant in department.grants)
+        words.append("masked rows" if hidden else "rows by purpose")
+    if "verify" in modes:
+        words.append("yes or no about one person")
+    if floors:
+        words.append(("sums only" if modes == {"aggregate"} else "sums") + f" from {floors[0]}")
+    return ", ".join(words) or "nothing granted"

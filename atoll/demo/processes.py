@@ -1,0 +1,149 @@
+"""The city's processes: started with a log each, watched, waited for by condition, and all stopped.
+
+Nothing outlives the launcher: children lead sessions of their own (so that Ctrl-C reaches the launcher
+alone, which then stops them in order), and on Linux the kernel kills them if the launcher is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from catalog.http import Client, HTTPError
+
+__all__ = ["Failed", "Process", "Processes", "free_port", "wait_until"]
+
+START_SECONDS = 60.0
+STOP_SECONDS = 8.0
+_POLL = 0.05
+_PR_SET_PDEATHSIG = 1
+
+
+class Failed(Exception):
+    """The city cannot start; the text says what to do."""
+
+
+@dataclass
+class Process:
+    """One running part of the city."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+    stopper: signal.Signals = signal.SIGTERM
+    reported: bool = False
+
+    @property
+    def alive(self) -> bool:
+        return self.popen.poll() is None
+
+
+@dataclass
+class Processes:
+    """All of them, in the order of their start."""
+
+    logs: Path
+    running: list[Process] = field(default_factory=list)
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        user: str = "",
+        folder: Path | None = None,
+        stop: signal.Signals = signal.SIGTERM,
+    ) -> Process:
+        """Start a command with its output in `logs/NAME.log`.
+
+        user: another one to run as, root only. stop: the signal by which it ends in order.
+        """
+        self.logs.mkdir(parents=True, exist_ok=True)
+        log = self.logs / f"{name}.log"
+        identity: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
+        with log.open("ab") as sink:
+            popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                cwd=folder,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                **identity,
+            )
+        process = Process(name, popen, log, stop)
+        self.running.append(process)
+        return process
+
+    def died(self) -> list[Process]:
+        """Those that ended on their own and were not reported yet."""
+        found = [p for p in self.running if not p.alive and not p.reported]
+        for process in found:
+            process.reported = True
+        return found
+
+    def stop(self) -> None:
+        """Stop all, the last first; those that do not listen within seconds are killed."""
+        for process in reversed(self.running):
+            _signal(process, process.stopper)
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in reversed(self.running):
+            try:
+                process.popen.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _signal(process, signal.SIGKILL)
+                process.popen.wait()
+        self.running.clear()
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    """Signal a process's whole session: its own children go with it."""
+    if process.alive:
+        try:
+            os.killpg(process.popen.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_port(taken: set[int]) -> int:
+    """A free port of loopback that is not in `taken`, which it joins."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in taken:
+            taken.add(port)
+            return port
+
+
+def wait_until(process: Process, ready: Callable[[], bool], seconds: float = START_SECONDS) -> None:
+    """Wait for a condition. Raises Failed, naming the log, if the process ends or time runs out."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if not process.alive:
+            raise Failed(f"{process.name} stopped while starting; the reason is in {process.log}")
+        if time.monotonic() > deadline:
+            raise Failed(f"{process.name} did not start within {seconds:.0f} s; see {process.log}")
+        time.sleep(_POLL)
+
+
+def answers(http: Client, url: str) -> bool:
+    """Whether a health address answers 200."""
+    try:
+        return http.get(url).status_code == 200
+    except HTTPError:
+        return False

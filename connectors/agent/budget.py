@@ -1,0 +1,205 @@
+"""The cost shield: places and their fair queue, opening hours, the owner's breaker, daily verify budgets."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import sqlite3
+import threading
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from catalog.errors import DepartmentError, Outcome
+from catalog.policy import Limits, opening
+
+__all__ = ["Breaker", "FairQueue", "VerifyBudget", "check_hours"]
+
+
+class FairQueue:
+    """`places` fragments run at once; others wait, users in turn, each user's own in order of arrival."""
+
+    def __init__(self, places: int, length: int, who: str) -> None:
+        self._free = places
+        self._length = length
+        self._who = who
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        return sum(len(q) for q in self._waiting.values())
+
+    @asynccontextmanager
+    async def place(self, user: str) -> AsyncIterator[None]:
+        """Hold one place. Raises DepartmentError(BUSY) at once if the queue is full."""
+        await self.acquire(user)
+        try:
+            yield
+        finally:
+            self.release()
+
+    async def acquire(self, user: str) -> None:
+        """Wait for a place; a caller that is cancelled while it waits gives its turn on. Raises BUSY."""
+        if self._free > 0 and not self._waiting:
+            self._free -= 1
+            return
+        if self.waiting >= self._length:
+            raise DepartmentError(
+                f"{self._who} has no room for another query.", Outcome.BUSY, who=self._who, rule="queue",
+                hint="Try again in a moment.", retry_after=2.0,
+            )  # fmt: skip
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(user, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()
+            else:
+                self._forget(user, turn)
+            raise
+
+    def release(self) -> None:
+        """Give the place to the next user in turn, or free it."""
+        while self._waiting:
+            user, turns = next(iter(self._waiting.items()))
+            turn = turns.popleft()
+            # The user goes to the back of the round: that is what makes the queue fair.
+            del self._waiting[user]
+            if turns:
+                self._waiting[user] = turns
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _forget(self, user: str, turn: asyncio.Future[None]) -> None:
+        turns = self._waiting.get(user)
+        if turns and turn in turns:
+            turns.remove(turn)
+            if not turns:
+                del self._waiting[user]
+
+
+def check_hours(limits: Limits, now: datetime, who: str) -> None:
+    """Raises DepartmentError(CLOSED) outside the opening hours, which are local."""
+    if not limits.hours:
+        return
+    start, end = opening(limits.hours)
+    local = now.astimezone(ZoneInfo(limits.timezone))
+    if not start <= local.time() < end:
+        raise DepartmentError(
+            f"{who} answers from {limits.hours} ({limits.timezone}).", Outcome.CLOSED, who=who,
+            rule="opening hours", hint="Ask again during these hours.",
+        )  # fmt: skip
+
+
+class Breaker:
+    """The owner's switch. It is a file, so that it works by hand, by the owner API, and over a restart."""
+
+    def __init__(self, path: Path, who: str) -> None:
+        self._path = path
+        self._who = who
+
+    @property
+    def paused(self) -> bool:
+        return self._path.exists()
+
+    def pause(self) -> None:
+        self._path.touch()
+
+    def resume(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def closed(self) -> DepartmentError:
+        return DepartmentError(
+            f"{self._who} has switched its agent off.", Outcome.CLOSED, who=self._who, rule="breaker",
+            hint="Its owner decides when it answers again.",
+        )  # fmt: skip
+
+    def check(self) -> None:
+        """Raises DepartmentError(CLOSED) while paused."""
+        if self.paused:
+            raise self.closed()
+
+
+class VerifyBudget:
+    """Claims a day, per user and per subject over all users; kept in a file. Subjects only as keyed HMACs.
+
+    All claims of a batch are charged together, before any look-up, or none is.
+    """
+
+    def __init__(self, path: Path, key: bytes, who: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS claims (day TEXT, relation TEXT, kind TEXT, who TEXT, number INTEGER, "
+            "PRIMARY KEY (day, relation, kind, who)) WITHOUT ROWID"
+        )
+        self._key = key
+        self._who = who
+        self._lock = threading.Lock()
+
+    def subject(self, relation: str, value: str) -> str:
+        """The name under which a subject is counted and recorded."""
+        return hmac.new(self._key, f"subject|{relation}|{value}".encode(), "sha256").hexdigest()
+
+    def charge(
+        self,
+        relation: str,
+        user: str,
+        claims: int,
+        subjects: Sequence[str],
+        per_day: int,
+        per_subject: int,
+        now: datetime,
+    ) -> None:
+        """Charge a batch: `claims` to the user, one to each of `subjects` (as `subject()` names them).
+
+        now: local time of the department. Raises DepartmentError(BUDGET), and then nothing is charged.
+        """
+        day = now.date().isoformat()
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.execute("DELETE FROM claims WHERE day < ?", (day,))
+                # Which of the two was used up is not said: a subject's count would tell of other users.
+                if self._number(day, relation, "user", user) + claims > per_day or any(
+                    self._number(day, relation, "subject", s) + 1 > per_subject for s in subjects
+                ):
+                    raise self._used_up(now)
+                self._add(day, relation, "user", user, claims)
+                for s in subjects:
+                    self._add(day, relation, "subject", s, 1)
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _number(self, day: str, relation: str, kind: str, who: str) -> int:
+        row = self._db.execute(
+            "SELECT number FROM claims WHERE day = ? AND relation = ? AND kind = ? AND who = ?",
+            (day, relation, kind, who),
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def _add(self, day: str, relation: str, kind: str, who: str, number: int) -> None:
+        self._db.execute(
+            "INSERT INTO claims VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET number = number + excluded.number",
+            (day, relation, kind, who, number),
+        )
+
+    def _used_up(self, now: datetime) -> DepartmentError:
+        renews = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        return DepartmentError(
+            "The budget of checks for today is used up.", Outcome.BUDGET, who=self._who, rule="verify budget",
+            hint=f"It renews at {renews.isoformat(timespec='minutes')}.",
+            retry_after=float(int((renews - now).total_seconds())),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._db.close()

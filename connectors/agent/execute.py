@@ -1,0 +1,293 @@
+"""Runs a plan: the source's batches through the masks into a locked private DuckDB, and out as batches.
+
+    source --thread--> queue of 4 --> mask engine (policy's SQL only) --> residual engine (analyst's query)
+
+The two engines are separate in-memory DuckDB instances, made for one fragment and closed after it. The
+residual one holds governed relations and nothing else; it is locked before any analyst's text runs.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import duckdb
+import pyarrow as pa
+
+from catalog import duck
+from catalog.errors import CityError
+from connectors.agent.enforce import Scan
+from connectors.agent.plan import KEYS_NAME, RowPlan
+from connectors.base import Cancel, Cancelled, NativeScan, SourceError
+
+__all__ = ["Engine", "Feed", "RowRun", "Stop", "trusted_table"]
+
+QUEUE = 4
+POLL = 0.05
+BATCH = 8192
+RAW = "raw"
+
+
+class Stop:
+    """Stops one fragment everywhere, with the reason that its end record will give. The first reason wins."""
+
+    def __init__(self) -> None:
+        self.cancel = Cancel()
+        self._lock = threading.Lock()
+        self._reason: CityError | None = None
+
+    def __call__(self, reason: CityError) -> None:
+        with self._lock:
+            if self._reason is None:
+                self._reason = reason
+        self.cancel.set()
+
+    @property
+    def reason(self) -> CityError | None:
+        return self._reason
+
+
+class Scanner(Protocol):
+    """The part of a `Source` that execution needs."""
+
+    def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]: ...
+
+
+class Engine:
+    """One private in-memory DuckDB. A child process can take its place: all it does is register and run."""
+
+    def __init__(self, memory_mb: int, temp: Path, threads: int = 1) -> None:
+        temp.mkdir(parents=True, exist_ok=True)
+        self._con = duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": f"{memory_mb}MB",
+                "threads": threads,
+                "temp_directory": str(temp),
+                "max_temp_directory_size": f"{memory_mb * 8}MB",
+            },
+        )
+        duck.prepare(self._con)
+
+    def lock(self) -> None:
+        duck.lock(self._con)
+
+    def add(self, name: str, data: pa.RecordBatchReader | pa.Table) -> None:
+        self._con.register(name, data)
+
+    def hold(self, name: str) -> None:
+        """Copy a stream into a temporary table of the same name, so that it can be read more than once."""
+        self._con.execute(f'CREATE TEMP TABLE "held_{name}" AS SELECT * FROM "{name}"')
+        self._con.unregister(name)
+        self._con.execute(f'ALTER TABLE "held_{name}" RENAME TO "{name}"')
+
+    def run(self, sql: str) -> pa.RecordBatchReader:
+        return self._con.sql(sql).to_arrow_reader(BATCH)
+
+    def interrupt(self) -> None:
+        self._con.interrupt()
+
+    def close(self) -> None:
+        self._con.close()
+
+
+class Feed:
+    """A source's batches, read by a thread of its own, at most four ahead of the reader.
+
+    The reader polls, so that a stalled source cannot make a cancelled fragment wait. seconds: time that
+    the source itself took.
+    """
+
+    def __init__(self, source: Scanner, scan: NativeScan, cancel: Cancel) -> None:
+        self._queue: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(QUEUE)
+        self._cancel = cancel
+        self._closed = threading.Event()
+        self.seconds = 0.0
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._fill, args=(source, scan), daemon=True)
+        self._thread.start()
+
+    def _fill(self, source: Scanner, scan: NativeScan) -> None:
+        last: BaseException | None = None
+        try:
+            batches = source.scan(scan, self._cancel)
+            while True:
+                begun = time.monotonic()
+                batch = next(batches, None)
+                self.seconds += time.monotonic() - begun
+                if batch is None or not self._put(batch):
+                    break
+            close = getattr(batches, "close", None)
+            if close is not None:
+                close()
+        except BaseException as bad:  # noqa: BLE001 - handed to the reader, which raises it
+            last = bad
+        self._put(last)
+
+    def _put(self, item: pa.RecordBatch | BaseException | None) -> bool:
+        while not self._closed.is_set() and not self._cancel.is_set():
+            try:
+                self._queue.put(item, timeout=POLL)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        while True:
+            self._cancel.check()
+            try:
+                item = self._queue.get(timeout=POLL)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                self.error = item
+                raise item
+            yield item
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join(timeout=2)
+
+
+class RowRun:
+    """A running row plan. `open()` binds it, `batches()` yields the answer, `close()` frees everything.
+
+    seconds: time spent in the sources so far. Errors of sources come out as SourceError, of the residual
+    query as a translated CityError, a stop as `Cancelled`.
+    """
+
+    def __init__(
+        self,
+        plan: RowPlan,
+        source_of: Callable[[str], Scanner],
+        keys: pa.Array | None,
+        cancel: Cancel,
+        engine: Callable[[], Engine],
+    ) -> None:
+        self.plan = plan
+        self._source_of = source_of
+        self._keys = keys
+        self._cancel = cancel
+        self._engine = engine
+        self._stack = ExitStack()
+        self._feeds: list[Feed] = []
+        self._reader: pa.RecordBatchReader | None = None
+        self.schema = pa.schema([pa.field(n, t.arrow()) for n, t in plan.columns])
+
+    def __enter__(self) -> RowRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def seconds(self) -> float:
+        return sum(f.seconds for f in self._feeds)
+
+    def open(self) -> None:
+        """Start the scans and bind the residual query; nothing has been delivered yet."""
+        residual = self._new_engine()
+        for scan in self.plan.scans:
+            residual.add(scan.name, self._governed(scan))
+        if self._keys is not None:
+            residual.add(KEYS_NAME, pa.table({"k": self._keys}))
+        residual.lock()
+        with _Translated(self._feeds):
+            if not self.plan.streams:
+                for scan in self.plan.scans:
+                    residual.hold(scan.name)
+            self._reader = residual.run(self.plan.sql)
+
+    def _governed(self, scan: Scan) -> pa.RecordBatchReader:
+        """The masked relation as a stream: raw batches, or the mask engine's."""
+        feed = Feed(self._source_of(scan.relation.spec.source), scan.native, self._cancel)
+        self._feeds.append(feed)
+        self._stack.callback(feed.close)
+        raw = pa.RecordBatchReader.from_batches(scan.native.schema, feed.batches())
+        if scan.projection is None:
+            return raw
+        masking = self._new_engine()
+        masking.add(RAW, raw)
+        masking.lock()
+        masked = masking.run(f"SELECT {scan.projection} FROM {RAW}")
+        return pa.RecordBatchReader.from_batches(scan.schema, (b.cast(scan.schema) for b in masked))
+
+    def _new_engine(self) -> Engine:
+        engine = self._engine()
+        self._stack.callback(engine.close)
+        self._cancel.on_cancel(engine.interrupt)
+        return engine
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        assert self._reader is not None, "open() first"
+        with _Translated(self._feeds):
+            for batch in self._reader:
+                self._cancel.check()
+                if batch.num_rows:
+                    yield fitted(batch, self.schema)
+
+    def close(self) -> None:
+        self._cancel.set()
+        self._stack.close()
+
+
+def fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """A batch in exactly the published types."""
+    arrays = [
+        column if column.type == f.type else column.cast(f.type)
+        for column, f in zip(batch.columns, schema, strict=True)
+    ]
+    return pa.record_batch(arrays, schema=schema)
+
+
+class _Translated:
+    """Turns what DuckDB raises into what was the matter: a source's error, a stop, or the query's own."""
+
+    def __init__(self, feeds: list[Feed]) -> None:
+        self._feeds = feeds
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, (GeneratorExit, CityError, Cancelled, SourceError)):
+            return
+        for feed in self._feeds:
+            if feed.error is not None:
+                raise feed.error from error
+        if isinstance(error, duckdb.InterruptException):
+            raise Cancelled("cancelled") from error
+        if isinstance(error, (duckdb.Error, pa.ArrowException)):
+            raise duck.translate_error(error) from error
+
+
+def trusted_table(scan: Scan, source: Scanner, cancel: Cancel, engine: Engine, sql: str) -> tuple[pa.Table, float]:
+    """Run SQL that code built from policy over one scan, in an engine of its own; (answer, source seconds).
+
+    For aggregate and verify modes: `sql` reads the masked relation `rel` and holds no analyst's text.
+    """
+    feed = Feed(source, scan.native, cancel)
+    cancel.on_cancel(engine.interrupt)
+    try:
+        engine.add(RAW, pa.RecordBatchReader.from_batches(scan.native.schema, feed.batches()))
+        engine.lock()
+        with _Translated([feed]):
+            projection = scan.projection or "*"
+            table = engine.run(f"WITH rel AS (SELECT {projection} FROM {RAW}) {sql}").read_all()
+    finally:
+        feed.close()
+        engine.close()
+    return table, feed.seconds

@@ -1,0 +1,446 @@
+"""One fragment from its text to its last byte: the stages in order, and the two ledger records round them.
+
+    prepare()   admit -> authorise -> enforce -> bind; refusals are raised (and recorded) here
+    frames()    begin record, batches, end record with its receipt
+
+A run ends exactly once, whatever happens: with its rows, an error, a stop (time, grant, breaker) or a
+reader who went away. After the first byte an error travels in the end record.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import structlog
+
+from catalog.errors import CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
+from catalog.exchange import EndRecord, Fragment, Receipt, decode_keys, sha256
+from catalog.identity import Principal
+from catalog.masks.base import sql_text
+from catalog.policy import Decision, Department
+from catalog.relation import Mode
+from connectors.agent import aggregate, verify
+from connectors.agent.admit import admit
+from connectors.agent.authorise import Access, Governed
+from connectors.agent.budget import VerifyBudget
+from connectors.agent.disclosure import Guard, Question
+from connectors.agent.enforce import Scan, enforce
+from connectors.agent.execute import Engine, RowRun, Stop, trusted_table
+from connectors.agent.ledger import Ledger, LedgerError
+from connectors.agent.plan import mode_refusal, plan_rows
+from connectors.agent.receipt import Frames, sign_end
+from connectors.base import Cancelled, Source, SourceError
+
+__all__ = ["FragmentRun", "Services", "canceled", "grant_ended", "shown"]
+
+GRID = 0.05
+_log = structlog.get_logger("atoll.agent")
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a run needs of its agent. version: the policy's digest. receipts: the key that signs answers."""
+
+    department: Department
+    version: str
+    sources: Mapping[str, Source]
+    view_text: Callable[[str], str]
+    engine: Callable[[], Engine]
+    ledger: Ledger
+    budget: VerifyBudget
+    guard: Guard
+    receipts: Any
+    parameter_key: bytes = field(repr=False)
+
+
+@dataclass
+class _Account:
+    """What the receipt and the ledger say of a run."""
+
+    mode: Mode = Mode.masked
+    relations: tuple[Governed, ...] = ()
+    suppressed: int | None = None
+    hidden: int = 0
+    warnings: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+class FragmentRun:
+    """One fragment. Used by one worker thread; `stop` may be called from any."""
+
+    def __init__(self, services: Services, access: Access, fragment: Fragment, stop: Stop) -> None:
+        self.services = services
+        self.access = access
+        self.fragment = fragment
+        self.stop = stop
+        self.sha256 = sha256(fragment.sql)
+        self.keys: pa.Array | None = None
+        self.schema: pa.Schema | None = None
+        self.frames_sent: Frames | None = None
+        self._account = _Account()
+        self._rows: RowRun | None = None
+        self._table: pa.Table | None = None
+        self._stack = ExitStack()
+        self._begun = False
+        self._ended = False
+        self._started = time.monotonic()
+        self.outcome = Outcome.OK.name
+
+    @property
+    def principal(self) -> Principal:
+        return self.access.principal
+
+    @property
+    def who(self) -> str:
+        return self.services.department.department
+
+    # ---- before the first byte -----------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Everything that can be refused. Raises CityError after writing the refusal to the ledger."""
+        try:
+            self._timers()
+            self._prepare()
+            self._begin()
+        except BaseException as bad:
+            error = self._as_city_error(bad)
+            self.close()
+            self._refuse(error)
+            raise error from bad
+
+    def _prepare(self) -> None:
+        tree = admit(self.fragment.sql).tree
+        self.keys = self._decode_keys()
+        relation_name = verify.read_verify(tree, self.who)
+        if relation_name is not None:
+            self._prepare_verify(relation_name)
+            return
+        relation = aggregate.aggregate_relation(tree, self.access)
+        if relation is not None:
+            self._prepare_aggregate(aggregate.read_shape(tree, relation, self.who), relation)
+            return
+        plan = plan_rows(
+            tree, self.access, lambda s: self.services.sources[s].capabilities(), self.services.view_text,
+            self.keys, self.access.now, self.fragment.fragment_id,
+        )  # fmt: skip
+        modes = [r.mode for r in plan.relations]
+        self._account.mode = min(modes, default=Mode.masked)
+        self._account.relations = plan.relations
+        self._watch_grants()
+        run = RowRun(plan, lambda s: self.services.sources[s], self.keys, self.stop.cancel, self.services.engine)
+        self.schema = run.schema
+        if not self.fragment.dry_run:
+            self._stack.enter_context(run)
+            self._rows = run
+            run.open()
+
+    def _decode_keys(self) -> pa.Array | None:
+        if self.fragment.keys is None:
+            return None
+        limit = self.services.department.limits.keys
+        try:
+            found = decode_keys(self.fragment.keys)
+        except ValueError as bad:
+            raise UserError("The keys part cannot be read.", Outcome.SYNTAX, who=self.who, rule="keys") from bad
+        if len(found) > limit:
+            raise UserError(f"A keys part has at most {limit} keys here.", Outcome.TOO_LARGE, who=self.who, rule="keys")
+        return found.unique()
+
+    def _prepare_aggregate(self, shape: aggregate.Shape, relation: Governed) -> None:
+        """The whole answer is computed before its first byte: a cell is released once, or not at all."""
+        if self.keys is not None:
+            raise mode_refusal(relation, self.who)
+        self._account.mode = Mode.aggregate
+        self._account.relations = (relation,)
+        self._watch_grants()
+        labels = [n for n, _ in shape.columns]
+        self.schema = pa.schema([pa.field(n, t.arrow()) for n, t in shape.columns])
+        if self.fragment.dry_run:
+            return
+        source = self.services.sources[relation.spec.source]
+        view = self.services.view_text(relation.name)
+        scan, sql = aggregate.entity_scan(shape, source.capabilities(), view, self.fragment.fragment_id)
+        cells = self._trusted(scan, sql)
+        public = relation.decision.public
+        found = aggregate.release(shape, cells, lambda k: public.get(k))
+        if relation.decision.guard:
+            self._guard(shape, relation, found)
+        self._table = found.table.rename_columns(labels)
+        self._account.suppressed, self._account.hidden = found.suppressed, found.hidden
+        self._account.warnings = found.warnings
+        self._align()
+
+    def _guard(self, shape: aggregate.Shape, relation: Governed, found: aggregate.Cells) -> None:
+        decision = relation.decision
+        entity = decision.entity or ""
+        view = self.services.view_text(relation.name)
+        scan = enforce("rel", relation, decision.dimensions, view, hidden=(entity,),
+                       query_id=self.fragment.fragment_id)  # fmt: skip
+        names = ", ".join(f'"{d}"' for d in decision.dimensions)
+        base = self._trusted(scan, f'SELECT DISTINCT {names}, "raw_{entity}" AS entity FROM rel')
+        self.services.guard.release(
+            relation.name, decision.min_group or 0, base, relation.columns,
+            Question(shape.predicates, shape.keys, found.released),
+        )  # fmt: skip
+
+    def _trusted(self, scan: Scan, sql: str) -> pa.Table:
+        source = self.services.sources[scan.relation.spec.source]
+        table, seconds = trusted_table(scan, source, self.stop.cancel, self.services.engine(), sql)
+        self._account.seconds += seconds
+        return table
+
+    def _prepare_verify(self, name: str) -> None:
+        relation = self.access.named(name)
+        decision = relation.decision
+        if relation.mode is not Mode.verify or decision.key is None:
+            raise (
+                mode_refusal(relation, self.who)
+                if relation.mode is Mode.aggregate
+                else UserError(
+                    f"{name} does not answer verify().", Outcome.MODE, who=self.who, rule=f"mode {relation.mode.name}"
+                )
+            )
+        self._account.mode = Mode.verify
+        self._account.relations = (relation,)
+        self._watch_grants()
+        claims = verify.claims_of(self.keys, relation.spec.columns[decision.key].concept)
+        self.schema = verify.VERIFY_SCHEMA
+        if self.fragment.dry_run:
+            return
+        budget = self.services.budget
+        self._account.subjects = tuple(budget.subject(name, s) for s in claims.subjects)
+        zone = ZoneInfo(self.services.department.limits.timezone)
+        budget.charge(
+            name, self.principal.sub, len(claims.canonical), self._account.subjects, decision.per_day,
+            decision.per_subject, self.access.now.astimezone(zone),
+        )  # fmt: skip
+        self._table = verify.answer(claims, self._look_up(relation, decision, claims.subjects))
+        self._align()
+
+    def _look_up(self, relation: Governed, decision: Decision, subjects: list[str]) -> list[str]:
+        key = decision.key or ""
+        source = self.services.sources[relation.spec.source]
+        wanted = pa.array(verify.spellings(subjects), pa.string())
+        pushed = relation.spec.columns[key].type.name in source.capabilities().keys
+        scan = enforce(
+            "rel", relation, (), self.services.view_text(relation.name), keys=[(key, wanted)] if pushed else [],
+            query_id=self.fragment.fragment_id, hidden=(key,),
+        )  # fmt: skip
+        listed = ", ".join(sql_text(w) for w in wanted.to_pylist()) or "NULL"
+        found = self._trusted(scan, f'SELECT DISTINCT "raw_{key}" AS k FROM rel WHERE "raw_{key}" IN ({listed})')
+        return [str(v) for v in found.column("k").to_pylist()]
+
+    def _align(self) -> None:
+        """Answers of aggregate and verify leave on a grid of 50 ms: how long it took says less."""
+        spent = time.monotonic() - self._started
+        self.stop.cancel.wait(GRID - spent % GRID)
+
+    # ---- stops ---------------------------------------------------------------------------------------
+
+    def _timers(self) -> None:
+        seconds = min(self.services.department.limits.seconds, self.fragment.timeout)
+        self._timer(
+            seconds,
+            DepartmentError(
+                f"The query took longer than {seconds} seconds.", Outcome.LIMIT, who=self.who, rule="seconds",
+                trino=TrinoError.EXCEEDED_TIME_LIMIT, hint="Ask for less at once.",
+            ),
+        )  # fmt: skip
+
+    def _watch_grants(self) -> None:
+        ends = [r.decision.until for r in self._account.relations if r.decision.until is not None]
+        if ends:
+            left = (min(ends) - datetime.now(UTC)).total_seconds()
+            self._timer(max(0.0, min(left, threading.TIMEOUT_MAX)), grant_ended(self.who))
+
+    def _timer(self, seconds: float, reason: CityError) -> None:
+        timer = threading.Timer(seconds, self.stop, (reason,))
+        timer.daemon = True
+        timer.start()
+        self._stack.callback(timer.cancel)
+
+    def still_granted(self, access: Access) -> bool:
+        """Whether a newer policy decides at least as much for every relation of this run."""
+        for relation in self._account.relations:
+            now = access.governed(relation.name)
+            if now is None or (now.decision.columns, now.masks.keys()) != (
+                relation.decision.columns, relation.masks.keys()
+            ) or now.decision.filters != relation.decision.filters:  # fmt: skip
+                return False
+        return True
+
+    # ---- the answer ----------------------------------------------------------------------------------
+
+    def frames(self) -> Generator[bytes, None, None]:
+        """The bytes of the answer. Closing the iterator early ends the run as CANCELED."""
+        assert self.schema is not None, "prepare() first"
+        frames = self.frames_sent = Frames(self.schema)
+        error: CityError | None = None
+        try:
+            yield frames.start()
+            for batch in self._batches():
+                self._caps(frames, batch)
+                yield frames.batch(batch)
+            if self.stop.cancel.is_set():
+                raise Cancelled("cancelled")
+        except GeneratorExit:
+            self._end(frames, self.stop.reason or canceled(self.who))
+            raise
+        except BaseException as bad:  # noqa: BLE001 - every failure after the first byte goes into the end record
+            error = self._as_city_error(bad)
+        try:
+            record = self._end(frames, error)
+        except LedgerError as bad:
+            # Without its end in the ledger an answer is not given: the stream stays cut.
+            _log.error("ledger failed", fragment=self.fragment.fragment_id, error=str(bad))
+            return
+        yield frames.end(record)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        if self._rows is not None:
+            yield from self._rows.batches()
+        elif self._table is not None:
+            yield from (b for b in self._table.to_batches() if b.num_rows)
+
+    def _caps(self, frames: Frames, batch: pa.RecordBatch) -> None:
+        limits = self.services.department.limits
+        caps = [r.decision.max_rows for r in self._account.relations if r.decision.max_rows is not None]
+        rows = min([limits.rows, *caps])
+        if frames.rows + batch.num_rows > rows:
+            raise DepartmentError(
+                f"The answer has more than {rows} rows.", Outcome.LIMIT, who=self.who, rule="rows",
+                hint="Ask for less at once, or aggregate.",
+            )  # fmt: skip
+        if frames.bytes > limits.bytes:
+            raise DepartmentError(
+                f"The answer has more than {limits.bytes} bytes.", Outcome.LIMIT, who=self.who, rule="bytes",
+                hint="Ask for less at once, or aggregate.",
+            )  # fmt: skip
+
+    def _as_city_error(self, bad: BaseException) -> CityError:
+        """What an analyst may see of a failure; everything else goes to the owner's log."""
+        if isinstance(bad, Cancelled) or self.stop.cancel.is_set():
+            error: CityError = self.stop.reason or canceled(self.who)
+        elif isinstance(bad, CityError):
+            error = bad
+        else:
+            _log.error("fragment failed", fragment=self.fragment.fragment_id, kind=type(bad).__name__, error=str(bad))
+            text = "The department's source could not answer." if isinstance(bad, SourceError) else (
+                "The department's agent could not answer."
+            )  # fmt: skip
+            error = InternalError(text, who=self.who, hint="Its owner's log says more.")
+        if error.who == "gateway":
+            error.who = self.who
+        return error
+
+    # ---- ledger and receipt --------------------------------------------------------------------------
+
+    def _facts(self) -> dict[str, Any]:
+        f = self.fragment
+        return {
+            "query": f.query_id, "fragment": f.fragment_id, "sub": self.principal.sub,
+            "purpose": self.principal.purpose, "jti": self.principal.jti, "policy": self.services.version,
+            "sql_sha256": self.sha256,
+            "witness": f.witness.model_dump(mode="json") if f.witness else None,
+        }  # fmt: skip
+
+    def _begin(self) -> None:
+        a = self._account
+        facts = self._facts()
+        facts |= {
+            "relations": [r.name for r in a.relations],
+            "grants": [g for r in a.relations for g in r.decision.ids],
+            "columns": {r.name: list(r.columns) for r in a.relations},
+            "masks": self._masks(), "mode": a.mode.name, "dry_run": self.fragment.dry_run,
+            "keys": 0 if self.keys is None else len(self.keys), "subjects": list(a.subjects),
+        }  # fmt: skip
+        self.services.ledger.append("begin", facts)
+        self._begun = True
+
+    def _refuse(self, error: CityError) -> None:
+        facts = self._facts() | {"outcome": error.outcome.name, "rule": error.rule}
+        facts["relations"] = [r.name for r in self._account.relations]
+        try:
+            self.services.ledger.append("refusal", facts)
+        except LedgerError as bad:
+            _log.error("ledger failed", fragment=self.fragment.fragment_id, error=str(bad))
+
+    def _end(self, frames: Frames, error: CityError | None) -> EndRecord:
+        """Free everything, write the `end` record, make the signed end record."""
+        if self._rows is not None:
+            self._account.seconds += self._rows.seconds
+        self.close()
+        self._ended = True
+        a = self._account
+        outcome = self.outcome = error.outcome.name if error else Outcome.OK.name
+        micros = int(a.seconds * 1_000_000)
+        delivered = frames.digest()
+        head = self.services.ledger.append("end", {
+            "query": self.fragment.query_id, "fragment": self.fragment.fragment_id, "sub": self.principal.sub,
+            "outcome": outcome, "rows": frames.rows, "bytes": frames.bytes, "micros": micros,
+            "hidden_cells": a.hidden, "suppressed": a.suppressed, "delivered": delivered,
+        })  # fmt: skip
+        receipt = None
+        if error is None:
+            receipt = Receipt(
+                id=sha256(f"{self.who}:{head.seq}:{head.hash}")[:32], department=self.who,
+                query_id=self.fragment.query_id, fragment_id=self.fragment.fragment_id, sub=self.principal.sub,
+                purpose=self.principal.purpose, sql_sha256=self.sha256,
+                relations=tuple(r.name for r in a.relations), mode=a.mode.name, masks=tuple(self._masks()),
+                filtered=tuple(r.name for r in a.relations if r.decision.filters),
+                grants=tuple(g for r in a.relations for g in r.decision.ids), rows=frames.rows,
+                bytes=frames.bytes, micros=micros, suppressed=a.suppressed, vintages=self._vintages(),
+                policy=self.services.version, delivered=delivered, ledger=head,
+                at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            )  # fmt: skip
+        record = EndRecord(
+            outcome=outcome, rows=frames.rows, error=error.to_dict() if error else None,
+            warnings=a.warnings if error is None else (), receipt=receipt,
+        )  # fmt: skip
+        return sign_end(record, self.services.receipts)
+
+    def _masks(self) -> list[str]:
+        return [f"{r.name}.{c}: {shown(m.kind, m.text)}" for r in self._account.relations for c, m in r.masks.items()]
+
+    def _vintages(self) -> dict[str, str]:
+        found = {}
+        for relation in self._account.relations:
+            vintage = self.services.sources[relation.spec.source].vintage()
+            if vintage is not None:
+                found[relation.name] = vintage.isoformat()
+        return found
+
+    def abandon(self) -> None:
+        """End a run whose answer nobody will read: it began, but its frames were never asked for."""
+        if self._begun and not self._ended and self.schema is not None:
+            self._end(self.frames_sent or Frames(self.schema), self.stop.reason or canceled(self.who))
+        self.close()
+
+    def close(self) -> None:
+        """Free engines, threads and timers. May be called again."""
+        self._stack.close()
+
+
+def shown(kind: str, text: str) -> str:
+    """A mask as people see it: literals of the policy stay in the policy."""
+    return kind if kind in ("constant", "top_code", "bottom_code") else text
+
+
+def canceled(who: str) -> CityError:
+    return UserError("The query was canceled.", Outcome.CANCELED, who=who, rule="cancel")
+
+
+def grant_ended(who: str) -> CityError:
+    return CityError.from_dict({
+        "outcome": "GRANT_ENDED", "error_name": "PERMISSION_DENIED", "who": who, "rule": "grant",
+        "message": "The grant ended while the query was running.", "hint": "Ask for it to be renewed.",
+    })  # fmt: skip

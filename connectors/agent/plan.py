@@ -1,0 +1,191 @@
+"""Plans a row answer: which scans, through which masks, and the residual query above them.
+
+`plan_rows` is pure apart from decisions already made: same tree, access and capabilities, same plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+from sqlglot import exp
+
+from catalog import duck
+from catalog.errors import AccessDenied, Outcome, UserError
+from catalog.exchange import KEYS_TABLE
+from catalog.relation import Mode
+from catalog.types import TrinoType, from_arrow
+from connectors.agent.authorise import Access, Governed
+from connectors.agent.enforce import Scan, enforce, enforce_grouped
+from connectors.agent.pushdown import Grouped, grouped, keys_of, limit_of, predicates_of
+from connectors.base import Capabilities
+
+__all__ = ["KEYS_NAME", "RowPlan", "mode_refusal", "plan_rows"]
+
+KEYS_NAME = "keys"
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """scans: one an occurrence. sql: the residual query, in DuckDB's dialect, over the scans' names.
+
+    streams: each scan is read once, so that nothing needs to be held. columns: the answer's.
+    """
+
+    scans: tuple[Scan, ...]
+    sql: str
+    columns: tuple[tuple[str, TrinoType], ...]
+    streams: bool
+    relations: tuple[Governed, ...]
+
+
+@dataclass
+class _Occurrence:
+    name: str
+    node: exp.Table
+    relation: Governed
+    group: Grouped | None = None
+
+
+class _Planner:
+    def __init__(self, access: Access, capabilities: Callable[[str], Capabilities], keys: pa.Array | None) -> None:
+        self.access = access
+        self.capabilities = capabilities
+        self.keys = keys
+        self.found: list[_Occurrence] = []
+        self._grouped: dict[int, tuple[Governed, Grouped]] = {}
+
+    def group_all(self, tree: exp.Expr) -> exp.Expr:
+        """Replace each SELECT that its source answers whole by one over the grouped scan."""
+        ctes = {c.alias.lower() for c in tree.find_all(exp.CTE)}
+        for select in list(tree.find_all(exp.Select)):
+            clause = select.args.get("from_")
+            table = clause.this if clause else None
+            if not isinstance(table, exp.Table) or table.name == KEYS_TABLE or select.args.get("joins"):
+                continue
+            if not table.args.get("db") and table.name.lower() in ctes:
+                continue
+            relation = self.access.resolve(table)
+            if relation.mode not in (Mode.masked, Mode.raw):
+                continue
+            group = grouped(select, table, relation, self.capabilities(relation.spec.source))
+            if group is None:
+                continue
+            node = exp.Table(this=exp.to_identifier("grouped"))
+            group.select.set("from_", exp.From(this=node))
+            self._grouped[id(node)] = (relation, group)
+            if select is tree:
+                tree = group.select
+            else:
+                select.replace(group.select)
+        return tree
+
+    def resolve(self, node: exp.Table) -> duck.Table:
+        if node.name == KEYS_TABLE and not node.args.get("db"):
+            if self.keys is None:
+                raise UserError('The fragment has no keys part for "$keys".', rule="keys")
+            return duck.Table(KEYS_NAME, {"k": from_arrow(self.keys.type)})
+        name = f"r{len(self.found)}"
+        if id(node) in self._grouped:
+            relation, group = self._grouped[id(node)]
+            self.found.append(_Occurrence(name, group.table, relation, group))
+            return duck.Table(name, dict(group.columns))
+        relation = self.access.resolve(node)
+        if relation.mode not in (Mode.masked, Mode.raw):
+            raise mode_refusal(relation, self.access.department.department)
+        self.found.append(_Occurrence(name, node, relation))
+        return duck.Table(name, relation.columns)
+
+
+def mode_refusal(relation: Governed, department: str) -> AccessDenied:
+    """MODE, with what this mode would answer."""
+    decision = relation.decision
+    if relation.mode is Mode.aggregate:
+        measures = f", sum or avg of {', '.join(decision.measures)}" if decision.measures else ""
+        hint = (
+            f"It answers count(*), count(DISTINCT {decision.entity}){measures}, grouped and filtered by "
+            f"{', '.join(decision.dimensions)}, in one SELECT over this table alone."
+        )
+    else:
+        hint = f"It answers verify('{relation.name}', {decision.key}) only."
+    return AccessDenied(
+        f"{relation.name} answers in {relation.mode.name} mode only.",
+        Outcome.MODE,
+        who=department,
+        rule=f"mode {relation.mode.name}",
+        hint=hint,
+    )
+
+
+def plan_rows(
+    tree: exp.Expr,
+    access: Access,
+    capabilities: Callable[[str], Capabilities],
+    view_text: Callable[[str], str],
+    keys: pa.Array | None,
+    now: datetime,
+    query_id: str = "",
+) -> RowPlan:
+    """Plan a fragment over masked and raw relations.
+
+    capabilities: by source name. view_text: the owner's SELECT of a relation, "" for a table. keys: the
+    bind keys, distinct. The tree is changed. Raises CityError.
+    """
+    planner = _Planner(access, capabilities, keys)
+    tree = planner.group_all(tree)
+    compiled = duck.compile_query(tree, planner.resolve, now)
+    labels = [name.lower() for name, _ in compiled.columns]
+    if labels != [f"c{i}" for i in range(len(labels))]:
+        raise UserError("The outputs of a fragment are named c0, c1, .. in order.", Outcome.NODE, rule="names")
+    scans = []
+    for found in planner.found:
+        relation = found.relation
+        text = view_text(relation.name)
+        if found.group is not None:
+            bound = _bound(relation, found.group.bind, keys)
+            scans.append(enforce_grouped(found.name, relation, found.group, text, bound, query_id))
+            continue
+        allowed = capabilities(relation.spec.source)
+        predicates, rest = predicates_of(found.node, relation, allowed)
+        columns = keys_of(found.node, relation, allowed) if keys is not None else ()
+        limit = limit_of(tree, found.node, not rest, len(planner.found))
+        used = compiled.used.get(found.name, frozenset())
+        bound = _bound(relation, columns, keys)
+        scans.append(enforce(found.name, relation, used, text, predicates, bound, limit, query_id))
+    relations = tuple({o.relation.name: o.relation for o in planner.found}.values())
+    return RowPlan(tuple(scans), compiled.sql, compiled.columns, _reads_once(tree), relations)
+
+
+def _bound(relation: Governed, columns: tuple[str, ...], keys: pa.Array | None) -> list[tuple[str, pa.Array]]:
+    """Bind keys in each column's own type. A key that does not fit the type equals no value of it."""
+    result = []
+    for column in columns:
+        target = relation.spec.columns[column].type.arrow()
+        if keys is not None:
+            result.append((column, _fitting(keys, target)))
+    return result
+
+
+def _fitting(keys: pa.Array, target: pa.DataType) -> pa.Array:
+    if keys.type == target:
+        return keys
+    kept = []
+    for value in keys:
+        try:
+            kept.append(value.cast(target).as_py())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+    return pa.array(list(dict.fromkeys(kept)), target)
+
+
+def _reads_once(tree: exp.Expr) -> bool:
+    """Whether DuckDB scans each relation once: no CTE, no subquery in an expression, no grouping sets."""
+    if any(tree.find_all(exp.With, exp.Exists, exp.Rollup, exp.Cube, exp.GroupingSets, exp.All, exp.Any)):
+        return False
+    for node in tree.find_all(exp.Subquery):
+        is_keys = isinstance(node.parent, exp.In) and [t.name for t in node.find_all(exp.Table)] == [KEYS_TABLE]
+        if not is_keys and not isinstance(node.parent, (exp.From, exp.Join, exp.SetOperation, exp.Subquery)):
+            return False
+    return True

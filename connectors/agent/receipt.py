@@ -1,0 +1,86 @@
+"""The framing of an answer: Arrow batches, then an end record with a signed receipt.
+
+`Frames` turns batches into the bytes of an Arrow IPC stream (zstd) and keeps count and hash of what it
+gave out, so that the receipt certifies exactly what was delivered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import pyarrow as pa
+
+from catalog.exchange import EndRecord
+from catalog.keys import SigningKey
+
+__all__ = ["Frames", "sign_end"]
+
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
+
+
+class _Pipe:
+    """A file that only remembers what was written since it was last emptied."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        chunk = bytes(data)
+        self._parts.append(chunk)
+        return len(chunk)
+
+    def flush(self) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+    def writable(self) -> bool:
+        return True
+
+    def take(self) -> bytes:
+        data = b"".join(self._parts)
+        self._parts.clear()
+        return data
+
+
+class Frames:
+    """rows, bytes: delivered so far, without the end record. `digest()` is their SHA-256, hex."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._pipe = _Pipe()
+        self._writer = pa.ipc.new_stream(pa.PythonFile(self._pipe, mode="w"), schema, options=_OPTIONS)
+        self._hash = hashlib.sha256()
+        self.rows = 0
+        self.bytes = 0
+
+    def start(self) -> bytes:
+        """The schema message."""
+        return self._count(self._pipe.take())
+
+    def batch(self, batch: pa.RecordBatch) -> bytes:
+        self._writer.write_batch(batch)
+        self.rows += batch.num_rows
+        return self._count(self._pipe.take())
+
+    def end(self, record: EndRecord) -> bytes:
+        """The end record and the stream's end marker."""
+        empty = pa.record_batch([pa.array([], f.type) for f in self._schema], schema=self._schema)
+        self._writer.write_batch(empty, custom_metadata=record.to_metadata())
+        self._writer.close()
+        return self._pipe.take()
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def _count(self, data: bytes) -> bytes:
+        self._hash.update(data)
+        self.bytes += len(data)
+        return data
+
+
+def sign_end(record: EndRecord, key: SigningKey) -> EndRecord:
+    return record.model_copy(update={"signature": key.sign(record.signed_bytes())})

@@ -1,0 +1,31 @@
+"""Run one department's agent: `python -m connectors.agent.serve department.yaml`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from catalog.keys import KeyFileError
+from connectors.agent.ledger import LedgerError
+from connectors.agent.server import serve
+from connectors.base import SourceError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until a signal. Returns 0, or 1 with one clear line on stderr for what the agent cannot open."""
+    parser = argparse.ArgumentParser(prog="atoll agent serve", description=__doc__)
+    parser.add_argument("policy", help="department.yaml")
+    path = parser.parse_args(argv).policy
+    try:
+        serve(path)
+    except (KeyFileError, LedgerError, SourceError, ValueError, OSError) as bad:
+        print(f"the agent cannot start: {bad}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

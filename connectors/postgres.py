@@ -1,0 +1,368 @@
+"""PostgreSQL silos: ADBC for scans, psycopg for key look-ups, introspection and description.
+
+Every session is read-only with a statement timeout, `TimeZone=UTC` and the owner's `search_path`; the
+role in department.yaml should own nothing and be able to SELECT only what the department serves.
+Scans stream in small batches over COPY; ADBC delivers numeric as text, which becomes an exact decimal.
+Literals are bound on the psycopg path and quoted by `native` on the ADBC path, whose COPY cannot bind.
+
+A column's own type must fit its declared type (`_FITS`); NaN in a numeric column, infinite dates and
+years before 1 are errors that name the column.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+import adbc_driver_postgresql.dbapi as adbc
+import psycopg
+import pyarrow as pa
+from adbc_driver_manager import Error as AdbcError
+from cachetools import TTLCache
+from psycopg.conninfo import make_conninfo
+from psycopg.types.string import TextLoader
+from pydantic import Field
+
+from catalog.types import BIGINT, BOOLEAN, DATE, DOUBLE, VARCHAR, TrinoType
+from connectors import cells
+from connectors.base import (
+    Cancel,
+    Cancelled,
+    Capabilities,
+    NativeScan,
+    Source,
+    SourceColumn,
+    SourceError,
+    SourceTable,
+)
+from connectors.config import SecretRef, SourceConfig, resolve_secret
+from connectors.native import Compiled, PostgresCompiler, describe
+from connectors.pool import Lease, Pool
+
+__all__ = ["PostgresConfig", "PostgresSource"]
+
+BATCH_BYTES = 262_144
+STREAM_ROWS = 2_000
+BOUND_VALUES = 50  # an IN list beyond this is bound as an array on the psycopg path
+DESCRIBE_SECONDS = 60.0
+
+_INTEGERS = frozenset({"tinyint", "smallint", "integer", "bigint"})
+_ORDERED = _INTEGERS | {"decimal", "double", "varchar", "date", "timestamp"}
+_EQUAL = _ORDERED | {"boolean"}
+_ANY = _EQUAL | {"real", "timestamp with time zone", "time", "varbinary", "json", "uuid", "char"}
+
+CAPABILITIES = Capabilities(
+    predicates={
+        "=": _EQUAL,
+        "<>": _EQUAL,
+        "in": _EQUAL,
+        "<": _ORDERED,
+        "<=": _ORDERED,
+        ">": _ORDERED,
+        ">=": _ORDERED,
+        "is null": _ANY,
+        "is not null": _ANY,
+    },
+    aggregates={
+        "count": _ANY,
+        "sum": _INTEGERS | {"decimal"},
+        "min": _ORDERED - {"double"},
+        "max": _ORDERED - {"double"},
+    },
+    group_types=_EQUAL - {"double"},
+    key_functions=frozenset({"year", "month", "quarter"}),
+    keys=_INTEGERS | {"varchar", "date"},
+)
+"""Not sums of doubles (order of addition), nor their min and max (NaN is the largest there)."""
+
+_TEXTS = frozenset({"varchar"})
+_FITS: dict[str, frozenset[str]] = {
+    "int2": _INTEGERS,
+    "int4": _INTEGERS,
+    "int8": _INTEGERS,
+    "numeric": _INTEGERS | {"decimal"},
+    "float4": frozenset({"real", "double"}),
+    "float8": frozenset({"double"}),
+    "bool": frozenset({"boolean"}),
+    "date": frozenset({"date"}),
+    "time": frozenset({"time"}),
+    "timestamp": frozenset({"timestamp"}),
+    "timestamptz": frozenset({"timestamp with time zone"}),
+    "bytea": frozenset({"varbinary"}),
+    "bpchar": frozenset({"varchar", "char"}),
+    "uuid": frozenset({"varchar", "uuid"}),
+    "json": frozenset({"varchar", "json"}),
+    "jsonb": frozenset({"varchar", "json"}),
+    "inet": frozenset({"varchar", "ipaddress"}),
+} | dict.fromkeys(("text", "varchar", "name", "citext", "char", "cidr", "macaddr"), _TEXTS)
+
+
+class PostgresConfig(SourceConfig):
+    """A PostgreSQL database.
+
+    host: name, address or socket folder. password: `env:NAME` or `file:PATH`. search_path: schemas in
+    which owner views find their tables. timeout: seconds a statement may run. connections: at most.
+    """
+
+    kind: Literal["postgres"] = "postgres"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    database: str
+    user: str
+    password: SecretRef | None = None
+    sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    search_path: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*( *, *[A-Za-z_][A-Za-z0-9_]*)*$")] = (
+        "pg_catalog, public"
+    )
+    timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    connections: Annotated[int, Field(ge=1, le=64)] = 4
+
+    def open(self, base_dir: Path, private_dir: Path) -> PostgresSource:
+        settings = {
+            "default_transaction_read_only": "on",
+            "statement_timeout": str(int(self.timeout * 1000)),
+            "TimeZone": "UTC",
+            "DateStyle": "ISO",
+            "extra_float_digits": "1",
+            "standard_conforming_strings": "on",
+            "search_path": self.search_path.replace(" ", ""),
+        }
+        password = resolve_secret(self.password, base_dir)
+        conninfo = make_conninfo(
+            host=self.host,
+            port=self.port,
+            dbname=self.database,
+            user=self.user,
+            sslmode=self.sslmode,
+            connect_timeout=10,
+            application_name="atoll",
+            options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
+            **({} if password is None else {"password": password}),
+        )
+        return PostgresSource(conninfo, self.connections)
+
+
+class PostgresSource(Source):
+    """One PostgreSQL database, read-only. Connects when first used."""
+
+    kind: ClassVar[str] = "postgres"
+    dialect: ClassVar[str] = "postgres"
+
+    def __init__(self, conninfo: str, connections: int) -> None:
+        self._conninfo = conninfo
+        self._bulk: Pool[Any] = Pool(self._connect_adbc, lambda c: c.close(), connections, alive=_adbc_alive)
+        self._control: Pool[psycopg.Connection[Any]] = Pool(
+            self._connect, lambda c: c.close(), connections, alive=lambda c: not c.closed
+        )
+        self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
+        self._lock = threading.Lock()
+        self._folding: bool | None = None
+
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    def tables(self) -> list[SourceTable]:
+        with self._control.lease() as lease:
+            try:
+                rows = lease.connection.execute(_INTROSPECT).fetchall()
+            except psycopg.Error as bad:
+                lease.broken = True
+                raise SourceError(f"introspection failed: {bad}") from bad
+        found: dict[str, list[SourceColumn]] = {}
+        estimates: dict[str, int | None] = {}
+        for table, estimate, column, native, base, typmod, notnull, key in rows:
+            estimates[table] = None if estimate < 0 else int(estimate)
+            type_ = _introspected(base, typmod)
+            found.setdefault(table, []).append(SourceColumn(column, type_, native, not notnull, key))
+        return [SourceTable(name, tuple(columns), estimates[name]) for name, columns in found.items()]
+
+    def ping(self) -> None:
+        with self._control.lease() as lease:
+            try:
+                lease.connection.execute("SELECT 1").fetchone()
+            except psycopg.Error as bad:
+                lease.broken = True
+                raise SourceError(f"PostgreSQL does not answer: {bad}") from bad
+
+    def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
+        cancel.check()
+        bind = bool(scan.keys) or any(len(p.values) > BOUND_VALUES for p in scan.predicates)
+        native_types = self._native_types(scan, cancel)
+        compiled = PostgresCompiler(scan, CAPABILITIES, native_types, bind=bind, folding=bool(self._folding)).compile()
+        if bind:
+            return self._control.stream(cancel, lambda lease: self._psycopg(lease, scan, compiled, cancel))
+        return self._bulk.stream(cancel, lambda lease: self._adbc(lease, scan, compiled, cancel))
+
+    def close(self) -> None:
+        self._bulk.close()
+        self._control.close()
+
+    # -- the two paths
+
+    def _adbc(
+        self, lease: Lease[Any], scan: NativeScan, compiled: Compiled, cancel: Cancel
+    ) -> Generator[pa.RecordBatch]:
+        lease.broken = True  # until the stream has been read to its end
+        cursor = lease.connection.cursor(adbc_stmt_kwargs={"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+        try:
+            with cancel.calling(cursor.adbc_cancel):
+                cancel.check()
+                cursor.execute(compiled.sql)
+                with closing(cursor.fetch_record_batch()) as reader:
+                    for batch in reader:
+                        cancel.check()
+                        yield cells.to_batch_from_arrow(batch, scan.outputs, scan.schema)
+            lease.broken = False
+        except (AdbcError, pa.ArrowException, OSError) as bad:
+            raise self._failure(bad, cancel) from bad
+        finally:
+            if lease.broken:
+                cursor.adbc_cancel()  # closing would first read the rest of the stream
+            cursor.close()
+
+    def _psycopg(
+        self, lease: Lease[psycopg.Connection[Any]], scan: NativeScan, compiled: Compiled, cancel: Cancel
+    ) -> Generator[pa.RecordBatch]:
+        lease.broken = True
+        connection = lease.connection
+        try:
+            with cancel.calling(lambda: connection.cancel_safe(timeout=2.0)):
+                cancel.check()
+                values = list(compiled.params.values())
+                rows = psycopg.RawCursor(connection).stream(compiled.sql, values, size=STREAM_ROWS)
+                with closing(cast("Generator[tuple[Any, ...]]", rows)):
+                    yield from self._batches(rows, scan, cancel)
+            lease.broken = False
+        except psycopg.Error as bad:
+            raise self._failure(bad, cancel) from bad
+
+    @staticmethod
+    def _batches(rows: Iterator[tuple[Any, ...]], scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
+        pending: list[tuple[Any, ...]] = []
+        for row in rows:
+            pending.append(row)
+            if len(pending) == STREAM_ROWS:
+                cancel.check()
+                yield cells.to_batch(pending, scan.outputs, scan.schema)
+                pending = []
+        if pending:
+            yield cells.to_batch(pending, scan.outputs, scan.schema)
+
+    @staticmethod
+    def _failure(bad: BaseException, cancel: Cancel) -> SourceError:
+        return Cancelled("cancelled") if cancel.is_set() else SourceError(f"PostgreSQL: {bad}")
+
+    # -- what the relation's columns really are
+
+    def _native_types(self, scan: NativeScan, cancel: Cancel) -> dict[str, str]:
+        """Raw column -> PostgreSQL type name, checked against the declared types; kept for a minute."""
+        key = (scan.relation, scan.is_query)
+        with self._lock:
+            found = self._described.get(key)
+        if found is None:
+            found = self._describe(scan, cancel)
+            with self._lock:
+                self._described[key] = found
+        for name, declared in scan.types.items():
+            native = found.get(name)
+            if native is None:
+                raise SourceError(f"column {name!r} does not exist in the source")
+            if declared.name not in _FITS.get(native, _TEXTS):
+                raise SourceError(f"column {name!r} is {native} in the source, not {declared}")
+        return found
+
+    def _describe(self, scan: NativeScan, cancel: Cancel) -> dict[str, str]:
+        (found,) = self._control.stream(cancel, lambda lease: self._described_on(lease, scan, cancel))
+        return found
+
+    def _described_on(
+        self, lease: Lease[psycopg.Connection[Any]], scan: NativeScan, cancel: Cancel
+    ) -> Generator[dict[str, str]]:
+        connection = lease.connection
+        try:
+            if self._folding is None:
+                found = connection.execute("SELECT count(*) FROM pg_collation WHERE NOT collisdeterministic")
+                self._folding = found.fetchone() != (0,)
+            cursor = psycopg.RawCursor(connection)
+            cursor.execute(describe(scan, self.dialect))
+            columns = [(c.name, c.type_code) for c in cursor.description or ()]
+            oids = [oid for _, oid in columns]
+            rows = connection.execute("SELECT oid, typname FROM pg_type WHERE oid = ANY(%s)", (oids,))
+            names = dict(rows.fetchall())
+        except psycopg.Error as bad:
+            lease.broken = True
+            raise self._failure(bad, cancel) from bad
+        yield {name: names[oid] for name, oid in columns}
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        try:
+            connection = psycopg.connect(self._conninfo, autocommit=True)
+        except psycopg.Error as bad:
+            raise SourceError(f"PostgreSQL cannot be reached: {bad}") from bad
+        # As text: `cells` reads them strictly, and an infinite date is an error that can name its column.
+        for name in ("date", "timestamp", "timestamptz"):
+            connection.adapters.register_loader(name, TextLoader)
+        return connection
+
+    def _connect_adbc(self) -> Any:
+        try:
+            return adbc.connect(self._conninfo, autocommit=True)
+        except AdbcError as bad:
+            raise SourceError(f"PostgreSQL cannot be reached: {bad}") from bad
+
+
+def _adbc_alive(connection: Any) -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            cursor.fetchall()
+    except (AdbcError, OSError):
+        return False
+    return True
+
+
+_INTROSPECT = """
+SELECT CASE WHEN pg_table_is_visible(c.oid) THEN c.relname ELSE n.nspname || '.' || c.relname END,
+       c.reltuples, a.attname, format_type(a.atttypid, a.atttypmod), COALESCE(b.typname, t.typname),
+       CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, a.attnotnull,
+       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY(i.indkey))
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_type b ON b.oid = t.typbasetype
+WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f') AND NOT c.relispartition
+  AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND has_table_privilege(c.oid, 'SELECT')
+ORDER BY n.nspname, c.relname, a.attnum
+"""
+
+_TYPES: dict[str, TrinoType] = {
+    "bool": BOOLEAN,
+    "int2": TrinoType("smallint"),
+    "int4": TrinoType("integer"),
+    "int8": BIGINT,
+    "float4": TrinoType("real"),
+    "float8": DOUBLE,
+    "date": DATE,
+    "time": TrinoType("time", (6,)),
+    "timestamp": TrinoType("timestamp", (6,)),
+    "timestamptz": TrinoType("timestamp with time zone", (6,)),
+    "bytea": TrinoType("varbinary"),
+    "json": TrinoType("json"),
+    "jsonb": TrinoType("json"),
+    "uuid": TrinoType("uuid"),
+} | dict.fromkeys(("text", "varchar", "bpchar", "name", "citext", "inet", "cidr", "macaddr"), VARCHAR)
+
+
+def _introspected(native: str, typmod: int) -> TrinoType | None:
+    """The declared type to suggest for a column; None if atoll has none (an unbounded numeric, a range)."""
+    if native != "numeric":
+        return _TYPES.get(native)
+    if typmod < 0:
+        return None
+    precision, scale = (typmod - 4) >> 16 & 0xFFFF, typmod - 4 & 0x7FF
+    return TrinoType("decimal", (precision, scale)) if scale <= precision <= 38 else None

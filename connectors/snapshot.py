@@ -1,0 +1,279 @@
+"""Tables that an agent holds for itself as Parquet, and the embedded DuckDB in which owner views run.
+
+`files` and `rest` sources land what they read as Parquet in the agent's private folder and `publish` one
+DuckDB view a table. A published set is never changed: a new one replaces it at once, and the old one
+goes when its last scan has ended, so a scan sees one state from its first batch to its last.
+
+The engine can read the private folder and the declared data folder, nothing else: no network, no
+extensions, no other file; its configuration is locked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog.types import TrinoType, from_arrow
+from connectors import cells
+from connectors.base import Cancel, Cancelled, Capabilities, NativeScan, SourceColumn, SourceError, SourceTable
+from connectors.native import Compiled, DuckDBCompiler
+
+__all__ = ["CAPABILITIES", "Snapshot", "digest", "empty_view", "failing_view", "parquet_view", "write_parquet"]
+
+BATCH_ROWS = 8192
+
+_INTEGERS = frozenset({"tinyint", "smallint", "integer", "bigint"})
+_ORDERED = _INTEGERS | {"decimal", "double", "varchar", "date", "timestamp"}
+_EQUAL = _ORDERED | {"boolean"}
+_ANY = _EQUAL | {"real", "timestamp with time zone", "time", "varbinary", "json", "uuid", "char"}
+
+CAPABILITIES = Capabilities(
+    predicates={
+        "=": _EQUAL,
+        "<>": _EQUAL,
+        "in": _EQUAL,
+        "<": _ORDERED,
+        "<=": _ORDERED,
+        ">": _ORDERED,
+        ">=": _ORDERED,
+        "is null": _ANY,
+        "is not null": _ANY,
+    },
+    aggregates={
+        "count": _ANY,
+        "sum": _INTEGERS | {"decimal"},
+        "min": _ORDERED - {"double"},
+        "max": _ORDERED - {"double"},
+    },
+    group_types=_EQUAL - {"double"},
+    key_functions=frozenset({"year", "month", "quarter"}),
+    keys=_INTEGERS | {"decimal", "varchar", "date"},
+)
+
+
+class _Edition:
+    """One published set of views. Counts its users; closes with the last one after it was retired."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, files: frozenset[Path], on_close: Callable[[_Edition], None]
+    ) -> None:
+        self.files = files
+        self._connection = connection
+        self._on_close = on_close
+        self._lock = threading.Lock()
+        self._users = 0
+        self._retired = False
+
+    @contextmanager
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._lock:
+            self._users += 1
+            cursor = self._connection.cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+            self._leave()
+
+    def retire(self) -> None:
+        with self._lock:
+            self._retired = True
+            idle = self._users == 0
+        if idle:
+            self._close()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            last = self._retired and self._users == 0
+        if last:
+            self._close()
+
+    def _close(self) -> None:
+        self._connection.close()
+        self._on_close(self)
+
+
+class Snapshot:
+    """The agent's own copy of a silo's tables, and the engine over it.
+
+    folder: private to this source. readable: data folders that views may read in place.
+    """
+
+    def __init__(self, folder: Path, readable: Sequence[Path] = (), *, memory: str = "1GB", threads: int = 2) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._readable = [folder, *readable]
+        self._memory = memory
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._edition: _Edition | None = None
+        self._open: set[_Edition] = set()
+
+    def publish(self, views: Mapping[str, str], files: Sequence[Path] = ()) -> None:
+        """Replace the tables by `views` (name -> SELECT over Parquet).
+
+        files: the Parquet files of `folder` that they use; others are deleted, here and nowhere else, once
+        no scan needs them. Callers publish one after the other.
+        """
+        connection = self._engine()
+        try:
+            for name, sql in views.items():
+                connection.execute(f"CREATE VIEW {_quoted(name)} AS {sql}")
+        except duckdb.Error as bad:
+            connection.close()
+            raise SourceError(f"a table of the snapshot cannot be read: {bad}") from bad
+        edition = _Edition(connection, frozenset(files), self._forget)
+        with self._lock:
+            old, self._edition = self._edition, edition
+            self._open.add(edition)
+        if old is not None:
+            old.retire()
+        self._sweep()
+
+    def tables(self) -> list[SourceTable]:
+        with self._current().cursor() as cursor:
+            try:
+                names = cursor.execute(
+                    "SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY view_name"
+                ).fetchall()
+                return [_describe(cursor, name) for (name,) in names]
+            except duckdb.Error as bad:
+                raise SourceError(f"introspection failed: {bad}") from bad
+
+    def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
+        """As `Source.scan`, over the edition that is current now."""
+        compiled = DuckDBCompiler(scan, CAPABILITIES).compile()
+        return self._run(self._current(), scan, compiled, cancel)
+
+    def close(self) -> None:
+        with self._lock:
+            edition, self._edition = self._edition, None
+        if edition is not None:
+            edition.retire()
+
+    def _run(
+        self, edition: _Edition, scan: NativeScan, compiled: Compiled, cancel: Cancel
+    ) -> Generator[pa.RecordBatch]:
+        with edition.cursor() as cursor:
+            try:
+                with cancel.calling(cursor.interrupt):
+                    cancel.check()
+                    for name, keys in compiled.key_tables.items():
+                        cursor.register(name, pa.table({"k": keys}))
+                    relation = cursor.sql(compiled.sql, params=compiled.params or None)
+                    reader = relation.to_arrow_reader(BATCH_ROWS)
+                    for batch in reader:
+                        cancel.check()
+                        yield cells.to_batch_from_arrow(batch, scan.outputs, scan.schema)
+            except (duckdb.Error, pa.ArrowException, OSError) as bad:
+                if cancel.is_set():
+                    raise Cancelled("cancelled") from None
+                raise SourceError(f"DuckDB: {bad}") from bad
+
+    def _current(self) -> _Edition:
+        with self._lock:
+            if self._edition is None:
+                raise SourceError("the source is closed or holds no snapshot yet")
+            return self._edition
+
+    def _forget(self, edition: _Edition) -> None:
+        with self._lock:
+            self._open.discard(edition)
+
+    def _sweep(self) -> None:
+        """Delete the Parquet files that no open edition uses."""
+        with self._lock:
+            used = {path for edition in self._open for path in edition.files}
+        for path in self.folder.rglob("*.parquet"):
+            if path not in used:
+                path.unlink(missing_ok=True)
+
+    def _engine(self) -> duckdb.DuckDBPyConnection:
+        """A fresh in-memory instance, locked in the one order that works (external access last)."""
+        spill = self.folder / "spill"
+        connection = duckdb.connect(":memory:", config={"memory_limit": self._memory, "threads": self._threads})
+        try:
+            connection.execute("SET autoinstall_known_extensions = false")
+            connection.execute("SET autoload_known_extensions = false")
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"SET temp_directory = {_text(str(spill))}")
+            folders = ", ".join(_text(f"{path}/") for path in self._readable)
+            connection.execute(f"SET allowed_directories = [{folders}]")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+        except duckdb.Error as bad:
+            connection.close()
+            raise SourceError(f"the embedded engine cannot start: {bad}") from bad
+        return connection
+
+
+# --- views and files ---------------------------------------------------------------------------------
+
+
+def parquet_view(files: Sequence[Path], options: str = "") -> str:
+    """A SELECT over Parquet files or globs; `options` as read_parquet takes them."""
+    listed = ", ".join(_text(str(path)) for path in files)
+    return f"SELECT * FROM read_parquet([{listed}]{', ' + options if options else ''})"
+
+
+def empty_view(columns: Mapping[str, TrinoType]) -> str:
+    """A typed SELECT without rows."""
+    return f"{_nulls(columns)} WHERE false"
+
+
+def failing_view(columns: Mapping[str, TrinoType], reason: str) -> str:
+    """A typed SELECT that fails with `reason` when it is used: the other tables stay usable."""
+    return f"{_nulls(columns)} FROM range(1) WHERE error({_text(reason)}) IS NULL"
+
+
+def _nulls(columns: Mapping[str, TrinoType]) -> str:
+    parts = (f"CAST(NULL AS {type_.duckdb()}) AS {_quoted(name)}" for name, type_ in columns.items())
+    return f"SELECT {', '.join(parts)}"
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write all or nothing: a half-written file never bears the final name."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    half = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.half")
+    try:
+        pq.write_table(table, half, compression="zstd")
+        os.replace(half, path)
+    finally:
+        with suppress(FileNotFoundError):
+            half.unlink()
+
+
+def digest(*parts: object) -> str:
+    """A short name for what went into a cached file."""
+    return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()[:32]
+
+
+def _describe(cursor: duckdb.DuckDBPyConnection, name: str) -> SourceTable:
+    schema = cursor.sql(f"SELECT * FROM {_quoted(name)} LIMIT 0").to_arrow_reader(1).schema
+    ((rows,),) = cursor.execute(f"SELECT count(*) FROM {_quoted(name)}").fetchall()
+    columns = tuple(SourceColumn(f.name, _type(f.type), str(f.type)) for f in schema)
+    return SourceTable(name, columns, int(rows))
+
+
+def _type(dtype: pa.DataType) -> TrinoType | None:
+    try:
+        return from_arrow(dtype)
+    except ValueError:
+        return None
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,214 @@
+"""What is particular to MariaDB: zero dates, unsigned numbers, other character sets, backslashes, lost connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pymysql
+import pytest
+
+from catalog.types import BIGINT, DATE, VARCHAR
+from connectors.base import Aggregate, Cancel, GroupKey, Predicate, Source, SourceError
+from connectors.sources import open_source, parse_source
+from tests.conformance.helpers import read, scan_of, types_of
+from tests.servers import MariaDBServer
+
+pytestmark = pytest.mark.servers
+
+SCRIPT = """
+SET sql_mode = '';
+CREATE TABLE odd (id int PRIMARY KEY, d date, dt datetime(3), u bigint unsigned, s int unsigned,
+    l text CHARACTER SET latin1, g varchar(20) CHARACTER SET gbk,
+    flag tinyint(1), bits bit(3), t time, f float, amt decimal(40,20), bl blob,
+    e enum('x','y'), y year, q varchar(20) COLLATE utf8mb4_unicode_ci, j json);
+INSERT INTO odd VALUES
+    (1, '2024-02-29', '2024-02-29 12:00:00.123', 18446744073709551615, 4294967295, 'é', '中', 1, 5, '23:59:59', 0.1,
+     12345678901234567.12345678901234567890, x'00ff', 'x', 2024, 'Straße', '{"a": 1}'),
+    (2, '0000-00-00', '0000-00-00', 1, 1, 'É', '文', 2, 1, '100:00:00', NULL, NULL, NULL, 'y', NULL, 'STRASSE', NULL),
+    (3, '2024-00-15', '2024-01-00', NULL, NULL, NULL, NULL, 0, NULL, '-01:00:00', NULL, NULL, NULL, NULL, NULL,
+     'strasse ', NULL),
+    (4, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+CREATE TABLE big (id int PRIMARY KEY, name varchar(40), KEY (name));
+INSERT INTO big SELECT seq, concat('n', seq) FROM seq_1_to_50000;
+CREATE SEQUENCE counter;
+CREATE FUNCTION sneaky() RETURNS int MODIFIES SQL DATA BEGIN DELETE FROM odd; RETURN 1; END
+"""
+
+
+@pytest.fixture(scope="module")
+def cursor(mariadb: MariaDBServer, mariadb_database: str) -> Iterator[Any]:
+    connection = pymysql.connect(**mariadb.settings(), database=mariadb_database, autocommit=True)
+    with connection.cursor() as opened:
+        before, _, function = SCRIPT.rpartition("CREATE FUNCTION")
+        for statement in [*before.split(";\n"), f"CREATE FUNCTION{function}"]:
+            if statement.strip():
+                opened.execute(statement)
+        yield opened
+    connection.close()
+
+
+@pytest.fixture
+def source(mariadb: MariaDBServer, mariadb_database: str, cursor: Any, tmp_path: Path) -> Iterator[Source]:
+    config = {"kind": "mysql", "port": mariadb.port, "database": mariadb_database, "user": "root", "timeout": 2}
+    opened = open_source(parse_source(config), tmp_path, tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_zero_dates_are_null_wherever_they_are_looked_at(source: Source) -> None:
+    columns = types_of(id="integer", d="date", dt="timestamp(3)")
+    rows = read(source, "odd", columns)
+    assert [row[1] for row in rows] == [date(2024, 2, 29), None, None, None]
+    assert [row[2] is None for row in rows] == [False, True, True, True]
+
+    def found(*predicates: Predicate) -> list[int]:
+        return [row[0] for row in read(source, "odd", columns, predicates=predicates)]
+
+    for column in ("d", "dt"):
+        assert found(Predicate(column, "is null")) == [2, 3, 4]
+        assert found(Predicate(column, "is not null")) == [1]
+    for op in ("<", "<=", "<>"):
+        assert found(Predicate("d", op, (date(2025, 1, 1),))) == [1]
+    assert found(Predicate("d", ">", (date(1, 1, 1),))) == [1]
+    day = columns["d"]
+    aggregates = (
+        Aggregate("count", "d", BIGINT, "n"),
+        Aggregate("min", "d", day, "low"),
+        Aggregate("max", "d", day, "high"),
+    )
+    assert read(source, "odd", columns, aggregates=aggregates) == [(1, date(2024, 2, 29), date(2024, 2, 29))]
+    keys = (GroupKey("d", BIGINT, "y", "year"), GroupKey("d", DATE, "d"))
+    assert sorted(read(source, "odd", columns, group_by=keys), key=str) == [(2024, date(2024, 2, 29)), (None, None)]
+
+
+def test_unsigned_numbers_are_whole_or_an_error(source: Source) -> None:
+    assert read(source, "odd", types_of(u="decimal(20,0)"), row_filters=("id = 1",)) == [(Decimal(2**64 - 1),)]
+    with pytest.raises(SourceError, match="'u'"):
+        read(source, "odd", types_of(u="bigint"))
+    assert read(source, "odd", types_of(s="bigint"), row_filters=("id = 1",)) == [(2**32 - 1,)]
+    with pytest.raises(SourceError, match="'s'"):
+        read(source, "odd", types_of(s="integer"))
+
+
+def test_decimals_keep_all_their_digits(source: Source) -> None:
+    found = read(source, "odd", types_of(amt="decimal(38,20)"), row_filters=("id = 1",))
+    assert found == [(Decimal("12345678901234567.12345678901234567890"),)]
+
+
+def test_other_character_sets_are_read_and_compared(source: Source) -> None:
+    columns = types_of(id="integer", l="varchar", g="varchar")
+    assert read(source, "odd", columns, row_filters=("id < 3",)) == [(1, "é", "中"), (2, "É", "文")]
+    for column, text, row in (("l", "é", 1), ("l", "É", 2), ("g", "中", 1), ("g", "文", 2)):
+        assert [r[0] for r in read(source, "odd", columns, predicates=(Predicate(column, "=", (text,)),))] == [row]
+        assert [r[0] for r in read(source, "odd", columns, keys=((column, pa.array([text])),))] == [row]
+    assert read(source, "odd", columns, predicates=(Predicate("l", "=", ("🐚",)),)) == []
+
+
+def test_a_folding_padding_collation_does_not_fold_or_pad(source: Source) -> None:
+    columns = types_of(q="varchar")
+    for text in ("Straße", "STRASSE", "strasse "):
+        assert read(source, "odd", columns, predicates=(Predicate("q", "=", (text,)),)) == [(text,)]
+    assert read(source, "odd", columns, predicates=(Predicate("q", "=", ("strasse",)),)) == []
+    groups = read(source, "odd", columns, group_by=(GroupKey("q", VARCHAR, "k"),), row_filters=("q IS NOT NULL",))
+    assert sorted(groups) == [("STRASSE",), ("Straße",), ("strasse ",)]
+
+
+def test_flags_bits_years_enums_json_blobs_and_times(source: Source) -> None:
+    columns = types_of(
+        flag="boolean", bits="bigint", y="integer", e="varchar", j="json", bl="varbinary", f="real", t="time"
+    )
+    (row,) = read(source, "odd", columns, row_filters=("id = 1",))
+    assert row[:6] == (True, 5, 2024, "x", '{"a": 1}', b"\x00\xff")
+    assert row[6] == pytest.approx(0.1, rel=1e-6)
+    assert str(row[7]) == "23:59:59"
+
+
+@pytest.mark.parametrize(("column", "declared", "row"), [("flag", "boolean", 2), ("t", "time", 2), ("t", "time", 3)])
+def test_a_value_of_no_such_type_is_an_error_that_names_its_column(
+    source: Source, column: str, declared: str, row: int
+) -> None:
+    with pytest.raises(SourceError, match=f"'{column}'"):
+        read(source, "odd", types_of(**{column: declared}), row_filters=(f"id = {row}",))
+
+
+def test_owner_texts_are_read_with_ansi_quotes_and_plain_backslashes(source: Source) -> None:
+    view = r"""SELECT "id", 'a\' AS "b", 'it''s 100%' AS c FROM "odd" -- 'unbalanced"""
+    assert read(source, view, types_of(id="integer", b="varchar", c="varchar"), limit=1) == [(1, "a\\", "it's 100%")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT NEXTVAL(counter) AS a",
+        "SELECT sneaky() AS a",
+        "SELECT id AS a FROM odd INTO OUTFILE '/tmp/x'",
+        "SELECT id AS a FROM odd PROCEDURE analyse()",
+    ],
+)
+def test_the_session_cannot_write(source: Source, cursor: Any, text: str) -> None:
+    with pytest.raises(SourceError):
+        read(source, text, types_of(a="bigint"))
+    cursor.execute("SELECT count(*) FROM odd")
+    assert cursor.fetchall() == ((4,),)
+
+
+def test_a_statement_ends_at_the_timeout(source: Source) -> None:
+    with pytest.raises(SourceError, match="max_statement_time"):
+        read(source, "SELECT a.id FROM big a, big b, big c WHERE a.id + b.id + c.id < 0", types_of(id="integer"))
+
+
+def test_equality_and_keys_on_text_use_the_columns_index(source: Source, cursor: Any) -> None:
+    columns = types_of(id="integer", name="varchar")
+    cursor.execute("FLUSH STATUS")
+
+    def rows_read() -> int:
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Handler_read_rnd_next'")
+        return int(cursor.fetchall()[0][1])
+
+    before = rows_read()
+    assert read(source, "big", columns, predicates=(Predicate("name", "=", ("n77",)),)) == [(77, "n77")]
+    assert len(read(source, "big", columns, keys=(("name", pa.array([f"n{i}" for i in range(1, 101)])),))) == 100
+    assert rows_read() - before < 10_000
+
+
+def test_a_connection_that_died_is_replaced(source: Source, cursor: Any) -> None:
+    assert len(read(source, "odd", types_of(id="integer"))) == 4
+    cursor.execute("SELECT id FROM information_schema.processlist WHERE id <> connection_id()")
+    for (thread,) in cursor.fetchall():
+        cursor.execute(f"KILL {thread}")
+    assert len(read(source, "odd", types_of(id="integer"))) == 4
+
+
+def test_introspection_knows_keys_nulls_and_types(source: Source) -> None:
+    tables = {table.name: table for table in source.tables()}
+    columns = {column.name: column for column in tables["odd"].columns}
+    assert columns["id"].key
+    assert not columns["id"].nullable
+    found = {name: str(column.type) for name, column in columns.items()}
+    assert found["u"] == "decimal(20, 0)"
+    assert found["s"] == "bigint"
+    assert found["dt"] == "timestamp(3)"
+    assert found["flag"] == "boolean"
+    assert found["amt"] == "None"
+    assert found["e"] == "varchar"
+
+
+def test_a_huge_result_streams_in_bounded_batches(source: Source) -> None:
+    stream = source.scan(scan_of("SELECT a.id FROM big a, big b", types_of(id="integer")), Cancel())
+    sizes = {next(stream).num_rows for _ in range(3)}
+    assert max(sizes) <= 10_000
+    stream.close()  # type: ignore[attr-defined]
+
+
+def test_a_wrong_password_is_a_source_error_without_it(mariadb: MariaDBServer, cursor: Any, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cret-word\n")
+    config = {"kind": "mysql", "port": mariadb.port, "database": "x", "user": "root", "password": "file:secret"}
+    source = open_source(parse_source(config), tmp_path, tmp_path)
+    with pytest.raises(SourceError) as failure:
+        source.ping()
+    assert "s3cret-word" not in str(failure.value)

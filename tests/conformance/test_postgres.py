@@ -1,0 +1,255 @@
+"""What is particular to PostgreSQL: char(n), numeric NaN, infinity, collations, arrays of keys, lost connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+import pytest
+
+from catalog.types import BIGINT, VARCHAR
+from connectors.base import Aggregate, Cancel, GroupKey, Predicate, Source, SourceError
+from connectors.sources import open_source, parse_source
+from tests.conformance.helpers import read, scan_of, types_of
+from tests.servers import PostgresServer
+
+pytestmark = pytest.mark.servers
+
+SCRIPT = """
+CREATE TYPE mood AS ENUM ('sad', 'happy');
+CREATE DOMAIN code AS varchar(10);
+CREATE TABLE odd (
+    id int PRIMARY KEY, c char(5), v code, m mood, u uuid, j jsonb, num numeric, n5 numeric(20,5), d date, ts timestamp,
+    tz timestamptz, x float8, r real, s smallint, by bytea, t time
+);
+INSERT INTO odd VALUES
+    (1, 'ab', 'v1', 'happy', '00000000-0000-0000-0000-000000000001', '{"a": 1}', 1.5, 1.5, '2024-02-29',
+     '2024-02-29 12:00:00.123456', '2024-02-29 12:00+08', 1.5, 0.1, 7, '\\x00ff', '12:00'),
+    (2, 'ab  ', NULL, 'sad', NULL, '[1]', 'NaN', 123456789012345.12345, 'infinity', 'infinity', 'infinity',
+     'NaN', NULL, 8, NULL, NULL),
+    (3, 'AB', 'v3', NULL, NULL, NULL, 'Infinity', NULL, '0044-03-15 BC', '-infinity', NULL, 'Infinity',
+     NULL, NULL, NULL, NULL);
+CREATE SEQUENCE counter;
+CREATE SCHEMA other; CREATE TABLE other.hidden (id int); INSERT INTO other.hidden VALUES (42);
+CREATE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM odd; RETURN 1; END';
+"""
+
+
+@pytest.fixture(scope="module")
+def connection(postgres: PostgresServer, postgres_database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(postgres.dsn(postgres_database), autocommit=True) as opened:
+        opened.execute(SCRIPT)
+        yield opened
+
+
+@pytest.fixture
+def source(
+    postgres: PostgresServer, postgres_database: str, connection: psycopg.Connection, tmp_path: Path
+) -> Iterator[Source]:
+    config = {
+        "kind": "postgres",
+        "port": postgres.port,
+        "database": postgres_database,
+        "user": "postgres",
+        "timeout": 5,
+    }
+    opened = open_source(parse_source(config), tmp_path, tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_char_n_is_delivered_and_compared_without_its_padding(source: Source) -> None:
+    columns = types_of(c="varchar")
+    assert read(source, "odd", columns) == [("ab",), ("ab",), ("AB",)]
+    assert read(source, "odd", columns, predicates=(Predicate("c", "=", ("ab",)),)) == [("ab",), ("ab",)]
+    assert read(source, "odd", columns, predicates=(Predicate("c", "=", ("ab ",)),)) == []
+    assert read(source, "odd", columns, keys=(("c", pa.array(["AB", "ab  "])),)) == [("AB",)]
+    count = (Aggregate("count", None, BIGINT, "n"),)
+    groups = read(source, "odd", columns, group_by=(GroupKey("c", VARCHAR, "k"),), aggregates=count)
+    assert sorted(groups) == [("AB", 1), ("ab", 2)]
+
+
+def test_domains_enums_uuid_json_and_binary_are_delivered(source: Source) -> None:
+    columns = types_of(v="varchar", m="varchar", u="uuid", j="json", by="varbinary", r="real", t="time")
+    (row,) = read(source, "odd", columns, row_filters=("id = 1",))
+    assert row[:5] == ("v1", "happy", "00000000-0000-0000-0000-000000000001", '{"a": 1}', b"\x00\xff")
+    assert str(row[6]) == "12:00:00"
+    (bound,) = read(source, "odd", types_of(id="integer", u="uuid", j="json", m="varchar"),
+                    keys=(("id", pa.array([1])),))  # fmt: skip
+    assert bound == (1, "00000000-0000-0000-0000-000000000001", '{"a": 1}', "happy")
+
+
+@pytest.mark.parametrize(
+    ("column", "declared", "row"),
+    [("num", "decimal(20,5)", 2), ("num", "decimal(20,5)", 3), ("n5", "decimal(20,3)", 2), ("d", "date", 2),
+     ("d", "date", 3),
+     ("ts", "timestamp(6)", 2), ("ts", "timestamp(6)", 3), ("ts", "timestamp(3)", 1),
+     ("tz", "timestamp(6) with time zone", 2)],
+)  # fmt: skip
+@pytest.mark.parametrize("bound", [False, True])
+def test_nan_infinity_and_lost_digits_are_errors_that_name_the_column(
+    source: Source, column: str, declared: str, row: int, bound: bool
+) -> None:
+    columns = types_of(id="integer", **{column: declared})
+    keys = (("id", pa.array([row])),) if bound else ()
+    with pytest.raises(SourceError, match=f"'{column}'"):
+        read(source, "odd", columns, row_filters=(f"id = {row}",), keys=keys)
+
+
+def test_a_declared_type_that_the_column_has_not_is_an_error_that_names_it(source: Source) -> None:
+    for column, declared in (
+        ("c", "bigint"),
+        ("d", "timestamp(3)"),
+        ("x", "decimal(10,2)"),
+        ("num", "double"),
+        ("tz", "date"),
+    ):
+        with pytest.raises(SourceError, match=f"'{column}'"):
+            read(source, "odd", types_of(**{column: declared}))
+    with pytest.raises(SourceError, match="'nope' does not exist"):
+        read(source, "odd", types_of(nope="bigint"))
+
+
+def test_nan_is_above_nothing(source: Source) -> None:
+    columns = types_of(id="integer", x="double")
+    above = (Predicate("x", ">", (1.0,)),)
+    assert [row[0] for row in read(source, "odd", columns, predicates=above)] == [1, 3]
+    assert [row[0] for row in read(source, "odd", columns, predicates=(Predicate("x", "<", (1.0,)),))] == []
+
+
+def test_timestamps_keep_their_microseconds_and_zones_become_utc(source: Source) -> None:
+    columns = types_of(ts="timestamp(6)", tz="timestamp(3) with time zone")
+    (row,) = read(source, "odd", columns, row_filters=("id = 1",))
+    assert row[0] == datetime(2024, 2, 29, 12, 0, 0, 123456)
+    assert row[1].isoformat() == "2024-02-29T04:00:00+00:00"
+
+
+def test_a_numeric_sum_in_a_view_may_be_declared_bigint_when_it_is_whole(source: Source) -> None:
+    assert read(source, "SELECT sum(id) AS s FROM odd", types_of(s="bigint")) == [(6,)]
+    with pytest.raises(SourceError, match="'s'"):
+        read(source, "SELECT avg(s) AS s FROM odd", types_of(s="bigint"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT nextval('counter') AS a",
+        "SELECT sneaky()::bigint AS a",
+        "SELECT setval('counter', 5) AS a",
+        "SELECT id::bigint AS a FROM odd FOR UPDATE",
+        "WITH gone AS (DELETE FROM odd RETURNING id) SELECT id::bigint AS a FROM gone",
+        "SELECT 1::bigint AS a INTO TABLE copied FROM odd",
+    ],
+)
+def test_the_session_cannot_write(source: Source, connection: psycopg.Connection, text: str) -> None:
+    with pytest.raises(SourceError):
+        read(source, text, types_of(a="bigint"))
+    assert connection.execute("SELECT count(*) FROM odd").fetchone() == (3,)
+
+
+def test_a_statement_ends_at_the_timeout(source: Source) -> None:
+    with pytest.raises(SourceError, match="timeout"):
+        read(source, "SELECT 1::bigint AS a FROM pg_sleep(30)", types_of(a="bigint"))
+
+
+def test_search_path_is_the_owners(
+    source: Source, postgres: PostgresServer, postgres_database: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SourceError):
+        read(source, "hidden", types_of(id="integer"))
+    assert read(source, "other.hidden", types_of(id="integer")) == [(42,)]
+    config = {
+        "kind": "postgres", "port": postgres.port, "database": postgres_database, "user": "postgres",
+        "search_path": "pg_catalog, other",
+    }  # fmt: skip
+    other = open_source(parse_source(config), tmp_path, tmp_path)
+    assert read(other, "hidden", types_of(id="integer")) == [(42,)]
+    other.close()
+
+
+def test_introspection_knows_keys_nulls_and_types(source: Source) -> None:
+    tables = {table.name: table for table in source.tables()}
+    assert "other.hidden" in tables
+    columns = {column.name: column for column in tables["odd"].columns}
+    assert columns["id"].key
+    assert not columns["id"].nullable
+    assert str(columns["n5"].type) == "decimal(20, 5)"
+    assert columns["num"].type is None
+    assert columns["v"].type == VARCHAR
+    assert columns["m"].type is None or columns["m"].type == VARCHAR
+
+
+def test_a_connection_that_died_is_replaced(source: Source, connection: psycopg.Connection) -> None:
+    columns = types_of(id="integer")
+    for keys in ((), (("id", pa.array([1, 2, 3])),)):
+        assert len(read(source, "odd", columns, keys=keys)) == 3
+    connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'atoll'")
+    for keys in ((), (("id", pa.array([1, 2, 3])),)):
+        assert len(read(source, "odd", columns, keys=keys)) == 3
+
+
+def test_abandoned_key_scans_free_their_connection(source: Source, connection: psycopg.Connection) -> None:
+    endless = "SELECT a.id FROM generate_series(1, 100000) AS a(id), generate_series(1, 100000) AS b(id)"
+    scan = scan_of(endless, types_of(id="integer"), keys=(("id", pa.array(range(100_000))),))
+    for _ in range(6):
+        stream = source.scan(scan, Cancel())
+        next(stream)
+        stream.close()  # type: ignore[attr-defined]
+    assert len(read(source, "odd", types_of(id="integer"))) == 3
+
+
+def test_a_nondeterministic_collation_is_found_and_does_not_fold(
+    source: Source, connection: psycopg.Connection, postgres: PostgresServer, postgres_database: str, tmp_path: Path
+) -> None:
+    connection.execute("CREATE COLLATION folding (provider = icu, locale = 'und-u-ks-level1', deterministic = false)")
+    connection.execute("CREATE TABLE folded (t text COLLATE folding)")
+    connection.execute("INSERT INTO folded VALUES ('abc'), ('ABC'), ('äbc')")
+    assert connection.execute("SELECT count(*) FROM folded WHERE t = 'abc'").fetchone() == (3,)
+    config = {"kind": "postgres", "port": postgres.port, "database": postgres_database, "user": "postgres"}
+    fresh = open_source(parse_source(config), tmp_path, tmp_path)
+    columns = types_of(t="varchar")
+    try:
+        assert read(fresh, "folded", columns, predicates=(Predicate("t", "=", ("abc",)),)) == [("abc",)]
+        assert len(read(fresh, "folded", columns, predicates=(Predicate("t", "<>", ("abc",)),))) == 2
+        assert read(fresh, "folded", columns, predicates=(Predicate("t", "in", ("abc", "x")),)) == [("abc",)]
+        assert read(fresh, "folded", columns, keys=(("t", pa.array(["abc"])),)) == [("abc",)]
+        groups = read(fresh, "folded", columns, group_by=(GroupKey("t", VARCHAR, "k"),))
+        assert sorted(groups) == [("ABC",), ("abc",), ("äbc",)]
+    finally:
+        fresh.close()
+        connection.execute("DROP TABLE folded; DROP COLLATION folding")
+
+
+def test_equality_on_text_and_keys_use_the_columns_index(source: Source, connection: psycopg.Connection) -> None:
+    connection.execute("CREATE TABLE big AS SELECT i AS id, 'n' || i AS name FROM generate_series(1, 200000) i")
+    connection.execute("CREATE INDEX ON big (name); ANALYZE big")
+    columns = types_of(id="integer", name="varchar")
+    connection.execute("SELECT pg_stat_reset()")
+    assert read(source, "big", columns, predicates=(Predicate("name", "=", ("n77",)),)) == [(77, "n77")]
+    assert len(read(source, "big", columns, keys=(("name", pa.array([f"n{i}" for i in range(1, 101)])),))) == 100
+    text = connection.execute(
+        "EXPLAIN SELECT * FROM big WHERE name = CAST('n77' AS TEXT) AND name = ANY(CAST('{n77}' AS TEXT[]))"
+    ).fetchall()
+    assert any("Index" in line for (line,) in text)
+
+
+def test_statements_are_recognisable_and_literals_of_keys_are_bound(source: Source, postgres: PostgresServer) -> None:
+    read(source, "odd", types_of(id="integer"), keys=(("id", pa.array([1])),), query_id="q_bound")
+    written = next(line for line in postgres.log.read_text().splitlines() if "atoll:q_bound" in line)
+    assert "ANY(CAST($1 AS INT[]))" in written
+
+
+def test_a_password_comes_from_its_reference_and_never_shows(
+    postgres: PostgresServer, postgres_database: str, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("s3cret-word\n")
+    config = {
+        "kind": "postgres", "port": 1, "database": postgres_database, "user": "postgres", "password": "file:secret",
+    }  # fmt: skip
+    closed = open_source(parse_source(config), tmp_path, tmp_path)
+    with pytest.raises(SourceError) as failure:
+        closed.ping()
+    assert "s3cret-word" not in str(failure.value)

@@ -1,0 +1,54 @@
+"""Fixtures that every test may use: real servers, one pair a test process, a database of its own a module."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pymysql
+import pytest
+
+from tests.servers import MariaDBServer, PostgresServer, mariadb_server, postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL 15."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDBServer]:
+    """A running MariaDB 10.11."""
+    with mariadb_server() as server:
+        yield server
+
+
+def _name(request: pytest.FixtureRequest) -> str:
+    module = re.sub(r"[^a-z0-9]+", "_", request.module.__name__.rpartition(".")[2].lower())
+    return f"{module[:30]}_{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture(scope="module")
+def postgres_database(postgres: PostgresServer, request: pytest.FixtureRequest) -> str:
+    """The name of a new, empty PostgreSQL database."""
+    name = _name(request)
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return name
+
+
+@pytest.fixture(scope="module")
+def mariadb_database(mariadb: MariaDBServer, request: pytest.FixtureRequest) -> str:
+    """The name of a new, empty MariaDB database."""
+    name = _name(request)
+    connection = pymysql.connect(**mariadb.settings(), autocommit=True)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE `{name}`")
+    finally:
+        connection.close()
+    return name

@@ -1,0 +1,279 @@
+"""The same statement twice: planned into fragments over several departments, and over one pooled database.
+
+Both sides read text through `catalog.duck`, so what can differ is what the planner did: names, the
+rewrite rules, the cut into fragments, the keys that were bound, the merge. The pooled side compiles the
+text as its author wrote it, so the gateway's own parse and resolve are under test too. No network and no
+agent takes part; tests/city and tests/attack stand for those.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from functools import cached_property, lru_cache
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import sqlglot
+from sqlglot import exp
+
+from catalog import duck
+from catalog.names import RelationName, is_plain
+from catalog.relation import Column, Mode, Relation
+from catalog.types import BOOLEAN, TrinoType, field_type, parse
+from gateway.authorise import authorise
+from gateway.catalogue import UserView
+from gateway.execution import Session
+from gateway.parse import parse as parse_statement
+from gateway.plan import FragmentPlan, Plan
+from gateway.plan import split as splitting
+from gateway.plan.verify import VERIFY
+from gateway.resolve import Resolved, resolve
+from gateway.rewrite import RULES, Context, Rule, rewrite
+
+SESSION = Session("ana", purpose="test")
+KEYS = "$keys"
+
+Row = tuple[Any, ...]
+Rows = list[Row]
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Relations of several departments with their rows. traits: further fields of a `Relation`."""
+
+    tables: dict[RelationName, pa.Table]
+    traits: dict[RelationName, dict[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def relations(self) -> dict[RelationName, Relation]:
+        return {n: _relation(n, table, self.traits.get(n, {})) for n, table in self.tables.items()}
+
+    @cached_property
+    def view(self) -> UserView:
+        return UserView("ana", "test", ("test",), (), dict(self.relations), {})
+
+    @cached_property
+    def engine(self) -> Engine:
+        return Engine({str(n): t for n, t in self.tables.items()})
+
+    @cached_property
+    def delivered(self) -> dict[str, pa.Table]:
+        """Answers of fragments without keys, by text: a department answers the same text the same way."""
+        return {}
+
+
+def _relation(name: RelationName, table: pa.Table, traits: dict[str, Any]) -> Relation:
+    columns = tuple(Column(name=f.name, type=field_type(f)) for f in table.schema)
+    return Relation(catalog=name.catalog, schema_name=name.schema, name=name.table, columns=columns, **traits)
+
+
+def world(
+    traits: dict[str, dict[str, Any]] | None = None, /, **tables: tuple[dict[str, str], list[Row]]
+) -> World:
+    """`world(water__meter=({"id": "bigint", ..}, [(1, ..), ..]))` -> relation water.main.meter."""
+    made = {}
+    for key, (columns, rows) in tables.items():
+        types = {c: parse(t) for c, t in columns.items()}
+        arrays = [pa.array([r[i] for r in rows], t.arrow()) for i, t in enumerate(types.values())]
+        fields = [pa.field(c, t.arrow(), metadata={b"trino": str(t).encode()}) for c, t in types.items()]
+        made[_full(key)] = pa.table(arrays, schema=pa.schema(fields))
+    return World(made, {_full(key): value for key, value in (traits or {}).items()})
+
+
+def _full(key: str) -> RelationName:
+    department, table = key.split("__")
+    return RelationName(department, "main", table)
+
+
+# ---------------------------------------------------------------- one DuckDB
+
+
+@lru_cache(maxsize=1)
+def _shared_connection() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect(config={"threads": 1})
+    duck.prepare(con)
+    return con
+
+
+_numbers = itertools.count()
+
+
+class Engine:
+    """Named tables in DuckDB, asked in Trino's dialect."""
+
+    def __init__(self, tables: dict[str, pa.Table]) -> None:
+        self.known: dict[str, duck.Table] = {}
+        for name, table in tables.items():
+            own = f"r{next(_numbers)}"
+            _shared_connection().register(own, table)
+            self.known[name] = duck.Table(own, {f.name: field_type(f) for f in table.schema})
+
+    def ask(self, tree: exp.Expr, among: Callable[[str], bool] = lambda name: True) -> pa.Table:
+        """The answer with columns c0..cn; only tables whose names `among` accepts are known."""
+        return self.labelled(tree, among)[0]
+
+    def labelled(
+        self, tree: exp.Expr, among: Callable[[str], bool] = lambda name: True
+    ) -> tuple[pa.Table, tuple[str, ...]]:
+        compiled = duck.compile_query(tree, {n: t for n, t in self.known.items() if among(n)})
+        result = _shared_connection().sql(compiled.sql).to_arrow_table()
+        types = [kind for _, kind in compiled.columns]
+        return _typed(result, types), tuple(name for name, _ in compiled.columns)
+
+    def close(self) -> None:
+        for table in self.known.values():
+            _shared_connection().unregister(table.name)
+
+
+@contextmanager
+def merging(stored: dict[str, pa.Table], streamed: dict[str, pa.Table]) -> Iterable[Engine]:  # type: ignore[misc]
+    """The merge engine: `stored` may be read often, `streamed` once, as the gateway's streams."""
+    engine = Engine(stored)
+    try:
+        for name, table in streamed.items():
+            own = f"r{next(_numbers)}"
+            _shared_connection().register(own, pa.RecordBatchReader.from_batches(table.schema, table.to_batches()))
+            engine.known[name] = duck.Table(own, {f.name: field_type(f) for f in table.schema})
+        yield engine
+    finally:
+        engine.close()
+
+
+def _typed(table: pa.Table, types: list[TrinoType]) -> pa.Table:
+    arrays = [_cast(c.combine_chunks(), t) for c, t in zip(table.columns, types, strict=True)]
+    fields = [pa.field(f"c{i}", t.arrow(), metadata={b"trino": str(t).encode()}) for i, t in enumerate(types)]
+    return pa.table(arrays, schema=pa.schema(fields))
+
+
+def _cast(array: pa.Array, kind: TrinoType) -> pa.Array:
+    return array.cast(kind.arrow()) if kind.name != "unknown" else pa.nulls(len(array))
+
+
+# ---------------------------------------------------------------- both sides
+
+
+def pooled(here: World, sql: str) -> Rows:
+    """The statement, as written, over one database that holds everything."""
+    return rows_of(as_written(here, sql)[0])
+
+
+def as_written(here: World, sql: str) -> tuple[pa.Table, tuple[str, ...]]:
+    """Answer and labels of the text itself: no stage of the gateway has touched it."""
+    tree = sqlglot.parse_one(sql, dialect="trino")
+    for call in list(tree.find_all(exp.Anonymous)):
+        if call.name.lower() == VERIFY:
+            call.replace(_verdict(str(call.expressions[0].this), call.expressions[1]))
+    return here.engine.labelled(tree)
+
+
+def federated(here: World, sql: str, rules: tuple[Rule, ...] = RULES) -> tuple[Rows, Plan]:
+    """The statement as the gateway runs it: fragments at their departments, then the merge."""
+    plan = planned(here, sql, rules)
+    return run(here, plan), plan
+
+
+def planned(here: World, sql: str, rules: tuple[Rule, ...] = RULES) -> Plan:
+    return plan_of(resolved(here, sql), rules)
+
+
+def resolved(here: World, sql: str) -> Resolved:
+    return authorise(resolve(parse_statement(sql), here.view, SESSION))
+
+
+def plan_of(bound: Resolved, rules: tuple[Rule, ...] = RULES) -> Plan:
+    context = Context(bound.relations)
+    tree = rewrite(bound.tree, context, rules)
+    return splitting.split(tree, bound.labels, bound.relations, bound.local, tuple(context.notes))
+
+
+def run(here: World, plan: Plan) -> Rows:
+    """Ask every department, bind keys as the gateway does, merge."""
+    answers: dict[str, pa.Table] = {}
+    for fragment in plan.fragments:
+        if fragment.keys is None:
+            answers[fragment.id] = _ask(here, fragment, fragment.sql)
+    for fragment in plan.fragments:
+        if fragment.keys is not None:
+            answers[fragment.id] = _ask_with_keys(here, plan, fragment, answers)
+    if plan.merge is None:
+        return rows_of(answers[plan.fragments[0].id])
+    kept = plan.stored | {f.id for f in plan.fragments if f.keys is not None}
+    stored = {**plan.local, **{n: t for n, t in answers.items() if n in kept}}
+    with merging(stored, {n: t for n, t in answers.items() if n not in kept}) as engine:
+        return rows_of(engine.ask(plan.merge))
+
+
+def _ask(here: World, fragment: FragmentPlan, sql: str) -> pa.Table:
+    if sql not in here.delivered:
+        tree = sqlglot.parse_one(sql, dialect="trino")
+        _check_text(tree, sql, fragment)
+        here.delivered[sql] = here.engine.ask(tree, lambda name: name.startswith(f"{fragment.department}."))
+    return here.delivered[sql]
+
+
+def _check_text(tree: exp.Expr, sql: str, fragment: FragmentPlan) -> None:
+    """A fragment speaks of one department alone, and quotes no name."""
+    named = {t.catalog for t in tree.find_all(exp.Table) if t.catalog}
+    assert named <= {fragment.department}, f"{fragment.id} asks {fragment.department} about {named}"
+    assert not tree.find(exp.Star) or all(isinstance(s.parent, exp.Count) for s in tree.find_all(exp.Star)), sql
+    odd = [i.name for i in tree.find_all(exp.Identifier) if not is_plain(i.name) and i.name != KEYS]
+    assert not odd, f"names that are not plain in a fragment: {odd}"
+
+
+def _ask_with_keys(here: World, plan: Plan, fragment: FragmentPlan, answers: dict[str, pa.Table]) -> pa.Table:
+    source = fragment.keys
+    assert source is not None
+    assert source.needs <= plan.stored, f"keys of {fragment.id} come from streams: {source.needs - plan.stored}"
+    with merging({**plan.local, **{n: t for n, t in answers.items() if n in source.needs}}, {}) as engine:
+        keys = engine.ask(source.query)
+    if keys.num_rows > source.chunk and not source.always:
+        return _ask(here, fragment, fragment.sql)
+    assert keys.column(0).null_count == 0, f"a key of {fragment.id} is NULL"
+    tree = sqlglot.parse_one(source.sql, dialect="trino")
+    _check_text(tree, source.sql, fragment)
+    for call in list(tree.find_all(exp.Anonymous)):
+        call.replace(_verdict(str(call.expressions[0].this), call.expressions[1]))
+    parts = []
+    for start in range(0, max(keys.num_rows, 1), source.chunk):
+        tables = {n: t for n, t in here.tables.items() if n.catalog == fragment.department}
+        chunk = keys.slice(start, source.chunk).rename_columns(["k"])
+        with merging({**{str(n): t for n, t in tables.items()}, KEYS: chunk}, {}) as engine:
+            parts.append(engine.ask(tree))
+    return pa.concat_tables(parts)
+
+
+def _verdict(relation: str, key: exp.Expr) -> exp.Expr:
+    """What `verify` stands for here: whether the first column of `relation` holds the key, NULL for NULL."""
+    name = relation.split(".")
+    table = exp.table_(name[2], db=name[1], catalog=name[0])
+    known = exp.select("id").from_(table).where("id IS NOT NULL")
+    found = exp.In(this=key.copy(), query=exp.Subquery(this=known))
+    missing = exp.Is(this=key.copy(), expression=exp.Null())
+    return exp.Case(ifs=[exp.If(this=missing, true=exp.cast(exp.Null(), str(BOOLEAN)))], default=found)
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def rows_of(table: pa.Table) -> Rows:
+    return [tuple(r) for r in zip(*(c.to_pylist() for c in table.columns), strict=True)] if table.num_columns else []
+
+
+def same(left: Rows, right: Rows, ordered: bool) -> bool:
+    """Equal as bags, or as lists where the statement orders; doubles to 12 digits."""
+    a, b = [_plain(r) for r in left], [_plain(r) for r in right]
+    return a == b if ordered else sorted(a, key=repr) == sorted(b, key=repr)
+
+
+def _plain(row: Row) -> Row:
+    return tuple(float(f"{v:.12g}") + 0.0 if isinstance(v, float) else v for v in row)
+
+
+DAY: Callable[[str], date] = date.fromisoformat
+DEC = Decimal

@@ -1,0 +1,130 @@
+-- a restricted giver, an unrestricted taker
+SELECT c.id, r.m3 FROM market.main.company c JOIN water.main.reading r ON r.company = c.id WHERE c.staff = 10;
+
+-- the giver is restricted by a limit
+SELECT d.id, r.m3 FROM (SELECT id FROM market.main.company ORDER BY id, name LIMIT 2) d JOIN water.main.reading r ON r.company = d.id;
+
+-- the taker is the right side of a left join
+SELECT c.id, r.m3 FROM market.main.company c LEFT JOIN water.main.reading r ON r.company = c.id WHERE c.staff = 10;
+
+-- the taker would be the left side of a left join: no keys
+SELECT r.company, c.id FROM water.main.reading r LEFT JOIN market.main.company c ON c.id = r.company AND c.staff = 10;
+
+-- the right side of a left join is restricted in WHERE
+SELECT r.company, c.id FROM water.main.reading r LEFT JOIN market.main.company c ON c.id = r.company WHERE c.staff = 10;
+
+-- a right join: the preserved side takes no keys
+SELECT c.id, r.company FROM market.main.company c RIGHT JOIN water.main.reading r ON r.company = c.id AND c.staff = 10;
+
+-- a full join: no keys at all
+SELECT c.id, r.company FROM (SELECT id FROM market.main.company WHERE staff = 10) c
+FULL JOIN water.main.reading r ON r.company = c.id;
+
+-- a giver that is itself null-extended gives no keys
+SELECT w.district, m.id, s.kg FROM health.main.ward w
+LEFT JOIN (SELECT id, district, company FROM water.main.meter WHERE factor = 1) m ON m.district = w.district
+LEFT JOIN chemicals.main.stock s ON s.company = m.company;
+
+-- a giver that a later right join extends
+SELECT c.id, r.m3, w.id FROM market.main.company c JOIN water.main.reading r ON r.company = c.id AND c.staff = 10
+RIGHT JOIN health.main.ward w ON w.district = c.district;
+
+-- the taker is an aggregation by its key
+SELECT c.id, d.total FROM market.main.company c
+JOIN (SELECT company, SUM(m3) AS total FROM water.main.reading GROUP BY company) d ON d.company = c.id WHERE c.staff = 10;
+
+-- the taker is an aggregation without that key
+SELECT c.id, d.n FROM market.main.company c
+JOIN (SELECT company, COUNT(*) AS n FROM water.main.reading GROUP BY company) d ON d.n = c.staff WHERE c.founded > DATE '2000-01-01';
+
+-- the taker keeps distinct rows
+SELECT c.id, d.note FROM market.main.company c
+JOIN (SELECT DISTINCT company, note FROM water.main.reading) d ON d.company = c.id WHERE c.staff = 10;
+
+-- the taker has a limit of its own
+SELECT c.id, d.m3 FROM market.main.company c
+JOIN (SELECT company, m3 FROM water.main.reading ORDER BY m3 DESC NULLS LAST, company, note LIMIT 4) d ON d.company = c.id WHERE c.staff = 10;
+
+-- the taker has a window
+SELECT c.id, d.n FROM market.main.company c
+JOIN (SELECT company, RANK() OVER (ORDER BY m3) AS n FROM water.main.reading) d ON d.company = c.id WHERE c.staff = 10;
+
+-- the taker is a union of one department
+SELECT c.id, d.k FROM market.main.company c
+JOIN (SELECT company AS k FROM water.main.reading UNION ALL SELECT company FROM water.main.meter) d ON d.k = c.id WHERE c.staff = 10;
+
+-- two takers of one giver
+SELECT c.id, r.m3, s.kg FROM market.main.company c JOIN water.main.reading r ON r.company = c.id
+JOIN chemicals.main.stock s ON s.company = c.id WHERE c.staff = 10;
+
+-- one taker of two givers
+SELECT c.id, r.m3, a.person FROM market.main.company c JOIN water.main.reading r ON r.company = c.id
+JOIN health.main.admission a ON a.company = r.company WHERE c.staff = 10 AND a.days > 1;
+
+-- a chain: the taker could give on
+SELECT c.id, m.id, w.id FROM market.main.company c JOIN water.main.meter m ON m.company = c.id
+JOIN health.main.ward w ON w.district = m.district WHERE c.staff = 10;
+
+-- keys are NULL on both sides
+SELECT c.id, r.m3 FROM market.main.company c JOIN water.main.reading r ON r.company = c.parent WHERE c.district = 'north';
+
+-- the giver gives nothing
+SELECT c.id, r.m3 FROM market.main.company c JOIN water.main.reading r ON r.company = c.id WHERE c.staff = 12345;
+
+-- the giver gives nothing to a left join
+SELECT c.id, r.m3 FROM market.main.company c LEFT JOIN water.main.reading r ON r.company = c.parent WHERE c.parent IS NULL AND c.staff = 10;
+
+-- integer keys for a bigint column
+SELECT j.id, m.company FROM works.main.job j JOIN water.main.meter m ON m.id = j.id WHERE j.hours > 1;
+
+-- bigint keys for an integer column
+SELECT m.id, j.start FROM water.main.meter m JOIN works.main.job j ON j.id = m.id WHERE m.factor > 0;
+
+-- date keys
+SELECT k.code, a.person FROM market.main.code k JOIN health.main.admission a ON a.day = k.valid_to WHERE k.code > 200;
+
+-- decimal keys are compared in the gateway
+SELECT s.seller, j.id FROM market.main.sale s JOIN works.main.job j ON j.hours = s.amount WHERE s.qty = 3;
+
+-- one question asked twice, its outputs in another order
+SELECT x.p, x.q, y.p, r.m3 FROM (SELECT id AS p, parent AS q FROM market.main.company WHERE staff >= 0) x
+JOIN (SELECT id AS q, parent AS p FROM market.main.company WHERE staff >= 0) y ON y.q = x.p
+JOIN water.main.reading r ON r.company = y.p;
+
+-- one question asked twice, the giver read by its other name
+SELECT x.p, x.q, y.q, r.m3 FROM (SELECT parent AS p, id AS q FROM market.main.company WHERE staff >= 0) x
+CROSS JOIN (SELECT parent AS q, id AS p FROM market.main.company WHERE staff >= 0) y
+JOIN water.main.reading r ON r.company = y.p;
+
+-- giver and taker in a subquery
+SELECT a.person FROM health.main.admission a WHERE a.company IN
+  (SELECT r.company FROM market.main.company c JOIN water.main.reading r ON r.company = c.id WHERE c.staff = 10);
+
+-- giver and taker in a CTE used twice
+WITH p AS (SELECT c.id, r.m3 FROM market.main.company c JOIN water.main.reading r ON r.company = c.id WHERE c.staff = 10)
+SELECT a.id, b.m3 FROM p a JOIN p b ON b.id = a.id JOIN health.main.admission h ON h.company = a.id;
+
+-- giver and taker in arms of a union
+SELECT r.company FROM market.main.company c JOIN water.main.reading r ON r.company = c.id WHERE c.staff = 10
+UNION ALL SELECT r.company FROM market.main.company c JOIN water.main.reading r ON r.company = c.id WHERE c.staff < 10;
+
+-- keys under sums
+SELECT c.id, SUM(r.m3), COUNT(r.m3) FROM market.main.company c JOIN water.main.reading r ON r.company = c.id
+WHERE c.staff = 10 GROUP BY c.id;
+
+-- an equality in WHERE over a left join
+SELECT c.id, m.id FROM market.main.company c LEFT JOIN water.main.meter m ON m.installed > c.founded
+WHERE m.company = c.id AND c.staff = 10;
+
+-- a LEFT JOIN keyed by a table that is not its neighbour
+SELECT c.id, w.id, r.m3 FROM market.main.company c JOIN health.main.ward w ON w.district = c.district
+LEFT JOIN water.main.reading r ON r.company = c.id AND r.m3 IS NOT NULL WHERE c.staff = 10;
+
+-- the taker fetches its first rows
+SELECT c.id, d.m3 FROM market.main.company c
+JOIN (SELECT company, m3 FROM water.main.reading ORDER BY m3 DESC NULLS LAST, company, note FETCH FIRST 4 ROWS ONLY) d
+  ON d.company = c.id WHERE c.staff = 10;
+
+-- the taker groups by sets
+SELECT c.id, d.company, d.n FROM market.main.company c
+JOIN (SELECT company, COUNT(*) AS n FROM water.main.reading GROUP BY ROLLUP (company)) d ON d.company = c.id WHERE c.staff = 10;

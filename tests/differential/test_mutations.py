@@ -1,0 +1,200 @@
+"""Proof that the statements would notice a wrong planner: each mutation breaks one line of one proof.
+
+A mutation is a piece of the source as it stands and what takes its place. The mutated module is compiled
+and its code put under the functions that everybody already holds; at least one statement must then differ
+from the pooled answer, or fail. A mutation whose text is no longer in the source fails too.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import cache
+from types import FunctionType, ModuleType
+from typing import Any
+
+import duckdb
+import pytest
+from sqlglot.errors import SqlglotError
+
+from catalog.errors import CityError
+from gateway.plan import bind, split, verify
+from gateway.resolve import Resolved
+from gateway.rewrite import ctes, eager, flatten, leaf, predicates, prune, tree
+from tests.differential.corpus import STATEMENTS, Statement
+from tests.differential.harness import Rows, as_written, plan_of, resolved, rows_of, run, same
+from tests.differential.world import CITY
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """name: the wrong belief. first: files of statements to try first. also: a second check that must fall."""
+
+    name: str
+    module: ModuleType
+    old: str
+    new: str
+    first: str = ""
+    also: tuple[str, str] = ("", "")
+
+
+MUTATIONS = (
+    # ---- conditions go down
+    Mutation("WHERE filters a null-extended side before the join", predicates,
+             "sources(select) if not s.nullable}\n    kept = []", "sources(select)}\n    kept = []", "outer_joins"),
+    Mutation("ON of a RIGHT or FULL JOIN filters like WHERE", predicates,
+             'if side not in ("", "LEFT"):\n            continue', "if False:\n            continue", "outer_joins"),
+    Mutation("ON of a LEFT JOIN filters its left side", predicates,
+             "if not side:", "if True:", "outer_joins"),
+    Mutation("a condition moves below LIMIT", predicates,
+             'if any(query.args.get(k) for k in ("limit", "offset", "fetch")):', "if False:", "derived"),
+    Mutation("a condition moves below a window", predicates,
+             "any(has_window(p) or has_subquery(p) for p in query.expressions)", "False", "windows"),
+    Mutation("a condition on an aggregate becomes WHERE", predicates,
+             "return all(defined[c.name] in keys", "return True or all(defined[c.name] in keys", "derived"),
+    Mutation("a condition moves below an aggregation without groups", predicates,
+             'if group is None or any(v for k, v in group.args.items() if k != "expressions" and v):\n        return False',
+             "if group is None:\n        return True", "derived"),
+    Mutation("a condition filters one arm of a set operation only", predicates,
+             "        _put(_arm(query.right), alias, part, names)\n", "", "set_operations"),
+    Mutation("a condition means the same in arms of other types", predicates,
+             'return len(kinds) == 1 and "" not in kinds', "return True", "set_operations"),
+    Mutation("arms of a set operation are matched by name", predicates,
+             "names = names or list(query.named_selects)", "names = None", "set_operations"),
+    Mutation("a column stands for what it is defined as, without brackets", tree,
+             "return exp.paren(found, copy=False) if compound else found", "return found", "derived"),
+    # ---- derived tables open
+    Mutation("a join opens under a later RIGHT JOIN", flatten,
+             'if any(s not in ("", "LEFT") for s in later):', "if False:", "aggregates"),
+    Mutation("an opened join loses its WHERE", flatten,
+             "if inner_where is not None:", "if False:", "aggregates"),
+    Mutation("a join with LIMIT opens", flatten,
+             'closed = ("distinct", "limit", "offset", "order",', 'closed = ("distinct",', "aggregates"),
+    Mutation("a join with DISTINCT opens", flatten,
+             'closed = ("distinct", "limit",', 'closed = ("limit",', "aggregates"),
+    Mutation("an aggregation over a join opens", flatten,
+             "or is_aggregate_select(query) or", "or", "aggregates"),
+    Mutation("GROUP BY takes a constant for what it is", flatten,
+             "if _sorts_by_constant(select, first.alias, definitions):", "if False:", "aggregates"),
+    # ---- outputs go
+    Mutation("DISTINCT ignores outputs that nobody reads", prune,
+             'if select.args.get("distinct") is not None:', "if False:", "derived"),
+    Mutation("ORDER BY does not need its outputs", prune,
+             "used | named]", "used]", "derived"),
+    Mutation("an aggregation without its aggregates is still one", prune,
+             "if grouped and not is_aggregate_select(select):", "if False:", "derived"),
+    # ---- CTEs
+    Mutation("a CTE that is used twice stands where it is used first", ctes,
+             "if len(uses) > 1:", "if False:", "ctes"),
+    # ---- partial sums
+    Mutation("counts are combined by counting", eager,
+             "combined = FINAL[type(bare)](", "combined = type(bare)(", "aggregates"),
+    Mutation("a sum of no counts is 0 by itself", eager,
+             "if isinstance(bare, exp.Count) and not grouped:", "if False:", "aggregates"),
+    Mutation("a null-extended source is summed before the join", eager,
+             "source is None or source.nullable or", "source is None or", "aggregates"),
+    Mutation("a group of nothing is a group", eager,
+             "or (group is not None and not keyed)", "", "aggregates"),
+    Mutation("partial sums forget the conditions of their source", eager,
+             "set_where(inner, [p.copy() for p in own])", "set_where(inner, [])", "aggregates"),
+    Mutation("partial sums of distinct values add up", eager,
+             "or isinstance(bare.this, exp.Distinct)", "", "aggregates"),
+    Mutation("arrays of a summed source can still be unnested", eager,
+             'if any(source.alias in aliases_in(j.this) for j in select.args["joins"]):', "if False:", "aggregates"),
+    Mutation("a branch of CASE is an expression", eager,
+             "if isinstance(node, exp.If):", "if False:", "aggregates"),
+    # ---- aggregate leaves
+    Mutation("a leaf loses its HAVING", leaf,
+             "if having is not None:", "if False:", "modes"),
+    Mutation("a window's function is computed by the grouping", leaf,
+             "None if _is_window_function(node) else names.get(node.sql())", "names.get(node.sql())", "modes"),
+    # ---- scans and fragments
+    Mutation("a scan of a null-extended side is filtered by WHERE", split,
+             "if not source.nullable:", "if True:", "outer_joins"),
+    Mutation("a scan is filtered by every ON", split,
+             'if not (join.side or "") and join.args', "if join.args", "outer_joins"),
+    Mutation("a correlated subquery is a question of its own", split,
+             'if not aliases_in(query) - {""} <= _defined(query):', "if False:", "subqueries"),
+    Mutation("a stream may be read twice", split,
+             "if _uses(merge, f.id) > 1", "if _uses(merge, f.id) > 99", "bind ctes"),
+    Mutation("ORDER BY does not follow its renamed outputs", split,
+             "if not column.table and column.name in renamed:", "if False:", "names"),
+    # ---- bind keys
+    Mutation("keys go to the preserved side of a LEFT JOIN", bind,
+             'only = join.this.alias_or_name if side == "LEFT" else ""', 'only = ""', "bind",
+             ("if giver.source.nullable or not allowed:", "if False:")),
+    Mutation("keys go below a LIMIT", bind,
+             '("limit", "offset", "distinct", "with_")', '("offset",)', "bind"),
+    Mutation("keys go below a window", bind,
+             "or any(has_window(p) for p in tree.expressions)", "", "bind windows"),
+    Mutation("NULL is a key", bind,
+             ".where(exp.Not(this=exp.Is(this=exp.column(give), expression=exp.Null())))", "", "bind"),
+    Mutation("an equal question names its outputs equally", bind,
+             'int(read.name.removeprefix("c"))', "fragment.outputs.index(column.name)", "bind"),
+    # ---- verify
+    Mutation("a verdict drops rows without one", verify,
+             'side="LEFT", on=matches', "on=matches", "modes"),
+    Mutation("a verdict comes once for each row", verify,
+             ", distinct=exp.Distinct()", "", "modes"),
+    Mutation("NULL is a claim", verify,
+             "exp.and_(*known, present, copy=False)", "exp.and_(*known, exp.true(), copy=False)", "modes"),
+    Mutation("a condition on verdicts filters the claims", verify,
+             " if not verified(p)]", "]", "modes"),
+    Mutation("a verdict is no value of its group", verify,
+             "if group is not None and key.sql() in", "if False and key.sql() in", "modes"),
+    # ---- names
+    Mutation("a renamed column is renamed again", tree,
+             'column.table in renamed and not column.meta.get("renamed")', "column.table in renamed", "subqueries"),
+    Mutation("a later RIGHT or FULL JOIN extends nothing", tree,
+             "later = sides[i:]", "later: list[str] = []", "outer_joins"),
+    Mutation("any name is plain", tree,
+             "return is_plain(name) and", "return True or", "names"),
+)  # fmt: skip
+
+
+@cache
+def _expected(statement: Statement) -> tuple[Rows, Resolved]:
+    return rows_of(as_written(CITY, statement.plain)[0]), resolved(CITY, statement.sql)
+
+
+def _differs(statement: Statement) -> bool:
+    want, bound = _expected(statement)
+    try:
+        got = run(CITY, plan_of(bound))
+    except (CityError, SqlglotError, duckdb.Error, AssertionError, KeyError, ValueError, AttributeError, TypeError):
+        return True
+    return not same(want, got, statement.ordered)
+
+
+def _mutate(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = inspect.getsource(mutation.module)
+    for old, new in ((mutation.old, mutation.new), mutation.also):
+        assert not old or source.count(old) == 1, f"{mutation.module.__name__} holds {source.count(old)} of {old}"
+        source = source.replace(old, new) if old else source
+    mutated: dict[str, Any] = {"__name__": mutation.module.__name__}
+    exec(compile(source, mutation.module.__name__, "exec"), mutated)
+    for owner, mutant in ((mutation.module, mutated), *_classes(mutation.module, mutated)):
+        for name, function in vars(owner).items():
+            if isinstance(function, FunctionType) and function.__module__ == mutation.module.__name__:
+                monkeypatch.setattr(function, "__code__", mutant[name].__code__)
+
+
+def _classes(module: ModuleType, mutated: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
+    plain = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
+    return [(c, dict(vars(mutated[c.__name__]))) for c in plain if not hasattr(c, "__dataclass_fields__")]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
+def test_a_statement_notices(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one line of the planner wrong, some statement gives other rows, or none."""
+    first = mutation.first.split()
+    ranked = sorted(STATEMENTS, key=lambda s: s.id.split(":")[0] not in first)
+    for statement in ranked:
+        _expected(statement)
+    _mutate(mutation, monkeypatch)
+    assert any(_differs(statement) for statement in ranked), "no statement notices"
+
+
+def test_the_statements_agree_without_a_mutation() -> None:
+    """Otherwise every mutation would count as noticed."""
+    assert not [s.id for s in STATEMENTS if _differs(s)]

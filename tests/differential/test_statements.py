@@ -1,0 +1,115 @@
+"""Every statement gives the same rows over departments as over one database, and shows the same labels.
+
+Each runs with no rule, with each rule alone and with all rules: a failure names the rule at fault.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from catalog.errors import AccessDenied, CityError, Outcome
+from gateway.plan import bind
+from gateway.rewrite import RULES, Rule
+from gateway.rewrite.leaf import aggregate_leaves
+from tests.differential.corpus import STATEMENTS, Statement
+from tests.differential.harness import as_written, plan_of, resolved, rows_of, run, same
+from tests.differential.world import CITY
+
+SUBSETS: dict[str, tuple[Rule, ...]] = {
+    "all rules": RULES,
+    "no rule": (),
+    **{rule.__name__: (rule,) for rule in dict.fromkeys(RULES)},
+}
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda s: s.id)
+def test_federated_equals_pooled(statement: Statement) -> None:
+    table, labels = as_written(CITY, statement.plain)
+    want = rows_of(table)
+    bound = resolved(CITY, statement.sql)
+    for name, rules in SUBSETS.items():
+        try:
+            plan = plan_of(bound, rules)
+        except AccessDenied as refused:
+            # Without its rule, a relation that gives sums only can't answer what stands above the sums.
+            assert refused.outcome == Outcome.MODE
+            assert aggregate_leaves not in rules
+            continue
+        got = run(CITY, plan)
+        assert same(want, got, statement.ordered), _told(name, want, got, plan.fragments, plan.merge)
+        # Spelling through stars is tested in `test_labels`.
+        assert [x.lower() for x in plan.labels] == [x.lower() for x in labels], name
+
+
+def _told(rules: str, want: object, got: object, fragments: tuple[object, ...], merge: object) -> str:
+    lines = [f"with {rules}", f"pooled    {want}", f"federated {got}"]
+    lines += [str(f) for f in fragments]
+    return "\n".join([*lines, f"merge: {merge.sql('trino') if hasattr(merge, 'sql') else ''}"])
+
+
+KEYED = [s for s in STATEMENTS if s.id.startswith(("bind", "joins", "outer_joins"))]
+
+
+@pytest.mark.parametrize("cap", [1, 2])
+@pytest.mark.parametrize("statement", KEYED, ids=lambda s: s.id)
+def test_more_keys_than_the_cap(statement: Statement, cap: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more keys than may travel, the department is asked without them."""
+    monkeypatch.setattr(bind, "MAX_KEYS", cap)
+    want = rows_of(as_written(CITY, statement.plain)[0])
+    got = run(CITY, plan_of(resolved(CITY, statement.sql)))
+    assert same(want, got, statement.ordered)
+
+
+LABELS = {
+    "SELECT Id, NAME AS TheName, staff + 1 FROM market.main.company": ("Id", "TheName", "_col2"),
+    'SELECT id AS "größe", name AS "A b" FROM market.main.company': ("größe", "A b"),
+    "SELECT k.*, 1 FROM market.main.code k": ("company", "code", "valid_from", "valid_to", "_col4"),
+    'SELECT * FROM (SELECT id AS "My Id", Name, 1 FROM market.main.company) t': ("My Id", "Name", "_col2"),
+    "SELECT d.* FROM (SELECT * FROM (SELECT id AS MyId FROM market.main.company) a) d": ("MyId",),
+    "WITH W AS (SELECT id AS MyId FROM market.main.company) SELECT * FROM w": ("MyId",),
+    "SELECT X.MYID FROM (SELECT id AS MyId FROM market.main.company) x": ("MYID",),
+    "SELECT Id FROM market.main.company UNION ALL SELECT Company FROM water.main.meter": ("Id",),
+    "SELECT * FROM water.main.tariff JOIN health.main.closed USING (District)": ("district", "price", "since", "id", "since"),
+    "SELECT (SELECT 1), (SELECT 2) AS Two": ("_col0", "Two"),
+    "VALUES (1, 2)": ("_col0", "_col1"),
+    "SELECT * FROM (VALUES (1, 2)) AS v (A, b)": ("A", "b"),
+    "SELECT CAST(id AS varchar), COUNT(*) FROM health.main.ward GROUP BY id": ("_col0", "_col1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sql", "labels"), LABELS.items(), ids=LABELS)
+def test_labels(sql: str, labels: tuple[str, ...]) -> None:
+    """As typed; `_col` and the place where there is no name; through stars and subqueries likewise."""
+    assert plan_of(resolved(CITY, sql)).labels == labels
+
+
+REFUSED = {
+    "SELECT id, name FROM market.main.company NATURAL JOIN water.main.meter": "Natural join not supported",
+    "SELECT a.id FROM market.main.company a LEFT JOIN (water.main.meter m JOIN chemicals.main.stock s "
+    "ON s.company = m.company) ON a.id = m.company": "A join in brackets on the right side",
+    "SELECT a.id FROM market.main.company a JOIN water.main.meter m JOIN chemicals.main.stock s "
+    "ON s.company = m.company ON a.id = m.company": "A join in brackets on the right side",
+    "SELECT * FROM (SELECT id AS x, name AS x FROM market.main.company) d": "Column '*' is ambiguous",
+    "SELECT d.x FROM (SELECT id AS x, name AS x FROM market.main.company) d": "Column 'x' is ambiguous",
+    "SELECT company FROM water.main.meter, chemicals.main.stock": "Column 'company' is ambiguous",
+    "SELECT nothing FROM market.main.company": "Column 'nothing' cannot be resolved",
+    "SELECT district FROM housing.main.trip": "answers sums only",
+    "SELECT t.district, w.id FROM housing.main.trip t JOIN health.main.ward w ON w.district = t.district": "answers sums only",
+    "SELECT t.district, SUM(t.riders) FROM housing.main.trip t JOIN health.main.ward w ON w.district = t.district "
+    "GROUP BY t.district": "answers sums only",
+    "SELECT id FROM housing.main.owner": "match or no-match",
+    "SELECT verify('housing.main.trip', person) FROM health.main.admission": "is not a relation to verify against",
+    "SELECT verify('housing.main.nobody', person) FROM health.main.admission": "does not exist",
+    "SELECT a.id FROM health.main.ward a JOIN health.main.closed c ON verify('housing.main.owner', a.id)": "not for the ON of a join",
+    "SELECT verify('housing.main.owner', MAX(id)) FROM health.main.ward": "a value of a row",
+    "SELECT w.id FROM health.main.ward w WHERE EXISTS (SELECT 1 FROM water.main.meter m WHERE m.district = w.district "
+    "AND verify('housing.main.owner', m.id))": "not for a subquery that reads the rows around it",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sql", "words"), REFUSED.items(), ids=REFUSED)
+def test_refused_by_name(sql: str, words: str) -> None:
+    """What can't be planned exactly is refused in words, never planned otherwise."""
+    with pytest.raises(CityError) as refusal:
+        plan_of(resolved(CITY, sql))
+    assert words in str(refusal.value)

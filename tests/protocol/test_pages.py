@@ -1,0 +1,214 @@
+"""Every Arrow value becomes the JSON that Trino sends."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import threading
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalog.types import TrinoType, parse
+from gateway.execution import Execution, ResultColumn, Session
+from gateway.server.pages import Pages, client_columns, column_list, encode, values
+
+DAY = datetime.date(2024, 2, 29)
+MOMENT = datetime.datetime(2024, 1, 2, 3, 4, 5, 123456)
+BEFORE = datetime.datetime(1969, 12, 31, 23, 59, 59, 999999)
+ZONED = MOMENT.replace(tzinfo=datetime.UTC)
+
+
+def shown(kind: str, value: Any, dtype: pa.DataType | None = None) -> Any:
+    """What a client reads of one value of a type."""
+    found = parse(kind)
+    array = pa.array([value, None], dtype or found.arrow())
+    encoded = orjson.loads(orjson.dumps(values(array, found)))
+    assert encoded[1] is None
+    return encoded[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("boolean", True, True),
+        ("tinyint", -128, -128),
+        ("bigint", 9007199254740993, 9007199254740993),
+        ("double", 1.1, 1.1),
+        ("double", 1e100, 1e100),
+        ("double", math.nan, "NaN"),
+        ("double", math.inf, "Infinity"),
+        ("double", -math.inf, "-Infinity"),
+        ("real", 1.1, 1.1),
+        ("real", math.nan, "NaN"),
+        ("decimal(3, 2)", Decimal("1.50"), "1.50"),
+        ("decimal(22, 2)", Decimal("12345678901234567890.12"), "12345678901234567890.12"),
+        ("decimal(38, 20)", Decimal("-1E-20"), "-0.00000000000000000001"),
+        ("decimal(20, 10)", Decimal(0), "0.0000000000"),
+        ("decimal(5, 0)", Decimal(-7), "-7"),
+        ("varchar(5)", "é", "é"),
+        ("char(3)", "é", "é  "),
+        ("json", '{"b": 1, "a": [1, 2.5], "ü": null}', '{"a":[1,2.5],"b":1,"ü":null}'),
+        ("json", "12345678901234567890123", "12345678901234567890123"),
+        ("varbinary", b"\x00\xff", "AP8="),
+        ("date", DAY, "2024-02-29"),
+        ("time(6)", datetime.time(1, 2, 3, 123456), "01:02:03.123456"),
+        ("time(3)", datetime.time(1, 2, 3, 123456), "01:02:03.123"),
+        ("time(0)", datetime.time(1, 2, 3), "01:02:03"),
+        ("timestamp(6)", MOMENT, "2024-01-02 03:04:05.123456"),
+        ("timestamp(4)", MOMENT, "2024-01-02 03:04:05.1234"),
+        ("timestamp(0)", MOMENT.replace(microsecond=0), "2024-01-02 03:04:05"),
+        ("timestamp(4)", BEFORE, "1969-12-31 23:59:59.9999"),
+        ("timestamp(6) with time zone", ZONED, "2024-01-02 03:04:05.123456 UTC"),
+        ("timestamp(3) with time zone", ZONED.replace(microsecond=123000), "2024-01-02 03:04:05.123 UTC"),
+        ("array(integer)", [1, None], [1, None]),
+        ("array(array(date))", [[DAY], [], None], [["2024-02-29"], [], None]),
+        ("map(varchar, double)", {"k": 1.0}, {"k": 1.0}),
+        ("map(date, integer)", {DAY: 1}, {"2024-02-29": 1}),
+        ("map(boolean, integer)", {True: 1}, {"true": 1}),
+        ("map(double, integer)", {1.5: 1, 1e100: 2, 1e-5: 3}, {"1.5": 1, "1.0E100": 2, "1.0E-5": 3}),
+        ("map(double, integer)", {12345678.0: 1}, {"1.2345678E7": 1}),
+        ("row(a integer, b varchar)", {"a": 1, "b": "x"}, [1, "x"]),
+        ("row(a array(decimal(3, 1)), b row(c date))", {"a": [Decimal(1)], "b": {"c": DAY}}, [["1.0"], ["2024-02-29"]]),
+    ],
+)  # fmt: skip
+def test_values_look_as_trino_writes_them(kind: str, value: Any, expected: Any) -> None:
+    if isinstance(value, dict) and kind.startswith("map"):
+        value = list(value.items())
+    assert shown(kind, value) == expected
+
+
+def test_null_and_unknown_are_null() -> None:
+    assert values(pa.nulls(2), parse("unknown")) == [None, None]
+    assert values(pa.nulls(1), parse("decimal(3, 2)")) == [None]
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [(2932896, "9999-12-31"), (2932897, "+10000-01-01"), (-719162, "0001-01-01"), (-735494, "-0044-04-15")],
+)
+def test_dates_outside_the_usual_years_have_a_sign(days: int, text: str) -> None:
+    assert values(pa.array([days], pa.int32()).cast(pa.date32()), parse("date")) == [text]
+
+
+def test_a_zoned_value_keeps_its_zone() -> None:
+    array = pa.array([ZONED], pa.timestamp("us", "Asia/Shanghai"))
+    assert values(array, parse("timestamp(3) with time zone")) == ["2024-01-02 11:04:05.123 Asia/Shanghai"]
+
+
+def test_a_client_without_parametric_datetime_gets_three_digits_everywhere() -> None:
+    kind = parse("row(a timestamp(6), b array(time(6)))")
+    (column,) = client_columns([ResultColumn("x", kind)], frozenset())
+    assert str(column.type) == "row(a timestamp, b array(time))"
+    array = pa.array([{"a": MOMENT, "b": [datetime.time(1, 2, 3, 999999)]}], kind.arrow())
+    assert orjson.loads(orjson.dumps(values(array, column.type))) == [["2024-01-02 03:04:05.123", ["01:02:03.999"]]]
+    signature = column_list([column])[0]["typeSignature"]
+    assert signature["arguments"][0]["value"]["typeSignature"] == {"rawType": "timestamp", "arguments": []}
+
+
+def test_columns_carry_the_signature_that_clients_decode_by() -> None:
+    (varchar, decimal, row) = column_list(
+        [ResultColumn(t, parse(t)) for t in ("varchar", "decimal(3, 2)", "row(a integer, b varchar)")]
+    )
+    assert varchar["typeSignature"] == {"rawType": "varchar", "arguments": [{"kind": "LONG", "value": 2147483647}]}
+    assert decimal["type"] == "decimal(3, 2)"
+    assert row["type"] == "row(a integer, b varchar)"
+    assert row["typeSignature"]["arguments"][0]["value"]["fieldName"] == {"name": "a"}
+
+
+# -- properties ----------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.one_of(st.none(), st.decimals(-(10**17), 10**17, places=9)), max_size=20))
+def test_decimals_are_plain_digits_and_read_back_equal(numbers: list[Decimal | None]) -> None:
+    found = values(pa.array(numbers, pa.decimal128(27, 9)), parse("decimal(27, 9)"))
+    for number, text in zip(numbers, found, strict=True):
+        if number is None:
+            assert text is None
+        else:
+            assert Decimal(text) == number
+            assert len(text.partition(".")[2]) == 9
+            assert "E" not in text
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=20))
+def test_reals_are_the_shortest_text_of_the_same_float32(numbers: list[float]) -> None:
+    found = values(pa.array(numbers, pa.float32()), parse("real"))
+    assert pa.array(found, pa.float32()).to_pylist() == pa.array(numbers, pa.float32()).to_pylist()
+    assert all(len(Decimal(repr(value)).normalize().as_tuple().digits) <= 9 for value in found)
+
+
+@given(st.lists(st.one_of(st.none(), st.datetimes(datetime.datetime(1, 1, 1))), max_size=20), st.integers(0, 6))
+def test_timestamps_are_cut_to_exactly_their_digits(moments: list[datetime.datetime | None], digits: int) -> None:
+    found = values(pa.array(moments, pa.timestamp("us")), TrinoType("timestamp", (digits,)))
+    for moment, text in zip(moments, found, strict=True):
+        if moment is None:
+            assert text is None
+            continue
+        whole = f"{moment.year:04d}-{moment:%m-%d %H:%M:%S}"
+        fraction = f".{moment.microsecond:06d}"[: digits + 1] if digits else ""
+        assert text == whole + fraction
+
+
+nested = st.lists(st.one_of(st.none(), st.lists(st.one_of(st.none(), st.text(max_size=3)), max_size=3)), max_size=8)
+
+
+@given(nested, st.integers(0, 4), st.integers(0, 4))
+def test_slices_of_nested_columns_are_cut_at_the_right_places(
+    lists: list[list[str | None] | None], start: int, length: int
+) -> None:
+    array = pa.array(lists, pa.list_(pa.string())).slice(start, length)
+    assert values(array, parse("array(varchar)")) == lists[start : start + length]
+    kind = pa.struct({"a": pa.list_(pa.string()), "b": pa.int64()})
+    rows = pa.array([{"a": v, "b": i} for i, v in enumerate(lists)], kind)
+    expected = [(v, i) for i, v in enumerate(lists)][start : start + length]
+    assert values(rows.slice(start, length), parse("row(a array(varchar), b bigint)")) == expected
+
+
+# -- pages ---------------------------------------------------------------------------------------------
+
+
+def execution_of(batches: list[pa.RecordBatch]) -> Execution:
+    execution = Execution("q1", "SELECT", Session("lin"))
+
+    def put() -> None:
+        for batch in batches:
+            execution.put(batch)
+        execution.finish()
+
+    threading.Thread(target=put).start()
+    return execution
+
+
+@given(st.lists(st.integers(0, 300), max_size=6), st.integers(1, 5000))
+def test_pages_hand_out_every_row_once_and_in_order(sizes: list[int], page_bytes: int) -> None:
+    columns = (ResultColumn("n", parse("bigint")), ResultColumn("t", parse("varchar")))
+    batches, number = [], 0
+    for size in sizes:
+        numbers = range(number, number + size)
+        batches.append(
+            pa.record_batch([pa.array(numbers, pa.int64()), pa.array([f"r{n}" for n in numbers])], ["n", "t"])
+        )
+        number += size
+    pages = Pages(execution_of(batches), columns, page_bytes)
+    rows = []
+    while not pages.finished:
+        page = pages.next(1.0)
+        if page is not None:
+            found = orjson.loads(page)
+            assert found
+            assert len(found) <= page_bytes // 16 + 1
+            rows += found
+    assert rows == [[n, f"r{n}"] for n in range(number)]
+    assert pages.rows == number
+
+
+def test_a_batch_is_a_list_of_rows() -> None:
+    batch = pa.record_batch([pa.array([1, 2]), pa.array(["x", None])], ["a", "b"])
+    columns = (ResultColumn("a", parse("bigint")), ResultColumn("b", parse("varchar")))
+    assert encode(batch, columns) == b'[[1,"x"],[2,null]]'
