@@ -118,7 +118,8 @@ class Outcome(Enum):
         """The usual Trino error of this outcome; an individual error may carry a closer one."""
         if self.value is None:
             raise ValueError("OK is no error")
-        return self.value[1] if isinstance(self.value, tuple) else self.value
+        found: TrinoError = self.value[1] if isinstance(self.value, tuple) else self.value
+        return found
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,15 @@ from catalog.identity import exchange_error, exchange_form, sign_request
 from catalog.keys import SigningKey
 from catalog.relation import RelationList
 from gateway.execution import Execution, Session
+from gateway.liveness import Liveness
 from gateway.settings import DepartmentEntry, GatewaySettings
 
 __all__ = ["Agents", "FragmentStream"]
 
 QUEUED_BATCHES = 4
 TOKEN_SECONDS = 240
+SILENCE_SECONDS = 1.0
+"""After so long without a batch the agent is asked whether it lives."""
 
 
 class Agents:
@@ -49,8 +52,9 @@ class Agents:
         self.key = key
         self._departments = departments
         limits = settings.limits
-        self._http = Client(
-            timeout=Timeout(limits.stall_seconds, connect=limits.connect_seconds),
+        self.liveness = Liveness(lambda department: self.entry(department).url)
+        self.http = Client(
+            timeout=Timeout(limits.answer_seconds, connect=limits.connect_seconds),
             limits=Limits(max_connections=512, max_keepalive_connections=64),
             trust_env=False,
         )
@@ -92,7 +96,7 @@ class Agents:
             identity.client_id,
         )
         try:
-            answer = self._http.post(identity.token_url, data=form)
+            answer = self.http.post(identity.token_url, data=form)
         except HTTPError as bad:
             raise DepartmentError(
                 "The identity provider does not answer; nobody can be asked.", Outcome.DOWN, who="gateway"
@@ -104,7 +108,7 @@ class Agents:
             self._tokens[slot] = token
         return token
 
-    def _signed(self, session: Session, department: str, method: str, path: str, body: bytes) -> dict[str, str]:
+    def signed(self, session: Session, department: str, method: str, path: str, body: bytes) -> dict[str, str]:
         token = self.token(session, department)
         return {
             "Authorization": f"Bearer {token}",
@@ -117,10 +121,11 @@ class Agents:
     def relations(self, session: Session, department: str) -> RelationList:
         """What the user may see of one department. Raises DepartmentError if it does not answer."""
         entry = self.entry(department)
-        headers = self._signed(session, department, "GET", "/v1/relations", b"")
+        headers = self.signed(session, department, "GET", "/v1/relations", b"")
         try:
-            answer = self._http.get(entry.url + "/v1/relations", headers=headers)
+            answer = self.http.get(entry.url + "/v1/relations", headers=headers)
         except HTTPError as bad:
+            self.liveness.suspect(department)
             raise _down(department) from bad
         if answer.status_code != 200:
             raise _refusal(department, answer)
@@ -160,8 +165,8 @@ class Agents:
         def delete() -> None:
             path = f"/v1/fragment/{fragment_id}"
             try:
-                headers = self._signed(session, department, "DELETE", path, b"")
-                self._http.delete(self.entry(department).url + path, headers=headers)
+                headers = self.signed(session, department, "DELETE", path, b"")
+                self.http.delete(self.entry(department).url + path, headers=headers)
             except (HTTPError, CityError):
                 return
 
@@ -169,7 +174,8 @@ class Agents:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._http.close()
+        self.http.close()
+        self.liveness.close()
 
 
 class FragmentStream:
@@ -190,10 +196,11 @@ class FragmentStream:
         self.seconds = 0.0
         self._schema: pa.Schema | None = None
         self._known = threading.Event()
-        self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(QUEUED_BATCHES)
+        self._queue: queue.Queue[pa.RecordBatch] = queue.Queue(QUEUED_BATCHES)
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._error: CityError | None = None
+        self._heard = time.monotonic()
 
     # -- the reading thread ----------------------------------------------------------------------
 
@@ -204,8 +211,8 @@ class FragmentStream:
             self._read()
         except CityError as error:
             self._error = error
-        except HTTPError as bad:
-            self._error = _stalled(self.department) if "imeout" in type(bad).__name__ else _down(self.department)
+        except HTTPError:
+            self._error = _down(self.department)
         except (pa.ArrowInvalid, OSError, ValidationError, ValueError):
             self._error = _lied(self.department, "its answer was cut off or is malformed")
         except BaseException as bad:
@@ -220,9 +227,13 @@ class FragmentStream:
     def _read(self) -> None:
         entry = self.agents.entry(self.department)
         body = orjson.dumps(self.message.model_dump(mode="json", exclude_none=True))
-        headers = self.agents._signed(self.session, self.department, "POST", "/v1/fragment", body)
+        headers = self.agents.signed(self.session, self.department, "POST", "/v1/fragment", body)
         self._progress(state="running")
-        with self.agents._http.stream("POST", entry.url + "/v1/fragment", content=body, headers=headers) as answer:
+        # Silence is judged by the consumer, who asks whether the agent lives; this limit only ends the thread.
+        limits = self.agents.settings.limits
+        patience = Timeout(limits.query_seconds, connect=limits.connect_seconds)
+        url = entry.url + "/v1/fragment"
+        with self.agents.http.stream("POST", url, content=body, headers=headers, timeout=patience) as answer:
             if answer.status_code != 200:
                 answer.read()
                 raise _refusal(self.department, answer)
@@ -246,8 +257,9 @@ class FragmentStream:
                 self._close(end, entry)
                 return
             if batch.num_rows == 0:
-                continue  # a sign of life while the department works
+                continue
             self.rows += batch.num_rows
+            self._heard = time.monotonic()
             self._offer(batch)
             self._progress(rows=self.rows, bytes=self.bytes)
             if self._stop.is_set():
@@ -290,6 +302,7 @@ class FragmentStream:
         """The answer's Arrow schema, outputs c0..cn. Raises the fragment's error."""
         while not self._known.wait(0.05):
             self.execution.check()
+            self._check_alive()
         if self._schema is None:
             raise self._error or _lied(self.department, "it answered without a schema")
         return self._schema
@@ -304,14 +317,26 @@ class FragmentStream:
                     self.execution.check()
                     if self._ended.is_set() and self._queue.empty():
                         break
+                    self._check_alive()
                     continue
-                assert batch is not None
                 yield batch
+                self._heard = time.monotonic()
         finally:
             if not self._ended.is_set():
                 self.cancel()
         if self._error is not None:
             raise self._error
+
+    def _check_alive(self) -> None:
+        """Raise if nothing was heard for a while and the agent doesn't answer a ping either."""
+        if time.monotonic() - self._heard < SILENCE_SECONDS or self._ended.is_set():
+            return
+        if self.agents.liveness.is_gone(self.department):
+            self._error = self._error or _stalled(self.department)
+            self._progress(state="down")
+            self.cancel()
+            raise self._error
+        self._heard = max(self._heard, time.monotonic() - SILENCE_SECONDS / 2)
 
     def cancel(self) -> None:
         """Stop reading and tell the agent. Harmless when it has ended."""

@@ -377,7 +377,12 @@ class Gateway:
             self.explain(statement.sql, execution.session)
             _publish_table(execution, ("Valid",), pa.table({"c0": [True]}))
             return
-        text = self.explain(statement.sql, execution.session, statement.analyze).text
+        if statement.kind == "io":
+            session, purposes = self.with_purpose(execution.session)
+            resolved = resolve(parse(statement.sql), self.catalogue.view(session, purposes), session)
+            text = statements.explain_io(resolved.relations.values())
+        else:
+            text = self.explain(statement.sql, execution.session, statement.analyze).text
         _publish_table(execution, ("Query Plan",), pa.table({"c0": [text]}))
 
     def _describe_output(self, execution: Execution, statement: statements.DescribeOutput) -> None:

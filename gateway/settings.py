@@ -50,7 +50,7 @@ class Limits(_Model):
     threads: int = 2
     query_seconds: int = 300
     connect_seconds: float = 2.0
-    stall_seconds: float = 4.0
+    answer_seconds: float = 2.5
     concurrent: int = 64
 
 

@@ -58,7 +58,7 @@ class _Model(BaseModel):
 class QueryRequest(_Model):
     """A statement to run."""
 
-    sql: str = Field(min_length=1, max_length=1_000_000, examples=["SELECT 1 AS one"])
+    sql: str = Field(min_length=1, max_length=16_000_000, examples=["SELECT 1 AS one"])
     purpose: str = Field(default="", max_length=200, description="One of your purposes; empty = your only one.")
     catalog: str = Field(default="", max_length=63, description="Catalog of short names.")
     schema_: str = Field(default="", alias="schema", max_length=63, description="Schema of short names.")
@@ -71,7 +71,7 @@ class QueryRequest(_Model):
 class ExplainRequest(_Model):
     """A statement to explain."""
 
-    sql: str = Field(min_length=1, max_length=1_000_000)
+    sql: str = Field(min_length=1, max_length=16_000_000)
     purpose: str = Field(default="", max_length=200)
     catalog: str = Field(default="", max_length=63)
     schema_: str = Field(default="", alias="schema", max_length=63)

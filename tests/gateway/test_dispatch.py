@@ -29,7 +29,7 @@ def asked(evil: Evil, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     settings = GatewaySettings(
         state=tmp_path,
         identity=IdentitySettings(issuer="i", jwks=tmp_path / "jwks", token_url="http://127.0.0.1:1/token"),
-        limits=Limits(stall_seconds=1.5, connect_seconds=1.5),
+        limits=Limits(answer_seconds=1.5, connect_seconds=1.5),
     )
     with serving(evil) as url:
         entry = DepartmentEntry(url=url, key=evil.key.public_jwk)

@@ -147,6 +147,7 @@ async function showQuestions() {
 }
 
 async function askQuestion(at) {
+  if (state.running) return;
   const question = state.questions[at];
   $("sql").value = question.sql;
   if (state.byName && question.user) {
@@ -164,6 +165,7 @@ async function ask() {
   await ready;
   const stopper = new AbortController(), started = performance.now();
   state.running = stopper;
+  state.last = null;
   setRunning(true);
   $("lanes").replaceChildren();
   $("result").replaceChildren();
@@ -199,6 +201,9 @@ async function ask() {
 function setRunning(on) {
   $("run").disabled = on;
   $("explain").disabled = on;
+  // Who asks must not change under a running question.
+  $("user").disabled = $("token").disabled = on;
+  for (const card of document.querySelectorAll("[data-question]")) card.disabled = on;
   $("stop").hidden = !on;
   if (on) $("clock").textContent = "";
 }
@@ -228,7 +233,7 @@ function showAnswer(answer) {
   const receipts = departments.flatMap(one => one.receipts || []);
   const facts = [say("rows", answer.rows.length), say("departments_asked", departments.length),
     `${Number(answer.seconds || 0).toFixed(1)} s`, absent ? say("absent", absent) : "",
-    receipts.length ? `${say("receipt")} ${receipts.join(", ")}` : ""].filter(Boolean);
+    receipts.length === 1 ? `${say("receipt")} ${receipts[0]}` : say("receipts", receipts.length, answer.query_id)].filter(Boolean);
   const bar = make("div", { class: "bar" }, make("span", { class: "summary" }, facts.join(" · ")));
   if (answer.rows.length) bar.append(make("button", { type: "button", onclick: download }, say("download")));
   $("result").replaceChildren(

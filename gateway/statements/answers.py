@@ -1,0 +1,118 @@
+"""Answers that the gateway makes itself, once the pipeline has resolved the statement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from sqlglot import exp
+
+from catalog import duck
+from catalog.duck.compiler import table_name
+from catalog.errors import Outcome, TrinoError, UserError
+from catalog.relation import Relation
+from catalog.types import BIGINT, BOOLEAN, VARCHAR, TrinoType
+from gateway import metadata
+from gateway.execution import ResultColumn
+from gateway.statements.kinds import NameParts
+
+__all__ = ["DESCRIBED", "describe_output", "explain_io", "killed", "text_column"]
+
+
+DESCRIBED = (
+    ResultColumn("Column Name", VARCHAR),
+    ResultColumn("Catalog", VARCHAR),
+    ResultColumn("Schema", VARCHAR),
+    ResultColumn("Table", VARCHAR),
+    ResultColumn("Type", VARCHAR),
+    ResultColumn("Type Size", BIGINT),
+    ResultColumn("Aliased", BOOLEAN),
+)
+"""The columns of DESCRIBE OUTPUT's answer."""
+
+
+def describe_output(tree: exp.Query, labels: Sequence[str], tables: Mapping[str, Mapping[str, TrinoType]]) -> pa.Table:
+    """The rows of DESCRIBE OUTPUT for a resolved query, columns as in `DESCRIBED`.
+
+    tree: qualified, tables by their full names. tables: full name -> column -> type.
+    Raises UserError for what the closed list of functions and nodes refuses.
+    """
+
+    def known(node: exp.Table) -> duck.Table:
+        return duck.Table(node.name, tables[table_name(node)])
+
+    types = [kind for _, kind in duck.compile_query(tree, known).columns]
+    first: exp.Expr = tree
+    while isinstance(first, exp.SetOperation):
+        first = first.left.unnest()
+    outputs = first.expressions if isinstance(first, exp.Select) and first is tree else [None] * len(types)
+    sources = {t.alias_or_name: t for t in first.find_all(exp.Table)}
+    rows = [
+        (label, *_origin(output, sources), metadata.type_text(kind), _type_size(kind), _is_aliased(output, label))
+        for output, label, kind in zip(outputs, labels, types, strict=True)
+    ]
+    arrays = [
+        pa.array(found, column.type.arrow()) for found, column in zip(zip(*rows, strict=True), DESCRIBED, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, names=[c.name for c in DESCRIBED])
+
+
+_TYPE_SIZES = {"boolean": 1, "tinyint": 1, "smallint": 2, "integer": 4, "bigint": 8, "real": 4, "double": 8, "date": 4}
+
+
+def _type_size(kind: TrinoType) -> int:
+    """Bytes of a type of fixed width in Trino, 0 for the others."""
+    if kind.name == "decimal":
+        return 8 if kind.args[0] <= 18 else 16
+    return _TYPE_SIZES.get(kind.name, 0)
+
+
+def _origin(output: exp.Expr | None, sources: Mapping[str, exp.Table]) -> NameParts:
+    """Catalog, schema and table that a plain column comes from; empty texts for anything else."""
+    column = output.unalias() if output is not None else None
+    source = sources.get(column.table) if isinstance(column, exp.Column) else None
+    return (source.catalog, source.db, source.name) if source is not None else ("", "", "")
+
+
+def _is_aliased(output: exp.Expr | None, label: str) -> bool:
+    column = output.unalias() if output is not None else None
+    named = column.name if isinstance(column, exp.Column) else ""
+    return named.lower() != label.lower() and not label.startswith("_col")
+
+
+def text_column(label: str) -> ResultColumn:
+    """A varchar column of that label."""
+    return ResultColumn(label, VARCHAR)
+
+
+def killed(message: str) -> UserError:
+    """The error of a statement that `kill_query` ended."""
+    text = f"Message: {message}" if message else "No message was given."
+    return UserError(f"Query was killed. {text}", Outcome.CANCELED, trino=TrinoError.ADMINISTRATIVELY_KILLED)
+
+
+def explain_io(relations: Iterable[Relation]) -> str:
+    """EXPLAIN (TYPE IO, FORMAT JSON): the tables that a query reads, with published row counts alone."""
+    tables: list[dict[str, Any]] = []
+    total: float | str = 0.0
+    for relation in sorted(relations, key=lambda r: r.full_name):
+        rows: float | str = "NaN" if relation.rows is None else float(relation.rows)
+        total = "NaN" if isinstance(rows, str) or isinstance(total, str) else total + rows
+        tables.append(
+            {
+                "table": {
+                    "catalog": relation.catalog,
+                    "schemaTable": {"schema": relation.schema_name, "table": relation.name},
+                },
+                "constraint": {"none": False, "columnConstraints": []},
+                "estimate": _estimate(rows),
+            }
+        )
+    return json.dumps({"inputTableColumnInfos": tables, "estimate": _estimate(total)}, indent=2)
+
+
+def _estimate(rows: float | str) -> dict[str, float | str]:
+    unknown = dict.fromkeys(("outputSizeInBytes", "cpuCost", "maxMemory", "networkCost"), "NaN")
+    return {"outputRowCount": rows, **unknown}
