@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from atoll.commands import agent, demo, departments, gateway, policy, query, receipt, token
+from atoll.commands import agent, demo, departments, gateway, ledger, policy, query, receipt, token
 
 __all__ = ["app", "main"]
 
@@ -61,6 +61,7 @@ app.command(rich_help_panel=ANALYST)(token.token)
 app.command(rich_help_panel=ANALYST)(receipt.receipt)
 app.add_typer(agent.app, name="agent", rich_help_panel=DEPARTMENT)
 app.add_typer(policy.app, name="policy", rich_help_panel=DEPARTMENT)
+app.add_typer(ledger.app, name="ledger", rich_help_panel=DEPARTMENT)
 app.command(rich_help_panel=DEPARTMENT)(departments.register)
 app.add_typer(departments.app, name="departments", rich_help_panel=OPERATOR)
 app.add_typer(gateway.app, name="gateway", rich_help_panel=OPERATOR)

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from catalog.errors import CityError, Location
 
-__all__ = ["Answer", "answer_json", "error_lines", "footer", "markdown", "progress", "table"]
+__all__ = ["Answer", "answer_json", "error_lines", "footer", "listing", "markdown", "progress", "table"]
 
 Row = Sequence[Any]
 _NUMERIC = re.compile(r"(tinyint|smallint|integer|bigint|real|double|decimal)\b", re.IGNORECASE)
@@ -88,6 +88,15 @@ def table(answer: Answer, width: int, max_rows: int = 0) -> RenderableType:
     return Group(*parts)
 
 
+def listing(names: Sequence[str], rows: Sequence[Row], width: int) -> RenderableType:
+    """A list that is no answer, so without types: departments, grants, receipts. None is an empty cell."""
+    shown = [["" if value is None else value for value in row] for row in rows]
+    numeric = [all(isinstance(row[at], int) or row[at] == "" for row in shown) for at in range(len(names))]
+    untyped = Answer("", tuple((name, "") for name in names), shown)
+    fits = _fits(untyped, shown, numeric, width)
+    return _box(untyped, shown, numeric, typed=False) if fits else _blocks(untyped, shown, width)
+
+
 def _fits(answer: Answer, rows: Sequence[Row], numeric: list[bool], width: int) -> bool:
     """Whether a box fits: text may fold, but numbers must stay whole and each column readable."""
     needed = 1
@@ -98,10 +107,8 @@ def _fits(answer: Answer, rows: Sequence[Row], numeric: list[bool], width: int) 
     return needed <= width
 
 
-def _box(answer: Answer, rows: Sequence[Row], numeric: list[bool]) -> Table:
+def _box(answer: Answer, rows: Sequence[Row], numeric: list[bool], typed: bool = True) -> Table:
     out = Table(box=box.SQUARE, header_style="", show_edge=True, pad_edge=True)
-    # Lists that are no answer (departments, views) have no types.
-    typed = any(kind for _, kind in answer.columns)
     for (name, kind), is_number in zip(answer.columns, numeric, strict=True):
         heading = Text(visible(name), "bold")
         if typed:

@@ -135,9 +135,7 @@ class TokenVerifier:
     Raises ValueError for a key set that holds anything else, so that a wrong set is found at the start.
     """
 
-    def __init__(
-        self, issuer: str, audience: str, jwks: Mapping[str, Any] | str | Path, leeway: int = 5
-    ) -> None:
+    def __init__(self, issuer: str, audience: str, jwks: Mapping[str, Any] | str | Path, leeway: int = 5) -> None:
         self.issuer = issuer
         self.audience = audience
         self.leeway = leeway
@@ -222,9 +220,7 @@ class TokenVerifier:
         )
 
     def _expired(self) -> AccessDenied:
-        return AccessDenied(
-            "The token has expired.", Outcome.AUTH, who=self._who, rule="token", hint="Log in again."
-        )
+        return AccessDenied("The token has expired.", Outcome.AUTH, who=self._who, rule="token", hint="Log in again.")
 
 
 def _text(value: Any) -> bool:
@@ -289,9 +285,7 @@ class SqliteReplayStore:
         # cost of a disk flush per request would buy nothing but a power cut shorter than that.
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS nonce (nonce TEXT PRIMARY KEY, until REAL) WITHOUT ROWID"
-        )
+        self._db.execute("CREATE TABLE IF NOT EXISTS nonce (nonce TEXT PRIMARY KEY, until REAL) WITHOUT ROWID")
         self._db.execute("CREATE INDEX IF NOT EXISTS nonce_until ON nonce (until)")
         self._swept = 0.0
 
@@ -424,9 +418,7 @@ def exchange_error(body: Mapping[str, Any]) -> CityError:
             hint=f"Choose one of yours with --purpose: {', '.join(own)}." if own else "You hold no purpose.",
         )
     if code == "invalid_grant":
-        return AccessDenied(
-            "Your login is not valid any more.", Outcome.AUTH, rule="token", hint="Log in again."
-        )
+        return AccessDenied("Your login is not valid any more.", Outcome.AUTH, rule="token", hint="Log in again.")
     return DepartmentError(
         "The identity provider does not answer this gateway.",
         Outcome.DOWN,

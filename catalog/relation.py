@@ -40,7 +40,7 @@ def _mode(value: Any) -> Any:
     return Mode[value] if isinstance(value, str) and value in Mode.__members__ else value
 
 
-ModeText = Annotated[Mode, BeforeValidator(_mode), PlainSerializer(lambda m: m.name)]
+ModeText = Annotated[Mode, BeforeValidator(_mode), PlainSerializer(lambda m: m.name, return_type=str)]
 
 
 class _Frozen(BaseModel):

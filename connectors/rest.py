@@ -65,8 +65,9 @@ __all__ = ["RestConfig", "RestField", "RestSource", "RestTable"]
 
 ATTEMPTS = 6
 LONGEST_WAIT = 120.0
-RETRY_SECONDS = 10.0
-"""How soon a failed fill is tried again."""
+RETRY_SECONDS = 30.0
+FIRST_RETRY_SECONDS = 1.0
+"""How soon a failed fill is tried again; the first one while scans already wait for it."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 log = structlog.get_logger(__name__)
@@ -274,7 +275,7 @@ class RestSource(Source):
             except (SourceError, OSError, pa.ArrowException) as bad:
                 self._error = bad
                 log.warning("snapshot not renewed", url=self._config.url, reason=str(bad))
-                self._closed.wait(RETRY_SECONDS)
+                self._closed.wait(RETRY_SECONDS if self._ready.is_set() else FIRST_RETRY_SECONDS)
 
     def _due_in(self) -> float:
         """Seconds until the snapshot is too old; 0 without one."""

@@ -103,8 +103,7 @@ def _print_views(department: Department, shown: list[View]) -> None:
         every = len(view.purposes) == len(department.purposes) > 1
         purposes = "any purpose" if every else ", ".join(view.purposes)
         console.print(Text.assemble((view.relation, "bold"), f"  {view.user} for {purposes}: {view.words}"))
-        kinds = (("column", ""), ("type", ""), ("shown", ""))
-        console.print(render.table(render.Answer("", kinds, view.columns), console.width))
+        console.print(render.listing(("column", "type", "shown"), view.columns, console.width))
     if not department.grants:
         console.print("No grant: nobody can ask anything yet.", style="yellow")
 

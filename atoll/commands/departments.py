@@ -36,10 +36,9 @@ def list_departments(
     if as_json:
         common.print_json(found)
         return
-    kinds = tuple((name, "bigint" if name == "relations" else "") for name in COLUMNS)
     rows = [[d.get(name) for name in COLUMNS] for d in found]
     console = common.out()
-    console.print(render.table(render.Answer("", kinds, rows), console.width))
+    console.print(render.listing(COLUMNS, rows, console.width))
 
 
 @app.command()

@@ -43,6 +43,5 @@ def matrix_of(
             [{"relation": row[0], "user": row[1], "purposes": c} for row, c in zip(rows, cells, strict=True)]
         )
         return
-    kinds = tuple((name, "") for name in ("table", "user", *department.purposes))
     console = common.out()
-    console.print(render.table(render.Answer("", kinds, rows), console.width))
+    console.print(render.listing(("table", "user", *department.purposes), rows, console.width))

@@ -50,12 +50,11 @@ def receipt(
 
 
 def _print_list(found: list[dict[str, Any]]) -> None:
-    kinds = (("receipt", ""), ("department", ""), ("relations", ""), ("rows", "bigint"), ("masks", ""))
     rows = [
         [r["id"], r["department"], ", ".join(r["relations"]), r["rows"], ", ".join(r["masks"]) or "none"] for r in found
     ]
     console = common.out()
-    console.print(render.table(render.Answer("", kinds, rows), console.width))
+    console.print(render.listing(("receipt", "department", "relations", "rows", "masks"), rows, console.width))
 
 
 def _facts(body: dict[str, Any]) -> Table:

@@ -2,6 +2,9 @@
 
 Each listens on loopback alone, with a password made for this city; the agent's user may only read.
 Started as root, they run as the user that their package made, in a folder that this user can reach.
+
+With ATOLL_DEMO_LOG_STATEMENTS=1 in the environment the servers write down every statement that they are
+sent by the agents: DIR/logs/postgres.log and DIR/logs/mariadb-statements.log, which lasts as long as the city.
 """
 
 from __future__ import annotations
@@ -24,16 +27,18 @@ from psycopg.sql import SQL, Identifier
 
 from atoll.demo.processes import Failed, Process, Processes, wait_until
 
-__all__ = ["Database", "start_mariadb", "start_postgres"]
+__all__ = ["Database", "remove_leftovers", "start_mariadb", "start_postgres"]
 
 READER = "agent"
+PREFIXES = ("atoll-demo-pg-", "atoll-demo-my-")
+LOG_STATEMENTS = "ATOLL_DEMO_LOG_STATEMENTS"
 
 
 @dataclass(frozen=True)
 class Database:
     """A running server. owner: how to load it (a conninfo for PostgreSQL, arguments of pymysql.connect).
 
-    source: the entry for department.yaml, without the password. home: its folder, gone with the city.
+    source: the entry for department.yaml, without the password.
     """
 
     process: Process
@@ -41,7 +46,6 @@ class Database:
     source: dict[str, Any]
     password: str
     version: str
-    home: Path
 
 
 def find_postgres() -> Path | None:
@@ -59,10 +63,13 @@ def find_mariadb() -> Path | None:
     return Path(found) if found and shutil.which("mariadb-install-db") else None
 
 
-def start_postgres(bin_dir: Path, processes: Processes, port: int, database: str) -> Database:
-    """A new server with one empty database and a user who may read it. Raises Failed."""
+def start_postgres(bin_dir: Path, processes: Processes, port: int, database: str, record: Path) -> Database:
+    """A new server with one empty database and a user who may read it. Raises Failed.
+
+    record: the file that notes its folder, for `remove_leftovers`.
+    """
     user = _service_user("postgres")
-    home = _home("atoll-pg-", user)
+    home = _home(PREFIXES[0], user, record)
     owner, reader = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
     password_file = home / "owner"
     _private(password_file, owner, user)
@@ -90,6 +97,8 @@ def start_postgres(bin_dir: Path, processes: Processes, port: int, database: str
     wait_until(process, ready)
     with psycopg.connect(login, dbname="postgres", autocommit=True) as connection:
         connection.execute(SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(Identifier(READER), reader))
+        if _logs_statements():  # of the reader alone, or the log would hold passwords
+            connection.execute(SQL("ALTER ROLE {} SET log_statement = 'all'").format(Identifier(READER)))
         connection.execute(SQL("CREATE DATABASE {}").format(Identifier(database)))
         version = str(connection.info.server_version // 10000)
     with psycopg.connect(login, dbname=database, autocommit=True) as connection:
@@ -97,13 +106,16 @@ def start_postgres(bin_dir: Path, processes: Processes, port: int, database: str
         connection.execute(grant.format(Identifier(READER)))
     source = {"kind": "postgres", "host": "127.0.0.1", "port": port, "database": database, "user": READER}
     loader = make_conninfo(login, dbname=database)
-    return Database(process, loader, source, reader, f"PostgreSQL {version}", home)
+    return Database(process, loader, source, reader, f"PostgreSQL {version}")
 
 
-def start_mariadb(server: Path, processes: Processes, port: int, database: str) -> Database:
-    """A new server with one empty database and a user who may read it. Raises Failed."""
+def start_mariadb(server: Path, processes: Processes, port: int, database: str, record: Path) -> Database:
+    """A new server with one empty database and a user who may read it. Raises Failed.
+
+    record: the file that notes its folder, for `remove_leftovers`.
+    """
     user = _service_user("mysql")
-    home = _home("atoll-my-", user)
+    home = _home(PREFIXES[1], user, record)
     owner, reader = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
     install = shutil.which("mariadb-install-db")
     _run(
@@ -119,6 +131,13 @@ def start_mariadb(server: Path, processes: Processes, port: int, database: str) 
         f"GRANT SELECT ON {database}.* TO '{READER}'@'127.0.0.1';\n"
         "DROP USER IF EXISTS 'root'@'127.0.0.1', 'root'@'::1', 'root'@'localhost', ''@'localhost';\n"
     )
+    if _logs_statements():  # only now, or the log would hold passwords
+        log = home / "statements.log"
+        setup += f"SET GLOBAL general_log_file = '{log}';\nSET GLOBAL general_log = ON;\n"
+        # The server cannot write to the city's folder; what is there leads to where it can.
+        shown = processes.logs / "mariadb-statements.log"
+        shown.unlink(missing_ok=True)
+        shown.symlink_to(log)
     _private(home / "setup.sql", setup, user)
     command = [
         str(server), "--no-defaults", f"--datadir={home / 'data'}", f"--socket={home / 'socket'}", f"--port={port}",
@@ -143,7 +162,22 @@ def start_mariadb(server: Path, processes: Processes, port: int, database: str) 
         cursor.execute("SELECT version()")
         version = str((cursor.fetchone() or ("",))[0]).split("-")[0].rsplit(".", 1)[0]
     source = {"kind": "mysql", "host": "127.0.0.1", "port": port, "database": database, "user": READER}
-    return Database(process, login, source, reader, f"MariaDB {version}", home)
+    return Database(process, login, source, reader, f"MariaDB {version}")
+
+
+def _logs_statements() -> bool:
+    return os.environ.get(LOG_STATEMENTS, "") not in ("", "0")
+
+
+def remove_leftovers(record: Path) -> None:
+    """Remove the servers' folders that a killed demo left behind. record: the file that names them."""
+    if not record.exists():
+        return
+    for line in record.read_text().splitlines():
+        home = Path(line)
+        if home.parent == Path(tempfile.gettempdir()) and home.name.startswith(PREFIXES):
+            shutil.rmtree(home, ignore_errors=True)
+    record.unlink()
 
 
 def _service_user(name: str) -> str:
@@ -156,9 +190,11 @@ def _service_user(name: str) -> str:
         raise Failed(f"started as root, and there is no user {name} to run the server as") from None
 
 
-def _home(prefix: str, user: str) -> Path:
+def _home(prefix: str, user: str, record: Path) -> Path:
     """A new private folder: short, since unix sockets need short paths, and owned by the server's user."""
     home = Path(tempfile.mkdtemp(prefix=prefix))
+    with record.open("a") as names:
+        names.write(f"{home}\n")
     if user:
         shutil.chown(home, user, user)
     return home

@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -37,17 +37,28 @@ _IDENTITY = "identity: {issuer: http://127.0.0.1:0, jwks: file:jwks.json}"
 
 @dataclass(frozen=True)
 class Ports:
-    """Every port of the city on loopback. agents and owners: by department."""
+    """Every port of the city. agents and owners: by department.
+
+    hosts: where others reach `register` and the departments, if not on loopback. bind: what agents and
+    gateway listen on.
+    """
 
     gateway: int
     idp: int
     register: int
     agents: dict[str, int]
     owners: dict[str, int]
+    hosts: dict[str, str] = field(default_factory=dict)
+    bind: str = "127.0.0.1"
 
     @property
     def issuer(self) -> str:
         return f"http://127.0.0.1:{self.idp}"
+
+    def url(self, name: str) -> str:
+        """The address of `register` or of a department's agent, as others reach it."""
+        port = self.register if name == "register" else self.agents[name]
+        return f"http://{self.hosts.get(name, '127.0.0.1')}:{port}"
 
 
 def install_identity(folder: Path) -> keys.SigningKey:
@@ -73,7 +84,7 @@ def install_department(
         shutil.copytree(template / "views", home / "views")
     shutil.copyfile(folder / "idp" / "jwks.json", home / "jwks.json")
     text = (template / "department.yaml").read_text(encoding="utf-8")
-    address = f"listen: 127.0.0.1:{ports.agents[name]}\nowner_listen: 127.0.0.1:{ports.owners[name]}"
+    address = f"listen: {ports.bind}:{ports.agents[name]}\nowner_listen: 127.0.0.1:{ports.owners[name]}"
     text = _put(name, text, _LISTEN, address)
     text = _put(name, text, _IDENTITY, f"identity: {{issuer: {ports.issuer}, jwks: file:jwks.json}}")
     text = _source(name, text, folder / "silos" / name, config, ports, source)
@@ -101,7 +112,7 @@ def _source(name: str, text: str, silo: Path, config: Config, ports: Ports, sour
         text = _put(name, text, "path: .", f"path: {_quoted(path)}")
     if name == "chemicals":
         rate = SCALES[config.scale_name].requests_per_second
-        text = _put(name, text, "url: http://127.0.0.1:8201/v2/", f"url: http://127.0.0.1:{ports.register}/v2/")
+        text = _put(name, text, "url: http://127.0.0.1:8201/v2/", f"url: {ports.url('register')}/v2/")
         text = _put(name, text, "rate: 5\n", f"rate: {rate}\n")
     if name == "health":
         listed = ", ".join(f'"{year}"' for year in config.year_list)
@@ -133,7 +144,7 @@ def install_gateway(
     home = folder / "gateway"
     shutil.copyfile(folder / "idp" / "jwks.json", home / "jwks.json")
     settings = {
-        "listen": f"127.0.0.1:{ports.gateway}",
+        "listen": f"{ports.bind}:{ports.gateway}",
         "state": "state",
         "identity": {
             "issuer": ports.issuer,
@@ -144,8 +155,7 @@ def install_gateway(
         "questions": str(questions),
         "admins": [ADMIN],
         "departments": {
-            name: {"url": f"http://127.0.0.1:{ports.agents[name]}", "title": title, "key": key}
-            for name, (title, key) in registered.items()
+            name: {"url": ports.url(name), "title": title, "key": key} for name, (title, key) in registered.items()
         },
     }
     file = home / "gateway.yaml"

@@ -55,7 +55,19 @@ from catalog.policy import Department
 __all__ = ["Options", "run"]
 
 MARKER = ".atoll-city"
-MADE = ("silos", "truth", "answers", "departments", "gateway", "idp", "logs", "manifest.json", "demo.json")
+SERVERS = "servers.txt"
+MADE = (
+    "silos",
+    "truth",
+    "answers",
+    "departments",
+    "gateway",
+    "idp",
+    "logs",
+    "manifest.json",
+    "demo.json",
+    "servers.txt",
+)
 KINDS = {"sqlite": "SQLite", "files": "files", "rest": "REST", "postgres": "PostgreSQL", "mysql": "MariaDB"}
 FLAGSHIP = "q1.sql"
 SHOWN_ROWS = 10
@@ -137,6 +149,7 @@ def _run(options: Options, console: Console) -> None:
         return
     with ExitStack() as stack:
         processes = Processes(folder / "logs")
+        stack.callback(databases.remove_leftovers, folder / SERVERS)
         stack.callback(_stop, processes, folder)
         ports = _ports(options)
         _check_calendar(folder / "silos")
@@ -146,7 +159,7 @@ def _run(options: Options, console: Console) -> None:
         # Those that need no database server begin at once: chemicals has a metered register to read.
         for name in ("chemicals", "environment", "housing", "health"):
             city.start_agent(name)
-        servers = _start_servers(processes, stack, ports, folder, console)
+        servers = _start_servers(processes, ports, folder, console)
         for name in ("water", "market"):
             city.start_agent(name, servers.get(name))
         city.start_gateway()
@@ -185,6 +198,8 @@ def _own(folder: Path, reset: bool) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Failed(f"another demo runs in {folder}: stop it, or name another with --dir") from None
+        # Of a demo that was killed.
+        databases.remove_leftovers(folder / SERVERS)
         if reset:
             for name in MADE:
                 _remove(folder / name)
@@ -247,24 +262,34 @@ def _ports(options: Options) -> Ports:
                 raise Failed(f"port {options.port} is taken: --port 0 takes a free one") from None
         taken.add(options.port)
     gateway = options.port or free_port(taken)
+    identity = _next_port(gateway, taken)
     agents = {name: free_port(taken) for name in DEPARTMENTS}
     owners = {name: free_port(taken) for name in DEPARTMENTS}
-    return Ports(gateway, free_port(taken), free_port(taken), agents, owners)
+    return Ports(gateway, identity, free_port(taken), agents, owners)
 
 
-def _start_servers(
-    processes: Processes, stack: ExitStack, ports: Ports, folder: Path, console: Console
-) -> dict[str, Database]:
+def _next_port(port: int, taken: set[int]) -> int:
+    """The port after this one, which people can remember; any free one if that is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port + 1))
+        except (OSError, OverflowError):
+            return free_port(taken)
+    taken.add(port + 1)
+    return port + 1
+
+
+def _start_servers(processes: Processes, ports: Ports, folder: Path, console: Console) -> dict[str, Database]:
     """PostgreSQL for water, MariaDB for market, if installed; filled from the embedded copies."""
     taken = {ports.gateway, ports.idp, ports.register, *ports.agents.values(), *ports.owners.values()}
+    record = folder / SERVERS
     found: dict[str, Database] = {}
     postgres, mariadb = databases.find_postgres(), databases.find_mariadb()
     if postgres is not None:
-        found["water"] = databases.start_postgres(postgres, processes, free_port(taken), "water")
-        stack.callback(shutil.rmtree, found["water"].home, ignore_errors=True)
+        found["water"] = databases.start_postgres(postgres, processes, free_port(taken), "water", record)
     if mariadb is not None:
-        found["market"] = databases.start_mariadb(mariadb, processes, free_port(taken), "market")
-        stack.callback(shutil.rmtree, found["market"].home, ignore_errors=True)
+        found["market"] = databases.start_mariadb(mariadb, processes, free_port(taken), "market", record)
     if not found:
         console.print("  servers   none installed: water and market are SQLite", style="dim")
         return found

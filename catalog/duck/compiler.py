@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from sqlglot import exp
@@ -47,6 +47,10 @@ _PARTS = {
     "day_of_year": "dayofyear({0})", "doy": "dayofyear({0})", "year_of_week": "isoyear({0})",
     "yow": "isoyear({0})", "hour": "hour({0})", "minute": "minute({0})", "second": "second({0})",
 }  # fmt: skip
+_MOMENT = re.compile(
+    r"(?P<year>[0-9]{4})-(?P<month>[0-9]{1,2})-(?P<day>[0-9]{1,2})"
+    r"( (?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{1,2})(:(?P<second>[0-9]{1,2})(\.(?P<fraction>[0-9]{1,6}))?)?)?"
+)
 _COMPARE: dict[type[exp.Expr], str] = {
     exp.EQ: "=",
     exp.NEQ: "<>",
@@ -1133,10 +1137,14 @@ def _from_text(value: Typed, target: TrinoType, word: str) -> Typed:
 def _date_literal(text: str, target: TrinoType, try_: bool) -> Typed:
     """DATE '..', TIMESTAMP '..': checked here, so that a bad one is refused before anything runs."""
     try:
-        if target.name == "date":
-            canonical = date.fromisoformat(text.strip()).isoformat()
-        else:
-            canonical = datetime.fromisoformat(text.strip()).replace(tzinfo=None).isoformat(" ")
+        found = _MOMENT.fullmatch(text.strip())
+        if not found or (target.name == "date" and found["hour"]):
+            raise ValueError("another form")
+        day = date(int(found["year"]), int(found["month"]), int(found["day"]))
+        clock = time(int(found["hour"] or 0), int(found["minute"] or 0), int(found["second"] or 0))
+        canonical = day.isoformat()
+        if target.name != "date":
+            canonical += f" {clock.isoformat()}" + (f".{found['fraction']}" if found["fraction"] else "")
     except ValueError as bad:
         if try_:
             return Typed(f"CAST(NULL AS {target.duckdb()})", target)

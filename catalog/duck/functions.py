@@ -246,7 +246,12 @@ def concat(args: Sequence[Typed]) -> Typed:
         kind = VARCHAR
     if kind is None:
         raise mismatch("concat needs arguments of one type.")
-    return Typed("(" + " || ".join(a.sql for a in args) + ")", kind)
+    return Typed("(" + " || ".join(_known(a, kind) for a in args) + ")", kind)
+
+
+def _known(arg: Typed, kind: TrinoType) -> str:
+    """A NULL needs the result's type: DuckDB's own NULL would give the result another."""
+    return cast_to(arg, kind).sql if arg.type.name == "unknown" else arg.sql
 
 
 def _substr(args: Sequence[Typed]) -> Typed:

@@ -419,7 +419,7 @@ def _code(value: Any) -> str:
 
 
 def _entity(shape: Shape) -> str:
-    return f"distinct {shape.relation.decision.entity}"
+    return f"distinct values of {shape.relation.decision.entity}"
 
 
 def _holds(code: str, predicates: Sequence[Predicate], kind: TrinoType) -> bool:

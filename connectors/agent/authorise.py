@@ -62,7 +62,7 @@ class Access:
         return self._found[name]
 
     def resolve(self, node: exp.Table) -> Governed:
-        """The relation that a table node names, for reading. Raises NOT_AVAILABLE or PURPOSE."""
+        """The relation that a table node names. Raises NOT_AVAILABLE or PURPOSE."""
         catalog = node.args.get("catalog")
         db = node.args.get("db")
         name = node.name.lower()
@@ -74,10 +74,10 @@ class Access:
     def named(self, name: str, node: exp.Expr | None = None) -> Governed:
         """The relation by its bare name. Raises NOT_AVAILABLE or PURPOSE."""
         found = self.governed(name)
-        if found is not None and found.mode is not Mode.schema:
+        if found is not None:
             return found
         others = purposes_for(self.department, self.principal.sub, self.principal.purposes, name, self.now)
-        if found is None and others:
+        if others:
             raise AccessDenied(
                 f"{name} is granted to you for another purpose than {self.principal.purpose}.",
                 Outcome.PURPOSE,

@@ -392,6 +392,7 @@ def _document(department: str, entry: dict[str, Any], tables: list[TableDraft], 
         "sources:",
         *_source_lines(entry),
         *(f"  # left out, describe it by hand: {line}" for line in unread),
+        "purposes: [statistics]  # the city's vocabulary, as its identity provider spells it",
         "relations:",
         *(line for table in tables for line in _relation(table)),
         "limits:",
@@ -441,7 +442,10 @@ def _row_limit(tables: list[TableDraft]) -> int:
 
 def _proposals(department: str, tables: list[TableDraft]) -> list[str]:
     """Grants to uncomment: rows behind masks, and sums where there is an entity to count."""
-    lines = ["# Proposals. Uncomment, narrow, name real purposes and people, then delete `grants: []` above."]
+    lines = [
+        "# Proposals. Uncomment, narrow, name real purposes, then delete `grants: []` above.",
+        "# Of two grants for one purpose the stricter holds.",
+    ]
     grants = [line for t in tables if t.usable for line in (*_masked(t, department), *_sums(t))]
     if any("pseudonym(" in line for line in grants):
         lines += [

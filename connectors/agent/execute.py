@@ -26,7 +26,7 @@ from connectors.agent.enforce import Scan
 from connectors.agent.plan import KEYS_NAME, RowPlan
 from connectors.base import Cancel, Cancelled, NativeScan, SourceError
 
-__all__ = ["Engine", "Feed", "RowRun", "Stop", "trusted_table"]
+__all__ = ["Engine", "Engines", "Feed", "RowRun", "Stop", "connect", "trusted_table"]
 
 QUEUE = 4
 POLL = 0.05
@@ -60,20 +60,18 @@ class Scanner(Protocol):
 
 
 class Engine:
-    """One private in-memory DuckDB. A child process can take its place: all it does is register and run."""
+    """One private in-memory DuckDB. A child process can take its place: all it does is register and run.
 
-    def __init__(self, memory_mb: int, temp: Path, threads: int = 1) -> None:
-        temp.mkdir(parents=True, exist_ok=True)
-        self._con = duckdb.connect(
-            ":memory:",
-            config={
-                "memory_limit": f"{memory_mb}MB",
-                "threads": threads,
-                "temp_directory": str(temp),
-                "max_temp_directory_size": f"{memory_mb * 8}MB",
-            },
-        )
-        duck.prepare(self._con)
+    retire: closes it, perhaps a little later; closing takes 10 ms that no reader needs to wait for.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        retire: Callable[[duckdb.DuckDBPyConnection], object] = duckdb.DuckDBPyConnection.close,
+    ) -> None:
+        self._con = connection
+        self._retire = retire
 
     def lock(self) -> None:
         duck.lock(self._con)
@@ -94,7 +92,35 @@ class Engine:
         self._con.interrupt()
 
     def close(self) -> None:
-        self._con.close()
+        self._retire(self._con)
+
+
+def connect(memory_mb: int, temp: Path, threads: int = 1) -> duckdb.DuckDBPyConnection:
+    """A fresh instance with limits and macros, not yet locked. temp: a folder of its own for spilling."""
+    temp.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": f"{memory_mb}MB",
+            "threads": threads,
+            "temp_directory": str(temp),
+            "max_temp_directory_size": f"{memory_mb * 8}MB",
+        },
+    )
+    # DuckDB fills this buffer before it gives its first batch; its default would hold back 1 MB.
+    connection.execute("SET streaming_buffer_size = '64KB'")
+    duck.prepare(connection)
+    return connection
+
+
+class Engines(Protocol):
+    """Where a run gets its engines. private: one that nobody else uses, for analysts' queries and for
+    aggregation. masking: a connection to the instance in which only policy's own projections run; it holds
+    no table, so that fragments may share it."""
+
+    def private(self) -> Engine: ...
+
+    def masking(self) -> Engine: ...
 
 
 class Feed:
@@ -171,13 +197,13 @@ class RowRun:
         source_of: Callable[[str], Scanner],
         keys: pa.Array | None,
         cancel: Cancel,
-        engine: Callable[[], Engine],
+        engines: Engines,
     ) -> None:
         self.plan = plan
         self._source_of = source_of
         self._keys = keys
         self._cancel = cancel
-        self._engine = engine
+        self._engines = engines
         self._stack = ExitStack()
         self._feeds: list[Feed] = []
         self._reader: pa.RecordBatchReader | None = None
@@ -197,7 +223,7 @@ class RowRun:
 
     def open(self) -> None:
         """Start the scans and bind the residual query; nothing has been delivered yet."""
-        residual = self._new_engine()
+        residual = self._enter(self._engines.private())
         for scan in self.plan.scans:
             residual.add(scan.name, self._governed(scan))
         if self._keys is not None:
@@ -217,14 +243,12 @@ class RowRun:
         raw = pa.RecordBatchReader.from_batches(scan.native.schema, feed.batches())
         if scan.projection is None:
             return raw
-        masking = self._new_engine()
+        masking = self._enter(self._engines.masking())
         masking.add(RAW, raw)
-        masking.lock()
         masked = masking.run(f"SELECT {scan.projection} FROM {RAW}")
         return pa.RecordBatchReader.from_batches(scan.schema, (b.cast(scan.schema) for b in masked))
 
-    def _new_engine(self) -> Engine:
-        engine = self._engine()
+    def _enter(self, engine: Engine) -> Engine:
         self._stack.callback(engine.close)
         self._cancel.on_cancel(engine.interrupt)
         return engine

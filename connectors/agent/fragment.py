@@ -33,7 +33,7 @@ from connectors.agent.authorise import Access, Governed
 from connectors.agent.budget import VerifyBudget
 from connectors.agent.disclosure import Guard, Question
 from connectors.agent.enforce import Scan, enforce
-from connectors.agent.execute import Engine, RowRun, Stop, trusted_table
+from connectors.agent.execute import Engines, RowRun, Stop, trusted_table
 from connectors.agent.ledger import Ledger, LedgerError
 from connectors.agent.plan import mode_refusal, plan_rows
 from connectors.agent.receipt import Frames, sign_end
@@ -53,7 +53,7 @@ class Services:
     version: str
     sources: Mapping[str, Source]
     view_text: Callable[[str], str]
-    engine: Callable[[], Engine]
+    engines: Engines
     ledger: Ledger
     budget: VerifyBudget
     guard: Guard
@@ -136,7 +136,7 @@ class FragmentRun:
         self._account.mode = min(modes, default=Mode.masked)
         self._account.relations = plan.relations
         self._watch_grants()
-        run = RowRun(plan, lambda s: self.services.sources[s], self.keys, self.stop.cancel, self.services.engine)
+        run = RowRun(plan, lambda s: self.services.sources[s], self.keys, self.stop.cancel, self.services.engines)
         self.schema = run.schema
         if not self.fragment.dry_run:
             self._stack.enter_context(run)
@@ -194,7 +194,7 @@ class FragmentRun:
 
     def _trusted(self, scan: Scan, sql: str) -> pa.Table:
         source = self.services.sources[scan.relation.spec.source]
-        table, seconds = trusted_table(scan, source, self.stop.cancel, self.services.engine(), sql)
+        table, seconds = trusted_table(scan, source, self.stop.cancel, self.services.engines.private(), sql)
         self._account.seconds += seconds
         return table
 
@@ -202,13 +202,7 @@ class FragmentRun:
         relation = self.access.named(name)
         decision = relation.decision
         if relation.mode is not Mode.verify or decision.key is None:
-            raise (
-                mode_refusal(relation, self.who)
-                if relation.mode is Mode.aggregate
-                else UserError(
-                    f"{name} does not answer verify().", Outcome.MODE, who=self.who, rule=f"mode {relation.mode.name}"
-                )
-            )
+            raise mode_refusal(relation, self.who)
         self._account.mode = Mode.verify
         self._account.relations = (relation,)
         self._watch_grants()

@@ -71,7 +71,7 @@ class _Planner:
             if relation.mode not in (Mode.masked, Mode.raw):
                 continue
             group = grouped(select, table, relation, self.capabilities(relation.spec.source))
-            if group is None:
+            if group is None or not self.binds(relation, group.bind):
                 continue
             node = exp.Table(this=exp.to_identifier("grouped"))
             group.select.set("from_", exp.From(this=node))
@@ -81,6 +81,14 @@ class _Planner:
             else:
                 select.replace(group.select)
         return tree
+
+    def binds(self, relation: Governed, columns: tuple[str, ...]) -> bool:
+        """Whether the bind keys are there and compare with these columns without any conversion."""
+        if not columns:
+            return True
+        return self.keys is not None and all(
+            _same_family(from_arrow(self.keys.type), relation.spec.columns[c].type) for c in columns
+        )
 
     def resolve(self, node: exp.Table) -> duck.Table:
         if node.name == KEYS_TABLE and not node.args.get("db"):
@@ -108,8 +116,12 @@ def mode_refusal(relation: Governed, department: str) -> AccessDenied:
             f"It answers count(*), count(DISTINCT {decision.entity}){measures}, grouped and filtered by "
             f"{', '.join(decision.dimensions)}, in one SELECT over this table alone."
         )
-    else:
+    elif relation.mode is Mode.verify:
         hint = f"It answers verify('{relation.name}', {decision.key}) only."
+    elif relation.mode is Mode.schema:
+        hint = "It shows names and types, and no rows."
+    else:
+        hint = "It answers SELECT."
     return AccessDenied(
         f"{relation.name} answers in {relation.mode.name} mode only.",
         Outcome.MODE,
@@ -149,7 +161,8 @@ def plan_rows(
             continue
         allowed = capabilities(relation.spec.source)
         predicates, rest = predicates_of(found.node, relation, allowed)
-        columns = keys_of(found.node, relation, allowed) if keys is not None else ()
+        columns = keys_of(found.node, relation, allowed)
+        columns = columns if planner.binds(relation, columns) else ()
         limit = limit_of(tree, found.node, not rest, len(planner.found))
         used = compiled.used.get(found.name, frozenset())
         bound = _bound(relation, columns, keys)
@@ -160,12 +173,13 @@ def plan_rows(
 
 def _bound(relation: Governed, columns: tuple[str, ...], keys: pa.Array | None) -> list[tuple[str, pa.Array]]:
     """Bind keys in each column's own type. A key that does not fit the type equals no value of it."""
-    result = []
-    for column in columns:
-        target = relation.spec.columns[column].type.arrow()
-        if keys is not None:
-            result.append((column, _fitting(keys, target)))
-    return result
+    if keys is None:
+        return []
+    return [(c, _fitting(keys, relation.spec.columns[c].type.arrow())) for c in columns]
+
+
+def _same_family(a: TrinoType, b: TrinoType) -> bool:
+    return (a.is_text and b.is_text) or (a.is_integer and b.is_integer) or a == b
 
 
 def _fitting(keys: pa.Array, target: pa.DataType) -> pa.Array:
@@ -175,7 +189,7 @@ def _fitting(keys: pa.Array, target: pa.DataType) -> pa.Array:
     for value in keys:
         try:
             kept.append(value.cast(target).as_py())
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        except pa.ArrowInvalid:  # out of the column's range
             continue
     return pa.array(list(dict.fromkeys(kept)), target)
 

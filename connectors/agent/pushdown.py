@@ -11,6 +11,7 @@ the source only if Q's answer over M(R) stays the same. All rules copy: the pred
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -387,6 +388,9 @@ def _value(node: exp.Expr, kind: TrinoType) -> Value | None:
 
 def _moment(node: exp.Cast, kind: TrinoType) -> Value | None:
     target = node.args["to"].this
+    # Only the plain spelling goes down; the residual query knows the others.
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9:.]+)?", node.this.name):
+        return None
     try:
         if kind.name == "date" and target == exp.DType.DATE:
             return date.fromisoformat(node.this.name)

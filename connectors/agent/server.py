@@ -100,6 +100,12 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None) -> FastAPI:
         _log.error("ledger failed", error=str(error))
         return error_response(InternalError("The department's agent cannot write its ledger.", who=agent.name))
 
+    async def refused(error: CityError, path: str, sub: str = "") -> None:
+        """Record a refusal that no fragment run records itself."""
+        metrics.fragments.labels(error.outcome.name).inc()
+        fields = {"outcome": error.outcome.name, "rule": error.rule, "path": path, "sub": sub}
+        await asyncio.to_thread(agent.ledger.append, "refusal", fields)
+
     async def principal_of(request: Request) -> tuple[Principal, bytes]:
         """Who asks, and the body. Raises AUTH; refusals are recorded without what was claimed."""
         body = await _body(request, agent.name)
@@ -111,11 +117,7 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None) -> FastAPI:
                 request.method, target, body, request.headers, principal.cnf_jwk, agent.replay, who=agent.name
             )
         except CityError as refusal:
-            await asyncio.to_thread(
-                agent.ledger.append,
-                "refusal",
-                {"outcome": refusal.outcome.name, "rule": refusal.rule, "path": request.url.path},
-            )
+            await refused(refusal, request.url.path)
             raise
         return principal, body
 
@@ -129,10 +131,14 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None) -> FastAPI:
     @app.post("/v1/fragment")
     async def fragment(request: Request) -> Response:
         principal, body = await principal_of(request)
-        agent.check_open()
-        asked = _fragment(body, agent.name)
-        await asyncio.to_thread(agent.reload)
-        await queue.acquire(principal.sub)
+        try:
+            agent.check_open()
+            asked = _fragment(body, agent.name)
+            await asyncio.to_thread(agent.reload)
+            await queue.acquire(principal.sub)
+        except CityError as refusal:
+            await refused(refusal, request.url.path, principal.sub)
+            raise
         stream: _Stream | None = None
         try:
             run = agent.start(principal, asked)

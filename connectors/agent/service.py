@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -19,9 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import structlog
 
-from catalog import keys, masks
+from catalog import duck, keys, masks
 from catalog.errors import CityError, DepartmentError, Outcome
 from catalog.exchange import Fragment, Head
 from catalog.identity import Principal, ReplayStore, SqliteReplayStore, TokenVerifier, agent_audience
@@ -32,7 +34,7 @@ from catalog.relation import Column, Mode, Relation, RelationList
 from connectors.agent.authorise import Access, Governed
 from connectors.agent.budget import Breaker, VerifyBudget, check_hours
 from connectors.agent.disclosure import Guard
-from connectors.agent.execute import Engine, Stop
+from connectors.agent.execute import Engine, Stop, connect
 from connectors.agent.fragment import FragmentRun, Services, grant_ended, shown
 from connectors.agent.ledger import Ledger
 from connectors.base import Source, SourceError
@@ -223,7 +225,7 @@ class Agent:
         policy = self.policy
         services = Services(
             policy.department, policy.version, self._sources, lambda name: policy.views.get(name, ""),
-            self._engines.take, self.ledger, self.budget, self.guard, self.receipt_key, self._secret,
+            self._engines, self.ledger, self.budget, self.guard, self.receipt_key, self._secret,
         )  # fmt: skip
         run = FragmentRun(services, self.access(principal), fragment, stop)
         with self._lock:
@@ -311,30 +313,55 @@ class Agent:
 
 
 class _Engines:
-    """Warm private DuckDB engines: making one takes 20 ms, so the next ones are made ahead."""
+    """Warm private DuckDB instances: making one takes 20 ms, so the next ones are made ahead.
 
-    def __init__(self, spill: Path, memory_mb: int, warm: int = 4) -> None:
+    One more instance, without any table, runs masks; each fragment has a connection of its own to it.
+    """
+
+    def __init__(self, spill: Path, memory_mb: int, warm: int = 3) -> None:
         self._spill = spill
         self._memory_mb = memory_mb
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._ready = [self._pool.submit(self._make) for _ in range(warm)]
         self._lock = threading.Lock()
+        # What a crash left behind: spilled parts of answers that nobody waits for any more.
+        shutil.rmtree(spill, ignore_errors=True)
+        self._masks, self._masks_folder = self._make()
+        duck.lock(self._masks)
+        self._ready = [self._pool.submit(self._make) for _ in range(warm)]
 
-    def _make(self) -> Engine:
+    def _make(self) -> tuple[duckdb.DuckDBPyConnection, Path]:
         self._spill.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Engine(self._memory_mb, Path(tempfile.mkdtemp(dir=self._spill)))
+        folder = Path(tempfile.mkdtemp(dir=self._spill))
+        return connect(self._memory_mb, folder), folder
 
-    def take(self) -> Engine:
-        """An engine that nobody used before. The taker closes it."""
+    def private(self) -> Engine:
+        """An instance that nobody used before. The taker closes it."""
         with self._lock:
             waiting = self._ready.pop(0)
             self._ready.append(self._pool.submit(self._make))
-        return waiting.result()
+        connection, folder = waiting.result()
+        return Engine(connection, lambda c: self._retire(c, folder))
+
+    def masking(self) -> Engine:
+        with self._lock:
+            return Engine(self._masks.cursor())
+
+    def _retire(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+        try:
+            self._pool.submit(_end, connection, folder)
+        except RuntimeError:  # the pool was shut down: the agent is closing
+            _end(connection, folder)
 
     def close(self) -> None:
         for waiting in self._ready:
-            waiting.result().close()
+            _end(*waiting.result())
         self._pool.shutdown()
+        _end(self._masks, self._masks_folder)
+
+
+def _end(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    connection.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _health(source: Source) -> str:

@@ -112,7 +112,9 @@ async def test_cells_below_the_floor_are_absent_and_counted_against_public_lists
     assert ask.end.receipt is not None
     assert ask.end.receipt.suppressed == 2
     assert ask.end.receipt.mode == "aggregate"
-    assert ask.end.warnings == ("2 of 12 cells of discharge are absent: empty, or fewer than 5 distinct org.",)
+    assert ask.end.warnings == (
+        "2 of 12 cells of discharge are absent: empty, or fewer than 5 distinct values of org.",
+    )
 
 
 async def test_the_floor_counts_entities_not_rows(house: House, agent: Agent) -> None:

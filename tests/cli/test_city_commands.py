@@ -13,6 +13,9 @@ import pytest
 import uvicorn
 
 from atoll.demo.idp import IdentityProvider, create_app
+from catalog import keys
+from catalog.keys import SigningKey
+from connectors.agent.ledger import Ledger
 from tests.cli.stub_gateway import Run
 
 
@@ -38,6 +41,7 @@ def test_a_receipt_is_explained(atoll: Run) -> None:
 @pytest.mark.parametrize(
     "words", [[], ["query"], ["explain"], ["demo"], ["token"], ["receipt"], ["register"], ["agent"],
               ["agent", "draft"], ["agent", "check"], ["agent", "serve"], ["agent", "pause"],
+              ["ledger", "show"], ["ledger", "verify"], ["policy", "test"],
               ["departments", "list"], ["departments", "approve"], ["gateway", "serve"]], ids=" ".join,
 )  # fmt: skip
 def test_every_help_teaches_by_an_example(atoll: Run, words: list[str]) -> None:
@@ -96,3 +100,64 @@ def test_no_identity_provider_is_one_clear_line(atoll: Run) -> None:
     done = atoll("token", "--user", "lin", "--issuer", "http://127.0.0.1:1", "--dev-login")
     assert done.code == 1
     assert "does not answer" in done.err
+
+
+def ledger_of(folder: Path) -> Path:
+    """A department's folder with a ledger of three records, as its agent leaves it."""
+    state = folder / "state"
+    ledger = Ledger(state / "ledger.jsonl", keys.load_or_create(state / "ledger.key"))
+    ledger.append("start", {"department": "water"})
+    asked = {"sub": "lin", "purpose": "mass-balance", "relations": ["account"], "fragment": "q1_f0"}
+    ledger.append("begin", asked)
+    ledger.append("end", {"sub": "lin", "fragment": "q1_f0", "outcome": "OK", "rows": 3})
+    (folder / "heads.jsonl").write_text(ledger.head.model_dump_json() + "\n")
+    ledger.close()
+    (folder / "department.yaml").write_text(
+        "department: water\nidentity: {issuer: https://idp.example, jwks: file:jwks.json}\n"
+        "sources: {main: {kind: sqlite, path: water.db}}\nrelations: {}\n"
+    )
+    return state / "ledger.jsonl"
+
+
+def test_the_owner_sees_who_asked_what_and_what_left(atoll: Run, tmp_path: Path) -> None:
+    ledger_of(tmp_path)
+    out = atoll("ledger", "show", "department.yaml").out
+    assert "mass-balance" in out
+    assert "account" in out
+    newest = json.loads(atoll("ledger", "show", "department.yaml", "--last", "1", "--json").out)
+    assert [(r["kind"], r["rows"]) for r in newest] == [("end", 3)]
+
+
+def test_a_whole_ledger_verifies_by_its_folder_or_by_its_public_key(atoll: Run, tmp_path: Path) -> None:
+    ledger_of(tmp_path)
+    assert "3 records" in atoll("ledger", "verify", "department.yaml", "--peer-heads", "heads.jsonl").out
+    public = keys.load(tmp_path / "state" / "ledger.key").public_jwk
+    (tmp_path / "key.jwk").write_text(json.dumps(public))
+    outside = ["--ledger", "state/ledger.jsonl", "--key", "key.jwk"]
+    assert atoll("ledger", "verify", *outside).code == 0
+    assert atoll("ledger", "show", "--ledger", "state/ledger.jsonl").code == 0
+    (tmp_path / "key.jwk").write_text(json.dumps(SigningKey.generate().public_jwk))
+    assert atoll("ledger", "verify", *outside).code == 1
+
+
+def test_a_changed_record_is_named_and_a_cut_end_shows_by_a_witnessed_head(atoll: Run, tmp_path: Path) -> None:
+    file = ledger_of(tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"lin"', b'"wu"', 1))
+    changed = atoll("ledger", "verify", "department.yaml")
+    assert changed.code == 1
+    assert "record 2: its content does not match its hash" in changed.err
+    assert json.loads(atoll("ledger", "verify", "department.yaml", "--json").out)["bad_seq"] == 2
+    file.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
+    alone = atoll("ledger", "verify", "department.yaml")
+    assert alone.code == 0
+    assert "q1_f0 began and never ended" in alone.err
+    assert atoll("ledger", "verify", "department.yaml", "--peer-heads", "heads.jsonl").code == 1
+
+
+def test_a_ledger_that_is_not_there_is_one_clear_line(atoll: Run, tmp_path: Path) -> None:
+    assert atoll("ledger", "show").code == 2
+    assert atoll("ledger", "verify", "--ledger", "x.jsonl").code == 2
+    missing = atoll("ledger", "show", "--ledger", "x.jsonl")
+    assert missing.code == 1
+    assert "cannot be read" in missing.err

@@ -144,7 +144,10 @@ def test_a_busy_or_failing_service_is_asked_again(open_rest: Opener, register: R
     assert [status for _, status in register.requests] == [429, 503, 429, 200, 200, 200]
 
 
-def test_a_refusal_is_not_asked_again(open_rest: Opener, register: Register) -> None:
+def test_a_refusal_is_not_asked_again_at_once(
+    open_rest: Opener, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "FIRST_RETRY_SECONDS", 30.0)
     register.answers = [403]
     source = open_rest(wait="1s")
     with pytest.raises(SourceError, match="HTTP 403"):

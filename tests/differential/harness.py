@@ -43,12 +43,15 @@ Row = tuple[Any, ...]
 Rows = list[Row]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class World:
     """Relations of several departments with their rows. traits: further fields of a `Relation`."""
 
     tables: dict[RelationName, pa.Table]
     traits: dict[RelationName, dict[str, Any]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return str({str(n): [tuple(r.values()) for r in t.to_pylist()] for n, t in self.tables.items() if t.num_rows})
 
     @cached_property
     def relations(self) -> dict[RelationName, Relation]:

@@ -38,9 +38,7 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
         keys.load(file)
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{}", "[]", '{"kty":"OKP","crv":"Ed25519","x":"AA","d":"s3cret"}', "s3cret{"]
-)
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"kty":"OKP","crv":"Ed25519","x":"AA","d":"s3cret"}', "s3cret{"])
 def test_a_file_that_is_no_key_is_refused_without_showing_it(tmp_path: Path, content: str) -> None:
     file = tmp_path / "key.jwk"
     file.write_text(content)

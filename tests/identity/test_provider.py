@@ -67,9 +67,7 @@ def user_token(http: TestClient, user: str = "lin") -> str:
     return str(http.post("/dev-login", json={"user": user}).json()["access_token"])
 
 
-def exchange(
-    http: TestClient, clock: Clock, user: str = "lin", purpose: str | None = None, **changes: Any
-) -> Any:
+def exchange(http: TestClient, clock: Clock, user: str = "lin", purpose: str | None = None, **changes: Any) -> Any:
     form = exchange_form(user_token(http, user), "water", purpose, GATEWAY, f"{ISSUER}/token", now=clock.at)
     return http.post("/token", data={k: v for k, v in {**form, **changes}.items() if v is not None})
 
@@ -131,9 +129,7 @@ def test_a_purpose_that_the_user_does_not_hold_is_refused_with_the_list_of_those
     assert all(purpose in error.hint for purpose in own)
 
 
-def test_one_of_several_purposes_is_given_when_it_is_named(
-    http: TestClient, clock: Clock, tmp_path: Path
-) -> None:
+def test_one_of_several_purposes_is_given_when_it_is_named(http: TestClient, clock: Clock, tmp_path: Path) -> None:
     token = exchange(http, clock, "mei", "statistics").json()["access_token"]
     principal = TokenVerifier(ISSUER, agent_audience("water"), tmp_path / "jwks.json").verify(token, clock.at)
     assert (principal.purpose, principal.purposes) == ("statistics", ("inspection", "statistics"))
@@ -171,9 +167,7 @@ def test_the_agent_s_token_does_not_outlive_the_user_s(http: TestClient, clock: 
     ],
     ids=str,
 )
-def test_each_malformed_exchange_is_refused(
-    http: TestClient, clock: Clock, change: dict[str, Any], error: str
-) -> None:
+def test_each_malformed_exchange_is_refused(http: TestClient, clock: Clock, change: dict[str, Any], error: str) -> None:
     answer = exchange(http, clock, **change)
     assert answer.status_code in (400, 401)
     assert answer.json()["error"] == error
@@ -182,15 +176,12 @@ def test_each_malformed_exchange_is_refused(
 
 def test_a_parameter_that_appears_twice_is_refused(http: TestClient) -> None:
     assert (
-        http.post("/token", content=b"audience=agent:water&audience=agent:health").json()["error"]
-        == "invalid_request"
+        http.post("/token", content=b"audience=agent:water&audience=agent:health").json()["error"] == "invalid_request"
     )
 
 
 def test_a_stranger_s_key_a_stolen_user_token_does_not_help(http: TestClient, clock: Clock) -> None:
-    form = exchange_form(
-        user_token(http), "water", None, SigningKey.generate(), f"{ISSUER}/token", now=clock.at
-    )
+    form = exchange_form(user_token(http), "water", None, SigningKey.generate(), f"{ISSUER}/token", now=clock.at)
     assert http.post("/token", data=form).json()["error"] == "invalid_client"
 
 
@@ -216,10 +207,7 @@ def test_a_token_signed_by_the_gateway_is_no_proof_of_the_gateway(http: TestClie
         "exp": at + 60,
         "jti": "1",
     }
-    assert (
-        exchange(http, clock, client_assertion=sign_token(GATEWAY, claims)).json()["error"]
-        == "invalid_client"
-    )
+    assert exchange(http, clock, client_assertion=sign_token(GATEWAY, claims)).json()["error"] == "invalid_client"
 
 
 def test_login_takes_the_right_password_only_and_tells_no_one_which_users_exist(
@@ -274,9 +262,7 @@ def test_a_purpose_that_is_taken_away_is_gone_at_the_next_exchange(
 ) -> None:
     token = user_token(http)
     (tmp_path / "users.yaml").write_text("users: {lin: {purposes: [planning, audit]}}")
-    assert (
-        exchange(http, clock, subject_token=token, purpose="mass-balance").json()["error"] == "invalid_scope"
-    )
+    assert exchange(http, clock, subject_token=token, purpose="mass-balance").json()["error"] == "invalid_scope"
     (tmp_path / "users.yaml").write_text("users: {lin: {purpose: typo}}")
     assert exchange(http, clock, subject_token=token, purpose="audit").status_code == 200
 
@@ -290,10 +276,7 @@ def test_discovery_names_every_address(http: TestClient) -> None:
 
 def test_errors_cross_as_city_errors(http: TestClient, clock: Clock) -> None:
     error = exchange_error(exchange(http, clock, "mei").json())
-    assert (
-        CityError.from_dict(error.to_dict()).hint
-        == "Choose one of yours with --purpose: inspection, statistics."
-    )
+    assert CityError.from_dict(error.to_dict()).hint == "Choose one of yours with --purpose: inspection, statistics."
 
 
 def test_the_process_starts_serves_and_refuses_an_open_door_to_the_world(tmp_path: Path) -> None:

@@ -35,9 +35,7 @@ def send(
     body: bytes = BODY,
     key: SigningKey = KEY,
 ) -> None:
-    verify_request(
-        method, path, body, headers, key.public_jwk, replay or MemoryReplayStore(), now, who="water"
-    )
+    verify_request(method, path, body, headers, key.public_jwk, replay or MemoryReplayStore(), now, who="water")
 
 
 def refused(send_it: Callable[[], None]) -> str:
@@ -73,9 +71,7 @@ def test_every_change_on_the_way_is_refused_with_one_text() -> None:
     assert len(texts) == 1
 
 
-@pytest.mark.parametrize(
-    "nonce", ["short", "x" * 65, "with space in the middle", "line\nbreak-line-break", ""]
-)
+@pytest.mark.parametrize("nonce", ["short", "x" * 65, "with space in the middle", "line\nbreak-line-break", ""])
 def test_a_nonce_of_another_form_is_refused_though_signed(nonce: str) -> None:
     signed = {**sign_request(KEY, "POST", PATH, BODY, NOW, nonce or None)}
     refused(lambda: send({**signed, "Atoll-Nonce": nonce}))

@@ -62,9 +62,7 @@ def test_a_good_agent_token_says_who_asks_for_what_through_which_gateway() -> No
 
 
 def test_a_user_token_needs_neither_purpose_nor_key_and_names_all_purposes() -> None:
-    user = claims(
-        aud="gateway", exp=NOW + 3600, purpose=None, cnf=None, purposes=["inspection", "statistics"]
-    )
+    user = claims(aud="gateway", exp=NOW + 3600, purpose=None, cnf=None, purposes=["inspection", "statistics"])
     principal = TokenVerifier(ISSUER, "gateway", JWKS).verify(sign_token(IDP, user), NOW)
     assert (principal.purpose, principal.cnf_jwk) == ("", None)
     assert principal.purposes == ("inspection", "statistics")
@@ -172,9 +170,7 @@ def test_es256_is_accepted_for_a_key_of_that_kind_and_only_under_its_own_algorit
     verifier = TokenVerifier(ISSUER, "agent:water", {"keys": [*JWKS["keys"], jwk]})
     good = jwt.encode({"alg": "ES256", "kid": "ec", "typ": "at+jwt"}, claims(), key, algorithms=["ES256"])
     assert verifier.verify(good, NOW).sub == "lin"
-    crossed = jwt.encode(
-        {"alg": "ES256", "kid": IDP.kid, "typ": "at+jwt"}, claims(), key, algorithms=["ES256"]
-    )
+    crossed = jwt.encode({"alg": "ES256", "kid": IDP.kid, "typ": "at+jwt"}, claims(), key, algorithms=["ES256"])
     refusal(crossed, verifier)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway.server.api import questions
 from gateway.server.session import Options
@@ -129,6 +131,26 @@ def test_login_is_needed(served: Served) -> None:
         assert httpx.get(f"{locked.url}/api/departments", headers=BEARER).status_code == 200
 
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+bodies = st.dictionaries(
+    st.sampled_from(["sql", "purpose", "catalog", "schema", "session", "format", "dry_run", "async", "other"]),
+    json_values | st.sampled_from(["SELECT 1", "SHOW SESSION", "json", "csv", "arrow"]),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=st.sampled_from(["/api/query", "/api/explain", "/api/departments"]), body=bodies | json_values)
+def test_no_body_makes_the_server_fail(api: httpx.Client, path: str, body: Any) -> None:
+    response = api.post(path, json=body)
+    assert response.status_code < 500, response.text
+    if response.status_code >= 400:
+        assert response.json()["error"]["message"]
+
+
 # -- asynchronous --------------------------------------------------------------------------------------
 
 
@@ -209,6 +231,8 @@ def test_departments_and_relations_are_those_of_the_user(api: httpx.Client) -> N
     assert [(d["name"], d["state"], d["relations"]) for d in departments] == [("tax", "up", 2), ("water", "up", 4)]
     relations = {f"{r['catalog']}.{r['name']}": r for r in api.get("/api/relations?purpose=planning").json()}
     assert relations["tax.turnover"]["mode"] == "aggregate"
+    described = api.get("/api/openapi.json").json()["components"]["schemas"]["Relation"]["properties"]["mode"]
+    assert described["type"] == "string"
     (m3,) = [c for c in relations["water.company_month"]["columns"] if c["name"] == "m3"]
     assert (m3["type"], m3["unit"], m3["comment"]) == ("decimal(14, 3)", "m3", "water drawn")
 

@@ -114,12 +114,14 @@ def test_two_requests_for_the_same_page_get_the_same_page(served: Served, client
     assert all(answer == answers[0] for answer in answers)
 
 
-@pytest.mark.parametrize("change", ["slug", "query", "future", "kind", "token"])
+@pytest.mark.parametrize("change", ["slug", "end of slug", "cut slug", "query", "future", "kind", "token"])
 def test_a_wrong_address_is_not_found(client: httpx.Client, change: str) -> None:
     uri = submit(client, "SELECT 1")["nextUri"]
     *base, kind, query, slug, token = uri.split("/")
     wrong = {
         "slug": [kind, query, "x" + slug[1:], token],
+        "end of slug": [kind, query, slug[:-1] + ("A" if slug[-1] != "A" else "B"), token],
+        "cut slug": [kind, query, slug[:-1], token],
         "query": [kind, query[:-1] + "~", slug, token],
         "future": [kind, query, slug, "7"],
         "kind": ["finished", query, slug, token],
@@ -430,6 +432,7 @@ def test_closing_a_result_early_aborts_the_transaction(client: httpx.Client) -> 
 def test_an_aborted_transaction_can_be_rolled_back(client: httpx.Client) -> None:
     inside = begin(client)
     assert "error" in run(client, "SELECT nope", inside)[1]
+    assert run(client, "SELECT 1", inside)[1]["error"]["errorName"] == "TRANSACTION_ALREADY_ABORTED"
     assert pages(client, "ROLLBACK", inside)[-1].headers["X-Trino-Clear-Transaction-Id"] == "true"
 
 

@@ -208,6 +208,12 @@ def test_a_bound_statement_reads_back_as_the_same_literals(values: list[str]) ->
             assert node.this == value[1:-1].replace("''", "'")
 
 
+def test_a_statement_that_would_change_on_the_way_is_refused_rather_than_changed() -> None:
+    """sqlglot drops the precision of current_timestamp(3): bound text must read back as the same tree."""
+    assert refused("EXECUTE p USING 1", prepared("SELECT current_timestamp(3), ?")).trino.name == "NOT_SUPPORTED"
+    assert isinstance(classify("EXECUTE p", prepared("SELECT current_timestamp(3)")), Query)
+
+
 def test_the_number_of_parameters_must_fit() -> None:
     assert refused("EXECUTE p USING 1", prepared("SELECT ?, ?")).trino.name == "INVALID_PARAMETER_USAGE"
     assert refused("EXECUTE p", prepared("SELECT ?")).trino.name == "INVALID_PARAMETER_USAGE"

@@ -25,6 +25,7 @@ from typing import Any
 import orjson
 import yaml
 
+from atoll.demo.databases import LOG_STATEMENTS
 from atoll.demo.processes import free_port
 from catalog.http import Client, HTTPError, Response
 from tests.city.live.wire import Tap, tapped
@@ -114,7 +115,7 @@ def running_city(folder: Path, *options: str, seed: int | None = None) -> Iterat
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "120"},
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "120", LOG_STATEMENTS: "1"},
     )
     city = City(folder / "city", key, seed, {}, process)
     reader = threading.Thread(target=_read, args=(process, city.output), daemon=True)

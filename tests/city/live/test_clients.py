@@ -35,7 +35,7 @@ def test_pandas_through_sqlalchemy(city: City) -> None:
     engine = sqlalchemy.create_engine(f"trino://lin@127.0.0.1:{city.port}/city")
     with engine.connect() as connection, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        frame = pandas.read_sql(sqlalchemy.text(city.question(2).replace(":", r"\:")), connection)
+        frame = pandas.read_sql(sqlalchemy.text(city.question(2).replace(":", r"\:")), connection, coerce_float=False)
     assert texts(frame.values.tolist()) == texts([[*r[:4], Decimal(r[4])] for r in key["rows"]])
     engine.dispose()
 

@@ -1,13 +1,14 @@
 -- Water of companies, a month, from meter readings.
 -- (1) Estimated readings go, and those that a row of their unit corrects. (2) Each meter starts at 0 on the day
 -- it was installed. (3) A step is what passed between two readings of a meter in one unit, in millilitres; a
--- counter that rolled over gets its 10^digits cubic metres. (4) A step is spread over its months by days, in
+-- counter that turned over gets its 10^digits cubic metres. (4) A step is spread over its months by days, in
 -- whole litres, so that the months of a step add up to it exactly. (5) Months add up, in t to June 2016, in L
 -- since. A month is measured if every step in it begins and ends with the month, else apportioned.
 WITH meters AS MATERIALIZED (
     SELECT
         m.meter_id,
         m.installed_on,
+        CASE WHEN m.installed_on < DATE '2016-07-01' THEN 't' ELSE 'L' END AS first_unit,
         CAST(10 ^ m.digits AS bigint) * 1000000 AS round_ml,
         upper(replace(normalize(a.org_no, NFKC), ' ', '')) AS org_no,
         a.district_code
@@ -20,7 +21,11 @@ corrected AS MATERIALIZED (
 ),
 kept AS (
     SELECT
-        r.meter_id,
+        m.org_no,
+        m.district_code,
+        m.meter_id,
+        m.round_ml,
+        CASE WHEN r.unit = m.first_unit THEN m.installed_on END AS installed_on,
         r.unit,
         r.read_on,
         r.reading_id,
@@ -29,30 +34,28 @@ kept AS (
     JOIN reading AS r ON r.meter_id = m.meter_id
     LEFT JOIN corrected AS c ON c.corrects_id = r.reading_id AND c.unit = r.unit
     WHERE NOT r.estimated AND c.corrects_id IS NULL
-    UNION ALL
-    SELECT meter_id, CASE WHEN installed_on < DATE '2016-07-01' THEN 't' ELSE 'L' END, installed_on, NULL, 0
-    FROM meters
 ),
 follow AS (
     SELECT
-        meter_id,
-        lag(read_on) OVER w AS read_before,
+        org_no,
+        district_code,
+        round_ml,
+        lag(read_on, 1, installed_on) OVER w AS read_before,
         read_on,
-        ml - lag(ml) OVER w AS d
+        ml - lag(ml, 1, CAST(0 AS bigint)) OVER w AS d
     FROM kept
-    WINDOW w AS (PARTITION BY meter_id, unit ORDER BY read_on, reading_id NULLS FIRST)
+    WINDOW w AS (PARTITION BY meter_id, unit ORDER BY read_on, reading_id)
 ),
 step AS (
     SELECT
-        m.org_no,
-        m.district_code,
-        f.read_before AS t0,
+        org_no,
+        district_code,
+        read_before AS t0,
         -- what two readings of one day differ by belongs to that day
-        greatest(f.read_on, f.read_before + 1) AS t1,
-        CASE WHEN f.d < 0 THEN f.d + m.round_ml ELSE f.d END AS d
-    FROM follow AS f
-    JOIN meters AS m ON m.meter_id = f.meter_id
-    WHERE f.read_before IS NOT NULL
+        greatest(read_on, read_before + 1) AS t1,
+        CASE WHEN d < 0 THEN d + round_ml ELSE d END AS d
+    FROM follow
+    WHERE read_before IS NOT NULL
 ),
 -- a row per step and month [b, e)
 part AS (

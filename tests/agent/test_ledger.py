@@ -1,0 +1,174 @@
+"""The ledger: every change of history is found, every fragment has its two records, heads are witnessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catalog.errors import CityError
+from catalog.exchange import Head
+from catalog.keys import SigningKey, verify
+from connectors.agent.ledger import GENESIS, Ledger, LedgerError, head_bytes, read_ledger, record_hash, verify_ledger
+from connectors.agent.service import Agent
+from tests.agent.house import WITNESS, House
+
+KEY = SigningKey.generate()
+
+
+def written(path: Path, count: int = 8) -> list[Head]:
+    ledger = Ledger(path, KEY)
+    heads = [ledger.append("refusal", {"n": i, "who": "ana"}) for i in range(count)]
+    ledger.close()
+    return heads
+
+
+def test_a_chain_verifies_and_continues_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    first = written(path)
+    second = written(path, 3)
+    assert [h.seq for h in (*first, *second)] == list(range(1, 12))
+    report = verify_ledger(path, KEY.public_jwk, [first[2], second[0]])
+    assert report.good
+    assert report.records == 11
+
+
+def test_an_empty_ledger_is_good_and_a_missing_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    path.write_bytes(b"")
+    assert verify_ledger(path, KEY.public_jwk).good
+    assert verify_ledger(tmp_path / "none", KEY.public_jwk).bad_seq == 1
+
+
+@given(data=st.data())
+@settings(max_examples=120, deadline=None)
+def test_any_flipped_byte_names_the_record_it_is_in(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("flip") / "l.jsonl"
+    written(path, 4)
+    original = path.read_bytes()
+    place = data.draw(st.integers(0, len(original) - 1))
+    changed = bytearray(original)
+    changed[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(changed))
+    report = verify_ledger(path, KEY.public_jwk)
+    line = original[:place].count(b"\n") + 1
+    if place == len(original) - 1:
+        # The last line's own end mark: the record itself may still be whole.
+        assert report.bad_seq in (4, None)
+    else:
+        assert report.bad_seq in (line, line + 1)
+
+
+def lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("gone", [0, 3, 6])
+def test_a_deleted_record_is_found(tmp_path: Path, gone: int) -> None:
+    path = tmp_path / "l.jsonl"
+    written(path)
+    kept = lines(path)
+    del kept[gone]
+    path.write_bytes(b"".join(kept))
+    assert verify_ledger(path, KEY.public_jwk).bad_seq == gone + 1
+
+
+def test_swapped_records_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    written(path)
+    kept = lines(path)
+    kept[2], kept[3] = kept[3], kept[2]
+    path.write_bytes(b"".join(kept))
+    assert verify_ledger(path, KEY.public_jwk).bad_seq == 3
+
+
+def test_a_cut_end_is_found_with_a_peers_heads_only(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    heads = written(path)
+    path.write_bytes(b"".join(lines(path)[:5]))
+    assert verify_ledger(path, KEY.public_jwk).good
+    assert verify_ledger(path, KEY.public_jwk, heads[:5]).good
+    assert verify_ledger(path, KEY.public_jwk, [heads[7]]).bad_seq == 6
+
+
+def test_rewritten_history_with_the_real_key_is_found_by_a_peer(tmp_path: Path) -> None:
+    """The owner of the key can forge a whole chain, but not what the other side has seen."""
+    path = tmp_path / "l.jsonl"
+    heads = written(path)
+    previous, forged = GENESIS, []
+    for i, line in enumerate(lines(path)):
+        record: dict[str, Any] = orjson.loads(line)["r"]
+        record |= {"prev": previous, "n": 99 if i == 4 else record["n"]}
+        previous = record_hash(previous, record)
+        signature = KEY.sign(head_bytes(i + 1, previous))
+        forged.append(orjson.dumps({"r": record, "h": previous, "s": signature}) + b"\n")
+    path.write_bytes(b"".join(forged))
+    assert verify_ledger(path, KEY.public_jwk).good
+    assert verify_ledger(path, KEY.public_jwk, [heads[6]]).bad_seq == 7
+
+
+def test_a_peer_cannot_invent_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    written(path)
+    invented = Head(seq=3, hash="00" * 32, signature=SigningKey.generate().sign(b"x"))
+    assert verify_ledger(path, KEY.public_jwk, [invented]).good
+
+
+def test_a_line_cut_by_a_crash_is_taken_off_and_the_chain_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    written(path, 3)
+    path.write_bytes(path.read_bytes() + b'{"r": {"seq": 4, "ki')
+    written(path, 1)
+    assert verify_ledger(path, KEY.public_jwk).records == 4
+
+
+def test_a_ledger_whose_end_is_damaged_does_not_open(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    path.write_bytes(b"not a record\n")
+    with pytest.raises(LedgerError):
+        Ledger(path, KEY)
+
+
+async def test_a_fragment_has_a_begin_and_an_end_and_its_receipt_proves_the_end(house: House, agent: Agent) -> None:
+    async with house.client("lin", "mass-balance", agent) as ask:
+        await ask.rows("SELECT count(*) AS c0 FROM water.main.people AS t", witness=WITNESS)
+        end = ask.end
+    assert end is not None
+    assert end.receipt is not None
+    path = house.folder / "state" / "ledger.jsonl"
+    begin, last = list(read_ledger(path))[-2:]
+    assert (begin["kind"], last["kind"]) == ("begin", "end")
+    assert begin["witness"]["seq"] == 7
+    assert begin["masks"][0].startswith("people.")
+    assert begin["grants"] == ["people-masked"]
+    assert (last["outcome"], last["rows"], last["delivered"]) == ("OK", 1, end.receipt.delivered)
+    assert (end.receipt.ledger.seq, end.receipt.ledger.hash) == (last["seq"], last["hash"])
+    assert verify(agent.receipt_jwk(), end.signed_bytes(), end.signature)
+    forged = end.model_copy(update={"rows": 2})
+    assert not verify(agent.receipt_jwk(), forged.signed_bytes(), end.signature)
+    report = verify_ledger(path, agent.ledger._key.public_jwk, [end.receipt.ledger])
+    assert report.good
+    assert report.unfinished == ()
+
+
+async def test_a_refusal_is_one_record_with_a_hash_and_no_text(house: House, agent: Agent) -> None:
+    async with house.client("lin", "mass-balance", agent) as ask:
+        await ask.refusal("SELECT t.x AS c0 FROM water.main.canary_4711 AS t")
+    *_, last = read_ledger(house.folder / "state" / "ledger.jsonl")
+    assert (last["kind"], last["outcome"], last["sub"]) == ("refusal", "NOT_AVAILABLE", "lin")
+    assert b"canary_4711" not in (house.folder / "state" / "ledger.jsonl").read_bytes()
+
+
+async def test_no_answer_without_a_ledger(house: House) -> None:
+    broken = house.open()
+    broken.ledger._file.close()
+    async with house.client("lin", "mass-balance", broken) as ask:
+        with pytest.raises(CityError, match=r"ledger|could not answer"):
+            await ask.rows("SELECT count(*) AS c0 FROM water.main.people AS t")
+    broken._engines.close()

@@ -1,0 +1,255 @@
+"""`atoll demo`: one command, a whole city, and nothing left of it when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.http import Client
+
+pytestmark = pytest.mark.city
+YEARS = ["--years", "2014-2015"]
+
+
+@dataclass
+class Demo:
+    folder: Path
+    process: subprocess.Popen[str]
+    lines: list[str]
+    seconds: float
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return dict(json.loads((self.folder / "demo.json").read_text()))
+
+
+def demo(folder: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-u", "-m", "atoll.cli", "demo", "--dir", str(folder), "--headless", *options]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "NO_COLOR": "1"}
+    )
+
+
+def until_ready(folder: Path, process: subprocess.Popen[str]) -> Demo:
+    started, lines = time.monotonic(), []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line.rstrip())
+        if line.startswith("ready "):
+            return Demo(folder, process, lines, time.monotonic() - started)
+    raise AssertionError("\n".join(lines))
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+    out, _ = process.communicate(timeout=60)
+    return process.returncode, out
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those that still run; a zombie does not."""
+    found = []
+    for pid in pids:
+        status = Path(f"/proc/{pid}/stat")
+        if status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+            found.append(pid)
+    return found
+
+
+def soon_gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 15
+    while alive(pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not alive(pids)
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    folder = tmp_path_factory.mktemp("demo") / "city"
+    running = until_ready(folder, demo(folder, "--port", "0", *YEARS))
+    yield running
+    running.process.kill()
+    running.process.wait()
+    assert soon_gone(list(running.state["processes"].values()))
+
+
+def test_six_departments_come_up_with_kind_and_policy_in_a_few_words(city: Demo) -> None:
+    ticks = {line.split()[1]: line for line in city.lines if line.startswith("  ✓ ")}
+    assert set(ticks) == {"water", "environment", "market", "health", "chemicals", "housing"}
+    assert "SQLite" in ticks["health"]
+    assert "sums only from 10" in ticks["health"]
+    assert "yes or no about one person" in ticks["housing"]
+
+
+def test_the_first_answer_comes_by_itself_within_a_minute_with_who_was_asked_and_what_was_masked(city: Demo) -> None:
+    text = "\n".join(city.lines)
+    assert city.seconds < 60
+    assert "What goes in must come out" in text
+    for department in ("chemicals", "market", "environment"):
+        assert any(line.startswith(f"  {department}") and "rows" in line for line in city.lines)
+    assert "company.legal_person_id: pseudonym(market)" in text
+    assert "3 departments (" in text
+
+
+def test_every_address_is_said_once_and_the_last_line_is_ready(city: Demo) -> None:
+    url = city.state["url"]
+    assert city.lines[-1] == f"ready {url}"
+    text = "\n".join(city.lines)
+    for wanted in ("page", "jdbc:trino://127.0.0.1:", "trino.dbapi.connect(", "DBeaver", "curl ", "atoll query"):
+        assert text.count(wanted) == 1, wanted
+
+
+def test_nothing_on_the_screen_or_in_the_logs_is_a_trace_or_a_secret(city: Demo) -> None:
+    logs = [(p.name, p.read_text(errors="replace")) for p in (city.folder / "logs").iterdir()]
+    assert {"water.log", "gateway.log", "idp.log"} <= {name for name, _ in logs}
+    secrets = [p.read_text().strip() for p in city.folder.rglob("*") if p.suffix in (".password", ".root")]
+    secrets += json.loads((city.folder / "idp" / "passwords.json").read_text()).values()
+    for name, text in [("screen", "\n".join(city.lines)), *logs]:
+        assert "Traceback" not in text, name
+        assert not any(secret in text for secret in secrets), name
+
+
+def test_what_must_be_secret_is_readable_by_its_owner_alone(city: Demo) -> None:
+    for pattern in ("**/*.jwk", "**/receipt.key", "**/ledger.key", "**/*.password", "**/linkage-*.key"):
+        for file in city.folder.glob(pattern):
+            assert file.stat().st_mode & 0o077 == 0, file
+
+
+def test_the_page_answers_and_a_statement_of_a_demo_user_too(city: Demo) -> None:
+    with Client(base_url=city.state["url"], trust_env=False, timeout=30) as http:
+        assert "atoll" in http.get("/").text
+        assert len(http.get("/api/questions").json()) == 5
+        me = http.get("/api/me", headers={"X-Trino-User": "mei"}).json()
+        assert me == {"user": "mei", "purposes": ["inspection", "statistics"]}
+        body = {"sql": "SELECT count(*) AS n FROM market.main.company"}
+        answer = http.post("/api/query", json=body, headers={"X-Trino-User": "lin"}).json()
+        assert answer["rows"][0][0] > 100
+
+
+def test_the_owner_s_breaker_stops_a_department_and_lets_it_answer_again(city: Demo) -> None:
+    file = city.state["departments"]["market"]["file"]
+    sql = "SELECT count(*) AS n FROM market.main.company"
+
+    def atoll(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "atoll.cli", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    ask = ["query", "--url", city.state["url"], "--user", "lin", sql]
+    assert atoll("agent", "pause", file).stdout == "market is paused.\n"
+    try:
+        refused = atoll(*ask)
+        assert refused.returncode == 1
+        assert "market" in refused.stderr
+    finally:
+        assert atoll("agent", "resume", file).returncode == 0
+    assert atoll(*ask).returncode == 0
+
+
+def test_a_second_demo_in_the_same_folder_is_refused(city: Demo) -> None:
+    assert finished(demo(city.folder, "--port", "0")) == (
+        1, f"✗ another demo runs in {city.folder}: stop it, or name another with --dir\n",
+    )  # fmt: skip
+
+
+def test_a_department_that_dies_is_said_and_the_others_go_on(city: Demo) -> None:
+    os.kill(city.state["processes"]["housing"], signal.SIGKILL)
+    assert city.process.stdout is not None
+    assert "housing stopped: its department is down" in city.process.stdout.readline()
+    with Client(base_url=city.state["url"], trust_env=False, timeout=30) as http:
+        listed = http.get("/api/departments", headers={"X-Trino-User": "tang"}).json()
+        assert {d["name"]: d["state"] for d in listed}["water"] == "up"
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything_and_the_next_start_finds_the_data(tmp_path: Path, end: signal.Signals) -> None:
+    folder = tmp_path / "city"
+    running = until_ready(folder, demo(folder, "--port", "0", *YEARS))
+    pids = list(running.state["processes"].values())
+    assert len(alive(pids)) == len(pids)
+    running.process.send_signal(end)
+    code, out = finished(running.process)
+    assert code == 0
+    assert f"Start again: atoll demo --dir {folder}" in out
+    assert alive(pids) == []
+    assert not (folder / "demo.json").exists()
+    assert finished(demo(folder, "--only-data", *YEARS))[1].splitlines()[1] == "  data      found, unchanged"
+
+
+def test_a_killed_launcher_takes_the_city_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "city"
+    running = until_ready(folder, demo(folder, "--port", "0", *YEARS))
+    pids = list(running.state["processes"].values())
+    running.process.kill()
+    assert soon_gone(pids)
+
+
+def test_a_stop_while_the_data_is_made_leaves_no_maker_and_the_next_start_makes_it_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "city"
+    process = demo(folder, "--only-data")
+    log = folder / "logs" / "data.log"
+    deadline = time.monotonic() + 30
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert finished(process)[0] == 0
+    assert not (folder / "manifest.json").exists()
+    assert finished(demo(folder, "--only-data", *YEARS))[0] == 0
+    assert (folder / "manifest.json").exists()
+
+
+def test_only_data_makes_silos_and_the_key_and_the_same_city_again(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert finished(demo(tmp_path / name, "--only-data", "--seed", "7", *YEARS))[0] == 0
+    first, second = (json.loads((tmp_path / n / "manifest.json").read_text()) for n in ("a", "b"))
+    assert first == second
+    assert (tmp_path / "a" / "answers" / "q1.json").exists()
+    assert (tmp_path / "a" / "silos" / "water" / "water.db").exists()
+
+
+def test_another_city_in_the_folder_is_never_overwritten_without_reset(tmp_path: Path) -> None:
+    folder = tmp_path / "city"
+    assert finished(demo(folder, "--only-data", *YEARS))[0] == 0
+    code, out = finished(demo(folder, "--only-data", "--seed", "8", *YEARS))
+    assert code == 1
+    assert "holds another city (other seed): --reset makes a new one there" in out
+    (folder / "notes.txt").write_text("mine")
+    assert finished(demo(folder, "--only-data", "--seed", "8", "--reset", *YEARS))[0] == 0
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_is_no_city_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "silos").mkdir()
+    (tmp_path / "silos" / "mine.txt").write_text("mine")
+    for options in ([], ["--reset"]):
+        code, out = finished(demo(tmp_path, "--only-data", *options))
+        assert code == 1
+        assert "holds no atoll city" in out
+    assert (tmp_path / "silos" / "mine.txt").read_text() == "mine"
+
+
+def test_wrong_years_and_a_taken_port_are_one_clear_line(tmp_path: Path) -> None:
+    code, out = finished(demo(tmp_path / "a", "--years", "1999-2000"))
+    assert code == 1
+    assert "years must lie in 2013-2024" in out
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out = finished(demo(tmp_path / "b", "--port", str(port), *YEARS))
+    assert code == 1
+    assert f"port {port} is taken: --port 0 takes a free one" in out
+
+
+def test_a_gateway_with_the_open_door_is_not_served_outside_the_demo(city: Demo) -> None:
+    command = [sys.executable, "-m", "atoll.cli", "gateway", "serve", str(city.folder / "gateway" / "gateway.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "only `atoll demo` may" in done.stderr
