@@ -98,7 +98,7 @@ def load_or_create(path: str | Path) -> SigningKey:
     """The key in `path`, made (0600) if there is none. Two processes that race get the same key."""
     file = Path(path)
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write_new(file, SigningKey.generate())
     return load(file)
 

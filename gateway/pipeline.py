@@ -361,16 +361,40 @@ class Gateway:
     # -- explain, describe, kill -----------------------------------------------------------------
 
     def explain(self, sql: str, session: Session, analyze: bool = False) -> Explanation:
-        """What each department would be sent, what is masked, what the merge does. Runs nothing."""
+        """What each department would be sent, what is masked, what the merge does.
+
+        analyze: run it as well, and add what each department delivered; otherwise nothing runs.
+        """
+        settled, plan, city = self._planned(sql, session)
+        explanation = explain_plan(plan, settled, city)
+        if not analyze:
+            return explanation
+        execution = self.submit(_explained(sql, session), session)
+        rows = sum(batch.num_rows for batch in execution.batches())
+        return explanation.with_delivered(execution.departments(), rows, execution.seconds)
+
+    def dry_run(self, sql: str, session: Session) -> Explanation:
+        """`explain`, and every department's verdict on its part: whether it would answer. No source is read."""
+        settled, plan, city = self._planned(sql, session)
+        execution = Execution(self._query_id(), sql, settled)
+        streams = [self._ask_dry(execution, settled, fragment) for fragment in plan.fragments]
+        return explain_plan(plan, settled, city).with_verdicts([_verdict(stream) for stream in streams])
+
+    def _ask_dry(self, execution: Execution, session: Session, fragment: FragmentPlan) -> FragmentStream:
+        needs_keys = fragment.keys is not None and fragment.keys.always
+        keys = pa.array([], pa.string()) if needs_keys else None
+        name = f"{execution.query_id}_{fragment.id}"
+        return self.agents.ask(execution, session, fragment.department, name, fragment.sql, keys, dry_run=True)
+
+    def _planned(self, sql: str, session: Session) -> tuple[Session, Plan, tuple[CityTable, ...]]:
         session, purposes = self.with_purpose(session)
-        view = self.catalogue.view(session, purposes)
-        statement = statements.classify(sql, session)
-        if isinstance(statement, statements.Explain):
-            statement = statements.Query(statement.sql)
-        if not isinstance(statement, statements.Query):
+        query = statements.classify(_explained(sql, session), session)
+        if not isinstance(query, statements.Query):
             raise UserError("Only queries can be explained.", Outcome.STATEMENT, rule="explain")
-        resolved = resolve(parse(statement.sql), view, session)
-        return explain_plan(plan_resolved(resolved), session, resolved.city)
+        view = self.catalogue.view(session, purposes)
+        metadata.check(query.requires, view)
+        resolved = resolve(parse(query.sql), view, session)
+        return session, plan_resolved(resolved), resolved.city
 
     def _explain(self, execution: Execution, statement: statements.Explain) -> None:
         if statement.kind == "validate":
@@ -432,6 +456,22 @@ def _too_slow(seconds: float) -> DepartmentError:
         rule="time limit",
         hint="Ask for less, or raise the session property query_max_run_time up to the gateway's own limit.",
     )
+
+
+def _explained(sql: str, session: Session) -> str:
+    """The query inside an EXPLAIN; any other statement as it is."""
+    statement = statements.classify(sql, session)
+    return statement.sql if isinstance(statement, statements.Explain) else sql
+
+
+def _verdict(stream: FragmentStream) -> CityError | None:
+    """None if the department would answer, its refusal otherwise."""
+    try:
+        for _ in stream.batches():
+            pass
+    except CityError as refusal:
+        return refusal
+    return None
 
 
 def _tagged(session: Session) -> str:

@@ -8,7 +8,6 @@ tables are replaced by their definitions, stars expand, columns are bound and ty
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +16,6 @@ from sqlglot import exp
 from sqlglot.errors import OptimizeError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
-from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from catalog.errors import AccessDenied, CityError, Outcome, TrinoError, UserError
 from catalog.names import RelationName, is_plain
@@ -26,14 +24,11 @@ from catalog.standards import CityTable
 from gateway import metadata
 from gateway.catalogue import UserView
 from gateway.execution import Execution, Session
-from gateway.parse import LABEL, WRITTEN, Parsed, first_select, location_of, parse_query
+from gateway.parse import Parsed, location_of, parse_query
 from gateway.plan.verify import verified_relations
-from gateway.rewrite.tree import sources
+from gateway.qualified import Columns, complete, is_ambiguous, labels_of
 
 __all__ = ["SYSTEM_TABLE", "Resolved", "resolve", "table_name"]
-
-Columns = dict[RelationName, tuple[Column, ...]]
-"""Every relation and metadata table that one statement names, with its columns."""
 
 SYSTEM_TABLE = "system_table"
 """`meta` key of a table node that is answered from the gateway's own memory."""
@@ -62,7 +57,7 @@ def resolve(parsed: Parsed, view: UserView, session: Session, executions: tuple[
     binder = _Binder(view, session, executions)
     binder.bind(tree)
     tree = _qualified(tree, binder.columns)
-    labels = tuple(_labels(tree))
+    labels = labels_of(tree)
     return Resolved(tree, labels, binder.relations, tuple(binder.city.values()), binder.local, binder.columns)
 
 
@@ -82,48 +77,10 @@ def _qualified(tree: exp.Query, columns: Columns) -> exp.Query:
             identify=False,
             expand_alias_refs=False,
         )
-        _check_ambiguous(tree)
-        _name_subqueries(tree)
+        complete(tree, columns)
         return annotate_types(tree, schema=known, dialect="trino")
     except OptimizeError as bad:
         raise _column_error(tree, bad, columns) from None
-
-
-def _check_ambiguous(tree: exp.Query) -> None:
-    """Refuse to read a column by a name that its derived table has twice: sqlglot would take one of them."""
-    selects = [[p.alias_or_name for p in s.expressions] for s in tree.find_all(exp.Select)]
-    if all(len(set(names)) == len(names) for names in selects):
-        return
-    for star in tree.find_all(exp.Star):
-        if not isinstance(star.parent, exp.Count):
-            raise _ambiguous("*")
-    for scope in traverse_scope(tree):
-        for alias, (_, source) in scope.selected_sources.items():
-            names = source.expression.named_selects if isinstance(source, Scope) else []
-            for column in scope.columns:
-                if column.table == alias and names.count(column.name) > 1:
-                    raise _ambiguous(column.name)
-
-
-def _ambiguous(column: str) -> UserError:
-    return UserError(
-        f"Column '{column}' is ambiguous.",
-        trino=TrinoError.AMBIGUOUS_NAME,
-        rule="names",
-        hint="A query in FROM has two outputs of one name; rename one with AS.",
-    )
-
-
-def _name_subqueries(tree: exp.Query) -> None:
-    """`(SELECT ..) AS x` among outputs becomes an alias like any other; qualify writes it into the subquery."""
-    for select in tree.find_all(exp.Select):
-        for projection in select.expressions:
-            if isinstance(projection, exp.Subquery) and projection.alias:
-                bare = projection.copy()
-                bare.set("alias", None)
-                named = exp.Alias(this=bare, alias=exp.to_identifier(projection.alias))
-                named.meta.update(projection.meta)
-                projection.replace(named)
 
 
 class _Binder:
@@ -285,56 +242,6 @@ def _position(expressions: list[exp.Expr], child: exp.Expr) -> int:
     return next(i for i, e in enumerate(expressions) if e is child)
 
 
-def _labels(tree: exp.Query) -> list[str]:
-    first = first_select(tree)
-    if first is None:
-        return list(tree.named_selects)
-    return [_label(p, first, place) for place, p in enumerate(first.expressions)]
-
-
-def _label(projection: exp.Expr, select: exp.Select, place: int) -> str:
-    """How Trino shows an output: as written, `_col` and its place without a name, through stars likewise."""
-    for node in (projection, projection.unalias()):
-        if LABEL in node.meta:
-            return str(node.meta[LABEL]) or f"_col{place}"
-    name = projection.args.get("alias")
-    if isinstance(name, exp.Identifier) and WRITTEN in name.meta:
-        return str(name.meta[WRITTEN])
-    column = projection.unalias()
-    if not isinstance(column, exp.Column):
-        typed = isinstance(name, exp.Identifier) and name.meta.get("line")
-        joined = isinstance(column, exp.Coalesce) and column.this.name == projection.alias_or_name  # by USING
-        return projection.alias_or_name if typed or joined or isinstance(column, exp.Dot) else f"_col{place}"
-    if WRITTEN in column.this.meta:
-        return str(column.this.meta[WRITTEN])
-    if projection.alias_or_name != column.name:
-        return projection.alias_or_name
-    node = next((s.node for s in sources(select) if s.alias == column.table), None)
-    given = node.args["alias"].args.get("columns") if isinstance(node, (exp.Values, exp.Unnest)) else None
-    for identifier in given or ():
-        if identifier.name == column.name and identifier.meta.get("line"):
-            return str(identifier.meta.get(WRITTEN, identifier.name))
-    inner = _inner(node, select)
-    for at, output in enumerate(inner.expressions if inner is not None else ()):
-        if inner is not None and output.alias_or_name == column.name:
-            return _label(output, inner, at)
-    return re.sub(r"^_col_(\d+)$", r"_col\1", column.name)
-
-
-def _inner(node: exp.Expr | None, select: exp.Select) -> exp.Select | None:
-    """The select behind one FROM item, if it is a query; None for a relation."""
-    if isinstance(node, exp.Subquery):
-        return first_select(node)
-    above: exp.Expr | None = select
-    while isinstance(node, exp.Table) and not node.db and above is not None:
-        with_ = above.args.get("with_")
-        for cte in with_.expressions if with_ is not None else ():
-            if cte.alias == node.name:
-                return first_select(cte.this)
-        above = above.parent
-    return None
-
-
 def _nearest(name: RelationName, view: UserView) -> str:
     """The most similar relation that this user may see, "" if none is close."""
     by_text = {str(n): str(n) for n in view.relations}
@@ -349,26 +256,11 @@ def _nearest(name: RelationName, view: UserView) -> str:
     return tables[close[0]] if close else ""
 
 
-def _holders(tree: exp.Query, column: str, columns: Columns) -> int:
-    """How many FROM items around an unqualified column have one of that name."""
-    found = next((c for c in tree.find_all(exp.Column) if c.name == column and not c.table), None)
-    select = found.find_ancestor(exp.Select) if found is not None else None
-    names = []
-    for source in sources(select) if select is not None else ():
-        inner = _inner(source.node, select) if select is not None else None
-        if isinstance(source.node, exp.Table) and source.node.catalog:
-            known = columns.get(RelationName(source.node.catalog, source.node.db, source.node.name), ())
-            names.append({c.name for c in known})
-        elif inner is not None:
-            names.append(set(inner.named_selects))
-    return sum(column in held for held in names)
-
-
 def _column_error(tree: exp.Query, bad: OptimizeError, columns: Columns) -> UserError:
     """Trino's words for a column that does not resolve, with a suggestion from the visible columns."""
     text = str(bad)
     column = text.split("'")[1] if text.count("'") >= 2 else ""
-    if "mbiguous" in text or _holders(tree, column, columns) > 1:
+    if "mbiguous" in text or is_ambiguous(tree, column, columns):
         return UserError(f"Column '{column}' is ambiguous.", trino=TrinoError.AMBIGUOUS_NAME, rule="names")
     if not column:
         return UserError("A name in the statement does not resolve.", trino=TrinoError.COLUMN_NOT_FOUND)

@@ -2,6 +2,7 @@
 
 Each listens on loopback alone, with a password made for this city; the agent's user may only read.
 Started as root, they run as the user that their package made, in a folder that this user can reach.
+The file `owner` in there holds the password of the user `owner`, who may change the data.
 
 With ATOLL_DEMO_LOG_STATEMENTS=1 in the environment the servers write down every statement that they are
 sent by the agents: DIR/logs/postgres.log and DIR/logs/mariadb-statements.log, which lasts as long as the city.
@@ -38,7 +39,7 @@ LOG_STATEMENTS = "ATOLL_DEMO_LOG_STATEMENTS"
 class Database:
     """A running server. owner: how to load it (a conninfo for PostgreSQL, arguments of pymysql.connect).
 
-    source: the entry for department.yaml, without the password.
+    source: the entry for department.yaml, without the password. home: its folder, gone with the city.
     """
 
     process: Process
@@ -46,6 +47,7 @@ class Database:
     source: dict[str, Any]
     password: str
     version: str
+    home: Path
 
 
 def find_postgres() -> Path | None:
@@ -77,7 +79,6 @@ def start_postgres(bin_dir: Path, processes: Processes, port: int, database: str
         [bin_dir / "initdb", "-D", home / "data", "-U", "owner", "--pwfile", password_file, "-A", "scram-sha-256",
          "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"], user, home,
     )  # fmt: skip
-    password_file.unlink()
     settings = {
         "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": home, "fsync": "off",
         "full_page_writes": "off", "shared_buffers": "64MB", "max_connections": 40, "jit": "off",
@@ -106,7 +107,7 @@ def start_postgres(bin_dir: Path, processes: Processes, port: int, database: str
         connection.execute(grant.format(Identifier(READER)))
     source = {"kind": "postgres", "host": "127.0.0.1", "port": port, "database": database, "user": READER}
     loader = make_conninfo(login, dbname=database)
-    return Database(process, loader, source, reader, f"PostgreSQL {version}")
+    return Database(process, loader, source, reader, f"PostgreSQL {version}", home)
 
 
 def start_mariadb(server: Path, processes: Processes, port: int, database: str, record: Path) -> Database:
@@ -138,6 +139,7 @@ def start_mariadb(server: Path, processes: Processes, port: int, database: str, 
         shown = processes.logs / "mariadb-statements.log"
         shown.unlink(missing_ok=True)
         shown.symlink_to(log)
+    _private(home / "owner", owner, user)
     _private(home / "setup.sql", setup, user)
     command = [
         str(server), "--no-defaults", f"--datadir={home / 'data'}", f"--socket={home / 'socket'}", f"--port={port}",
@@ -162,7 +164,7 @@ def start_mariadb(server: Path, processes: Processes, port: int, database: str, 
         cursor.execute("SELECT version()")
         version = str((cursor.fetchone() or ("",))[0]).split("-")[0].rsplit(".", 1)[0]
     source = {"kind": "mysql", "host": "127.0.0.1", "port": port, "database": database, "user": READER}
-    return Database(process, login, source, reader, f"MariaDB {version}")
+    return Database(process, login, source, reader, f"MariaDB {version}", home)
 
 
 def _logs_statements() -> bool:

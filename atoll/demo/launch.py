@@ -47,7 +47,7 @@ from atoll.demo.install import (
     install_identity,
     policy_words,
 )
-from atoll.demo.processes import Failed, Process, Processes, answers, free_port, wait_until
+from atoll.demo.processes import ENDS, Failed, Process, Processes, answers, free_port, wait_until
 from catalog.errors import CityError
 from catalog.http import Client, HTTPError
 from catalog.policy import Department
@@ -73,7 +73,6 @@ FLAGSHIP = "q1.sql"
 SHOWN_ROWS = 10
 POLL_SECONDS = 0.05
 SNAPSHOT_SECONDS = 600.0
-ENDS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ def _run(options: Options, console: Console) -> None:
         url = f"http://127.0.0.1:{ports.gateway}"
         _ask_flagship(url, console)
         _say_addresses(url, ports, folder, options, console)
-        _write_state(folder, url, ports, processes)
+        _write_state(folder, url, ports, processes, servers)
         seconds = time.monotonic() - started
         console.print(f"up in {seconds:.1f} s · Ctrl-C stops everything", style="dim")
         print(f"ready {url}", flush=True)
@@ -458,8 +457,11 @@ def _say_addresses(url: str, ports: Ports, folder: Path, options: Options, conso
         console.print(Text.assemble((f"  {name:<10}", "bold"), text), soft_wrap=True)
 
 
-def _write_state(folder: Path, url: str, ports: Ports, processes: Processes) -> None:
-    """DIR/demo.json: addresses and process ids, for programs that look after a running demo."""
+def _write_state(folder: Path, url: str, ports: Ports, processes: Processes, servers: dict[str, Database]) -> None:
+    """DIR/demo.json: addresses and process ids, for programs that look after a running demo.
+
+    servers: how a department's owner reaches its database: port, and the file with the password of `owner`.
+    """
     state = {
         "url": url,
         "issuer": ports.issuer,
@@ -472,6 +474,10 @@ def _write_state(folder: Path, url: str, ports: Ports, processes: Processes) -> 
             for name in DEPARTMENTS
         },
         "processes": {process.name: process.popen.pid for process in processes.running},
+        "servers": {
+            name: {"port": server.source["port"], "password_file": str(server.home / "owner")}
+            for name, server in servers.items()
+        },
     }
     (folder / "demo.json").write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2))
 

@@ -13,18 +13,22 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from catalog.http import Client, HTTPError
 
-__all__ = ["Failed", "Process", "Processes", "free_port", "wait_until"]
+__all__ = ["ENDS", "Failed", "Process", "Processes", "free_port", "wait_until"]
 
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
 _POLL = 0.05
+ENDS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+"""What ends the demo."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -70,7 +74,7 @@ class Processes:
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{name}.log"
         identity: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
-        with log.open("ab") as sink:
+        with log.open("ab") as sink, _signals_held() as mask:
             popen = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -78,11 +82,11 @@ class Processes:
                 stderr=sink,
                 cwd=folder,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=partial(_begin, os.getpid(), mask),
                 **identity,
             )
-        process = Process(name, popen, log, stop)
-        self.running.append(process)
+            process = Process(name, popen, log, stop)
+            self.running.append(process)
         return process
 
     def died(self) -> list[Process]:
@@ -115,8 +119,26 @@ def _signal(process: Process, number: signal.Signals) -> None:
             return
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+@contextmanager
+def _signals_held() -> Iterator[set[signal.Signals]]:
+    """Hold the signals that end the demo: one between fork and note would leave a child that nobody stops.
+
+    Gives the mask that was in force before.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+    try:
+        yield {signal.Signals(number) for number in mask}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _begin(parent: int, mask: set[signal.Signals]) -> None:
+    """In the child, before the command: the signals as they were, and no life without the launcher."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def free_port(taken: set[int]) -> int:

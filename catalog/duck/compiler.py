@@ -915,7 +915,7 @@ class _Compiler:
         if not (text.type.is_text and size.type.is_integer and fill.type.is_text):
             raise mismatch("lpad and rpad take text, an integer and text.")
         call = "lpad" if node.args.get("is_left") else "rpad"
-        return Typed(f"{call}({text.sql}, CAST({size.sql} AS INTEGER), {fill.sql})", VARCHAR)
+        return Typed(f"{call}({text.sql}, tr_pad({size.sql}), {fill.sql})", VARCHAR)
 
     def bracket(self, node: exp.Expr, scope: _Scope) -> Typed:
         """a[n] and element_at(a, n), both from 1; sqlglot stores a[n] from 0."""
@@ -945,8 +945,11 @@ class _Compiler:
         start, end = self.expr(node.args["start"], scope), self.expr(node.args["end"], scope)
         step = self.expr(node.args["step"], scope) if node.args.get("step") is not None else None
         if start.type.is_integer and end.type.is_integer and (step is None or step.type.is_integer):
-            sqls = [cast_to(v, BIGINT).sql for v in (start, end, step) if v is not None]
-            return Typed(f"generate_series({', '.join(sqls)})", TrinoType("array", (BIGINT,)))
+            sqls = [cast_to(v, BIGINT).sql for v in (start, end)]
+            by = (
+                cast_to(step, BIGINT).sql if step is not None else f"CASE WHEN {sqls[0]} > {sqls[1]} THEN -1 ELSE 1 END"
+            )
+            return Typed(f"tr_sequence({', '.join(sqls)}, {by})", TrinoType("array", (BIGINT,)))
         if start.type.name == end.type.name == "date":
             by = step.sql if step is not None else "to_days(1)"
             if step is not None and not step.type.name.startswith("interval"):

@@ -239,14 +239,18 @@ def _nullif(args: Sequence[Typed]) -> Typed:
 
 
 def concat(args: Sequence[Typed]) -> Typed:
-    if all(_is_array(a.type) for a in args):
+    lists = all(_is_array(a.type) for a in args)
+    if lists:
         kind = common([a.type for a in args])
     else:
         _need("concat", args, *[_is_text] * len(args))
         kind = VARCHAR
     if kind is None:
         raise mismatch("concat needs arguments of one type.")
-    return Typed("(" + " || ".join(_known(a, kind) for a in args) + ")", kind)
+    sql = _known(args[0], kind)
+    for arg in args[1:]:
+        sql = f"{'tr_append' if lists else 'tr_concat'}({sql}, {_known(arg, kind)})"
+    return Typed(sql, kind)
 
 
 def _known(arg: Typed, kind: TrinoType) -> str:
@@ -289,7 +293,7 @@ def _regexp_replace(args: Sequence[Typed]) -> Typed:
         else:
             out += "\\\\" if c == "\\" else c
             i += 1
-    return Typed(f"regexp_replace({args[0].sql}, {args[1].sql}, {sql_text(out)}, 'g')", VARCHAR)
+    return Typed(f"tr_regexp_replace({args[0].sql}, {args[1].sql}, {sql_text(out)})", VARCHAR)
 
 
 # Python's strftime codes, which sqlglot makes of Trino's MySQL format, that DuckDB writes as Trino does.
@@ -473,7 +477,7 @@ _SCALARS: tuple[Function, ...] = (
        _plain("length", "length({0})", BIGINT, _is_text)),
     _f("reverse", exp.Reverse, "this", 1, 1, _plain("reverse", "reverse({0})", _first, _is_text)),
     _f("replace", exp.Replace, "this expression replacement", 2, 3,
-       lambda a: _plain("replace", "replace({0}, {1}, {2})", VARCHAR, _is_text, _is_text, _is_text)(
+       lambda a: _plain("replace", "tr_replace({0}, {1}, {2})", VARCHAR, _is_text, _is_text, _is_text)(
            [*a, Typed("''", VARCHAR)][:3])),
     _f("strpos position", exp.StrPosition, "this substr", 2, 2,
        _plain("strpos", "CAST(strpos({0}, {1}) AS BIGINT)", BIGINT, _is_text, _is_text)),

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 __all__ = ["MACROS"]
 
+MAX_TEXT = 16 * 1024 * 1024
+MAX_LIST = 1_000_000
+_TOO_LARGE = "error('atoll: value too large')"
 _INT = "'[+-]?[0-9]+'"
 _DECIMAL = r"'[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)'"
 _DOUBLE = r"'[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|NaN|[+-]?Infinity'"
@@ -19,6 +22,18 @@ MACROS: tuple[str, ...] = (
     "tr_half_up(n, d) AS CASE WHEN d = 0 THEN CAST(error('atoll: division by zero') AS HUGEINT) ELSE"
     " CAST(sign(n) AS HUGEINT) * CAST(sign(d) AS HUGEINT) * ((2 * abs(n) + abs(d)) // (2 * abs(d))) END",
     "tr_scaled(u, m, one, unit) AS (u // m) * one + (u % m) * unit",
+    # Growing functions are bounded before they allocate: DuckDB's memory_limit does not hold for scalars,
+    # and no interrupt ends one long call. The guard stands inside the argument: a guard around the call
+    # would come too late, because the optimiser folds a call of constants whichever branch it is in.
+    f"tr_concat(a, b) AS (CASE WHEN strlen(a) + strlen(b) > {MAX_TEXT} THEN {_TOO_LARGE} ELSE a END) || b",
+    f"tr_append(a, b) AS (CASE WHEN len(a) + len(b) > {MAX_LIST} THEN {_TOO_LARGE} ELSE a END) || b",
+    "tr_replace(s, a, b) AS replace(CASE WHEN strlen(s) + (strlen(s) // greatest(strlen(a), 1) + 1) * strlen(b)"
+    f" > {MAX_TEXT} THEN {_TOO_LARGE} ELSE s END, a, b)",
+    f"tr_regexp_replace(s, p, r) AS regexp_replace(CASE WHEN strlen(s) + (strlen(s) + 1) * strlen(r) > {MAX_TEXT}"
+    f" THEN {_TOO_LARGE} ELSE s END, p, r, 'g')",
+    f"tr_pad(n) AS CAST(CASE WHEN n > {MAX_TEXT // 16} THEN {_TOO_LARGE} ELSE n END AS INTEGER)",
+    "tr_sequence(a, b, c) AS generate_series(CASE WHEN c = 0 OR abs(CAST(b AS HUGEINT) - a) // abs(c) >= 10000"
+    f" THEN {_TOO_LARGE} ELSE a END, b, c)",
     # text
     # nfc_normalize stops at a NUL character, so texts that hold one go through it in pieces.
     "tr_nfc(s) AS CASE WHEN contains(s, chr(0)) THEN list_aggregate(list_transform(string_split(s, chr(0)),"

@@ -13,7 +13,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from catalog import duck
-from catalog.duck.functions import BY_NODE, SPECIAL, by_name
+from catalog.duck.functions import by_name
 from catalog.errors import CityError, Outcome, UserError
 from catalog.exchange import KEYS_TABLE, sha256
 from catalog.names import is_plain
@@ -137,7 +137,3 @@ def _references(tree: exp.Expr, weights: dict[str, int]) -> int:
 
 def _too_many() -> CityError:
     return UserError(f"CTEs expand to more than {MAX_CTE_EXPANSIONS} queries.", Outcome.TOO_LARGE, rule="limits")
-
-
-LISTED = frozenset([*BY_NODE, *SPECIAL.values()])
-"""Function nodes of the closed list, for the enumeration test."""

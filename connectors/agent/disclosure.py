@@ -141,29 +141,37 @@ def discloses(base: pa.Table, k: int, history: Sequence[Question], new: Question
 
 
 class _Space:
-    """The base cells: their dimensions' values, and who is in each."""
+    """The base cells: their dimensions' values, by code, and who is in each."""
 
     def __init__(self, base: pa.Table) -> None:
         names = [n for n in base.column_names if n != "entity"]
-        columns = {n: base.column(n).to_pylist() for n in names}
-        tuples = list(zip(*columns.values(), strict=True)) if names else [()] * base.num_rows
-        index: dict[tuple[Any, ...], int] = {}
-        self._cell_of = np.array([index.setdefault(t, len(index)) for t in tuples], dtype=np.int64)
+        columns = {n: base.column(n).combine_chunks().dictionary_encode(null_encoding="encode") for n in names}
+        codes = np.stack(
+            [np.zeros(base.num_rows, dtype=np.int64)]
+            + [c.indices.to_numpy(zero_copy_only=False).astype(np.int64) for c in columns.values()],
+            axis=1,
+        )
+        cells, cell_of = np.unique(codes, axis=0, return_inverse=True)
+        self._cell_of: Ints = cell_of.reshape(-1)
         self._entities = base.column("entity").to_pylist()
-        cells = list(index)
-        self._values = {n: [c[i] for c in cells] for i, n in enumerate(names)}
+        self._values = {n: c.dictionary.to_pylist() for n, c in columns.items()}
+        self._codes = {n: cells[:, i + 1] for i, n in enumerate(names)}
         self._size = len(cells)
 
     def labels(self, question: Question) -> Ints:
         """For each base cell the number of the question's cell in which it lies, or -1."""
+        inside = np.ones(self._size, dtype=bool)
+        for p in question.predicates:
+            passes = np.array([_passes(v, p) for v in self._values[p.column]] or [False])
+            inside &= passes[self._codes[p.column]]
         number = {cell: i for i, cell in enumerate(question.cells)}
-        keys = [self._values[k] for k in question.keys]
-        result = np.full(self._size, -1, dtype=np.int64)
-        tests = [(self._values[p.column], p) for p in question.predicates]
-        for i in range(self._size):
-            if all(_passes(values[i], p) for values, p in tests):
-                result[i] = number.get(tuple(values[i] for values in keys), -1)
-        return result
+        keys = np.stack([np.zeros(self._size, dtype=np.int64)] + [self._codes[k] for k in question.keys], axis=1)
+        groups, group_of = np.unique(keys, axis=0, return_inverse=True)
+        values = [self._values[k] for k in question.keys]
+        found = np.array(
+            [number.get(tuple(v[c] for v, c in zip(values, g[1:], strict=True)), -1) for g in groups] or [-1]
+        )
+        return np.where(inside, found[group_of.reshape(-1)], -1).astype(np.int64)
 
     def people(self, atom_of: Ints, atoms: int) -> list[frozenset[Any]]:
         """The distinct entities of each atom."""

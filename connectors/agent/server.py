@@ -21,6 +21,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+import yaml
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -343,12 +344,21 @@ def serve(path: str | Path) -> None:
         agent = Agent.from_file(path)
     except PolicyError as bad:
         _log.error("the policy is not valid", faults=list(bad.faults))
-        uvicorn.run(create_broken_app(str(bad)), host="127.0.0.1", port=0, log_level="warning")
+        asyncio.run(_server(create_broken_app(str(bad)), _listen_of(Path(path))).serve())
         return
     try:
         asyncio.run(_serve(agent))
     finally:
         agent.close()
+
+
+def _listen_of(path: Path) -> str:
+    """Where a policy that is not valid asks to listen, as far as it can be read."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))["listen"]
+        return found if isinstance(found, str) and found.rpartition(":")[2].isdigit() else "127.0.0.1:0"
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return "127.0.0.1:0"
 
 
 async def _serve(agent: Agent) -> None:

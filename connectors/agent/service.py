@@ -87,6 +87,7 @@ class Agent:
         self.name = department.department
         state = self._state = (path.parent / department.state).resolve()
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state.chmod(0o700)  # somebody else may have made it
         self.receipt_key: SigningKey = keys.load_or_create(state / "receipt.key")
         self.ledger = Ledger(state / "ledger.jsonl", keys.load_or_create(state / "ledger.key"))
         secret = _secret(state / "hmac.key")

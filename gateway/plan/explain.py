@@ -6,12 +6,13 @@ Never printed: a policy's filter or its literals, native SQL, estimates of what 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from catalog.errors import CityError
 from catalog.relation import Relation
 from catalog.standards import CityTable
-from gateway.execution import Session
+from gateway.execution import Department, Session
 from gateway.plan import FragmentPlan, Plan
 
 __all__ = ["Explanation", "explain_plan"]
@@ -23,6 +24,22 @@ class Explanation:
 
     text: str
     fragments: tuple[dict[str, Any], ...]
+
+    def with_delivered(self, departments: Sequence[Department], rows: int, seconds: float) -> Explanation:
+        """The same, with what crossed the trust line when it ran."""
+        lines = ["", f"ran in {seconds:.2f} s, {rows:,} rows in the answer"]
+        lines += [f"  {d.name}: {d.rows:,} rows, {d.bytes:,} bytes delivered in {d.seconds:.2f} s" for d in departments]
+        return replace(self, text="\n".join([self.text, *lines]))
+
+    def with_verdicts(self, verdicts: Sequence[CityError | None]) -> Explanation:
+        """The same, with each department's verdict on its fragment, in order."""
+        lines = ["", "verdicts"]
+        fragments = []
+        for fragment, refusal in zip(self.fragments, verdicts, strict=True):
+            words = f"{refusal.outcome.name}: {refusal}" if refusal is not None else "would answer"
+            lines.append(f"  {fragment['id']} {fragment['department']}: {words}")
+            fragments.append({**fragment, "verdict": refusal.to_dict() if refusal is not None else None})
+        return Explanation("\n".join([self.text, *lines]), tuple(fragments))
 
 
 def explain_plan(plan: Plan, session: Session, city: Sequence[CityTable] = ()) -> Explanation:

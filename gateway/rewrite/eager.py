@@ -15,6 +15,7 @@ from gateway.rewrite.tree import (
     aggregates_in,
     aliases_in,
     conjuncts,
+    has_grouping_sets,
     has_subquery,
     has_window,
     is_aggregate_select,
@@ -76,8 +77,7 @@ def eager_aggregation(tree: exp.Query, context: Context) -> exp.Query:
 def _is_candidate(select: exp.Select) -> bool:
     if not is_aggregate_select(select) or not select.args.get("joins"):
         return False
-    group = select.args.get("group")
-    if group is not None and any(v for k, v in group.args.items() if k != "expressions" and v):
+    if has_grouping_sets(select):
         return False
     own = [*select.expressions, *_clauses(select)]
     return not any(has_subquery(part) or has_window(part) for part in own)

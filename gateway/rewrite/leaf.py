@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from catalog.names import RelationName
 from catalog.relation import Mode
-from gateway.rewrite.tree import aggregates_in, has_subquery, is_aggregate_select, sources
+from gateway.rewrite.tree import aggregates_in, has_grouping_sets, has_subquery, is_aggregate_select, sources
 
 if TYPE_CHECKING:
     from gateway.rewrite import Context
@@ -57,7 +57,7 @@ def is_leaf(select: exp.Select) -> bool:
 
 def _split(select: exp.Select) -> None:
     group = select.args.get("group")
-    if group is not None and any(v for k, v in group.args.items() if k != "expressions" and v):
+    if has_grouping_sets(select):
         return
     above = [
         *select.expressions,

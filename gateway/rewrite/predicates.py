@@ -11,6 +11,7 @@ from gateway.rewrite.tree import (
     aliases_in,
     conjuncts,
     has_aggregate,
+    has_grouping_sets,
     has_subquery,
     has_window,
     is_aggregate_select,
@@ -125,7 +126,7 @@ def _accepts(query: exp.Expr, names: list[str], part: exp.Expr) -> bool:
     if not is_aggregate_select(query):
         return True
     group = query.args.get("group")
-    if group is None or any(v for k, v in group.args.items() if k != "expressions" and v):
+    if group is None or has_grouping_sets(query):
         return False
     keys = {k.sql() for k in group.expressions}
     defined = dict(zip(names, (p.unalias().sql() for p in query.expressions), strict=True))

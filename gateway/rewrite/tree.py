@@ -21,6 +21,7 @@ __all__ = [
     "aliases_in",
     "conjuncts",
     "has_aggregate",
+    "has_grouping_sets",
     "has_subquery",
     "has_window",
     "is_aggregate_select",
@@ -116,6 +117,16 @@ def is_aggregate_select(select: exp.Select) -> bool:
     if select.args.get("group") is not None or select.args.get("having") is not None:
         return True
     return any(has_aggregate(p) for p in select.expressions)
+
+
+def has_grouping_sets(select: exp.Select) -> bool:
+    """Whether GROUP BY is more than a list of expressions: ROLLUP, CUBE, GROUPING SETS, ALL."""
+    group = select.args.get("group")
+    if group is None:
+        return False
+    return any(v for k, v in group.args.items() if k != "expressions" and v) or any(
+        isinstance(key, (exp.Rollup, exp.Cube, exp.GroupingSets)) for key in group.expressions
+    )
 
 
 def outputs(select: exp.Select) -> dict[str, exp.Expr]:

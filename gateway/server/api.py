@@ -35,8 +35,8 @@ from catalog.errors import AccessDenied, CityError, DepartmentError, Outcome, Tr
 from catalog.relation import Relation
 from gateway.execution import Execution, ResultColumn, Session
 from gateway.server.pages import Pages, values
-from gateway.server.session import Options, login
-from gateway.server.statement import Statements, abandoned
+from gateway.server.session import Explanation, Options, login
+from gateway.server.statement import Statements, abandoned, state_of
 
 __all__ = ["ErrorAnswer", "error_response", "http_status", "questions", "router"]
 
@@ -243,6 +243,11 @@ def error_response(error: CityError, status: int | None = None) -> Response:
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
     return response
+
+
+def _explanation(found: Explanation) -> Response:
+    body = {"text": found.text, "fragments": list(found.fragments)}
+    return Response(orjson.dumps(body, default=str), media_type="application/json")
 
 
 # -- questions -----------------------------------------------------------------------------------------
@@ -516,7 +521,7 @@ def router(statements: Statements) -> APIRouter:
         """Run a statement. With `dry_run` nothing runs: the verdicts come back as an explanation."""
         session = _session(who, body)
         if body.dry_run:
-            return await explained(body.sql, session, analyze=False)
+            return _explanation(await statements.run(gateway.dry_run, body.sql, session))
         statements.admit()
         execution = await statements.run(gateway.submit, body.sql, session)
         if not body.async_:
@@ -530,7 +535,7 @@ def router(statements: Statements) -> APIRouter:
         execution = reading(query_id, who.user).execution
         return Progress(
             query_id=query_id,
-            state=execution.state.value,
+            state=state_of(execution).value,
             seconds=execution.seconds,
             departments=[DepartmentAnswer.model_validate(d) for d in _departments(execution)],
             warnings=execution.warnings,
@@ -561,15 +566,10 @@ def router(statements: Statements) -> APIRouter:
         await statements.run(reading(query_id, who.user).execution.cancel)
         return Response(status_code=204)
 
-    async def explained(sql: str, session: Session, analyze: bool) -> Response:
-        found = await statements.run(gateway.explain, sql, session, analyze)
-        body = {"text": found.text, "fragments": list(found.fragments)}
-        return Response(orjson.dumps(body, default=str), media_type="application/json")
-
     @routes.post("/explain", response_model=None, responses={200: {"model": ExplainAnswer}})
     async def explain(body: ExplainRequest, who: Who) -> Response:
         """Who would be asked what, with the exact text that each department would get."""
-        return await explained(body.sql, _session(who, body), body.analyze)
+        return _explanation(await statements.run(gateway.explain, body.sql, _session(who, body), body.analyze))
 
     @routes.get("/departments", response_model=list[DepartmentEntry])
     async def departments(who: Who, purpose: Purpose = "") -> list[DepartmentEntry]:

@@ -45,7 +45,7 @@ from gateway.server.session import (
 )
 from gateway.statements import first_word
 
-__all__ = ["Conversation", "Statements", "abandoned", "error_body", "router"]
+__all__ = ["Conversation", "Statements", "abandoned", "error_body", "router", "state_of"]
 
 MAX_BODY = 4_000_000
 T = TypeVar("T")
@@ -210,9 +210,15 @@ def error_body(error: CityError) -> dict[str, Any]:
     return body
 
 
+def state_of(execution: Execution) -> State:
+    """The state to show: once departments are at work a statement is no longer queued."""
+    waiting = execution.state in (State.QUEUED, State.PLANNING)
+    return State.RUNNING if waiting and execution.departments() else execution.state
+
+
 def stats(execution: Execution, state: State | None = None) -> dict[str, Any]:
     """The protocol's `stats`, counting only what agents delivered; one stage a department."""
-    state = state or execution.state
+    state = state or state_of(execution)
     departments = execution.departments()
     elapsed = int(execution.seconds * 1000)
     counted = _splits(departments)
@@ -502,7 +508,7 @@ def router(statements: Statements) -> APIRouter:
         shown = [e for e in gateway.executions() if e.session.user == principal.user]
         wanted = state.upper()
         base = base_url(request)
-        return _json([_summary(e, base) for e in shown if not wanted or e.state.value == wanted])
+        return _json([_summary(e, base) for e in shown if not wanted or state_of(e).value == wanted])
 
     @routes.get("/v1/query/{query_id}")
     async def query(request: Request, query_id: str) -> Response:
@@ -563,8 +569,8 @@ def _summary(execution: Execution, base: str) -> dict[str, Any]:
             "catalog": session.catalog,
             "schema": session.schema,
         },
-        "state": execution.state.value,
-        "scheduled": execution.state not in (State.QUEUED, State.PLANNING),
+        "state": state_of(execution).value,
+        "scheduled": state_of(execution) not in (State.QUEUED, State.PLANNING),
         "self": f"{base}/v1/query/{execution.query_id}",
         "query": execution.sql,
         "queryStats": {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog import duck, masks
+from catalog.errors import CityError
 from catalog.masks.pseudonym import derive_key
 from catalog.types import TrinoType, parse
 from connectors.agent.service import Agent
@@ -194,3 +196,65 @@ def predicates(draw: st.DrawFn) -> str:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_random_predicates_select_the_copys_rows(house: House, agent: Agent, parts: list[str], glue: str) -> None:
     await same(house, agent, f"SELECT t.id AS c0 {FROM} WHERE {glue.join(parts)}")
+
+
+async def test_at_200000_rows_no_expression_meets_a_hidden_row_or_a_raw_value(tmp_path: Path) -> None:
+    """Engines reorder only when there is something to gain: small tables prove nothing (GOVERNANCE 4)."""
+    rows = [(i, "canary-of-row" if i % 1000 == 0 else "plain", int(i % 1000 == 0)) for i in range(200_000)]
+    policy = {
+        "department": "water",
+        "relations": {"big": {"table": "big", "columns": {"id": "bigint", "word": "varchar"}}},
+        "grants": [{"id": "b", "relation": "big", "purposes": ["mass-balance"], "mode": "masked",
+                    "row_filter": "id NOT IN (SELECT b.id FROM big AS b WHERE b.hidden = 1)",
+                    "masks": {"word": "keep_first(1)"}}],
+    }  # fmt: skip
+    house = House(tmp_path, policy, {"big": ("id INTEGER PRIMARY KEY, word TEXT, hidden INTEGER", rows)})
+    table = "FROM water.main.big AS t"
+    async with house.client("lin", "mass-balance") as ask:
+        counted = await ask.rows(f"SELECT count(*) AS c0, sum(1000000 / (t.id % 1000)) AS c1 {table}")
+        words = await ask.rows(f"SELECT t.word AS c0, count(*) AS c1 {table} GROUP BY t.word")
+        none = await ask.rows(f"SELECT t.id AS c0 {table} WHERE t.word LIKE 'pl%' OR t.word LIKE 'canary%'")
+        tried = await ask.rows(f"SELECT max(CAST(substr(t.word, 2) || '1' AS varchar)) AS c0 {table}")
+    assert counted.column("c0").to_pylist() == [199_800]
+    assert tuples(words) == [("p****", 199_800)]
+    assert none.num_rows == 0
+    assert tuples(tried) == [("****1",)]
+
+
+async def test_databases_that_differ_only_in_hidden_values_answer_the_same_bytes(tmp_path: Path) -> None:
+    """Non-interference: rows, schema and refusals alike."""
+    questions = [
+        "SELECT t.id AS c0, t.name AS c1, t.born AS c2 FROM people AS t ORDER BY t.id",
+        "SELECT count(*) AS c0, max(t.name) AS c1 FROM people AS t WHERE t.name < 'B'",
+        "SELECT 10 / (t.id - 3) AS c0 FROM people AS t",
+        "SELECT t.born AS c0, count(*) AS c1 FROM people AS t GROUP BY t.born",
+        "SELECT t.salary AS c0 FROM people AS t",
+    ]
+    worlds = []
+    for number, (name, day, salary) in enumerate([("Anna", "1970-03-04", 5), ("Abby", "1970-11-30", 99)]):
+        rows = [(i, name if i % 2 else None, day, salary, 0) for i in range(20) if i != 3] + [
+            (3, "Zoe", day, salary, 1)
+        ]
+        policy = {
+            "department": "water",
+            "relations": {"people": {"table": "people", "columns": {
+                "id": "bigint", "name": "varchar", "born": "date", "salary": "integer"}}},
+            "grants": [{"id": "p", "relation": "people", "purposes": ["mass-balance"], "mode": "masked",
+                        "row_filter": "hidden = 0",
+                        "masks": {"name": "keep_first(1)", "born": "date(year)", "salary": "deny"}}],
+        }  # fmt: skip
+        ddl = "id INTEGER, name TEXT, born TEXT, salary INTEGER, hidden INTEGER"
+        house = House(tmp_path / str(number), policy, {"people": (ddl, rows)})
+        seen: list[Any] = []
+        async with house.client("lin", "mass-balance") as ask:
+            found = await ask.relations()
+            seen.append({**found, "version": ""})
+            for sql in questions:
+                try:
+                    table = await ask.rows(sql)
+                    seen.append((table.schema, tuples(table)))
+                except CityError as refused:
+                    seen.append(refused.to_dict())
+        worlds.append(seen)
+    assert worlds[0] == worlds[1]
+    assert sum(isinstance(s, tuple) for s in worlds[0]) == 4

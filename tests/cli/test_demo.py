@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from atoll.demo.processes import free_port
 from catalog.http import Client
 
 pytestmark = pytest.mark.city
@@ -140,19 +143,76 @@ def test_the_owner_s_breaker_stops_a_department_and_lets_it_answer_again(city: D
     file = city.state["departments"]["market"]["file"]
     sql = "SELECT count(*) AS n FROM market.main.company"
 
-    def atoll(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "atoll.cli", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
     ask = ["query", "--url", city.state["url"], "--user", "lin", sql]
-    assert atoll("agent", "pause", file).stdout == "market is paused.\n"
+    assert run_atoll("agent", "pause", file).stdout == "market is paused.\n"
     try:
-        refused = atoll(*ask)
+        refused = run_atoll(*ask)
         assert refused.returncode == 1
         assert "market" in refused.stderr
     finally:
-        assert atoll("agent", "resume", file).returncode == 0
-    assert atoll(*ask).returncode == 0
+        assert run_atoll("agent", "resume", file).returncode == 0
+    assert run_atoll(*ask).returncode == 0
+
+
+def run_atoll(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "atoll.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
+
+
+def clinic(folder: Path, issuer: str, ports: tuple[int, int]) -> None:
+    """A silo with 60 patients, drafted, with its proposals taken and the draft's placeholders filled in."""
+    with sqlite3.connect(folder / "clinic.db") as db:
+        db.execute("CREATE TABLE visit (id INTEGER PRIMARY KEY, patient_id TEXT, sex TEXT, cost DECIMAL(10,2))")
+        db.executemany(
+            "INSERT INTO visit VALUES (NULL, ?, ?, ?)", [(f"p{n}", "FM"[n % 2], f"{n}.50") for n in range(60)]
+        )
+    db.close()
+    text = run_atoll("agent", "draft", "clinic.db", folder=folder).stdout
+    head, _, proposals = text.partition("grants: []\n")
+    taken = [line[1:] for line in proposals.splitlines() if not line.startswith(("# Prop", "# Of two"))]
+    text = head.replace("https://idp.example", issuer) + "\n".join(taken)
+    text = text.replace("127.0.0.1:7400", f"127.0.0.1:{ports[0]}").replace("127.0.0.1:7401", f"127.0.0.1:{ports[1]}")
+    (folder / "department.yaml").write_text(text)
+    (folder / "linkage.root").write_text("ab" * 32)
+
+
+def test_a_database_becomes_a_department_of_the_city_with_five_commands(city: Demo, tmp_path: Path) -> None:
+    url, taken = city.state["url"], set[int]()
+    ports = free_port(taken), free_port(taken)
+    clinic(tmp_path, city.state["issuer"], ports)
+    shutil.copy(city.folder / "idp" / "jwks.json", tmp_path)
+    count = [
+        "query",
+        "--url",
+        url,
+        "--user",
+        "bi",
+        "--json",
+        "SELECT sex, count(*) AS n FROM clinic.main.visit GROUP BY 1",
+    ]
+    assert run_atoll("agent", "check", "department.yaml", folder=tmp_path).returncode == 0
+    command = [sys.executable, "-m", "atoll.cli", "agent", "serve", "department.yaml"]
+    agent = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    try:
+        assert agent.stdout is not None
+        assert agent.stdout.readline().startswith("ready http")
+        registered = run_atoll("register", "department.yaml", "--gateway", url, "--user", "zhao", folder=tmp_path)
+        assert "pending" in registered.stdout, registered.stderr
+        assert run_atoll(*count).returncode == 1
+        assert run_atoll("departments", "approve", "clinic", "--url", url, "--user", "lin").returncode == 1
+        assert run_atoll("departments", "approve", "clinic", "--url", url, "--user", "zhao").returncode == 0
+        answer = json.loads(run_atoll(*count).stdout)
+        assert sorted(answer["rows"]) == [["F", 30], ["M", 30]]
+        shown = run_atoll("ledger", "show", "department.yaml", "--json", folder=tmp_path)
+        assert [r["sub"] for r in json.loads(shown.stdout) if r["kind"] == "begin"] == ["bi"]
+        assert run_atoll("ledger", "verify", "department.yaml", folder=tmp_path).returncode == 0
+        receipt = answer["departments"][0]["receipts"][0]
+        told = run_atoll("receipt", receipt, "--url", url, "--user", "bi", "--json")
+        assert json.loads(told.stdout)["department"] == "clinic"
+        assert run_atoll("receipt", receipt, "--url", url, "--user", "lin").returncode == 1
+    finally:
+        agent.terminate()
+        agent.wait(20)
 
 
 def test_a_second_demo_in_the_same_folder_is_refused(city: Demo) -> None:
@@ -185,12 +245,17 @@ def test_a_signal_ends_everything_and_the_next_start_finds_the_data(tmp_path: Pa
     assert finished(demo(folder, "--only-data", *YEARS))[1].splitlines()[1] == "  data      found, unchanged"
 
 
-def test_a_killed_launcher_takes_the_city_with_it(tmp_path: Path) -> None:
+def test_a_killed_launcher_takes_the_city_with_it_and_the_next_start_clears_up(tmp_path: Path) -> None:
     folder = tmp_path / "city"
     running = until_ready(folder, demo(folder, "--port", "0", *YEARS))
     pids = list(running.state["processes"].values())
     running.process.kill()
     assert soon_gone(pids)
+    homes = [Path(line) for line in (folder / "servers.txt").read_text().splitlines()]
+    assert homes
+    assert all(home.is_dir() for home in homes)
+    assert finished(demo(folder, "--only-data", *YEARS))[0] == 0
+    assert not any(home.exists() for home in homes)
 
 
 def test_a_stop_while_the_data_is_made_leaves_no_maker_and_the_next_start_makes_it_anew(tmp_path: Path) -> None:

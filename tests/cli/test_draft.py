@@ -7,8 +7,10 @@ import random
 import sqlite3
 from pathlib import Path
 
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pymysql
 import pytest
 import yaml
 from hypothesis import given
@@ -19,6 +21,7 @@ from catalog.names import is_plain
 from connectors.agent.draft import suspect
 from connectors.agent.names import plain_name
 from tests.cli.stub_gateway import Run
+from tests.servers import MariaDBServer, PostgresServer
 
 SECRET = "Wang Xiaoming 王小明"
 
@@ -139,6 +142,45 @@ def test_what_is_no_silo_is_refused_with_what_would_be(atoll: Run, tmp_path: Pat
     done = atoll("agent", "draft", where)
     assert (done.code, done.out) == (1, "")
     assert "next  Give a SQLite file" in done.err
+
+
+TABLE = "CREATE TABLE account (account_no varchar(20) PRIMARY KEY, phone varchar(20), opened date, debt decimal(12,2))"
+
+
+@pytest.mark.servers
+def test_a_postgresql_database_is_drafted_and_its_password_is_not_written_down(
+    atoll: Run, postgres: PostgresServer, postgres_database: str
+) -> None:
+    with psycopg.connect(postgres.dsn(postgres_database), autocommit=True) as connection:
+        connection.execute(TABLE)
+    url = f"postgresql://{postgres.user}:s3cret@{postgres.host}:{postgres.port}/{postgres_database}"
+    check_account(drafted(atoll, url, "--name", "water"), "postgres")
+
+
+@pytest.mark.servers
+def test_a_mariadb_database_is_drafted_and_its_password_is_not_written_down(
+    atoll: Run, mariadb: MariaDBServer, mariadb_database: str
+) -> None:
+    settings = {**mariadb.settings(), "database": mariadb_database, "autocommit": True}
+    with pymysql.connect(**settings) as connection, connection.cursor() as cursor:
+        cursor.execute(TABLE)
+        cursor.execute("CREATE USER IF NOT EXISTS drafter@'127.0.0.1' IDENTIFIED BY 's3cret'")
+        cursor.execute(f"GRANT SELECT ON `{mariadb_database}`.* TO drafter@'127.0.0.1'")
+    url = f"mysql://drafter:s3cret@{mariadb.host}:{mariadb.port}/{mariadb_database}"
+    check_account(drafted(atoll, url, "--name", "water"), "mysql")
+
+
+def check_account(text: str, kind: str) -> None:
+    """The draft of TABLE in a server: its types, its phone, and no password."""
+    department = policy.parse(text)
+    assert department.sources["main"]["kind"] == kind
+    assert department.sources["main"]["password"] == "env:ATOLL_SOURCE_PASSWORD"
+    assert "s3cret" not in text
+    columns = department.relations["account"].columns
+    assert {n: str(c.type) for n, c in columns.items()} == {
+        "account_no": "varchar", "phone": "varchar", "opened": "date", "debt": "decimal(12, 2)",
+    }  # fmt: skip
+    assert [n for n, c in columns.items() if c.personal] == ["phone"]
 
 
 POLICY = """

@@ -53,7 +53,7 @@ MUTATIONS = (
     Mutation("a condition on an aggregate becomes WHERE", predicates,
              "return all(defined[c.name] in keys", "return True or all(defined[c.name] in keys", "derived"),
     Mutation("a condition moves below an aggregation without groups", predicates,
-             'if group is None or any(v for k, v in group.args.items() if k != "expressions" and v):\n        return False',
+             "if group is None or has_grouping_sets(query):\n        return False",
              "if group is None:\n        return True", "derived"),
     Mutation("a condition filters one arm of a set operation only", predicates,
              "        _put(_arm(query.right), alias, part, names)\n", "", "set_operations"),

@@ -133,6 +133,9 @@ class StubGateway:
         departments = sorted({n.catalog for n in resolved.relations})
         return Explanation("Plan\n" + "\n".join(departments), tuple({"department": d} for d in departments))
 
+    def dry_run(self, sql: str, session: Session) -> Explanation:
+        return self.explain(sql, session)
+
     def execution(self, query_id: str) -> Execution | None:
         return self._executions.get(query_id)
 

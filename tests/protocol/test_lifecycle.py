@@ -15,7 +15,9 @@ import pyarrow as pa
 import pytest
 import zstandard
 
+from gateway.execution import Execution, Session
 from gateway.server.session import Options
+from gateway.server.statement import stats
 from tests.protocol.conftest import Served, serve
 from tests.protocol.stub import BIG_ROWS, StubGateway
 
@@ -169,6 +171,15 @@ def test_a_waiting_poll_answers_as_soon_as_something_is_there(served: Served, cl
         started = time.monotonic()
         assert waiting.result().json()["stats"]["state"] == "FINISHED"
     assert time.monotonic() - started < 0.9
+
+
+def test_a_statement_is_running_as_soon_as_departments_are_at_work() -> None:
+    execution = Execution("q1", "SELECT 1", Session("lin"))
+    assert stats(execution)["state"] == "QUEUED"
+    execution.part("f0", "water", state="running")
+    found = stats(execution)
+    assert (found["state"], found["scheduled"], found["runningSplits"]) == ("RUNNING", True, 1)
+    assert [stage["stageId"] for stage in found["rootStage"]["subStages"]] == ["water"]
 
 
 # -- cancelling ----------------------------------------------------------------------------------------

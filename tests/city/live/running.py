@@ -194,6 +194,8 @@ def _wait_ready(city: City) -> None:
             break
         threading.Event().wait(0.1)
     logs = "\n".join(
-        f"--- {p.name}\n{p.read_text(errors='replace')[-1500:]}" for p in sorted((city.folder / "logs").glob("*.log"))
+        f"--- {p.name}\n{p.read_text(errors='replace')[-1500:]}"
+        for p in sorted((city.folder / "logs").glob("*.log"))
+        if p.is_file()
     )
     raise AssertionError("the city did not start:\n" + "\n".join(city.output) + "\n" + logs)

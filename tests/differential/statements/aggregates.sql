@@ -281,3 +281,27 @@ GROUP BY c.district;
 
 -- sum distinct without groups
 SELECT SUM(DISTINCT r.m3) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company;
+
+-- rollup of the summed side alone
+SELECT r.note, SUM(r.m3), COUNT(r.m3) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+GROUP BY ROLLUP (r.note);
+
+-- a key beside a cube
+SELECT r.note, r.flag, SUM(r.m3), COUNT(r.m3) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+GROUP BY r.note, CUBE (r.flag);
+
+-- having without the table's name, on a column that is not shown
+SELECT r.company FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+GROUP BY r.company HAVING SUM(m3) > 10;
+
+-- having without the table's name, through a derived table
+SELECT district, COUNT(*) FROM (SELECT c.district, r.m3 FROM water.main.reading r JOIN market.main.company c ON c.id = r.company) d
+GROUP BY district HAVING SUM(m3) > 1;
+
+-- having on an alias's name: the column is meant, not the output
+SELECT COUNT(note) AS note, COUNT(*) FROM water.main.reading JOIN market.main.company ON id = company
+GROUP BY flag HAVING COUNT(note) > 1;
+
+-- having on a key that USING merged (ordered)
+SELECT company FROM water.main.reading r JOIN chemicals.main.stock s USING (company)
+GROUP BY company HAVING company > 'B' ORDER BY company;

@@ -84,3 +84,19 @@ SELECT market.main.company.id, water.main.meter.id FROM market.main.company JOIN
 
 -- the label of a subquery
 SELECT c.id, (SELECT MAX(m3) FROM water.main.reading) AS "Most", (SELECT MIN(m3) FROM water.main.reading) FROM market.main.company c;
+
+-- an output name within an expression of the order: the output is meant (ordered)
+-- as: SELECT -m.id AS id FROM water.main.meter m JOIN market.main.company c ON c.id = m.company WHERE m.id < 100 ORDER BY -m.id + 0
+SELECT -m.id AS id FROM water.main.meter m JOIN market.main.company c ON c.id = m.company WHERE m.id < 100 ORDER BY id + 0;
+
+-- the name of a sum within an expression of the order (ordered)
+-- as: SELECT SUM(m3) AS m3 FROM water.main.reading JOIN market.main.company ON id = company GROUP BY district ORDER BY SUM(m3) + 1
+SELECT SUM(m3) AS m3 FROM water.main.reading JOIN market.main.company ON id = company GROUP BY district ORDER BY m3 + 1;
+
+-- the name of a sum within an expression of the order, one department (ordered)
+-- as: SELECT SUM(m3) AS m3 FROM water.main.reading GROUP BY flag ORDER BY -SUM(m3)
+SELECT SUM(m3) AS m3 FROM water.main.reading GROUP BY flag ORDER BY -m3;
+
+-- columns without their table in every clause (ordered)
+SELECT name, SUM(m3) OVER (PARTITION BY flag) AS s FROM water.main.reading JOIN market.main.company ON id = company
+WHERE flag AND staff >= 0 AND note IS NULL ORDER BY staff DESC, m3, name, month;

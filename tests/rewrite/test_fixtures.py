@@ -1,0 +1,103 @@
+"""Each rule on text: tests/fixtures/rewrite/<rule>.sql, over the relations of tests/differential/world.py.
+
+    -- what this pair shows
+    SELECT ..;                  as an analyst writes it
+    -- becomes
+    SELECT ..;                  as the rule leaves it, names resolved and aliases numbered
+or  -- left alone               the rule finds nothing to do
+
+Line breaks don't count. Add a pair by adding text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlglot import exp, parse_one
+
+from gateway.rewrite import RULES, Context, Rule, rewrite
+from gateway.rewrite.ctes import inline_ctes
+from gateway.rewrite.eager import eager_aggregation
+from gateway.rewrite.flatten import flatten_derived
+from gateway.rewrite.leaf import aggregate_leaves
+from gateway.rewrite.predicates import push_predicates
+from gateway.rewrite.prune import prune_outputs
+from tests.differential.harness import SESSION, parse_statement, resolve
+from tests.differential.world import CITY
+
+HERE = Path(__file__).parent.parent / "fixtures" / "rewrite"
+FILES: dict[str, Rule] = {
+    "ctes": inline_ctes,
+    "predicates": push_predicates,
+    "flatten": flatten_derived,
+    "prune": prune_outputs,
+    "leaf": aggregate_leaves,
+    "eager": eager_aggregation,
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """expected: None where the rule leaves the statement alone."""
+
+    rule: str
+    title: str
+    sql: str
+    expected: str | None
+
+
+def read(rule: str) -> list[Pair]:
+    """All pairs of one file. Raises ValueError for text that is no pair."""
+    pairs = []
+    for block in (HERE / f"{rule}.sql").read_text().strip().split("\n\n"):
+        lines = block.splitlines()
+        marks = [i for i, line in enumerate(lines) if line.startswith("-- ")]
+        if len(marks) != 2 or marks[0] != 0 or lines[marks[1]] not in ("-- becomes", "-- left alone"):
+            raise ValueError(f"{rule}.sql: not a pair: {lines[0]}")
+        sql, expected = lines[1 : marks[1]], lines[marks[1] + 1 :]
+        pairs.append(Pair(rule, lines[0][3:], _joined(sql), _joined(expected) if expected else None))
+    return pairs
+
+
+def _joined(lines: list[str]) -> str:
+    return " ".join(line.strip() for line in lines).removesuffix(";")
+
+
+PAIRS = [pair for rule in FILES for pair in read(rule)]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda p: f"{p.rule}: {p.title}")
+def test_rule(pair: Pair) -> None:
+    bound = resolve(parse_statement(pair.sql), CITY.view, SESSION)
+    before = rewrite(bound.tree, Context(bound.relations), ())
+    after = rewrite(bound.tree, Context(bound.relations), (FILES[pair.rule],))
+    assert after.sql("trino") == (pair.expected or before.sql("trino"))
+
+
+@pytest.mark.parametrize("pair", [p for p in PAIRS if p.expected], ids=lambda p: f"{p.rule}: {p.title}")
+def test_what_a_rule_leaves_is_one_statement(pair: Pair) -> None:
+    """The text reads back as the tree that it was written from: no bracket is missing."""
+    bound = resolve(parse_statement(pair.sql), CITY.view, SESSION)
+    after = rewrite(bound.tree, Context(bound.relations), RULES)
+    again = parse_one(after.sql("trino"), dialect="trino")
+    assert _shape(again) == _shape(after)
+
+
+def _shape(node: exp.Expr) -> tuple[object, ...]:
+    """What stands below what, brackets aside."""
+    while isinstance(node, exp.Paren):
+        node = node.this
+    leaf = node.name if isinstance(node, (exp.Identifier, exp.Literal)) else ""
+    parts = [part for _, part in sorted(node.args.items())]
+    children = [c for part in parts for c in (part if isinstance(part, list) else [part]) if isinstance(c, exp.Expr)]
+    return (type(node).__name__, leaf, *(_shape(child) for child in children))
+
+
+def test_every_rule_has_pairs() -> None:
+    assert set(FILES.values()) == set(RULES)
+    for rule in FILES:
+        mine = [p for p in PAIRS if p.rule == rule]
+        assert len(mine) >= 5
+        assert any(p.expected is None for p in mine)
