@@ -18,7 +18,7 @@ COPY connectors connectors
 COPY gateway gateway
 COPY atoll atoll
 # The five questions become part of the package.
-COPY tests/city/questions atoll/city/questions
+COPY tests/city/questions tests/city/questions
 RUN pip install --no-cache-dir uv && uv pip install --system --no-cache .
 
 USER atoll

@@ -46,5 +46,8 @@ city-medium: setup ## the five questions at medium scale against their key
 fuzz: setup ## the differential fuzzer, for as long as FUZZ_SECONDS says
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/differential/test_fuzz.py
 
+docs: setup ## the reference pages and schemas, out of the code
+	@$(BIN)/python docs/generate.py
+
 clean: ## remove what was built, not what you wrote
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache

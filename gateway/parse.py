@@ -7,20 +7,20 @@ is known only when stars are expanded (`resolve`).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, ParseError, TokenError
+from sqlglot.tokenizer_core import Token
 
+from catalog import duck
 from catalog.errors import Location, Outcome, UserError
+from gateway.plan.verify import VERIFY
 from gateway.statements import syntax_error
 
 __all__ = [
     "LABEL",
-    "MAX_BYTES",
-    "MAX_NESTING",
     "WRITTEN",
     "Parsed",
     "first_select",
@@ -29,14 +29,15 @@ __all__ = [
     "parse_query",
 ]
 
-MAX_BYTES = 1_000_000
-MAX_NESTING = 200
 MAX_DEPTH = 500
 MAX_ARMS = 150
 LABEL = "label"
 """Key under which a projection's `meta` remembers the label its author wrote."""
 WRITTEN = "written"
 """Key under which an identifier's `meta` remembers its spelling, if that isn't lower case."""
+
+SESSION_FUNCTIONS = ("version", "current_timezone")
+"""Functions that `metadata.bind_session` answers."""
 
 REFUSED_NODES: dict[type[exp.Expr], str] = {
     exp.Pivot: "PIVOT",
@@ -70,10 +71,12 @@ def parse(sql: str) -> Parsed:
 
 def parse_query(sql: str) -> exp.Query:
     """The tree of one query, checked and normalised. See `parse`."""
-    _check_size(sql)
-    tree = _parse_one(sql)
+    tokens = _tokens(sql)
+    tree = _parse_one(sql, tokens)
     _check_depth(tree)
     _check_nodes(tree)
+    named = {a.name.lower() for a in tree.find_all(exp.TableAlias) if a.name}
+    duck.check_functions(tokens, named, extra=(VERIFY, *SESSION_FUNCTIONS))
     _open_brackets(tree)
     _label(tree)
     for node in tree.walk():
@@ -91,53 +94,26 @@ def too_deep() -> UserError:
     return UserError("The statement nests too deeply.", Outcome.TOO_LARGE, rule="nesting")
 
 
-def _check_size(sql: str) -> None:
-    if len(sql.encode()) > MAX_BYTES:
-        raise UserError(
-            f"The statement has {len(sql.encode()):,} bytes; at most {MAX_BYTES:,} are accepted.",
-            Outcome.TOO_LARGE,
-            rule="statement size",
-            hint="Move long lists into a VALUES table of fewer rows, or split the statement.",
-        )
-    depth = deepest_nesting(sql)
-    if depth > MAX_NESTING:
-        raise UserError(
-            f"The statement nests {depth:,} parentheses; at most {MAX_NESTING} are accepted.",
-            Outcome.TOO_LARGE,
-            rule="nesting",
-            hint="Give inner queries names with WITH.",
-        )
+def _tokens(sql: str) -> list[Token]:
+    """The statement's tokens, within the limits that keep the parser from hanging or overflowing."""
+    try:
+        return duck.scan(sql)
+    except UserError as bad:
+        if isinstance(bad.__cause__, TokenError):
+            raise syntax_error(sql, bad.__cause__) from None
+        raise
 
 
-_SKIP = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
-_PARENS = re.compile(r"[()\[\]]")
-_CASES = re.compile(r"\bcase\b|\bend\b", re.IGNORECASE)
-
-
-def deepest_nesting(sql: str) -> int:
-    """Depth of parentheses, brackets and CASEs outside literals and comments, found without recursion."""
-    bare = _SKIP.sub(" ", sql)
-    depth = deepest = 0
-    for found in _PARENS.finditer(bare):
-        depth += 1 if found[0] in "([" else -1
-        deepest = max(deepest, depth)
-    depth = 0
-    for found in _CASES.finditer(bare):
-        depth += 1 if found[0].lower() == "case" else -1
-        deepest = max(deepest, depth)
-    # A chain of unary operators recurses as deeply in the parser as parentheses do.
-    chain = max((len(m[0].split()) for m in re.finditer(r"(?:\bnot\b\s*){2,}", bare, re.IGNORECASE)), default=0)
-    signs = max((len(re.sub(r"\s", "", m[0])) for m in re.finditer(r"(?:[-+~]\s*){2,}", bare)), default=0)
-    return max(deepest, chain, signs)
-
-
-def _parse_one(sql: str) -> exp.Query:
+def _parse_one(sql: str, tokens: list[Token]) -> exp.Query:
     try:
         trees = sqlglot.parse(sql, dialect="trino", error_level=ErrorLevel.IMMEDIATE)
     except (ParseError, TokenError) as bad:
         raise syntax_error(sql, bad) from None
     except RecursionError:
         raise too_deep() from None
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError):
+        # sqlglot's builders raise the plain errors on some malformed input.
+        raise UserError("The statement cannot be parsed.", Outcome.SYNTAX, rule="syntax") from None
     found = [t for t in trees if t is not None]
     if len(found) != 1 or len(trees) != 1:
         raise UserError(
@@ -160,17 +136,12 @@ def _parse_one(sql: str) -> exp.Query:
         raise UserError("The statement ends too early: nothing is selected.", Outcome.SYNTAX, rule="syntax")
     if not isinstance(tree, (exp.Select, exp.SetOperation)):
         raise UserError(
-            f"atoll only reads: {_kind(tree, sql)} is not accepted.",
+            f"atoll only reads: {tokens[0].text.upper()} is not accepted.",
             Outcome.STATEMENT,
             rule="statement kinds",
             hint="Accepted: SELECT, WITH, VALUES, TABLE, SHOW, DESCRIBE, EXPLAIN, PREPARE, EXECUTE, USE, SET SESSION.",
         )
     return tree
-
-
-def _kind(tree: exp.Expr, sql: str) -> str:
-    words = re.findall(r"[A-Za-z]+", _SKIP.sub(" ", sql))
-    return words[0].upper() if words else tree.key.upper()
 
 
 def _check_depth(tree: exp.Expr) -> None:
@@ -206,7 +177,10 @@ def _check_join(join: exp.Join) -> None:
     kind = " ".join(w.upper() for w in (join.method, join.kind) if w and w.upper() not in ("INNER", "OUTER", "CROSS"))
     if kind:
         raise UserError(
-            f"{kind.capitalize()} join not supported.", Outcome.NODE, rule="node types", hint="Write JOIN .. ON or USING."
+            f"{kind.capitalize()} join not supported.",
+            Outcome.NODE,
+            rule="node types",
+            hint="Write JOIN .. ON or USING.",
         )
 
 

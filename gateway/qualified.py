@@ -17,7 +17,7 @@ from catalog.errors import TrinoError, UserError
 from catalog.names import RelationName
 from catalog.relation import Column
 from gateway.parse import LABEL, WRITTEN, first_select
-from gateway.rewrite.tree import outputs, sources
+from gateway.rewrite.tree import outputs, sources, visible_ctes
 
 __all__ = ["Columns", "complete", "is_ambiguous", "labels_of"]
 
@@ -65,8 +65,8 @@ def _own_columns(select: exp.Select, clause: str) -> Iterator[exp.Column]:
     yield from (c for c in found if not c.table and c.find_ancestor(exp.Select) is select)
 
 
-def _merged_key(select: exp.Select, name: str) -> exp.Expr | None:
-    group = select.args.get("group")
+def _merged_key(select: exp.Select, name: str) -> exp.Coalesce | None:
+    group: exp.Group | None = select.args.get("group")
     for key in group.find_all(exp.Coalesce) if group is not None else ():
         if all(isinstance(c, exp.Column) and c.name == name for c in (key.this, *key.expressions)):
             return key
@@ -83,7 +83,8 @@ def _check_ambiguous(tree: exp.Query) -> None:
             raise _ambiguous("*")
     for scope in traverse_scope(tree):
         for alias, (_, source) in scope.selected_sources.items():
-            names = source.expression.named_selects if isinstance(source, Scope) else []
+            query = source.expression if isinstance(source, Scope) else None
+            names = query.named_selects if isinstance(query, exp.Query) else []
             for column in scope.columns:
                 if column.table == alias and names.count(column.name) > 1:
                     raise _ambiguous(column.name)
@@ -159,12 +160,12 @@ def _label(projection: exp.Expr, select: exp.Select, place: int) -> str:
         return str(column.this.meta[WRITTEN])
     if projection.alias_or_name != column.name:
         return projection.alias_or_name
-    node = next((s.node for s in sources(select) if s.alias == column.table), None)
-    given = node.args["alias"].args.get("columns") if isinstance(node, (exp.Values, exp.Unnest)) else None
+    item = next((s.node for s in sources(select) if s.alias == column.table), None)
+    given = item.args["alias"].args.get("columns") if isinstance(item, (exp.Values, exp.Unnest)) else None
     for identifier in given or ():
         if identifier.name == column.name and identifier.meta.get("line"):
             return str(identifier.meta.get(WRITTEN, identifier.name))
-    inner = _inner(node, select)
+    inner = _inner(item, select)
     for at, output in enumerate(inner.expressions if inner is not None else ()):
         if inner is not None and output.alias_or_name == column.name:
             return _label(output, inner, at)
@@ -175,11 +176,7 @@ def _inner(node: exp.Expr | None, select: exp.Select) -> exp.Select | None:
     """The select behind one FROM item, if it is a query; None for a relation."""
     if isinstance(node, exp.Subquery):
         return first_select(node)
-    above: exp.Expr | None = select
-    while isinstance(node, exp.Table) and not node.db and above is not None:
-        with_ = above.args.get("with_")
-        for cte in with_.expressions if with_ is not None else ():
-            if cte.alias == node.name:
-                return first_select(cte.this)
-        above = above.parent
-    return None
+    if not isinstance(node, exp.Table) or node.db:
+        return None
+    named = [cte for cte in visible_ctes(select) if cte.alias == node.name]
+    return first_select(named[-1].this) if named else None

@@ -11,8 +11,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -24,6 +25,7 @@ from catalog import duck
 from catalog.errors import CityError
 from connectors.agent.enforce import Scan
 from connectors.agent.plan import KEYS_NAME, RowPlan
+from connectors.agent.sideways import narrowed, read_ahead
 from connectors.base import Cancel, Cancelled, NativeScan, SourceError
 
 __all__ = ["Engine", "Engines", "Feed", "RowRun", "Stop", "connect", "trusted_table"]
@@ -224,8 +226,8 @@ class RowRun:
     def open(self) -> None:
         """Start the scans and bind the residual query; nothing has been delivered yet."""
         residual = self._enter(self._engines.private())
-        for scan in self.plan.scans:
-            residual.add(scan.name, self._governed(scan))
+        for name, reader in self._readers().items():
+            residual.add(name, reader)
         if self._keys is not None:
             residual.add(KEYS_NAME, pa.table({"k": self._keys}))
         residual.lock()
@@ -234,6 +236,25 @@ class RowRun:
                 for scan in self.plan.scans:
                     residual.hold(scan.name)
             self._reader = residual.run(self.plan.sql)
+
+    def _readers(self) -> dict[str, pa.RecordBatchReader]:
+        """All governed relations by name; first those that tell others what to read, as far as it takes."""
+        readers, known = {}, {}
+        small = {h.of for h in self.plan.hints}
+        with _Translated(self._feeds):
+            for scan in (s for s in self.plan.scans if s.name in small):
+                keys = {h.key for h in self.plan.hints if h.of == scan.name}
+                readers[scan.name], known[scan.name] = read_ahead(self._governed(scan), keys)
+        for scan in (s for s in self.plan.scans if s.name not in small):
+            readers[scan.name] = self._governed(self._narrowed(scan, known))
+        return readers
+
+    def _narrowed(self, scan: Scan, known: Mapping[str, Mapping[str, list[object]]]) -> Scan:
+        native = scan.native
+        for hint in self.plan.hints:
+            if hint.to == scan.name and hint.key in known.get(hint.of, {}):
+                native = narrowed(native, hint.column, known[hint.of][hint.key])
+        return replace(scan, native=native)
 
     def _governed(self, scan: Scan) -> pa.RecordBatchReader:
         """The masked relation as a stream: raw batches, or the mask engine's."""

@@ -20,6 +20,7 @@ from catalog.types import TrinoType, from_arrow
 from connectors.agent.authorise import Access, Governed
 from connectors.agent.enforce import Scan, enforce, enforce_grouped
 from connectors.agent.pushdown import Grouped, grouped, keys_of, limit_of, predicates_of
+from connectors.agent.sideways import Hint, hints_of
 from connectors.base import Capabilities
 
 __all__ = ["KEYS_NAME", "RowPlan", "mode_refusal", "plan_rows"]
@@ -31,7 +32,8 @@ KEYS_NAME = "keys"
 class RowPlan:
     """scans: one an occurrence. sql: the residual query, in DuckDB's dialect, over the scans' names.
 
-    streams: each scan is read once, so that nothing needs to be held. columns: the answer's.
+    streams: each scan is read once, so that nothing needs to be held. columns: the answer's. hints: scans
+    that may wait for others, to read less.
     """
 
     scans: tuple[Scan, ...]
@@ -39,6 +41,7 @@ class RowPlan:
     columns: tuple[tuple[str, TrinoType], ...]
     streams: bool
     relations: tuple[Governed, ...]
+    hints: tuple[Hint, ...] = ()
 
 
 @dataclass
@@ -151,7 +154,8 @@ def plan_rows(
     labels = [name.lower() for name, _ in compiled.columns]
     if labels != [f"c{i}" for i in range(len(labels))]:
         raise UserError("The outputs of a fragment are named c0, c1, .. in order.", Outcome.NODE, rule="names")
-    scans = []
+    scans: list[Scan] = []
+    places: list[tuple[exp.Table, Scan]] = []
     for found in planner.found:
         relation = found.relation
         text = view_text(relation.name)
@@ -167,8 +171,10 @@ def plan_rows(
         used = compiled.used.get(found.name, frozenset())
         bound = _bound(relation, columns, keys)
         scans.append(enforce(found.name, relation, used, text, predicates, bound, limit, query_id))
+        places.append((found.node, scans[-1]))
     relations = tuple({o.relation.name: o.relation for o in planner.found}.values())
-    return RowPlan(tuple(scans), compiled.sql, compiled.columns, _reads_once(tree), relations)
+    hints = hints_of(places, capabilities)
+    return RowPlan(tuple(scans), compiled.sql, compiled.columns, _reads_once(tree), relations, hints)
 
 
 def _bound(relation: Governed, columns: tuple[str, ...], keys: pa.Array | None) -> list[tuple[str, pa.Array]]:

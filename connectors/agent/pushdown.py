@@ -7,6 +7,8 @@ the source only if Q's answer over M(R) stays the same. All rules copy: the pred
     keys_of         `k IN (SELECT k FROM "$keys")` on unmasked columns
     grouped         a whole single-relation GROUP BY
     limit_of        LIMIT over a plain projection
+
+`sideways` has one more, which needs rows of another relation first.
 """
 
 from __future__ import annotations
@@ -24,7 +26,17 @@ from catalog.types import BIGINT, TrinoType
 from connectors.agent.authorise import Governed
 from connectors.base import Aggregate, Capabilities, GroupKey, Op, Predicate, Value
 
-__all__ = ["Grouped", "conjuncts", "grouped", "keys_of", "limit_of", "predicates_of", "safe_predicate"]
+__all__ = [
+    "Grouped",
+    "conjuncts",
+    "grouped",
+    "keys_of",
+    "limit_of",
+    "own_column",
+    "predicates_of",
+    "safe_predicate",
+    "select_of",
+]
 
 _OPS: dict[type[exp.Expr], Op] = {
     exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
@@ -59,7 +71,7 @@ def predicates_of(
     - ON of an inner join: as WHERE. ON of a LEFT join, R its right side: the row matches nothing.
     Nothing else of Q sees a row of R before these. Errors cannot appear or vanish: p itself cannot raise.
     """
-    select = _select_of(table)
+    select = select_of(table)
     if select is None:
         return (), (table,)
     alias = table.alias_or_name.lower()
@@ -86,7 +98,7 @@ def keys_of(table: exp.Table, relation: Governed, allowed: Capabilities) -> tupl
 
     IN over keys without NULLs is never true for a NULL column, so it is null-rejecting on any side.
     """
-    select = _select_of(table)
+    select = select_of(table)
     if select is None:
         return ()
     alias = table.alias_or_name.lower()
@@ -114,7 +126,7 @@ def key_column(part: exp.Expr, alias: str, relation: Governed, single: bool) -> 
         return ""
     if inner.expressions[0].name.lower() != "k":
         return ""
-    return _own_column(part.this, alias, relation, single)
+    return own_column(part.this, alias, relation, single)
 
 
 def limit_of(tree: exp.Expr, table: exp.Table, complete: bool, sources: int) -> int | None:
@@ -123,7 +135,7 @@ def limit_of(tree: exp.Expr, table: exp.Table, complete: bool, sources: int) -> 
     Proof: without ORDER BY, DISTINCT, grouping, windows or anything that drops rows, the first n rows of
     any order are an answer of LIMIT n.
     """
-    if not isinstance(tree, exp.Select) or sources != 1 or not complete or _select_of(table) is not tree:
+    if not isinstance(tree, exp.Select) or sources != 1 or not complete or select_of(table) is not tree:
         return None
     used = {k for k, v in tree.args.items() if v}
     if not used <= {"expressions", "from_", "where", "limit", "offset"} or "limit" not in used:
@@ -236,7 +248,7 @@ class _Grouping:
     def _key_parts(self, node: exp.Expr) -> tuple[str, str]:
         functions: dict[type[exp.Expr], str] = {exp.Year: "year", exp.Month: "month", exp.Quarter: "quarter"}
         function = functions.get(type(node), "")
-        return function, _own_column(node.this if function else node, self.alias, self.relation, True)
+        return function, own_column(node.this if function else node, self.alias, self.relation, True)
 
     def output(self, node: exp.Expr) -> str | None:
         """The grouped scan's column that gives this output, None if there is none."""
@@ -264,7 +276,7 @@ class _Grouping:
             return None
         if function == "count" and isinstance(node.this, exp.Star):
             return ("count", "", BIGINT) if "count" in self.allowed.aggregates else None
-        column = _own_column(node.this, self.alias, self.relation, True)
+        column = own_column(node.this, self.alias, self.relation, True)
         if not column:
             return None
         kind = self.relation.spec.columns[column].type
@@ -329,26 +341,26 @@ def safe_predicate(
 def _parts(node: exp.Expr, alias: str, relation: Governed, single: bool) -> tuple[str, Op, list[exp.Expr]] | None:
     if type(node) in _OPS:
         op = _OPS[type(node)]
-        column = _own_column(node.this, alias, relation, single)
+        column = own_column(node.this, alias, relation, single)
         if column:
             return column, op, [node.expression]
-        column = _own_column(node.expression, alias, relation, single)
+        column = own_column(node.expression, alias, relation, single)
         return (column, _FLIPPED[op], [node.this]) if column else None
     if isinstance(node, exp.In) and node.expressions and not node.args.get("query"):
-        column = _own_column(node.this, alias, relation, single)
+        column = own_column(node.this, alias, relation, single)
         return (column, "in", list(node.expressions)) if column else None
     if isinstance(node, exp.Is) and isinstance(node.expression, exp.Null):
-        column = _own_column(node.this, alias, relation, single)
+        column = own_column(node.this, alias, relation, single)
         return (column, "is null", []) if column else None
     if isinstance(node, exp.Not):
         inner = node.this.this if isinstance(node.this, exp.Paren) else node.this
         if isinstance(inner, exp.Is) and isinstance(inner.expression, exp.Null):
-            column = _own_column(inner.this, alias, relation, single)
+            column = own_column(inner.this, alias, relation, single)
             return (column, "is not null", []) if column else None
     return None
 
 
-def _own_column(node: exp.Expr | None, alias: str, relation: Governed, single: bool) -> str:
+def own_column(node: exp.Expr | None, alias: str, relation: Governed, single: bool) -> str:
     """The name of an unmasked, visible column of this relation, "" for anything else."""
     if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star) or node.args.get("db"):
         return ""
@@ -402,7 +414,7 @@ def _moment(node: exp.Cast, kind: TrinoType) -> Value | None:
     return None
 
 
-def _select_of(table: exp.Table) -> exp.Select | None:
+def select_of(table: exp.Table) -> exp.Select | None:
     """The SELECT in whose FROM or JOIN the table stands directly."""
     parent = table.parent
     if isinstance(parent, (exp.From, exp.Join)) and isinstance(parent.parent, exp.Select):

@@ -56,6 +56,8 @@ class MergePool:
                 "preserve_insertion_order": True,
             }
         )
+        # DuckDB fills this buffer before it gives its first batch; its default would hold back 1 MB.
+        con.execute("SET streaming_buffer_size = '64KB'")
         duck.prepare(con)
         duck.lock(con)
         return con

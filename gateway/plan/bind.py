@@ -41,7 +41,8 @@ def bind_keys(
     y is not among a's x joins nothing, and b is read nowhere else. Restricting b's fragment to those
     keys drops only such rows. The keys are a's governed rows, before any condition of the merge, so
     there are never too few. Inside b's fragment the restriction stands before grouping: b.y must be a
-    grouping key then, and there may be no window, whose frame would lose rows. More than MAX_KEYS distinct keys: the fragment goes unrestricted.
+    grouping key then, and there may be no window, whose frame would lose rows. More than MAX_KEYS
+    distinct keys: the fragment goes unrestricted.
     """
     by_id = {f.id: f for f in fragments}
     for select in merge.find_all(exp.Select):

@@ -76,9 +76,7 @@ def fragment_text(query: exp.Query) -> str:
         # Order and limit belong to the whole; they stay inside and the wrapper keeps their order.
         order = query.args.get("order")
         inner = exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier("u")))
-        query = exp.Select(
-            expressions=[exp.alias_(c, c.name, copy=False) for c in columns], from_=exp.From(this=inner)
-        )
+        query = exp.Select(expressions=[exp.alias_(c, c.name, copy=False) for c in columns], from_=exp.From(this=inner))
         if order is not None:
             query.set("order", order.copy())
     return query.sql("trino", comments=False)

@@ -11,7 +11,7 @@ from catalog.exchange import KEYS_TABLE
 from catalog.names import RelationName
 from catalog.relation import Mode, Relation
 from gateway.plan import FragmentPlan, KeySource
-from gateway.rewrite.tree import aliases_in, conjuncts, has_aggregate, has_subquery, has_window, sources
+from gateway.rewrite.tree import aliases_in, conjuncts, has_aggregate, has_subquery, has_window, sources, visible_ctes
 
 __all__ = ["VERIFY", "plan_verify", "verified", "verified_relations"]
 
@@ -91,7 +91,7 @@ def _one_row(alias: str) -> exp.Subquery:
 def _keys(select: exp.Select, key: exp.Expr) -> exp.Select:
     """The distinct keys of the rows that a select reads; conditions that need verdicts can't filter yet."""
     query = exp.Select(expressions=[exp.alias_(key.copy(), "k", copy=False)], distinct=exp.Distinct())
-    ctes = _visible_ctes(select)
+    ctes = [cte.copy() for cte in visible_ctes(select)]
     if ctes:
         query.set("with_", exp.With(expressions=ctes))
     query.set("from_", select.args["from_"].copy())
@@ -101,21 +101,6 @@ def _keys(select: exp.Select, key: exp.Expr) -> exp.Select:
     present = exp.Not(this=exp.Is(this=key.copy(), expression=exp.Null()))
     query.set("where", exp.Where(this=exp.and_(*known, present, copy=False)))
     return query
-
-
-def _visible_ctes(select: exp.Select) -> list[exp.CTE]:
-    """The WITH queries that a select may name, outermost first; names are unique by now."""
-    found: list[exp.CTE] = []
-    child: exp.Expr = select
-    above: exp.Expr | None = select
-    while above is not None:
-        with_ = above if isinstance(above, exp.With) else above.args.get("with_")
-        if with_ is not None and with_ is not child:
-            order = with_.expressions
-            before = next((i for i, cte in enumerate(order) if cte is child), len(order))
-            found = [*(cte.copy() for cte in order[:before]), *found]
-        child, above = above, above.parent
-    return found
 
 
 def verified(node: exp.Expr) -> list[exp.Anonymous]:

@@ -31,6 +31,7 @@ __all__ = [
     "sources",
     "substitute",
     "unique_aliases",
+    "visible_ctes",
 ]
 
 
@@ -61,6 +62,21 @@ def sources(select: exp.Select) -> list[Source]:
         later = sides[i:]
         nullable = own in ("LEFT", "FULL") or any(s in ("RIGHT", "FULL") for s in later)
         found.append(Source(node.alias_or_name, node, join, nullable))
+    return found
+
+
+def visible_ctes(node: exp.Expr) -> list[exp.CTE]:
+    """The WITH queries that a query may name, outermost first; a nearer one hides those before it."""
+    found: list[exp.CTE] = []
+    child: exp.Expr = node
+    above: exp.Expr | None = node
+    while above is not None:
+        if isinstance(above, exp.With):
+            place = next(i for i, cte in enumerate(above.expressions) if cte is child)
+            found = [*above.expressions[:place], *found]
+        elif above.args.get("with_") is not None and above.args["with_"] is not child:
+            found = [*above.args["with_"].expressions, *found]
+        child, above = above, above.parent
     return found
 
 

@@ -17,6 +17,7 @@ from sqlglot.dialects.trino import Trino
 from sqlglot.errors import ErrorLevel, SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
+from catalog import duck
 from catalog.errors import Location, Outcome, TrinoError, UserError
 from catalog.types import BIGINT, BOOLEAN
 from gateway.execution import Effects, ResultColumn, Session
@@ -136,6 +137,7 @@ def _substitute(sql: str, places: list[tuple[int, int]], values: list[exp.Expr])
 
 
 def _parse(sql: str, shown: str) -> exp.Expr:
+    duck.scan(sql)
     try:
         trees = sqlglot.parse(sql, read="trino")
     except (SqlglotError, RecursionError) as bad:

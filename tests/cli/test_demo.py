@@ -266,8 +266,8 @@ def test_a_stop_while_the_data_is_made_leaves_no_maker_and_the_next_start_makes_
     while not log.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert finished(process)[0] == 0
-    assert not (folder / "manifest.json").exists()
+    code, out = finished(process)
+    assert (code, (folder / "manifest.json").exists()) == (0, False), out
     assert finished(demo(folder, "--only-data", *YEARS))[0] == 0
     assert (folder / "manifest.json").exists()
 

@@ -111,7 +111,7 @@ class _Author:
 
     def statement(self) -> str:
         scope = Scope()
-        parts = []
+        parts: list[str] = []
         for _ in range(self.draw(st.integers(0, 2))):
             name = f"w{2 - len(parts)}"
             sql, outputs = self.query(scope, NO_MORE - 1)
@@ -132,9 +132,7 @@ class _Author:
         # Decimals of several scales meet in an arm; a wider type is what the whole has.
         return f"({left}) {word} ({right})", outputs
 
-    def select(
-        self, scope: Scope, depth: int, kinds: list[str] | None = None
-    ) -> tuple[str, list[tuple[str, str]]]:
+    def select(self, scope: Scope, depth: int, kinds: list[str] | None = None) -> tuple[str, list[tuple[str, str]]]:
         inner = Scope(outer=scope.outer, ctes=scope.ctes)
         from_ = self.from_(inner, depth)
         where = f" WHERE {self.condition(inner, depth)}" if self.chance(2) else ""

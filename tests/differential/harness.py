@@ -9,7 +9,7 @@ agent takes part; tests/city and tests/attack stand for those.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -24,7 +24,7 @@ from sqlglot import exp
 
 from catalog import duck
 from catalog.names import RelationName, is_plain
-from catalog.relation import Column, Mode, Relation
+from catalog.relation import Column, Relation
 from catalog.types import BOOLEAN, TrinoType, field_type, parse
 from gateway.authorise import authorise
 from gateway.catalogue import UserView
@@ -76,9 +76,7 @@ def _relation(name: RelationName, table: pa.Table, traits: dict[str, Any]) -> Re
     return Relation(catalog=name.catalog, schema_name=name.schema, name=name.table, columns=columns, **traits)
 
 
-def world(
-    traits: dict[str, dict[str, Any]] | None = None, /, **tables: tuple[dict[str, str], list[Row]]
-) -> World:
+def world(traits: dict[str, dict[str, Any]] | None = None, /, **tables: tuple[dict[str, str], list[Row]]) -> World:
     """`world(water__meter=({"id": "bigint", ..}, [(1, ..), ..]))` -> relation water.main.meter."""
     made = {}
     for key, (columns, rows) in tables.items():
@@ -135,7 +133,7 @@ class Engine:
 
 
 @contextmanager
-def merging(stored: dict[str, pa.Table], streamed: dict[str, pa.Table]) -> Iterable[Engine]:  # type: ignore[misc]
+def merging(stored: dict[str, pa.Table], streamed: dict[str, pa.Table]) -> Iterator[Engine]:
     """The merge engine: `stored` may be read often, `streamed` once, as the gateway's streams."""
     engine = Engine(stored)
     try:

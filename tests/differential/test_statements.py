@@ -32,8 +32,8 @@ def test_federated_equals_pooled(statement: Statement) -> None:
             plan = plan_of(bound, rules)
         except AccessDenied as refused:
             # Without its rule, a relation that gives sums only can't answer what stands above the sums.
-            assert refused.outcome == Outcome.MODE
-            assert aggregate_leaves not in rules
+            if refused.outcome != Outcome.MODE or aggregate_leaves in rules:
+                raise
             continue
         got = run(CITY, plan)
         assert same(want, got, statement.ordered), _told(name, want, got, plan.fragments, plan.merge)
@@ -67,9 +67,12 @@ LABELS = {
     'SELECT * FROM (SELECT id AS "My Id", Name, 1 FROM market.main.company) t': ("My Id", "Name", "_col2"),
     "SELECT d.* FROM (SELECT * FROM (SELECT id AS MyId FROM market.main.company) a) d": ("MyId",),
     "WITH W AS (SELECT id AS MyId FROM market.main.company) SELECT * FROM w": ("MyId",),
+    "WITH w AS (SELECT id AS MyId FROM market.main.company), v AS (WITH w AS (SELECT * FROM w) SELECT * FROM w) "
+    "SELECT * FROM v": ("MyId",),
     "SELECT X.MYID FROM (SELECT id AS MyId FROM market.main.company) x": ("MYID",),
     "SELECT Id FROM market.main.company UNION ALL SELECT Company FROM water.main.meter": ("Id",),
-    "SELECT * FROM water.main.tariff JOIN health.main.closed USING (District)": ("district", "price", "since", "id", "since"),
+    "SELECT * FROM water.main.tariff JOIN health.main.ward USING (District)":
+        ("district", "price", "since", "id", "beds", "open"),
     "SELECT (SELECT 1), (SELECT 2) AS Two": ("_col0", "Two"),
     "VALUES (1, 2)": ("_col0", "_col1"),
     "SELECT * FROM (VALUES (1, 2)) AS v (A, b)": ("A", "b"),
@@ -94,13 +97,14 @@ REFUSED = {
     "SELECT company FROM water.main.meter, chemicals.main.stock": "Column 'company' is ambiguous",
     "SELECT nothing FROM market.main.company": "Column 'nothing' cannot be resolved",
     "SELECT district FROM housing.main.trip": "answers sums only",
-    "SELECT t.district, w.id FROM housing.main.trip t JOIN health.main.ward w ON w.district = t.district": "answers sums only",
+    "SELECT t.district FROM housing.main.trip t JOIN health.main.ward w ON w.id = t.hour": "answers sums only",
     "SELECT t.district, SUM(t.riders) FROM housing.main.trip t JOIN health.main.ward w ON w.district = t.district "
     "GROUP BY t.district": "answers sums only",
     "SELECT id FROM housing.main.owner": "match or no-match",
     "SELECT verify('housing.main.trip', person) FROM health.main.admission": "is not a relation to verify against",
     "SELECT verify('housing.main.nobody', person) FROM health.main.admission": "does not exist",
-    "SELECT a.id FROM health.main.ward a JOIN health.main.closed c ON verify('housing.main.owner', a.id)": "not for the ON of a join",
+    "SELECT a.id FROM health.main.ward a JOIN water.main.tariff c ON verify('housing.main.owner', a.id)":
+        "not for the ON of a join",
     "SELECT verify('housing.main.owner', MAX(id)) FROM health.main.ward": "a value of a row",
     "SELECT w.id FROM health.main.ward w WHERE EXISTS (SELECT 1 FROM water.main.meter m WHERE m.district = w.district "
     "AND verify('housing.main.owner', m.id))": "not for a subquery that reads the rows around it",

@@ -24,7 +24,7 @@ from gateway.rewrite.flatten import flatten_derived
 from gateway.rewrite.leaf import aggregate_leaves
 from gateway.rewrite.predicates import push_predicates
 from gateway.rewrite.prune import prune_outputs
-from tests.differential.harness import SESSION, parse_statement, resolve
+from tests.differential.harness import resolved
 from tests.differential.world import CITY
 
 HERE = Path(__file__).parent.parent / "fixtures" / "rewrite"
@@ -70,7 +70,7 @@ PAIRS = [pair for rule in FILES for pair in read(rule)]
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda p: f"{p.rule}: {p.title}")
 def test_rule(pair: Pair) -> None:
-    bound = resolve(parse_statement(pair.sql), CITY.view, SESSION)
+    bound = resolved(CITY, pair.sql)
     before = rewrite(bound.tree, Context(bound.relations), ())
     after = rewrite(bound.tree, Context(bound.relations), (FILES[pair.rule],))
     assert after.sql("trino") == (pair.expected or before.sql("trino"))
@@ -79,7 +79,7 @@ def test_rule(pair: Pair) -> None:
 @pytest.mark.parametrize("pair", [p for p in PAIRS if p.expected], ids=lambda p: f"{p.rule}: {p.title}")
 def test_what_a_rule_leaves_is_one_statement(pair: Pair) -> None:
     """The text reads back as the tree that it was written from: no bracket is missing."""
-    bound = resolve(parse_statement(pair.sql), CITY.view, SESSION)
+    bound = resolved(CITY, pair.sql)
     after = rewrite(bound.tree, Context(bound.relations), RULES)
     again = parse_one(after.sql("trino"), dialect="trino")
     assert _shape(again) == _shape(after)
