@@ -23,7 +23,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from types import FrameType
 
 import orjson
 import yaml
@@ -47,7 +46,7 @@ from atoll.demo.install import (
     install_identity,
     policy_words,
 )
-from atoll.demo.processes import ENDS, Failed, Process, Processes, answers, free_port, wait_until
+from atoll.demo.processes import ENDS, Ended, Failed, Process, Processes, answers, ending, free_port, wait_until
 from catalog.errors import CityError
 from catalog.http import Client, HTTPError
 from catalog.policy import Department
@@ -102,28 +101,19 @@ class Options:
             raise Failed(str(bad)) from None
 
 
-class _Ended(BaseException):
-    """A signal asked the launcher to stop."""
-
-
 def run(options: Options) -> int:
     """Run the demonstration until a signal; returns the exit status."""
     console = common.out()
-    for number in ENDS:
-        signal.signal(number, _end)
+    ending.watch()
     try:
         with _own(options.folder, options.reset):
             _run(options, console)
     except Failed as bad:
         common.err().print(Text.assemble(("✗ ", "red bold"), str(bad)))
         return 1
-    except _Ended:
+    except Ended:
         console.print(f"Stopped; nothing is left running. Start again: {_again(options)}")
     return 0
-
-
-def _end(_number: int, _frame: FrameType | None) -> None:
-    raise _Ended
 
 
 def _again(options: Options) -> str:
@@ -230,7 +220,10 @@ def _make_data(config: Config, folder: Path, options: Options, console: Console)
         return
     started = time.monotonic()
     with console.status("making the data …"), _making(config, folder) as maker:
-        if maker.popen.wait() != 0:
+        while maker.alive:
+            ending.check()
+            time.sleep(POLL_SECONDS)
+        if maker.popen.returncode != 0:
             raise Failed(f"the data could not be made; the reason is in {maker.log}")
     size = sum(file.stat().st_size for file in (folder / "silos").rglob("*") if file.is_file())
     console.print(f"  data      {size / 1e6:,.0f} MB made in {time.monotonic() - started:.1f} s", style="dim")
@@ -357,6 +350,7 @@ class _City:
         waiting = set(self.departments)
         with Client(trust_env=False, timeout=2) as http:
             while waiting:
+                ending.check()
                 up = [n for n in waiting if answers(http, f"http://127.0.0.1:{self._ports.agents[n]}/healthz")]
                 for name in up:
                     waiting.remove(name)
@@ -492,9 +486,10 @@ def _open_page(url: str, options: Options) -> None:
 def _wait(processes: Processes, agents: set[str], console: Console) -> None:
     """Until a signal ends it: say once when a process has stopped, and go on with the others."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {*ENDS, signal.SIGCHLD})
+    ending.check()
     while True:
         for process in processes.died():
             what = "its department is down" if process.name in agents else "the city works without it badly"
             console.print(Text.assemble(("✗ ", "red"), f"{process.name} stopped: {what}; see {process.log}"))
         if signal.sigwait({*ENDS, signal.SIGCHLD}) in ENDS:
-            raise _Ended
+            raise Ended

@@ -18,11 +18,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from catalog.http import Client, HTTPError
 
-__all__ = ["ENDS", "Failed", "Process", "Processes", "free_port", "wait_until"]
+__all__ = ["ENDS", "Ended", "Failed", "Process", "Processes", "ending", "free_port", "wait_until"]
 
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
@@ -34,6 +35,34 @@ _PR_SET_PDEATHSIG = 1
 
 class Failed(Exception):
     """The city cannot start; the text says what to do."""
+
+
+class Ended(BaseException):
+    """A signal asked the launcher to stop."""
+
+
+class Ending:
+    """Whether a signal came. The handler's exception may be raised where Python drops it; this stays."""
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def watch(self) -> None:
+        """From now on a signal raises Ended in the main thread."""
+        for number in ENDS:
+            signal.signal(number, self._end)
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        self._came = True
+        raise Ended
+
+    def check(self) -> None:
+        """Raise Ended if a signal came."""
+        if self._came:
+            raise Ended
+
+
+ending = Ending()
 
 
 @dataclass
@@ -156,6 +185,7 @@ def wait_until(process: Process, ready: Callable[[], bool], seconds: float = STA
     """Wait for a condition. Raises Failed, naming the log, if the process ends or time runs out."""
     deadline = time.monotonic() + seconds
     while not ready():
+        ending.check()
         if not process.alive:
             raise Failed(f"{process.name} stopped while starting; the reason is in {process.log}")
         if time.monotonic() > deadline:
