@@ -81,7 +81,7 @@ def start_postgres(bin_dir: Path, processes: Processes, port: int, database: str
     )  # fmt: skip
     settings = {
         "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": home, "fsync": "off",
-        "full_page_writes": "off", "shared_buffers": "64MB", "max_connections": 40, "jit": "off",
+        "full_page_writes": "off", "shared_buffers": "64MB", "work_mem": "64MB", "max_connections": 40, "jit": "off",
     }  # fmt: skip
     command = [str(bin_dir / "postgres"), "-D", str(home / "data")]
     command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -145,6 +145,7 @@ def start_mariadb(server: Path, processes: Processes, port: int, database: str, 
         str(server), "--no-defaults", f"--datadir={home / 'data'}", f"--socket={home / 'socket'}", f"--port={port}",
         f"--pid-file={home / 'pid'}", "--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin",
         "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=128M", "--character-set-server=utf8mb4",
+        "--tmp-table-size=512M", "--max-heap-table-size=512M",
         f"--tmpdir={home}", f"--init-file={home / 'setup.sql'}", "--local-infile=1",
     ]  # fmt: skip
     process = processes.start("mariadb", command, user=user, folder=home)

@@ -33,7 +33,7 @@ _ODD_SPACE = {0xA0, 0x3000, 0xFEFF, *range(0x2000, 0x2010), *range(0x2028, 0x203
 _WORD_LIST = (
     "select from where and or not in exists on using by having when then else case as over filter group "
     "any all some between like values union except intersect distinct join sets rollup cube limit is "
-    "escape offset varchar char decimal timestamp time array unnest with partition order cross lateral "
+    "escape offset grouping varchar char decimal timestamp time array unnest with partition order cross lateral "
     "row rows range groups interval end null true false desc asc first last nulls outer left right full "
     "inner both leading trailing"
 )
@@ -69,7 +69,7 @@ def check_functions(tokens: list[Token], aliases: Collection[str] = (), extra: C
             if name not in aliases:
                 raise unknown_function(name)
         elif (name[0].isalpha() or name[0] == "_") and not (
-            name in FUNCTIONS or name in WORDS or name in aliases or name in extra
+            name in FUNCTIONS or WORDS.issuperset(name.split()) or name in aliases or name in extra
         ):
             if token.token_type in (TokenType.STRING, TokenType.UNICODE_STRING):
                 continue

@@ -446,7 +446,8 @@ def environment(tmp_path: Path) -> Iterator[Silo]:
 def test_air_is_unpivoted_missing_is_null_the_later_upload_wins_and_the_station_tells_the_district(
     environment: Silo,
 ) -> None:
-    found = {(r[0], r[1], r[2].isoformat(), r[3]): (r[4], r[5]) for r in rows(environment, "air")}
+    delivered = rows(environment, "air")
+    found = {(r[0], r[1], r[2].isoformat(), r[3]): (r[4], r[5]) for r in delivered}
     new_year_eve, new_year = "2014-12-31T23:00:00", "2015-01-01T00:00:00"
     assert {k: v for k, v in found.items() if k[0] == "ST6"} == {
         ("ST6", "449902", new_year_eve, "PM10"): (D("1.50000"), "ug/m3"),
@@ -462,7 +463,7 @@ def test_air_is_unpivoted_missing_is_null_the_later_upload_wins_and_the_station_
     hills = {k[3]: v for k, v in found.items() if k[2] == "2018-08-31T23:00:00"}
     assert hills["PM2.5"] == (None, "ug/m3")
     assert hills["CO"] == (D("0.50000"), "mg/m3")
-    assert len(found) == 2 + 4 + 12
+    assert len(delivered) == len(found) == 2 + 4 + 12
 
 
 def test_heat_is_35_degrees_and_lasts_three_days_more(environment: Silo) -> None:

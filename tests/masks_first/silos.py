@@ -114,6 +114,7 @@ def _postgres(folder: Path, request: pytest.FixtureRequest, stack: ExitStack, da
     database = f"masks_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{database}"')
+        connection.execute(f'ALTER DATABASE "{database}" SET max_parallel_workers_per_gather = 0')
     with psycopg.connect(server.dsn(database), autocommit=True) as connection:
         for name, (types, rows) in data.items():
             connection.execute(f'CREATE TABLE "{name}" ({_create(dict(types), _postgres_type)})')
@@ -148,7 +149,7 @@ def _files(folder: Path, request: pytest.FixtureRequest, stack: ExitStack, data:
         for part, some in enumerate((rows[:half], rows[half:])):
             pq.write_table(arrow_table(types, some), folder / "data" / f"{name}-{part}.parquet")
         tables[name] = {"format": "parquet", "glob": f"{name}-*.parquet"}
-    return {"kind": "files", "path": "data", "tables": tables}
+    return {"kind": "files", "path": "data", "tables": tables, "threads": 1}
 
 
 def _csv(path: Path, types: Mapping[str, TrinoType], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:

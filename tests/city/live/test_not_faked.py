@@ -68,7 +68,7 @@ def refresh(city: City, department: str) -> None:
 def companies_by_code(city: City) -> dict[str, str]:
     """Every code of a company -> its newest uscc, from the generator's truth."""
     table = pyarrow.parquet.read_table(city.key / "truth" / "market_companies.parquet")
-    found = {}
+    found: dict[str, str] = {}
     for row in table.to_pylist():
         codes = (row["company"], row["reg_no15"], row["first_uscc"], row["second_uscc"])
         found |= {code: row["company"] for code in codes if code}

@@ -55,7 +55,7 @@ step AS (
         CAST(julianday(read_before) AS INTEGER) AS t0,
         -- what two readings of one day differ by belongs to that day
         max(CAST(julianday(read_on) AS INTEGER), CAST(julianday(read_before) AS INTEGER) + 1) AS t1,
-        CASE WHEN d < 0 THEN d ELSE d END AS d
+        CASE WHEN d < 0 THEN d + round_ml ELSE d END AS d
     FROM follow
     WHERE read_before IS NOT NULL
 ),
