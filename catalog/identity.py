@@ -14,7 +14,8 @@ A signed request carries `Authorization: Bearer <token>` and
 
     Atoll-Date       unix seconds, at most 60 from the agent's clock
     Atoll-Nonce      16 to 64 characters of A-Z a-z 0-9 - _
-    Atoll-Signature  base64 Ed25519 over "METHOD\npath\nsha256hex(body)\ndate\nnonce", path with its query
+    Atoll-Signature  base64 Ed25519 over "METHOD\npath\nsha256hex(body)\nsha256hex(token)\ndate\nnonce", path
+                     with its query: nobody on the way can put another user's token to a signed question
 
 Token exchange at the identity provider (RFC 8693): `POST <issuer>/token`, form-encoded, see `exchange_form`.
 Success is 200 {"access_token", "issued_token_type", "token_type": "Bearer", "expires_in"}; a refusal is 400
@@ -301,8 +302,9 @@ class SqliteReplayStore:
         self._db.close()
 
 
-def _string_to_sign(method: str, path: str, body: bytes, date: str, nonce: str) -> bytes:
-    return "\n".join((method.upper(), path, hashlib.sha256(body).hexdigest(), date, nonce)).encode()
+def _string_to_sign(method: str, path: str, body: bytes, token: str, date: str, nonce: str) -> bytes:
+    digests = (hashlib.sha256(part).hexdigest() for part in (body, token.encode()))
+    return "\n".join((method.upper(), path, *digests, date, nonce)).encode()
 
 
 def sign_request(
@@ -312,11 +314,15 @@ def sign_request(
     body: bytes = b"",
     now: float | None = None,
     nonce: str | None = None,
+    token: str = "",
 ) -> dict[str, str]:
-    """The three headers that prove who sends a request. path: the request target, with its query."""
+    """The three headers that prove who sends a request. path: the request target, with its query.
+
+    token: the bearer token that the request carries.
+    """
     date = str(int(time.time() if now is None else now))
     fresh = nonce or secrets.token_urlsafe(24)
-    signature = key.sign(_string_to_sign(method, path, body, date, fresh))
+    signature = key.sign(_string_to_sign(method, path, body, token, date, fresh))
     return {"Atoll-Date": date, "Atoll-Nonce": fresh, "Atoll-Signature": signature}
 
 
@@ -348,7 +354,8 @@ def verify_request(
     )
     if cnf_jwk is None or not _SECONDS.match(date) or not _NONCE.match(nonce) or abs(int(date) - at) > SKEW:
         raise refusal
-    if not keys.verify(cnf_jwk, _string_to_sign(method, path, body, date, nonce), signature):
+    token = given.get("authorization", "").partition(" ")[2].strip()
+    if not keys.verify(cnf_jwk, _string_to_sign(method, path, body, token, date, nonce), signature):
         raise refusal
     # Claimed last: only the holder of the key can fill the store.
     try:

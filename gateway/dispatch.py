@@ -113,7 +113,7 @@ class Agents:
         return {
             "Authorization": f"Bearer {token}",
             "Content-Type": "application/json",
-            **sign_request(self.key, method, path, body),
+            **sign_request(self.key, method, path, body, token=token),
         }
 
     # -- questions -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -185,6 +185,14 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None) -> FastAPI:
 def create_owner_app(agent: Agent) -> FastAPI:
     """The owner's door. It has no login of its own: bind it to loopback, as `serve` does."""
     app = FastAPI(title=f"atoll owner: {agent.name}", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.middleware("http")
+    async def no_pages(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        """A web page open on the owner's machine must not be able to press the switch, by whatever name."""
+        host = request.headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+        if "origin" in request.headers or host not in ("127.0.0.1", "localhost", "::1"):
+            return JSONResponse({"error": "the owner's door opens to programs on this machine only"}, 403)
+        return await call_next(request)
 
     @app.get("/owner/status")
     def status() -> dict[str, Any]:

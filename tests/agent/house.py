@@ -113,7 +113,7 @@ class Ask:
         self.number = 0
 
     async def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
-        signed = sign_request(self.house.gateway, method, path, body)
+        signed = sign_request(self.house.gateway, method, path, body, token=self.token)
         return await self.http.request(
             method, path, content=body, headers={"Authorization": f"Bearer {self.token}", **signed, **headers}
         )

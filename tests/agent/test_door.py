@@ -23,7 +23,7 @@ COUNT = "SELECT count(*) AS c0 FROM water.main.usage AS t"
 
 async def status(house: House, agent: Agent, token: str, key: SigningKey | None = None, **headers: str) -> Any:
     async with AsyncClient(transport=ASGITransport(create_app(agent)), base_url="http://agent") as http:
-        signed = sign_request(key or house.gateway, "GET", "/v1/relations")
+        signed = sign_request(key or house.gateway, "GET", "/v1/relations", token=token)
         return await http.get("/v1/relations", headers={"Authorization": f"Bearer {token}", **signed, **headers})
 
 
@@ -54,10 +54,28 @@ async def test_a_stolen_token_without_the_gateways_key_is_worthless(house: House
     assert (await status(house, agent, token, key=SigningKey.generate())).status_code == 401
 
 
+async def test_a_signed_question_cannot_be_given_to_another_user(house: House, agent: Agent) -> None:
+    mine, other = house.token("lin", "mass-balance"), house.token("mei", "inspection")
+    async with AsyncClient(transport=ASGITransport(create_app(agent)), base_url="http://agent") as http:
+        signed = sign_request(house.gateway, "GET", "/v1/relations", token=mine)
+        swapped = await http.get("/v1/relations", headers={"Authorization": f"Bearer {other}", **signed})
+        honest = await http.get("/v1/relations", headers={"Authorization": f"Bearer {mine}", **signed})
+    assert (swapped.status_code, honest.status_code) == (401, 200)
+
+
+async def test_a_web_page_cannot_press_the_owners_switch(agent: Agent) -> None:
+    async with AsyncClient(transport=ASGITransport(create_owner_app(agent)), base_url="http://127.0.0.1") as http:
+        page = await http.post("/owner/pause", headers={"Origin": "http://evil.example"})
+        rebound = await http.post("/owner/pause", headers={"Host": "evil.example"})
+        assert (page.status_code, rebound.status_code) == (403, 403)
+        assert (await http.post("/owner/pause")).status_code == 200
+        assert (await http.post("/owner/resume")).status_code == 200
+
+
 async def test_a_request_is_answered_once(house: House, agent: Agent) -> None:
     async with house.client("lin", "mass-balance", agent) as ask:
         body = ask.fragment(COUNT)
-        signed = sign_request(house.gateway, "POST", "/v1/fragment", body)
+        signed = sign_request(house.gateway, "POST", "/v1/fragment", body, token=ask.token)
         headers = {"Authorization": f"Bearer {ask.token}", **signed}
         first = await ask.http.post("/v1/fragment", content=body, headers=headers)
         second = await ask.http.post("/v1/fragment", content=body, headers=headers)
@@ -179,7 +197,7 @@ async def test_errors_of_values_come_with_constant_texts(house: House, agent: Ag
 
 
 async def test_the_owner_pauses_and_reads_who_asked(house: House, agent: Agent) -> None:
-    async with AsyncClient(transport=ASGITransport(create_owner_app(agent)), base_url="http://owner") as owner:
+    async with AsyncClient(transport=ASGITransport(create_owner_app(agent)), base_url="http://127.0.0.1") as owner:
         async with house.client("lin", "mass-balance", agent) as ask:
             assert (await owner.post("/owner/pause")).json()["paused"] is True
             refused = await ask.refusal(COUNT)

@@ -110,7 +110,7 @@ async def serving(house: House, tap: Tap) -> AsyncIterator[Any]:
 
 
 def signed(ask: Ask, body: bytes) -> dict[str, str]:
-    headers = sign_request(ask.house.gateway, "POST", "/v1/fragment", body)
+    headers = sign_request(ask.house.gateway, "POST", "/v1/fragment", body, token=ask.token)
     return {"Authorization": f"Bearer {ask.token}", **headers}
 
 

@@ -133,7 +133,7 @@ async def test_the_large_side_is_asked_for_the_small_sides_codes(
     assert answer
 
 
-@pytest.mark.parametrize("role", ["t1.role = 'M'", "t1.role = 'none such'", "t1.grams > 50", "t1.role <> 'N'"])
+@pytest.mark.parametrize("role", ["t1.role = 'M'", "t1.role = 'none such'"])
 @pytest.mark.parametrize("place", ["ON", "WHERE"])
 @pytest.mark.parametrize("join", ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
 @pytest.mark.parametrize("first", ["sale", "product"])

@@ -40,6 +40,7 @@ def page(chromium: Browser, city: Stub) -> Iterator[Page]:
     opened.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
     city.door = True
     opened.goto(city.url)
+    opened.wait_for_selector("[data-department]")
     yield opened
     context.close()
     # The browser itself notes every refusal and every dead server; those are what some tests are about.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from catalog.errors import AccessDenied, CityError, Outcome
-from gateway.plan import bind
+from gateway.plan import Plan, bind
 from gateway.rewrite import RULES, Rule
 from gateway.rewrite.leaf import aggregate_leaves
 from tests.differential.corpus import STATEMENTS, Statement
@@ -27,6 +27,7 @@ def test_federated_equals_pooled(statement: Statement) -> None:
     table, labels = as_written(CITY, statement.plain)
     want = rows_of(table)
     bound = resolved(CITY, statement.sql)
+    seen: set[str] = set()
     for name, rules in SUBSETS.items():
         try:
             plan = plan_of(bound, rules)
@@ -35,16 +36,19 @@ def test_federated_equals_pooled(statement: Statement) -> None:
             if refused.outcome != Outcome.MODE or aggregate_leaves in rules:
                 raise
             continue
-        got = run(CITY, plan)
-        assert same(want, got, statement.ordered), _told(name, want, got, plan.fragments, plan.merge)
         # Spelling through stars is tested in `test_labels`.
         assert [x.lower() for x in plan.labels] == [x.lower() for x in labels], name
+        text = _told(plan)
+        if text not in seen:  # a rule that does nothing leaves the plan that was run before
+            seen.add(text)
+            got = run(CITY, plan)
+            assert same(want, got, statement.ordered), f"with {name}\npooled {want}\nfederated {got}\n{text}"
 
 
-def _told(rules: str, want: object, got: object, fragments: tuple[object, ...], merge: object) -> str:
-    lines = [f"with {rules}", f"pooled    {want}", f"federated {got}"]
-    lines += [str(f) for f in fragments]
-    return "\n".join([*lines, f"merge: {merge.sql('trino') if hasattr(merge, 'sql') else ''}"])
+def _told(plan: Plan) -> str:
+    """A plan as text: every question, with keys and without, and the merge."""
+    lines = [f"{f.id} {f.department}: {f.sql} | {f.keys.sql if f.keys is not None else ''}" for f in plan.fragments]
+    return "\n".join([*lines, f"merge: {plan.merge.sql('trino') if plan.merge is not None else ''}"])
 
 
 KEYED = [s for s in STATEMENTS if s.id.startswith(("bind", "joins", "outer_joins"))]

@@ -22,7 +22,7 @@ SHAPES: dict[str, str] = {
     "shown": "SELECT t.id AS c0, t.{m} AS c1 FROM {P} AS t",
     "equal": "SELECT t.id AS c0, t.{m} AS c1 FROM {P} AS t WHERE t.{m} = {common}",
     "unequal-or": "SELECT t.id AS c0 FROM {P} AS t WHERE t.{m} <> {common} OR t.grade = 3",
-    "less-and": "SELECT t.id AS c0 FROM {P} AS t WHERE t.{m} < {high} AND t.kind = 'C' AND t.id >= 20",
+    "less-and": "SELECT t.id AS c0 FROM {P} AS t WHERE t.{m} <= {common} AND t.kind = 'C' AND t.id >= 20",
     "in": "SELECT t.id AS c0 FROM {P} AS t WHERE t.{m} IN ({low}, {raw}, {high}) AND t.kind IN ('C', 'H')",
     "between": "SELECT count(*) AS c0, min(t.{m}) AS c1 FROM {P} AS t WHERE t.{m} BETWEEN {low} AND {high}",
     "like": "SELECT t.id AS c0 FROM {P} AS t WHERE CAST(t.{m} AS varchar) LIKE '{pattern}%'",
@@ -38,6 +38,7 @@ SHAPES: dict[str, str] = {
         "FROM {P} AS t GROUP BY t.kind"
     ),
     "top": "SELECT t.{m} AS c0, t.id AS c1 FROM {P} AS t ORDER BY t.{m} DESC, t.id LIMIT 25 OFFSET 3",
+    "limit": "SELECT t.{m} AS c0 FROM {P} AS t WHERE t.{m} = {common} LIMIT 3",
     "case": (
         "SELECT DISTINCT t.{m} AS c0, CASE WHEN t.{m} = {common} THEN 'common' WHEN t.{m} < {high} THEN 'low' "
         "WHEN t.{m} IS NULL THEN 'none' ELSE 'other' END AS c1 FROM {P} AS t"
@@ -68,7 +69,7 @@ ORDERED = ("having", "top")
 
 @dataclass(frozen=True)
 class Column:
-    """A masked column and literals for it, as Trino writes them."""
+    """A masked column and literals for it, as Trino writes them. keys: values of `common` and `raw`."""
 
     name: str
     mask: str
@@ -77,6 +78,7 @@ class Column:
     high: str
     raw: str
     pattern: str
+    keys: tuple[Any, ...]
 
     def sql(self, shape: str, people: str = "dept.main.people", clients: str = "dept.main.clients") -> str:
         return SHAPES[shape].format(
@@ -97,11 +99,12 @@ def describe(name: str, copy: Copy) -> Column:
     hidden = [v for v in raws if str(_as_shown(v, distinct[0])) not in shown_texts and _same_kind(v, distinct[0])]
     # A pseudonym changes the type too: its raw value is written as text then.
     raw = hidden[0] if hidden else _as_shown(next(v for v in raws if str(v) not in shown_texts), distinct[0])
-    low, high = distinct[len(distinct) // 4], distinct[len(distinct) * 3 // 4]
+    low, high = distinct[len(distinct) // 4], distinct[-1 - len(distinct) // 4]
     common = max(counts, key=lambda v: (counts[v], str(v)))
     return Column(
         name, MASKS[name], literal(common), literal(low), literal(high), literal(raw),
         str(common)[:2].replace("'", "''").replace("_", "").replace("%", ""),
+        (common, raw),
     )  # fmt: skip
 
 

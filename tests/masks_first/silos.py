@@ -24,7 +24,7 @@ import pymysql
 import pytest
 
 from catalog.errors import CityError
-from catalog.exchange import EndRecord, Fragment
+from catalog.exchange import EndRecord, Fragment, encode_keys
 from catalog.identity import Principal
 from catalog.types import TrinoType
 from connectors.agent.service import Agent
@@ -42,7 +42,7 @@ Data = Mapping[str, tuple[Mapping[str, TrinoType], Sequence[Sequence[Any]]]]
 
 @dataclass
 class Answer:
-    """A decoded answer. batches: the batches as they came, for tests that compare more than rows."""
+    """A decoded answer; the chunks of `table` are the batches as they came."""
 
     table: pa.Table
     end: EndRecord
@@ -63,8 +63,9 @@ class Department:
         purpose = purpose or self.purpose
         return Principal("lin", purpose, (purpose,), "jti", 2**40)
 
-    def ask(self, sql: str, purpose: str = "") -> Answer:
-        fragment = Fragment(query_id="q", fragment_id=f"f{next(self._numbers)}", sql=sql)
+    def ask(self, sql: str, purpose: str = "", keys: pa.Array | None = None) -> Answer:
+        part = None if keys is None else encode_keys(keys)
+        fragment = Fragment(query_id="q", fragment_id=f"f{next(self._numbers)}", sql=sql, keys=part)
         run = self.agent.start(self.principal(purpose), fragment)
         try:
             run.prepare()
@@ -114,7 +115,6 @@ def _postgres(folder: Path, request: pytest.FixtureRequest, stack: ExitStack, da
     database = f"masks_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{database}"')
-        connection.execute(f'ALTER DATABASE "{database}" SET max_parallel_workers_per_gather = 0')
     with psycopg.connect(server.dsn(database), autocommit=True) as connection:
         for name, (types, rows) in data.items():
             connection.execute(f'CREATE TABLE "{name}" ({_create(dict(types), _postgres_type)})')
@@ -149,7 +149,7 @@ def _files(folder: Path, request: pytest.FixtureRequest, stack: ExitStack, data:
         for part, some in enumerate((rows[:half], rows[half:])):
             pq.write_table(arrow_table(types, some), folder / "data" / f"{name}-{part}.parquet")
         tables[name] = {"format": "parquet", "glob": f"{name}-*.parquet"}
-    return {"kind": "files", "path": "data", "tables": tables, "threads": 1}
+    return {"kind": "files", "path": "data", "tables": tables}
 
 
 def _csv(path: Path, types: Mapping[str, TrinoType], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:

@@ -65,7 +65,8 @@ class CapturedGateway:
 
     def post(self, department: str, body: bytes, token: str, key: SigningKey | None = None) -> Reply:
         """Post raw bytes with a token, signed by the gateway's key or another."""
-        headers = {"Content-Type": "application/json", **sign_request(key or self.key, "POST", "/v1/fragment", body)}
+        signed = sign_request(key or self.key, "POST", "/v1/fragment", body, token=token)
+        headers = {"Content-Type": "application/json", **signed}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         return read(self.http.post(f"{self.city.agent(department)}/v1/fragment", content=body, headers=headers))
