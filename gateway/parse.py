@@ -170,6 +170,15 @@ def _check_nodes(tree: exp.Expr) -> None:
             raise UserError("WITH RECURSIVE is not supported.", Outcome.NODE, rule="node types")
         if isinstance(node, exp.Join):
             _check_join(node)
+        if isinstance(node, exp.With):
+            _check_with(node)
+
+
+def _check_with(with_: exp.With) -> None:
+    names = [cte.alias.lower() for cte in with_.expressions]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"WITH query name '{name}' specified more than once.", Outcome.SEMANTIC, rule="names")
 
 
 def _check_join(join: exp.Join) -> None:
@@ -190,13 +199,11 @@ def _open_brackets(tree: exp.Query) -> None:
     Brackets on the right would need the joins inside to come first, which nothing after this expects.
     """
     for select in tree.find_all(exp.Select):
-        from_ = select.args.get("from_")
-        while from_ is not None and isinstance(from_.this, exp.Subquery) and isinstance(from_.this.this, exp.Table):
-            _open(from_.this, select)
+        for item in (select.args.get("from_"), *(select.args.get("joins") or [])):
+            while item is not None and isinstance(item.this, exp.Subquery) and isinstance(item.this.this, exp.Table):
+                _open(item, select)
     for table in tree.find_all(exp.Table):
-        above = table.parent
-        first = isinstance(above, exp.From)
-        if table.args.get("joins") or (isinstance(above, exp.Subquery) and not first):
+        if table.args.get("joins"):
             raise UserError(
                 "A join in brackets on the right side of another join is not supported.",
                 Outcome.NODE,
@@ -205,15 +212,21 @@ def _open_brackets(tree: exp.Query) -> None:
             )
 
 
-def _open(brackets: exp.Subquery, select: exp.Select) -> None:
-    table = brackets.this
-    inside = [*(table.args.pop("joins", None) or []), *(brackets.args.pop("joins", None) or [])]
+def _open(item: exp.Expr, select: exp.Select) -> None:
+    """Take the brackets off `(table)`, and off `(table JOIN ..)` if it is the first FROM item."""
+    brackets: exp.Subquery = item.this
+    table: exp.Table = brackets.this
+    inside = [*(table.args.get("joins") or []), *(brackets.args.get("joins") or [])]
     if brackets.args.get("alias") is not None:
         if inside:
             raise UserError("A join in brackets has no name.", Outcome.NODE, rule="node types")
         table.set("alias", brackets.args["alias"])
-    select.args["from_"].set("this", table)
-    select.set("joins", [*inside, *(select.args.get("joins") or [])])
+    if isinstance(item, exp.From):
+        table.set("joins", None)
+        select.set("joins", [*inside, *(select.args.get("joins") or [])])
+    else:
+        table.set("joins", inside or None)
+    item.set("this", table)
 
 
 def _label(tree: exp.Query) -> None:

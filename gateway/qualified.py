@@ -8,7 +8,7 @@ table has twice.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
@@ -19,14 +19,49 @@ from catalog.relation import Column
 from gateway.parse import LABEL, WRITTEN, first_select
 from gateway.rewrite.tree import outputs, sources, visible_ctes
 
-__all__ = ["Columns", "complete", "is_ambiguous", "labels_of"]
+__all__ = ["Columns", "complete", "is_ambiguous", "labels_of", "note_columns", "renamed"]
 
 Columns = dict[RelationName, tuple[Column, ...]]
 """Every relation and metadata table that one statement names, with its columns."""
 
 
+GIVEN = "columns"
+"""Key under which a derived table's `meta` remembers how many columns its alias names."""
+
+
+def renamed(table: exp.Table, columns: Sequence[str], given: Sequence[exp.Identifier]) -> exp.Subquery:
+    """`table AS t (a, b)` as the derived table that it is short for."""
+    _check_length(len(columns), len(given))
+    selected = [
+        exp.Alias(this=exp.column(c, table=table.alias), alias=new.copy())
+        for c, new in zip(columns, given, strict=True)
+    ]
+    inner = exp.Select(expressions=selected, from_=exp.From(this=table))
+    return exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(table.alias)))
+
+
+def note_columns(tree: exp.Query) -> None:
+    """Before `qualify`, which makes column lists of aliases vanish: note their lengths for `complete`."""
+    for node in tree.find_all(exp.Subquery, exp.CTE):
+        alias = node.args.get("alias")
+        if isinstance(alias, exp.TableAlias) and alias.args.get("columns"):
+            node.meta[GIVEN] = len(alias.args["columns"])
+
+
+def _check_length(have: int, given: int) -> None:
+    if have != given:
+        raise UserError(
+            f"Column alias list has {given} entries but the relation has {have} columns.",
+            trino=TrinoError.MISMATCHED_COLUMN_ALIASES,
+            rule="names",
+        )
+
+
 def complete(tree: exp.Query, columns: Columns) -> None:
     """Settle the names that `qualify` left. Raises UserError for one that is ambiguous or unknown."""
+    for node in tree.find_all(exp.Subquery, exp.CTE):
+        if GIVEN in node.meta and isinstance(node.this, exp.Query):
+            _check_length(len(node.this.named_selects), node.meta[GIVEN])
     _check_ambiguous(tree)
     _name_subqueries(tree)
     for select in tree.find_all(exp.Select):

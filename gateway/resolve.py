@@ -26,7 +26,7 @@ from gateway.catalogue import UserView
 from gateway.execution import Execution, Session
 from gateway.parse import Parsed, location_of, parse_query
 from gateway.plan.verify import verified_relations
-from gateway.qualified import Columns, complete, is_ambiguous, labels_of
+from gateway.qualified import Columns, complete, is_ambiguous, labels_of, note_columns, renamed
 
 __all__ = ["SYSTEM_TABLE", "Resolved", "resolve", "table_name"]
 
@@ -68,6 +68,7 @@ def _qualified(tree: exp.Query, columns: Columns) -> exp.Query:
     for name, found in columns.items():
         schemas: Any = known.setdefault(name.catalog, {})
         schemas.setdefault(name.schema, {})[name.table] = {c.name: str(c.type) for c in found}
+    note_columns(tree)
     try:
         tree = qualify(
             tree,
@@ -133,13 +134,13 @@ class _Binder:
             this=exp.to_identifier(name.table),
             db=exp.to_identifier(name.schema),
             catalog=exp.to_identifier(name.catalog),
-            alias=_alias(table, alias),
+            alias=exp.TableAlias(this=exp.to_identifier(alias)),
         )
-        if name in self.relations:
-            table.replace(bound)
-            return
-        bound.meta[SYSTEM_TABLE] = True
-        table.replace(bound)
+        if name not in self.relations:
+            bound.meta[SYSTEM_TABLE] = True
+        given = table.args["alias"].args.get("columns") if table.args.get("alias") is not None else None
+        visible = [c.name for c in self.columns[name] if c.name not in metadata.hidden(name)]
+        table.replace(renamed(bound, visible, given) if given else bound)
 
     def _expand(self, table: exp.Table, name: RelationName, city: CityTable, alias: str) -> None:
         self.city[name] = city
@@ -260,6 +261,12 @@ def _column_error(tree: exp.Query, bad: OptimizeError, columns: Columns) -> User
     """Trino's words for a column that does not resolve, with a suggestion from the visible columns."""
     text = str(bad)
     column = text.split("'")[1] if text.count("'") >= 2 else ""
+    if "output column" in text:
+        return UserError(
+            f"Position {text.rsplit(' ', 1)[-1]} of GROUP BY or ORDER BY is not in the select list.",
+            trino=TrinoError.INVALID_COLUMN_REFERENCE,
+            rule="names",
+        )
     if "mbiguous" in text or is_ambiguous(tree, column, columns):
         return UserError(f"Column '{column}' is ambiguous.", trino=TrinoError.AMBIGUOUS_NAME, rule="names")
     if not column:

@@ -136,7 +136,7 @@ def test_an_unsigned_token_is_refused() -> None:
 
 
 def test_the_public_key_used_as_a_shared_secret_is_refused() -> None:
-    secret = OctKey.import_key(base64.b64decode(IDP.public_jwk["x"] + "=="))
+    secret = OctKey.import_key(base64.urlsafe_b64decode(IDP.public_jwk["x"] + "=="))
     header = {"alg": "HS256", "kid": IDP.kid, "typ": "at+jwt"}
     refusal(jwt.encode(header, claims(), secret, algorithms=["HS256"]))
 

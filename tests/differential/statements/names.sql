@@ -100,3 +100,21 @@ SELECT SUM(m3) AS m3 FROM water.main.reading GROUP BY flag ORDER BY -m3;
 -- columns without their table in every clause (ordered)
 SELECT name, SUM(m3) OVER (PARTITION BY flag) AS s FROM water.main.reading JOIN market.main.company ON id = company
 WHERE flag AND staff >= 0 AND note IS NULL ORDER BY staff DESC, m3, name, month;
+
+-- a relation with column names of its own
+SELECT m.who, m.n, c.name FROM water.main.meter AS m (n, who, place, since, f) JOIN market.main.company c ON c.id = m.who
+WHERE m.n > 1;
+
+-- a relation with column names of its own, one department
+SELECT m.district FROM water.main.meter AS m (company, district, id, a, b) WHERE m.company = 1;
+
+-- a star over a relation with column names of its own
+SELECT * FROM water.main.meter AS m (a, b, c, d, e) JOIN market.main.code k ON k.company = m.b;
+
+-- a CTE with column names of its use
+WITH w AS (SELECT company, m3 FROM water.main.reading)
+SELECT x.a, y.b FROM w AS x (a, b) JOIN w AS y (b, a) ON y.b = x.a JOIN market.main.company c ON c.id = x.a;
+
+-- a relation in brackets
+-- as: SELECT c.id, m.id FROM market.main.company c JOIN water.main.meter m ON m.company = c.id
+SELECT c.id, m.id FROM (market.main.company) c JOIN (water.main.meter) m ON m.company = c.id;
