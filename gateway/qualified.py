@@ -62,11 +62,23 @@ def complete(tree: exp.Query, columns: Columns) -> None:
     for node in tree.find_all(exp.Subquery, exp.CTE):
         if GIVEN in node.meta and isinstance(node.this, exp.Query):
             _check_length(len(node.this.named_selects), node.meta[GIVEN])
+    _rename_references(tree)
     _check_ambiguous(tree)
     _name_subqueries(tree)
     for select in tree.find_all(exp.Select):
         _bind_having(select, columns)
         _bind_order(select)
+
+
+def _rename_references(tree: exp.Query) -> None:
+    """`FROM cte AS t (a, b)` becomes a derived table like any other."""
+    for table in list(tree.find_all(exp.Table)):
+        alias, select = table.args.get("alias"), table.find_ancestor(exp.Select)
+        given = alias.args.get("columns") if alias is not None and not table.db else None
+        inner = _inner(table, select) if given and select is not None else None
+        if inner is not None:
+            bare = exp.Table(this=table.this.copy(), alias=exp.TableAlias(this=exp.to_identifier(table.alias)))
+            table.replace(renamed(bare, inner.named_selects, given or ()))
 
 
 def _bind_having(select: exp.Select, columns: Columns) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import re
 import uuid
 from collections.abc import Iterator
@@ -11,6 +13,15 @@ import pymysql
 import pytest
 
 from tests.servers import MariaDBServer, PostgresServer, mariadb_server, postgres_server
+
+
+def pytest_configure() -> None:
+    """Draw the seed of the cities that tests make: once, so that all test processes make the same."""
+    os.environ.setdefault("CITY_SEED", str(random.SystemRandom().randrange(1, 1_000_000)))
+
+
+def pytest_report_header() -> str:
+    return f"city seed: {os.environ['CITY_SEED']} (CITY_SEED=.. asks for it again)"
 
 
 @pytest.fixture(scope="session")

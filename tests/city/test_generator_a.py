@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -48,13 +48,13 @@ from atoll.city.base import Config, answer, rows_sha256
 from tests.city import gen_reference
 from tests.servers import free_port, mariadb_server, postgres_server
 
-SOME_SEED = random.SystemRandom().randrange(2**31)
+SOME_SEED = int(os.environ["CITY_SEED"])
 CONFIGS = {
     "as it is": Config(seed=4499),
     "clean": Config(seed=1, dirt=0),
     "honest": Config(seed=7, frauds=False),
     "half dirty, four years": Config(seed=12345, dirt=0.5, years=(2015, 2018)),
-    f"drawn seed {SOME_SEED}": Config(seed=SOME_SEED),
+    "a drawn seed": Config(seed=SOME_SEED),
 }
 
 

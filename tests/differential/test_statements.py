@@ -99,7 +99,7 @@ REFUSED = {
     "SELECT * FROM (SELECT id AS x, name AS x FROM market.main.company) d": "Column '*' is ambiguous",
     "SELECT d.x FROM (SELECT id AS x, name AS x FROM market.main.company) d": "Column 'x' is ambiguous",
     "SELECT company FROM water.main.meter, chemicals.main.stock": "Column 'company' is ambiguous",
-    "SELECT d.a FROM (SELECT company, m3 FROM water.main.reading) d (a)": "has 1 entries but the relation has 2 columns",
+    "SELECT d.a FROM (SELECT id, beds FROM health.main.ward) d (a)": "has 1 entries but the relation has 2 columns",
     "WITH w (a) AS (SELECT * FROM health.main.ward) SELECT a FROM w": "has 1 entries but the relation has 4 columns",
     "SELECT a FROM health.main.ward AS w (a, b)": "has 2 entries but the relation has 4 columns",
     "WITH w AS (SELECT 1 AS a), W AS (SELECT 2 AS a) SELECT * FROM w": "specified more than once",

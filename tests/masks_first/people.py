@@ -67,8 +67,8 @@ def keeps(row: Row, types: Mapping[str, TrinoType] = TYPES) -> bool:
     return values["hidden"] == 0 and (values["born"] is None or values["born"] >= date(1930, 1, 1))
 
 
-_NAMES = ["Ana", "ana", "ANA", "Ana ", "Ａna", "e\u0301lan", "élan", "elan", "😀😀😀😀", "李雷", "李雷雷", "", "O'Neill",
-          'say "x"', "100%", "a_b", "back\\slash", "two\nlines", "ß", "a" * 40, "NULL"]  # fmt: skip
+_NAMES = ["Ana", "ana", "ANA", "Ana ", "Ａna", "e\u0301lan", "élan", "elan", "😀😀😀😀", "李雷", "李雷雷", "",
+          "O'Neill", 'say "x"', "100%", "a_b", "back\\slash", "two\nlines", "ß", "a" * 40, "NULL"]  # fmt: skip
 _ORGS = ["91AB01", " 91ab01", "９１ＡＢ０１", "91AB02", "91ab02 ", "91CD", "", "　"]
 _MAILS = ["Ana@Hailan.CN", "bo@hailan.cn", "bo@HAILAN.cn", "x@y@z", "no mail", "@hailan.cn", "é@sea.org"]
 _ICD = ["J45", "J46", "I21", "T67", "j45", "J45 ", "Z99"]

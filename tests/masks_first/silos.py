@@ -167,9 +167,7 @@ def _csv(path: Path, types: Mapping[str, TrinoType], rows: Sequence[Sequence[Any
 
 def arrow_table(types: Mapping[str, TrinoType], rows: Sequence[Sequence[Any]]) -> pa.Table:
     schema = pa.schema([pa.field(name, type_.arrow()) for name, type_ in types.items()])
-    return pa.table(
-        [pa.array(v, f.type) for v, f in zip(zip(*rows, strict=True), schema, strict=True)], schema=schema
-    )
+    return pa.table([pa.array(v, f.type) for v, f in zip(zip(*rows, strict=True), schema, strict=True)], schema=schema)
 
 
 def _rest(folder: Path, request: pytest.FixtureRequest, stack: ExitStack, data: Data) -> dict[str, Any]:
