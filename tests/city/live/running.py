@@ -1,8 +1,9 @@
 """A whole running city for tests: `atoll demo` as a user would start it, its answer key out of reach.
 
-The seed is drawn when the tests start and printed at their head (CITY_SEED asks for one again). `truth/` and `answers/` leave the city's folder before
-the first agent starts; no process of the city can have read them. Tests ask a second gateway of the same
-city: it runs where it cannot read the silos, and every byte between it and the agents passes a tap.
+The seed is drawn when the tests start and printed at their head; CITY_SEED asks for one again. `truth/`
+and `answers/` leave the city's folder before the first agent starts; no process of the city can have read
+them. Tests ask a second gateway of the same city: it runs where it cannot read the silos, and every byte
+between it and the agents passes a tap.
 """
 
 from __future__ import annotations
