@@ -28,7 +28,7 @@ services: ## the servers, browser and Java client that tests run against (Debian
 	@tests/install-services
 
 test: setup services lint ## everything: real databases, real clients, the whole city
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: setup ## style, types and the trust line's import rule
 	@$(BIN)/ruff check .

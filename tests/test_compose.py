@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docker-compose.yml"
 JOBS = {"prepare", "fill"}
 IMAGES = {"water-db": "postgres:15", "market-db": "mariadb:10.11"}
-pytestmark = [pytest.mark.servers, pytest.mark.city, pytest.mark.xdist_group("compose")]
+pytestmark = [pytest.mark.servers, pytest.mark.city]
 OWNERS = {"water-db": "water", "market-db": "market", "register": "chemicals"}
 """Services inside a department, beside its agent."""
 

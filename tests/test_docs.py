@@ -41,7 +41,7 @@ from catalog import policy
 from catalog.masks import MASKS
 from tests.servers import PostgresServer
 
-pytestmark = [pytest.mark.city, pytest.mark.servers, pytest.mark.xdist_group("docs")]
+pytestmark = [pytest.mark.city, pytest.mark.servers]
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

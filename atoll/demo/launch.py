@@ -112,7 +112,7 @@ def run(options: Options) -> int:
         common.err().print(Text.assemble(("✗ ", "red bold"), str(bad)))
         return 1
     except Ended:
-        console.print(f"Stopped; nothing is left running. Start again: {_again(options)}")
+        console.print(f"Stopped; nothing is left running. Start again: {_again(options)}", soft_wrap=True)
     return 0
 
 

@@ -138,6 +138,9 @@ def _strict(value: Typed, kind: TrinoType) -> str:
     return f"CAST({value.sql} AS {kind.duckdb()})"
 
 
+_INT64_DIGITS = 18
+
+
 def _decimal(op: str, a: Typed, b: Typed) -> Typed:
     (p1, s1), (p2, s2) = _pair(a.type, b.type)
     left = cast_to(a, TrinoType("decimal", (p1, s1))).sql
@@ -156,6 +159,9 @@ def _decimal(op: str, a: Typed, b: Typed) -> Typed:
         scale = max(s1, s2)
         out = (min(38, p1 + s2 + max(0, s2 - s1)), scale)
         return decimal_quotient(left, right, (s1, s2), TrinoType("decimal", out))
+    if out[0] > _INT64_DIGITS >= max(p1, p2):
+        # DuckDB computes two operands of at most 18 digits in 64 bits and overflows: widen one of them.
+        left = f"CAST({left} AS DECIMAL({_INT64_DIGITS + 1}, {s1}))"
     kind = TrinoType("decimal", out)
     return Typed(f"CAST(({left} {op} {right}) AS {kind.duckdb()})", kind)
 

@@ -257,16 +257,21 @@ class RowRun:
         return replace(scan, native=native)
 
     def _governed(self, scan: Scan) -> pa.RecordBatchReader:
-        """The masked relation as a stream: raw batches, or the mask engine's."""
+        """The masked relation as a stream: raw batches, or the mask engine's.
+
+        Where anything is hidden the rows are sorted by what shows: the order in which a source keeps them
+        follows lengths of raw values and rows that the filter drops, and must not reach the answer.
+        """
         feed = Feed(self._source_of(scan.relation.spec.source), scan.native, self._cancel)
         self._feeds.append(feed)
         self._stack.callback(feed.close)
         raw = pa.RecordBatchReader.from_batches(scan.native.schema, feed.batches())
-        if scan.projection is None:
+        hides = bool(scan.relation.masks or scan.relation.decision.filters)
+        if not hides:
             return raw
         masking = self._enter(self._engines.masking())
         masking.add(RAW, raw)
-        masked = masking.run(f"SELECT {scan.projection} FROM {RAW}")
+        masked = masking.run(f"SELECT {scan.projection or '*'} FROM {RAW} ORDER BY ALL")
         return pa.RecordBatchReader.from_batches(scan.schema, (b.cast(scan.schema) for b in masked))
 
     def _enter(self, engine: Engine) -> Engine:

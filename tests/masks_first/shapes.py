@@ -69,12 +69,12 @@ SHAPES: dict[str, str] = {
         "SELECT t.id AS c0 FROM {P} AS t WHERE NOT EXISTS (SELECT 1 FROM {P} AS s WHERE s.{m} = t.{m} AND s.id > t.id)"
     ),
 }  # fmt: skip
-ORDERED = ("having", "top")
-"""Shapes whose rows have one order."""
+ORDERED = ("top",)
+"""Shapes asked alone whose rows have one order."""
 
 PACKS: tuple[tuple[str, ...], ...] = (
-    ("equal", "unequal-or", "less-and", "in", "between", "like", "null", "raw", "extremes", "case", "window",
-     "self-join", "join", "union"),
+    ("shown", "equal", "unequal-or", "less-and", "in", "between", "like", "null", "raw", "having", "extremes", "case",
+     "window", "self-join", "join", "union"),
     ("in-query", "exists"),
 )  # fmt: skip
 """Shapes that are asked together as arms of one UNION ALL, since a fragment costs more than a scan.

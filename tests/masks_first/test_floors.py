@@ -81,7 +81,7 @@ POLICY: dict[str, Any] = {
     }],
 }  # fmt: skip
 DATA: Data = {"visits": (TYPES, VISITS)}
-EVERY_KIND = [pytest.param(k, marks=pytest.mark.xdist_group(f"masks-{k}")) for k in KINDS]
+EVERY_KIND = [k for k in KINDS]
 
 
 @pytest.fixture(scope="module", params=EVERY_KIND)

@@ -13,28 +13,35 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from catalog.errors import CityError
 from connectors.agent import fragment, plan, pushdown
 from connectors.agent.authorise import Access
 from connectors.agent.enforce import enforce, enforce_grouped
 from tests.masks_first.oracle import Oracle, bag
 from tests.masks_first.people import people_copy
-from tests.masks_first.shapes import ORDERED, SHAPES, answers, describe
+from tests.masks_first.shapes import ORDERED, SHAPES, describe
 from tests.masks_first.silos import Department
 
 pytestmark = [
     pytest.mark.parametrize("department", ["sqlite"], indirect=True),
-    pytest.mark.xdist_group("masks-sqlite"),
 ]
 BORN = describe("born", people_copy())
 
 
 def differing(department: Department, oracle: Oracle) -> set[str]:
-    """The shapes on `born` that this build answers otherwise."""
-    found, expected = answers(lambda sql: department.ask(sql).rows, BORN), answers(oracle.rows, BORN)
-    return {
-        shape for shape, rows in found.items()
-        if bag(rows) != bag(expected[shape]) or (shape in ORDERED and rows != expected[shape])
-    }  # fmt: skip
+    """The shapes on `born` that this build answers otherwise, or not at all. Each is asked alone."""
+    found = set()
+    for shape in SHAPES:
+        sql = BORN.sql(shape)
+        expected = oracle.rows(sql)
+        try:
+            rows = department.ask(sql).rows
+        except CityError:
+            found.add(shape)
+            continue
+        if bag(rows) != bag(expected) or (shape in ORDERED and rows != expected):
+            found.add(shape)
+    return found
 
 
 def test_the_build_without_a_fault_differs_nowhere(department: Department, oracle: Oracle) -> None:

@@ -1,4 +1,4 @@
-"""One running city for all tests of this folder; they share it, so they run in one worker."""
+"""One running city for all tests of this folder; they share it, so they run in one process (see tests/conftest.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from tests.protocol.test_trino_cli import cli  # noqa: F401 - the Trino command 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("city"))
             item.add_marker(pytest.mark.city)
 
 
