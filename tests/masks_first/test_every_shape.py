@@ -18,7 +18,7 @@ from tests.masks_first.silos import KINDS, Department
 
 COPY = people_copy()
 COLUMNS = [describe(name, COPY) for name, text in MASKS.items() if text != "deny"]
-EVERY_KIND = [k for k in KINDS]
+EVERY_KIND = list(KINDS)
 EVERY_MASK = pytest.mark.parametrize("column", COLUMNS, ids=[c.mask for c in COLUMNS])
 
 

@@ -81,7 +81,7 @@ POLICY: dict[str, Any] = {
     }],
 }  # fmt: skip
 DATA: Data = {"visits": (TYPES, VISITS)}
-EVERY_KIND = [k for k in KINDS]
+EVERY_KIND = list(KINDS)
 
 
 @pytest.fixture(scope="module", params=EVERY_KIND)

@@ -137,9 +137,7 @@ class Pair:
     other: Department
 
 
-@pytest.fixture(scope="module", params=[
-    k for k in ("sqlite", "postgres", "files")
-])  # fmt: skip
+@pytest.fixture(scope="module", params=["sqlite", "postgres", "files"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp(request.param)
 
