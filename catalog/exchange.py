@@ -94,7 +94,8 @@ class Fragment(_Message):
 class Receipt(_Message):
     """What an agent certifies about one answer; rides in the end record and is verifiable offline.
 
-    bytes: of the Arrow stream as sent, without the end record. micros: time spent in the source.
+    bytes: of the Arrow stream as sent, without the end record. micros: time spent in the source, rounded up to
+    50 ms, and 0 in aggregate and verify modes, where it would tell how many rows are hidden.
     masks: "relation.column: kind". suppressed: cells withheld against public code lists, None if
     unknown or not in aggregate mode. vintages: relation -> ISO time of the snapshot that answered.
     delivered: SHA-256 of the delivered stream. ledger: the `end` record's place in the agent's ledger.

@@ -65,7 +65,11 @@ def verify(public_jwk: Jwk, data: bytes, signature: str) -> bool:
         key = _import(_public_part(public_jwk)).public_key
         if not isinstance(key, Ed25519PublicKey):
             return False
-        key.verify(base64.b64decode(signature, validate=True), data)
+        raw = base64.b64decode(signature, validate=True)
+        if base64.b64encode(raw).decode() != signature:
+            # The last character of base64 has spare bits: one signature must have one text.
+            return False
+        key.verify(raw, data)
     except (KeyFileError, InvalidSignature, binascii.Error, ValueError):
         return False
     return True

@@ -76,6 +76,13 @@ class Registry:
                 rule="registration",
                 hint="Ask the operator to remove the old registration first.",
             )
+        if known is not None and known.state != "pending" and known.url != url.rstrip("/"):
+            # A public key proves nothing: whoever could move the address could read every user's questions.
+            raise UserError(
+                f"Department '{name}' is registered at another address.",
+                rule="registration",
+                hint="Ask the operator to suspend and remove the old registration first.",
+            )
         state = known.state if known is not None else "pending"
         self._store.put(name, url.rstrip("/"), str(data.get("title", "")), key, state)
         self._forget()

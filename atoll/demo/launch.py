@@ -406,13 +406,16 @@ def questions_folder() -> Path:
 def _ask_flagship(url: str, console: Console) -> None:
     """Ask the first question as its own user, and show the answer as `atoll query` would."""
     sql = (questions_folder() / FLAGSHIP).read_text(encoding="utf-8")
-    notes = dict(line[3:].split(": ", 1) for line in sql.splitlines()[:3] if line.startswith("-- "))
+    head = [line[3:].split(": ", 1) for line in sql.splitlines()[:4] if line.startswith("-- ")]
+    notes = {words[0]: words[1] for words in head if len(words) == 2}
     console.print()
     console.print(
         Text.assemble(
             (notes.get("title", FLAGSHIP), "bold"), (f"  {notes['user']} asks, for {notes['purpose']}", "dim")
         )
     )
+    if "legend" in notes:
+        console.print(notes["legend"], style="dim", soft_wrap=True)
     with Gateway(url, user=notes["user"]) as gateway:
         try:
             with console.status("asking three departments …"):

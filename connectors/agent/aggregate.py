@@ -234,7 +234,8 @@ def entity_scan(shape: Shape, allowed: Capabilities, view_text: str, query_id: s
     """The scan of a shape and the trusted SQL over it: one line per cell.
 
     Columns of the answer: the keys, `entities`, `n`, and for each measure i: `s<i>` (sum), `k<i>` (count of
-    values), `x<i>` (largest contribution of one entity), `t<i>` (sum of contributions), all absolute.
+    values), `x<i>` (largest contribution of one entity), `t<i>` (sum of contributions), both absolute,
+    `e<i>` (entities that contribute a value).
     """
     relation, measures = shape.relation, shape.measures
     entity = relation.decision.entity or ""
@@ -254,6 +255,7 @@ def entity_scan(shape: Shape, allowed: Capabilities, view_text: str, query_id: s
         )
     totals = "".join(
         f", sum(s{i}) AS s{i}, sum(k{i}) AS k{i}, max(abs(s{i})) AS x{i}, sum(abs(s{i})) AS t{i}"
+        f", count(*) FILTER (WHERE k{i} > 0) AS e{i}"
         for i in range(len(measures))
     )
     # An entity may lie in several base cells of one answer cell: add its parts up before looking for the largest.
@@ -320,7 +322,9 @@ def release(shape: Shape, cells: pa.Table, code_list: Callable[[str], Sequence[s
     floor = decision.min_group or 0
     rows, released, hidden = [], [], 0
     for cell in cells.to_pylist():
-        if cell["entities"] < floor or _dominated(cell, shape):
+        # A sum over many entities to which only few contribute would show the few.
+        crowd = min([cell["entities"], *(cell[f"e{i}"] for i in range(len(shape.measures)))])
+        if crowd < floor or _dominated(cell, shape):
             hidden += 1
             continue
         rows.append([_value(o, cell, shape) for o in shape.outputs])

@@ -107,13 +107,13 @@ def enforce_entities(
     """One line per (dimensions, entity), grouped by the source; None if it cannot do that exactly.
 
     Only for trusted aggregation: it delivers the entity, as `entity`, with `n`, and `s<i>`, `k<i>` (sum and
-    count) of each measure. predicates: in published names. No dimension may be masked, since the source
-    would group raw values.
+    count) of each measure. predicates: in published names. No dimension or measure may be masked, since the
+    source would group and add raw values.
     """
     spec = relation.spec
     kinds = {c: spec.columns[c].type for c in (*dimensions, *measures, entity)}
     fits = (
-        not any(d in relation.masks for d in dimensions)
+        not any(c in relation.masks for c in (*dimensions, *measures))
         and all(kinds[c].name in allowed.group_types for c in (*dimensions, entity))
         and all(kinds[p.column].name in allowed.predicates.get(p.op, frozenset()) for p in predicates)
         and "count" in allowed.aggregates

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -263,12 +263,10 @@ class FragmentRun:
         self._stack.callback(timer.cancel)
 
     def still_granted(self, access: Access) -> bool:
-        """Whether a newer policy decides at least as much for every relation of this run."""
+        """Whether a newer policy decides the same for every relation of this run."""
         for relation in self._account.relations:
             now = access.governed(relation.name)
-            if now is None or (now.decision.columns, now.masks.keys()) != (
-                relation.decision.columns, relation.masks.keys()
-            ) or now.decision.filters != relation.decision.filters:  # fmt: skip
+            if now is None or _terms(now.decision) != _terms(relation.decision):
                 return False
         return True
 
@@ -392,7 +390,7 @@ class FragmentRun:
                 relations=tuple(r.name for r in a.relations), mode=a.mode.name, masks=tuple(self._masks()),
                 filtered=tuple(r.name for r in a.relations if r.decision.filters),
                 grants=tuple(g for r in a.relations for g in r.decision.ids), rows=frames.rows,
-                bytes=frames.bytes, micros=micros, suppressed=a.suppressed, vintages=self._vintages(),
+                bytes=frames.bytes, micros=_told(micros, a.mode), suppressed=a.suppressed, vintages=self._vintages(),
                 policy=self.services.version, delivered=delivered, ledger=head,
                 at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             )  # fmt: skip
@@ -427,6 +425,17 @@ class FragmentRun:
 def shown(kind: str, text: str) -> str:
     """A mask as people see it: literals of the policy stay in the policy."""
     return kind if kind in ("constant", "top_code", "bottom_code") else text
+
+
+def _terms(decision: Decision) -> Decision:
+    """A decision without what may change under a running answer: which grants say so, and until when."""
+    return replace(decision, ids=(), until=None)
+
+
+def _told(micros: int, mode: Mode) -> int:
+    """The source's time as a receipt may tell it: on the grid, and nothing where single rows would show."""
+    grid = int(GRID * 1_000_000)
+    return -(-micros // grid) * grid if mode in (Mode.masked, Mode.raw) else 0
 
 
 def canceled(who: str) -> CityError:

@@ -133,9 +133,9 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None) -> FastAPI:
     async def fragment(request: Request) -> Response:
         principal, body = await principal_of(request)
         try:
+            await asyncio.to_thread(agent.reload)
             agent.check_open()
             asked = _fragment(body, agent.name)
-            await asyncio.to_thread(agent.reload)
             await queue.acquire(principal.sub)
         except CityError as refusal:
             await refused(refusal, request.url.path, principal.sub)

@@ -122,14 +122,16 @@ class Agent:
         return _Policy(department, digest(department), views, roots, hierarchies)
 
     def reload(self) -> None:
-        """Take a changed department.yaml, if it is valid; keep the old one otherwise, and say so in the log.
+        """Take a changed department.yaml. An invalid or vanished one closes the agent until it is mended.
 
-        Sources, identity, addresses and state folder are fixed at the start: a change of those needs a restart.
+        The old policy does not stay in force: the change may have been a revocation. Sources, identity,
+        addresses and state folder are fixed at the start: a change of those needs a restart.
         """
         with self._lock:
             try:
                 seen = self._path.stat()
-            except OSError:
+            except OSError as bad:
+                self._refuse_policy(bad)
                 return
             if (seen.st_mtime_ns, seen.st_size) == self._stamp or self._policy is None:
                 return
@@ -137,8 +139,7 @@ class Agent:
                 fresh = self._read()
                 _same_house(self._policy.department, fresh.department)
             except (PolicyError, ValueError, OSError) as bad:
-                self._fault = str(bad)
-                _log.error("new policy refused, the old one stays", fault=str(bad))
+                self._refuse_policy(bad)
                 return
             self._fault = ""
             if fresh.version == self._policy.version:
@@ -146,6 +147,13 @@ class Agent:
             self.ledger.append("policy", {"old": self._policy.version, "new": fresh.version})
             self._policy = fresh
             self._stop_revoked()
+
+    def _refuse_policy(self, fault: Exception) -> None:
+        if self._fault == str(fault):
+            return
+        self._fault = str(fault)
+        _log.error("new policy refused, nothing is answered until it is mended", fault=self._fault)
+        self.stop_all()
 
     def _stop_revoked(self) -> None:
         for run, stop in list(self._running.values()):
@@ -181,8 +189,13 @@ class Agent:
         return Access(policy.department, policy.context(principal.purpose), principal, self._clock())
 
     def check_open(self) -> None:
-        """Raises DepartmentError(CLOSED) while paused or outside opening hours."""
+        """Raises DepartmentError(CLOSED) while paused, outside opening hours or without a valid policy."""
         self.breaker.check()
+        if self._fault:
+            raise DepartmentError(
+                "The department's policy is being mended; nothing is answered meanwhile.",
+                Outcome.CLOSED, who=self.name, rule="policy", hint="Ask again later, or ask its owner.",
+            )  # fmt: skip
         check_hours(self.department.limits, self._clock(), self.name)
 
     def relations(self, principal: Principal) -> RelationList:

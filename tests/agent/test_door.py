@@ -213,7 +213,7 @@ async def test_the_owner_pauses_and_reads_who_asked(house: House, agent: Agent) 
         assert (await owner.post("/owner/refresh")).json() == {"refreshed": True}
 
 
-async def test_a_changed_policy_is_taken_and_a_broken_one_is_not(tmp_path: Path) -> None:
+async def test_a_changed_policy_is_taken_and_a_broken_one_closes_the_agent(tmp_path: Path) -> None:
     house = House(
         tmp_path,
         POLICY,
@@ -227,7 +227,7 @@ async def test_a_changed_policy_is_taken_and_a_broken_one_is_not(tmp_path: Path)
     async with house.client("lin", "mass-balance", agent) as ask:
         await ask.rows(COUNT)
         house.write(grants=[{**POLICY["grants"][1], "mode": "maskd"}])
-        await ask.rows(COUNT)
+        assert (await ask.refusal(COUNT)).outcome is Outcome.CLOSED
         assert "mode" in agent.status()["policy_fault"]
         house.write(grants=[])
         assert (await ask.refusal(COUNT)).outcome is Outcome.NOT_AVAILABLE

@@ -1,6 +1,7 @@
 -- title: What goes in must come out
 -- purpose: mass-balance
 -- user: lin
+-- legend: F1 dumping, F2 shell buyer, F3 relabelled waste, F4 paper sales, F5 unit slip, F6 dead number; u_g = grams unaccounted for
 --
 -- A regulated substance that a company bought, imported or made must be in its store, in what it sold, in its
 -- waste or in its discharges. Which balances do not close by more than a twentieth of the input, and which
