@@ -81,7 +81,7 @@ class Gateway:
         self.catalogue = Catalogue(self.registry.titles, self.agents.relations)
         identity = settings.identity
         self.verifier = TokenVerifier(identity.issuer, GATEWAY_AUDIENCE, identity.jwks)
-        self.pool = MergePool(settings.limits)
+        self.pool = MergePool(settings.limits, settings.state / "spill")
         self._workers = ThreadPoolExecutor(settings.limits.concurrent, thread_name_prefix="statement")
         self._executions: TTLCache[str, Execution] = TTLCache(KEPT, KEPT_SECONDS)
         self._receipts: TTLCache[str, Receipt] = TTLCache(10_000, 24 * 3600)

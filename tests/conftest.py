@@ -17,6 +17,15 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.servers import MariaDBServer, PostgresServer, mariadb_server, postgres_server
 
 LIVE = "tests/city/live/"
+LONGEST = (
+    LIVE,
+    "tests/conformance/",
+    "tests/masks_first/",
+    "tests/cli/",
+    "tests/test_docs.py",
+    "tests/test_compose.py",
+)
+"""What takes longest starts first, so that no process is left alone with it at the end."""
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -31,7 +40,15 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((i for i, start in enumerate(LONGEST) if item.nodeid.startswith(start)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 def pytest_configure() -> None:

@@ -7,7 +7,7 @@ Trino's meaning decides, not DuckDB's: all text comes from `catalog.duck`.
 from __future__ import annotations
 
 import queue
-import tempfile
+import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,10 +30,12 @@ BATCH_ROWS = 65_536
 class MergePool:
     """Prepared instances, made in the background so that a statement doesn't wait for one."""
 
-    def __init__(self, limits: Limits, warm: int = 2) -> None:
+    def __init__(self, limits: Limits, spill: Path, warm: int = 2) -> None:
+        """spill: a folder of this pool's own; what a killed gateway left there is removed."""
         self.limits = limits
-        self._spill = tempfile.TemporaryDirectory(prefix="atoll-merge-")
-        Path(self._spill.name).chmod(0o700)
+        self._spill = spill
+        shutil.rmtree(spill, ignore_errors=True)
+        spill.mkdir(parents=True, mode=0o700)
         self._ready: queue.Queue[duckdb.DuckDBPyConnection] = queue.Queue(warm)
         self._wanted = threading.Semaphore(warm)
         self._closed = threading.Event()
@@ -52,7 +54,7 @@ class MergePool:
             config={
                 "memory_limit": f"{self.limits.memory_mb}MB",
                 "threads": self.limits.threads,
-                "temp_directory": self._spill.name,
+                "temp_directory": str(self._spill),
                 "preserve_insertion_order": True,
             }
         )
@@ -77,7 +79,7 @@ class MergePool:
                 self._ready.get_nowait().close()
             except queue.Empty:
                 break
-        self._spill.cleanup()
+        shutil.rmtree(self._spill, ignore_errors=True)
 
 
 class Merge:
