@@ -29,7 +29,6 @@ from catalog.names import PlainName
 from catalog.relation import Mode, TypeText
 
 __all__ = [
-    "Budget",
     "ColumnSpec",
     "Decision",
     "Department",
@@ -181,13 +180,6 @@ class Limits(_Model):
     keys: int = Field(default=10_000, ge=0)
     hours: str = ""
     timezone: str = "UTC"
-
-
-class Budget(_Model):
-    """Reserved for budgets per user, purpose and relation a day."""
-
-    queries: int | None = None
-    cells: int | None = None
 
 
 class Identity(_Model):

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from catalog import keys
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome
-from catalog.exchange import EndRecord, Fragment, Head, Receipt, encode_keys, sha256
+from catalog.exchange import EndRecord, Fragment, Receipt, encode_keys, sha256
 from catalog.http import Client, HTTPError, Limits, Response, Timeout
 from catalog.identity import exchange_error, exchange_form, sign_request
 from catalog.keys import SigningKey
@@ -61,7 +61,6 @@ class Agents:
         self._tokens: TTLCache[tuple[str, str, str, str], str] = TTLCache(10_000, TOKEN_SECONDS)
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(256, thread_name_prefix="agents")
-        self.witness: Callable[[], Head | None] = lambda: None
 
     def entry(self, department: str) -> DepartmentEntry:
         """A registered, approved department. Raises DepartmentError(DOWN/CLOSED)."""
@@ -152,7 +151,6 @@ class Agents:
             keys=None if bind is None else encode_keys(bind),
             timeout=self.settings.limits.query_seconds,
             dry_run=dry_run,
-            witness=self.witness(),
         )
         stream = FragmentStream(self, execution, session, department, message)
         execution.on_cancel(stream.cancel)
