@@ -10,6 +10,7 @@ and given, so that neither side can rewrite or drop alone.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import threading
@@ -61,7 +62,10 @@ def head_bytes(seq: int, digest: str) -> bytes:
 
 
 class Ledger:
-    """One ledger file, for one writing process. Safe for use from several threads."""
+    """One ledger file with one writer, which holds its lock. Safe for use from several threads.
+
+    Two agents over one state folder would fork the chain, so the second does not open.
+    """
 
     def __init__(self, path: str | Path, key: SigningKey) -> None:
         self._path = Path(path)
@@ -69,10 +73,22 @@ class Ledger:
         self._lock = threading.Lock()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._head = self._recover()
             self._file = open(self._path, "ab")  # noqa: SIM115 - kept open for the agent's life
+            self._head = self._take()
         except OSError as bad:
             raise LedgerError("the ledger cannot be opened") from bad
+
+    def _take(self) -> Head:
+        """Lock the file and find its end. A failure gives the file back, so that somebody else may try."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._recover()
+        except BlockingIOError as bad:
+            self._file.close()
+            raise LedgerError("another process writes this ledger: stop it, or give this agent its own state") from bad
+        except (OSError, LedgerError):
+            self._file.close()
+            raise
 
     def _recover(self) -> Head:
         """The last whole record. A line cut by a crash was never acknowledged to anyone: it is taken off."""

@@ -315,15 +315,17 @@ class Agent:
         return self.receipt_key.public_jwk
 
     def close(self) -> None:
-        """Stop all work and close everything."""
+        """Stop all work and close everything. Raises LedgerError, after all the rest is closed."""
         self.stop_all()
-        self.ledger.append("stop", {})
-        for source in self._sources.values():
-            source.close()
-        self._engines.close()
-        self.budget.close()
-        self.guard.close()
-        self.ledger.close()
+        try:
+            self.ledger.append("stop", {})
+        finally:
+            for source in self._sources.values():
+                source.close()
+            self._engines.close()
+            self.budget.close()
+            self.guard.close()
+            self.ledger.close()
 
 
 class _Engines:

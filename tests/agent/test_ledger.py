@@ -15,6 +15,7 @@ from catalog.exchange import Head
 from catalog.keys import SigningKey, verify
 from connectors.agent.ledger import GENESIS, Ledger, LedgerError, head_bytes, read_ledger, record_hash, verify_ledger
 from connectors.agent.service import Agent
+from tests.agent.conftest import PEOPLE_DDL, POLICY, USAGE_DDL, people
 from tests.agent.house import WITNESS, House
 
 KEY = SigningKey.generate()
@@ -165,10 +166,26 @@ async def test_a_refusal_is_one_record_with_a_hash_and_no_text(house: House, age
     assert b"canary_4711" not in (house.folder / "state" / "ledger.jsonl").read_bytes()
 
 
-async def test_no_answer_without_a_ledger(house: House) -> None:
+async def test_no_answer_without_a_ledger(tmp_path: Path) -> None:
+    house = House(tmp_path, POLICY, {"people": (PEOPLE_DDL, people()), "usage": (USAGE_DDL, [])})
     broken = house.open()
     broken.ledger._file.close()
     async with house.client("lin", "mass-balance", broken) as ask:
         with pytest.raises(CityError, match=r"ledger|could not answer"):
             await ask.rows("SELECT count(*) AS c0 FROM water.main.people AS t")
-    broken._engines.close()
+    with pytest.raises(LedgerError):
+        broken.close()
+
+
+def test_a_second_agent_over_the_same_state_does_not_open(house: House, agent: Agent) -> None:
+    """It would fork the chain and clear the first one's spilled work."""
+    with pytest.raises(LedgerError, match="another process writes this ledger"):
+        house.open()
+    assert agent.status()["policy_fault"] == ""
+
+
+def test_a_ledger_is_free_again_once_its_agent_ends(tmp_path: Path) -> None:
+    written(tmp_path / "l.jsonl", 2)
+    again = Ledger(tmp_path / "l.jsonl", KEY)
+    assert again.head.seq == 2
+    again.close()

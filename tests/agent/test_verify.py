@@ -113,7 +113,8 @@ async def test_the_users_budget_is_for_a_day_and_a_batch_beyond_it_answers_nothi
         assert (await ask.rows(SQL, keys=subjects[200:201])).num_rows == 1
 
 
-async def test_a_subjects_budget_is_over_all_users_and_outlives_a_restart(house: House, agent: Agent) -> None:
+async def test_a_subjects_budget_is_over_all_users_and_outlives_a_restart(house: House, clock: Clock) -> None:
+    agent = house.open(clock)
     async with house.client("wu", "benefit-eligibility", agent) as ask:
         for _ in range(3):
             await ask.rows(SQL, keys=[OWNERS[1]])
@@ -122,7 +123,8 @@ async def test_a_subjects_budget_is_over_all_users_and_outlives_a_restart(house:
         await ask.rows(SQL, keys=[OWNERS[1], OWNERS[2]])
         assert (await ask.refusal(SQL, keys=[OWNERS[1], OWNERS[3]])).outcome is Outcome.BUDGET
         await ask.rows(SQL, keys=[OWNERS[3]])
-    restarted = house.open(agent._clock)
+    agent.close()
+    restarted = house.open(clock)
     async with house.client("wu", "benefit-eligibility", restarted) as ask:
         assert (await ask.refusal(SQL, keys=[old(OWNERS[1])])).outcome is Outcome.BUDGET
     restarted.close()
