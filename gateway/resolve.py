@@ -27,6 +27,7 @@ from gateway.execution import Execution, Session
 from gateway.parse import Parsed, location_of, parse_query
 from gateway.plan.verify import verified_relations
 from gateway.qualified import Columns, complete, is_ambiguous, labels_of, note_columns, renamed
+from gateway.rewrite.tree import part_names, sources
 
 __all__ = ["SYSTEM_TABLE", "Resolved", "resolve", "table_name"]
 
@@ -54,6 +55,7 @@ def resolve(parsed: Parsed, view: UserView, session: Session, executions: tuple[
     """Bind every name of the statement. Raises UserError/AccessDenied naming the first that fails."""
     tree = parsed.tree.copy()
     metadata.bind_session(tree, session)
+    _shorten(tree, session)
     binder = _Binder(view, session, executions)
     binder.bind(tree)
     tree = _qualified(tree, binder.columns)
@@ -69,6 +71,7 @@ def _qualified(tree: exp.Query, columns: Columns) -> exp.Query:
         schemas: Any = known.setdefault(name.catalog, {})
         schemas.setdefault(name.schema, {})[name.table] = {c.name: str(c.type) for c in found}
     note_columns(tree)
+    part_names(tree)
     try:
         tree = qualify(
             tree,
@@ -82,6 +85,26 @@ def _qualified(tree: exp.Query, columns: Columns) -> exp.Query:
         return annotate_types(tree, schema=known, dialect="trino")
     except OptimizeError as bad:
         raise _column_error(tree, bad, columns) from None
+
+
+def _shorten(tree: exp.Query, session: Session) -> None:
+    """`org.company.status`, where FROM names org.company without an alias, is `company.status`: in place."""
+    for column in [c for c in tree.find_all(exp.Column) if c.args.get("db") is not None]:
+        written = [column.args["catalog"].name] if column.args.get("catalog") is not None else []
+        written += [column.args["db"].name, column.table]
+        select = column.find_ancestor(exp.Select)
+        while select is not None:
+            named = next((s.node for s in sources(select) if s.alias == column.table), None)
+            if named is not None:
+                break
+            select = select.find_ancestor(exp.Select)
+        else:
+            continue
+        if isinstance(named, exp.Table) and not named.alias and not _is_cte(named):
+            full = table_name(named, session)
+            if written == [full.catalog, full.schema, full.table][-len(written) :]:
+                column.set("catalog", None)
+                column.set("db", None)
 
 
 class _Binder:

@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from catalog.names import RelationName
 from catalog.relation import Relation
+from gateway.rewrite.colocate import colocate_joins
 from gateway.rewrite.ctes import inline_ctes
 from gateway.rewrite.eager import eager_aggregation
 from gateway.rewrite.flatten import flatten_derived
@@ -40,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     flatten_derived,
     prune_outputs,
     aggregate_leaves,
+    colocate_joins,
     eager_aggregation,
     push_predicates,
     prune_outputs,

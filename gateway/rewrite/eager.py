@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from catalog.names import RelationName
-from catalog.relation import Mode
 from gateway.rewrite.tree import (
     Source,
     aggregates_in,
@@ -18,6 +16,7 @@ from gateway.rewrite.tree import (
     has_grouping_sets,
     has_subquery,
     has_window,
+    home_of,
     is_aggregate_select,
     set_where,
     sources,
@@ -115,11 +114,16 @@ def departments_of(node: exp.Expr) -> set[str]:
 
 
 def _is_summable(source: Source, context: Context) -> bool:
-    if not isinstance(source.node, exp.Table) or not source.node.catalog:
-        return False
-    table = source.node
-    relation = context.relations.get(RelationName(table.catalog, table.db, table.name))
-    return relation is not None and relation.mode >= Mode.masked
+    plain = isinstance(source.node, exp.Table) or _is_plain_join(source.node.this)
+    return plain and home_of(source, context.relations) != ""
+
+
+def _is_plain_join(query: exp.Expr) -> bool:
+    """Whether a derived table gives rows of a join as they are; one that groups has little left to sum."""
+    closed = ("distinct", "limit", "offset", "qualify")
+    return (
+        isinstance(query, exp.Select) and not is_aggregate_select(query) and not any(query.args.get(k) for k in closed)
+    )
 
 
 def _plan(select: exp.Select, source: Source) -> _Partial | None:
@@ -183,8 +187,8 @@ def _apply(select: exp.Select, partial: _Partial) -> None:
     for join in draft.args["joins"]:
         if join.args.get("on") is not None:
             join.set("on", join.args["on"].transform(raise_part, copy=False))
-    table = next(t for t in draft.find_all(exp.Table) if t.alias == partial.source.alias)
-    table.replace(_partial_table(partial, own))
+    standing = next(s.node for s in sources(draft) if s.alias == partial.source.alias)
+    standing.replace(_partial_table(partial, own))
     above = [*draft.expressions, *_clauses(draft)]
     if any(partial.source.alias in aliases_in(part) for part in above):
         return

@@ -13,7 +13,8 @@ from sqlglot import exp
 from sqlglot.dialects.trino import Trino
 from sqlglot.optimizer.scope import traverse_scope
 
-from catalog.names import is_plain
+from catalog.names import RelationName, is_plain
+from catalog.relation import Mode, Relation
 
 __all__ = [
     "Source",
@@ -24,8 +25,11 @@ __all__ = [
     "has_grouping_sets",
     "has_subquery",
     "has_window",
+    "home_of",
     "is_aggregate_select",
+    "is_closed",
     "outputs",
+    "part_names",
     "plain_outputs",
     "set_where",
     "sources",
@@ -145,6 +149,24 @@ def has_grouping_sets(select: exp.Select) -> bool:
     )
 
 
+def is_closed(node: exp.Expr) -> bool:
+    """Whether a node reads no column but of sources that it holds itself."""
+    within = node.find_all(exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
+    return aliases_in(node) - {""} <= {n.alias_or_name for n in within}
+
+
+def home_of(source: Source, relations: dict[RelationName, Relation]) -> str:
+    """The department that holds all of a source's rows and gives rows of them, "" if there is none."""
+    node = source.node
+    if not isinstance(node, (exp.Table, exp.Subquery)) or not is_closed(node):
+        return ""
+    named = [RelationName(t.catalog, t.db, t.name) for t in node.find_all(exp.Table)]
+    homes = {name.catalog for name in named}
+    if len(homes) != 1 or any(n not in relations or relations[n].mode < Mode.masked for n in named):
+        return ""
+    return homes.pop()
+
+
 def outputs(select: exp.Select) -> dict[str, exp.Expr]:
     """Output name -> the expression behind it."""
     return {p.alias_or_name: p.unalias() for p in select.expressions}
@@ -196,15 +218,34 @@ def _rename(node: exp.Expr, name: str) -> None:
         alias.set("this", exp.to_identifier(name))
 
 
-def _rename_ctes(tree: exp.Query) -> None:
+def part_names(tree: exp.Query) -> None:
+    """Give every CTE a name that no source has, where a source took a CTE's name as its alias; in place.
+
+    Exact: references keep the old name as their alias, so columns mean what they meant. `qualify` would
+    take a correlated column of such a source for one of the CTE.
+    """
+    taken = {n.alias for n in tree.find_all(exp.Table, exp.Subquery) if n.alias}
+    ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
+    if not taken & ctes:
+        return
+    stem = "w"
+    while any(name.startswith(stem) for name in taken | ctes):
+        stem += "_"
+    for table in tree.find_all(exp.Table):
+        if not table.db and not table.alias and isinstance(table.this, exp.Identifier):
+            table.set("alias", exp.TableAlias(this=table.this.copy()))
+    _rename_ctes(tree, stem)
+
+
+def _rename_ctes(tree: exp.Query, stem: str = "w") -> None:
     """First find what every reference means, then rename: a new name may be an old name of another CTE."""
     found = [
         (cte, _references(cte, with_)) for with_ in reversed(list(tree.find_all(exp.With))) for cte in with_.expressions
     ]
     for number, (cte, references) in enumerate(found):
         for table in references:
-            table.set("this", exp.to_identifier(f"w{number}"))
-        cte.args["alias"].set("this", exp.to_identifier(f"w{number}"))
+            table.set("this", exp.to_identifier(f"{stem}{number}"))
+        cte.args["alias"].set("this", exp.to_identifier(f"{stem}{number}"))
 
 
 def _references(cte: exp.CTE, with_: exp.With) -> list[exp.Table]:

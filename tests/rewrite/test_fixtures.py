@@ -18,6 +18,7 @@ import pytest
 from sqlglot import exp, parse_one
 
 from gateway.rewrite import RULES, Context, Rule, rewrite
+from gateway.rewrite.colocate import colocate_joins
 from gateway.rewrite.ctes import inline_ctes
 from gateway.rewrite.eager import eager_aggregation
 from gateway.rewrite.flatten import flatten_derived
@@ -34,6 +35,7 @@ FILES: dict[str, Rule] = {
     "flatten": flatten_derived,
     "prune": prune_outputs,
     "leaf": aggregate_leaves,
+    "colocate": colocate_joins,
     "eager": eager_aggregation,
 }
 

@@ -118,3 +118,12 @@ SELECT x.a, y.b FROM w AS x (a, b) JOIN w AS y (b, a) ON y.b = x.a JOIN market.m
 -- a relation in brackets
 -- as: SELECT c.id, m.id FROM market.main.company c JOIN water.main.meter m ON m.company = c.id
 SELECT c.id, m.id FROM (market.main.company) c JOIN (water.main.meter) m ON m.company = c.id;
+
+-- a source takes the name of a WITH query as its alias, and a correlated column reads it
+WITH w AS (SELECT id AS o FROM market.main.company)
+SELECT w.id, w.m3 FROM (SELECT meter_id AS id, m3, company FROM water.main.reading) AS w
+WHERE EXISTS (SELECT 1 FROM w AS q WHERE q.o = w.company) AND EXISTS (SELECT 1 FROM market.main.sale AS s WHERE s.seller = w.company);
+
+-- the same, where the WITH query's own name is read beside it
+WITH w AS (SELECT id AS o FROM market.main.company)
+SELECT w.m3 FROM water.main.reading AS w WHERE w.company IN (SELECT o FROM w) OR w.company IN (SELECT w.o FROM w);
