@@ -1,0 +1,150 @@
+"""Three departments over TPC-H, an identity provider and a gateway: separate processes, the policy as asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import yaml
+
+from atoll.demo.install import Ports, install_gateway, install_identity
+from atoll.demo.processes import Process, Processes, free_port, wait_until
+from bench.servers import Servers
+from bench.tpch import TABLES
+from catalog.http import Client, HTTPError
+from catalog.keys import load_or_create
+
+__all__ = ["DEPARTMENTS", "House", "running_house"]
+
+USER, PURPOSE = "bi", "statistics"
+DEPARTMENTS = {"a": "PostgreSQL", "b": "MariaDB", "c": "Parquet"}
+LIMITS = {"concurrent": 8, "queue": 256, "seconds": 600, "rows": 50_000_000, "bytes": 20_000_000_000}
+
+
+@dataclass(frozen=True)
+class House:
+    """A running gateway with its three departments."""
+
+    url: str
+    _http: Client
+
+    def ask(self, sql: str) -> tuple[float, pa.Table]:
+        """Seconds until the whole answer is here, and the answer, as Arrow over REST."""
+        started = time.perf_counter()
+        answer = self._http.post(f"{self.url}/api/query", json={"sql": sql, "format": "arrow"})
+        table = pa.ipc.open_stream(answer.content).read_all() if answer.status_code == 200 else None
+        seconds = time.perf_counter() - started
+        if table is None:
+            raise RuntimeError(f"{answer.text[:500]}\n{sql}")
+        return seconds, table
+
+
+@contextmanager
+def running_house(
+    folder: Path, servers: Servers, policy: Mapping[str, Mapping[str, Any]], state: Path | None = None
+) -> Iterator[House]:
+    """Start everything; stop it afterwards. policy: table -> the fields of its grant beyond relation and purpose.
+
+    state: where agents keep their ledgers and other state, if not in `folder`.
+    """
+    taken: set[int] = set()
+    ports = Ports(
+        free_port(taken), free_port(taken), free_port(taken),
+        {n: free_port(taken) for n in DEPARTMENTS}, {n: free_port(taken) for n in DEPARTMENTS},
+    )  # fmt: skip
+    install_identity(folder)
+    for name in DEPARTMENTS:
+        _write_department(folder, name, servers, ports, policy, state)
+    processes = Processes(folder / "logs")
+    try:
+        idp = ["--dir", str(folder / "idp"), "--port", str(ports.idp), "--dev-login"]
+        started = {"idp": _module(processes, "idp", "atoll.demo.idp", *idp)}
+        for name in DEPARTMENTS:
+            file = folder / "departments" / name / "department.yaml"
+            started[name] = _module(processes, name, "connectors.agent.serve", str(file))
+        _await(started["idp"], ports.idp)
+        for name in DEPARTMENTS:
+            _await(started[name], ports.owners[name])
+        registered = {
+            n: (title, load_or_create(_state(folder, n, state) / "receipt.key").public_jwk)
+            for n, title in DEPARTMENTS.items()
+        }
+        settings = install_gateway(folder, ports, registered, folder / "questions")
+        _await(_module(processes, "gateway", "gateway.server.serve", str(settings), "--allow-dev-login"), ports.gateway)
+        headers = {"X-Trino-User": USER}
+        with Client(timeout=900, trust_env=False, headers=headers) as http:
+            yield House(f"http://127.0.0.1:{ports.gateway}", http)
+    finally:
+        processes.stop()
+
+
+def _module(processes: Processes, name: str, module: str, *arguments: str) -> Process:
+    return processes.start(name, [sys.executable, "-m", module, *arguments])
+
+
+def _await(process: Process, port: int) -> None:
+    def healthy() -> bool:
+        with Client(timeout=2, trust_env=False) as http:
+            try:
+                return bool(http.get(f"http://127.0.0.1:{port}/healthz").status_code == 200)
+            except HTTPError:
+                return False
+
+    wait_until(process, healthy)
+
+
+def _state(folder: Path, name: str, state: Path | None) -> Path:
+    return (state or folder / "departments" / name / "state") if state is None else state / name
+
+
+def _write_department(
+    folder: Path, name: str, servers: Servers, ports: Ports, policy: Mapping[str, Mapping[str, Any]], state: Path | None
+) -> None:
+    from atoll.demo.install import _gateway_card  # the demonstration's own, until keys move out of it
+
+    home = folder / "departments" / name
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "jwks.json").write_bytes((folder / "idp" / "jwks.json").read_bytes())
+    (home / "gateways.json").write_text(json.dumps({"gateways": {"gateway": _gateway_card(folder)["keys"]}}))
+    (home / "linkage.key").write_text("42" * 32)
+    (home / "linkage.key").chmod(0o600)
+    tables = [t for t, department in TABLES.items() if department == name]
+    document = {
+        "department": name, "title": DEPARTMENTS[name], "state": str(_state(folder, name, state)),
+        "listen": f"127.0.0.1:{ports.agents[name]}", "owner_listen": f"127.0.0.1:{ports.owners[name]}",
+        "identity": {"issuer": ports.issuer, "jwks": "file:jwks.json", "gateways": "file:gateways.json"},
+        "sources": {"main": _source(home, name, servers, tables)},
+        "linkage_groups": {"bench": {"root": "file:linkage.key"}},
+        "purposes": [PURPOSE],
+        "relations": {t: {"table": t, "columns": _columns(servers.c, t)} for t in tables},
+        "grants": [
+            {"id": t, "relation": t, "purposes": [PURPOSE], "mode": "masked", **policy.get(t, {})} for t in tables
+        ],
+        "limits": LIMITS,
+    }  # fmt: skip
+    (home / "department.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def _source(home: Path, name: str, servers: Servers, tables: list[str]) -> dict[str, Any]:
+    if name == "c":
+        parquet = {t: {"format": "parquet", "glob": f"{t}.parquet"} for t in tables}
+        return {"kind": "files", "path": os.path.relpath(servers.c, home), "tables": parquet}
+    server = servers.a if name == "a" else servers.b
+    secret = home / "source.password"
+    secret.write_text(server.password)
+    secret.chmod(0o600)
+    return {**server.source, "password": "file:source.password"}
+
+
+def _columns(data: Path, table: str) -> dict[str, str]:
+    found = duckdb.sql(f"DESCRIBE SELECT * FROM '{data}/{table}.parquet'").fetchall()
+    return {str(name): str(kind).lower() for name, kind, *_ in found}

@@ -1,0 +1,60 @@
+"""TPC-H data as Parquet, made once per scale by DuckDB's own generator in an environment of its own.
+
+The generator is an extension of DuckDB 1.5 that comes as a package; atoll itself runs DuckDB 2.0, hence the
+second environment. Everything lies in .cache/bench and survives `make clean`'s like.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["CACHE", "TABLES", "parquet"]
+
+CACHE = Path(__file__).parents[1] / ".cache" / "bench"
+PEER = ("duckdb==1.5.5", "duckdb-extension-tpch==1.5.5")
+TABLES = {
+    "lineitem": "a",
+    "orders": "a",
+    "customer": "b",
+    "nation": "b",
+    "region": "b",
+    "part": "c",
+    "partsupp": "c",
+    "supplier": "c",
+}
+"""Table -> department: a is PostgreSQL, b MariaDB, c a folder of Parquet files."""
+
+GENERATE = """
+import sys, pathlib, duckdb, duckdb_extension_tpch
+folder, scale = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+extension = next(pathlib.Path(duckdb_extension_tpch.__file__).parent.rglob("tpch.duckdb_extension"))
+db = duckdb.connect()
+db.execute(f"LOAD '{extension}'")
+db.execute(f"CALL dbgen(sf={scale})")
+for table in sys.argv[3:]:
+    db.execute(f"COPY {table} TO '{folder}/{table}.parquet' (FORMAT parquet)")
+"""
+
+
+def parquet(scale: float) -> Path:
+    """A folder with one <table>.parquet each; made if it is not there yet."""
+    folder = CACHE / f"tpch-{scale:g}"
+    if (folder / "done").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([_peer(), "-c", GENERATE, str(folder), str(scale), *TABLES], check=True)
+    (folder / "done").touch()
+    return folder
+
+
+def _peer() -> str:
+    """The Python of the generator's own environment."""
+    home = CACHE / "peer"
+    python = home / "bin" / "python"
+    if not (home / "ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PEER], check=True)
+        (home / "ready").touch()
+    return str(python)
