@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: help setup demo test lint format types city-medium attack fuzz bench docs clean services
+.PHONY: help setup demo test lint format types city-medium attack attack-nightly fuzz clients bench bench-protocol docs clean services
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -45,6 +45,20 @@ city-medium: setup ## the five questions at medium scale against their key
 
 fuzz: setup ## the differential fuzzer, for as long as FUZZ_SECONDS says
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/differential/test_fuzz.py
+
+attack: setup services ## every hostile case over every kind of silo, through the gateway too, and what must notice faults
+	@ATTACK=all $(BIN)/python -m pytest -n $(WORKERS) tests/attack tests/agent/test_trackers.py
+
+attack-nightly: setup services ## twenty thousand random questions: as over a masked copy, and blind to what is hidden
+	@ATTACK=all ATTACK_EXAMPLES=$${ATTACK_EXAMPLES:-20000} $(BIN)/python -m pytest -n $(WORKERS) tests/attack tests/masks_first
+
+clients: setup services ## every Trino client there is, unmodified, against a running city
+	@$(BIN)/python -m tests.clients.prepare
+	@CLIENTS=all $(BIN)/python -m pytest tests/clients --no-header -q
+	@PROTOCOL_STEPS=$${PROTOCOL_STEPS:-20000} $(BIN)/python -m pytest tests/protocol/test_machine.py --no-header -q
+
+bench-protocol: setup services ## the wire beside a real Trino and beside a server that does nothing
+	@$(BIN)/python -m bench.protocol
 
 docs: setup ## the reference pages and schemas, out of the code
 	@$(BIN)/python docs/generate.py

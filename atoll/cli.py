@@ -13,7 +13,20 @@ from typing import Annotated
 
 import typer
 
-from atoll.commands import agent, demo, departments, gateway, ledger, policy, query, receipt, token
+from atoll.commands import (
+    agent,
+    audit,
+    demo,
+    departments,
+    gateway,
+    keys,
+    ledger,
+    policy,
+    query,
+    receipt,
+    token,
+    untoken,
+)
 
 __all__ = ["app", "main"]
 
@@ -59,12 +72,15 @@ app.command(rich_help_panel=ANALYST)(query.query)
 app.command(rich_help_panel=ANALYST)(query.explain)
 app.command(rich_help_panel=ANALYST)(token.token)
 app.command(rich_help_panel=ANALYST)(receipt.receipt)
+agent.app.command()(untoken.untoken)
 app.add_typer(agent.app, name="agent", rich_help_panel=DEPARTMENT)
 app.add_typer(policy.app, name="policy", rich_help_panel=DEPARTMENT)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=DEPARTMENT)
+app.command(rich_help_panel=DEPARTMENT)(audit.audit)
 app.command(rich_help_panel=DEPARTMENT)(departments.register)
 app.add_typer(departments.app, name="departments", rich_help_panel=OPERATOR)
 app.add_typer(gateway.app, name="gateway", rich_help_panel=OPERATOR)
+app.add_typer(keys.app, name="keys", rich_help_panel=OPERATOR)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import yaml
 
-from atoll.demo.install import Ports, install_gateway, install_identity
+from atoll.demo.install import Ports, gateway_card, install_gateway, install_identity
 from atoll.demo.processes import Process, Processes, free_port, wait_until
 from bench.servers import Servers
 from bench.tpch import TABLES
@@ -109,12 +109,10 @@ def _state(folder: Path, name: str, state: Path | None) -> Path:
 def _write_department(
     folder: Path, name: str, servers: Servers, ports: Ports, policy: Mapping[str, Mapping[str, Any]], state: Path | None
 ) -> None:
-    from atoll.demo.install import _gateway_card  # the demonstration's own, until keys move out of it
-
     home = folder / "departments" / name
     home.mkdir(parents=True, exist_ok=True)
     (home / "jwks.json").write_bytes((folder / "idp" / "jwks.json").read_bytes())
-    (home / "gateways.json").write_text(json.dumps({"gateways": {"gateway": _gateway_card(folder)["keys"]}}))
+    (home / "gateways.json").write_text(json.dumps({"gateways": {"gateway": gateway_card(folder)["keys"]}}))
     (home / "linkage.key").write_text("42" * 32)
     (home / "linkage.key").chmod(0o600)
     tables = [t for t, department in TABLES.items() if department == name]

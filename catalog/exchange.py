@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Any
+from typing import Any, Final, Literal
 
 import orjson
 import pyarrow as pa
@@ -26,13 +26,14 @@ __all__ = [
     "EndRecord",
     "Fragment",
     "Head",
+    "Question",
     "Receipt",
     "canonical_json",
     "decode_keys",
     "encode_keys",
 ]
 
-VERSION = 1
+VERSION: Final = 1
 END_KEY = b"atoll-end"
 KEYS_TABLE = "$keys"
 """The table of bind keys in a fragment: `WHERE org_no IN (SELECT k FROM "$keys")`."""
@@ -65,9 +66,16 @@ class _Message(BaseModel):
 class Head(_Message):
     """The newest entry of a hash-chained ledger: number, hash (hex), Ed25519 signature of both (base64)."""
 
-    seq: int
-    hash: str
-    signature: str = ""
+    seq: int = Field(ge=0)
+    hash: str = Field(pattern="^([0-9a-f]{64})?$")
+    signature: str = Field(default="", max_length=128)
+
+
+class Question(_Message):
+    """The statement that a fragment serves, as its user sent it, and the user's own signature (`catalog.question`)."""
+
+    sql: str = Field(max_length=1_000_000)
+    proof: str = Field(max_length=2_000)
 
 
 class Fragment(_Message):
@@ -79,9 +87,10 @@ class Fragment(_Message):
     timeout: seconds that the gateway is willing to wait; the agent's own limit may be lower.
     dry_run: decide and answer the verdict (an empty stream), run nothing.
     witness: the gateway's ledger head, which the agent records.
+    question: the user's statement with the user's signature, where the client signed it.
     """
 
-    version: int = VERSION
+    version: Literal[1] = VERSION
     query_id: str = Field(pattern=r"^[A-Za-z0-9_]{1,64}$")
     fragment_id: str = Field(pattern=r"^[A-Za-z0-9_]{1,80}$")
     sql: str
@@ -89,6 +98,7 @@ class Fragment(_Message):
     timeout: int = Field(default=60, ge=1, le=3600)
     dry_run: bool = False
     witness: Head | None = None
+    question: Question | None = None
 
 
 class Receipt(_Message):

@@ -9,6 +9,11 @@ Three things are checked before an agent looks at a statement, and none of them 
 
 Claims of an agent's token: iss, sub, aud, iat, exp (<= 5 minutes), jti, purpose, purposes, cnf {jwk}.
 Claims of a user's token: iss, sub, aud, iat, exp (<= 1 hour), jti, purposes. Both have `typ: at+jwt`.
+A user who logged in with a key of their own (DPoP, RFC 9449) has `cnf {jkt}` in the user's token; an agent's
+token says the same as `user_jkt`, so that the agent can tell what this user signed (`catalog.question`).
+
+A department may pin the gateways too (`Pins`): then the token's `cnf` must be one of their keys, and the
+connection must have shown one of the same gateway's certificates (`catalog.tls`).
 
 A signed request carries `Authorization: Bearer <token>` and
 
@@ -26,25 +31,27 @@ purpose that the user does not hold, or none named by a user of several) adds {"
 from __future__ import annotations
 
 import hashlib
+import hmac
 import math
 import re
 import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc._rfc7515.model import JWSAlgModel
 from joserfc.errors import ExpiredTokenError, JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import ECKey, OKPKey
 from joserfc.jws import JWSRegistry
 
-from catalog import keys
+from catalog import keys, tls
 from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome
 from catalog.keys import Jwk, SigningKey
 
@@ -54,16 +61,20 @@ __all__ = [
     "PINNED",
     "USER_SECONDS",
     "MemoryReplayStore",
+    "Pins",
     "Principal",
     "ReplayStore",
     "SqliteReplayStore",
     "TokenVerifier",
     "agent_audience",
     "client_assertion",
+    "dpop_proof",
     "exchange_error",
     "exchange_form",
+    "registration_bytes",
     "sign_request",
     "sign_token",
+    "verify_dpop",
     "verify_request",
 ]
 
@@ -74,10 +85,13 @@ SKEW = 60
 ALGORITHMS = ("EdDSA", "ES256")
 TOKEN_TYPE = "at+jwt"
 ASSERTION_TYPE = "client-authentication+jwt"
+DPOP_TYPE = "dpop+jwt"
+DPOP_SECONDS = 60
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
+_ONCE = ("authorization", "atoll-date", "atoll-nonce", "atoll-signature")
 _SECONDS = re.compile(r"[0-9]{1,12}\Z")
 
 
@@ -95,6 +109,7 @@ class Principal:
 
     purpose: the one purpose of an agent's token, "" in a user's token. purposes: all that the user holds.
     exp: unix seconds. cnf_jwk: the public key that must sign the requests, None in a user's token.
+    user_jkt: thumbprint of the user's own key, "" if the user logged in without one.
     claims: all claims as signed.
     """
 
@@ -104,6 +119,7 @@ class Principal:
     jti: str
     exp: int
     cnf_jwk: Jwk | None = None
+    user_jkt: str = ""
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -129,7 +145,8 @@ class TokenVerifier:
     """Verifies the tokens of one issuer for one audience.
 
     jwks: a JWK set, or the path of one, which is read again when the file changes (key rotation).
-    Each key needs a `kid` and is pinned to its algorithm: Ed25519 to EdDSA, P-256 to ES256.
+    Each key needs a `kid` and is pinned to its algorithm: Ed25519 to EdDSA, P-256 to ES256. It counts from
+    `nbf` to `exp` if it has such members (unix seconds), and not at all once it is `revoked`.
     leeway: seconds of clock difference tolerated. For any audience but `gateway` the token must be an
     agent's: with a purpose of the user's own, a `cnf` key and at most five minutes to live.
 
@@ -144,7 +161,7 @@ class TokenVerifier:
         self._who = audience.removeprefix("agent:")
         self._file = Path(jwks) if isinstance(jwks, (str, Path)) else None
         self._stamp: tuple[int, int] | None = None
-        self._keys: dict[str, ECKey | OKPKey] = {}
+        self._keys: dict[str, tuple[ECKey | OKPKey, Jwk]] = {}
         if isinstance(jwks, Mapping):
             self._keys = _key_set(jwks)
         else:
@@ -158,7 +175,7 @@ class TokenVerifier:
         self._reload()
         at = time.time() if now is None else now
         try:
-            decoded = jwt.decode(token, self._key, registry=PINNED)
+            decoded = jwt.decode(token, partial(self._key, at), registry=PINNED)
             if decoded.header.get("typ") != TOKEN_TYPE:
                 raise self._invalid()
             jwt.JWTClaimsRegistry(now=math.floor(at), leeway=self.leeway).validate(decoded.claims)
@@ -182,7 +199,10 @@ class TokenVerifier:
         if not isinstance(purposes, list) or not all(_text(p) for p in purposes):
             raise self._invalid()
         purpose, cnf = self._agent_claims(claims, purposes) if self._is_agent else ("", None)
-        return Principal(str(sub), purpose, tuple(purposes), str(jti), exp, cnf, dict(claims))
+        jkt = claims.get("user_jkt", "") if self._is_agent else _thumbprint_claim(claims)
+        if not isinstance(jkt, str):
+            raise self._invalid()
+        return Principal(str(sub), purpose, tuple(purposes), str(jti), exp, cnf, jkt, dict(claims))
 
     def _agent_claims(self, claims: Mapping[str, Any], purposes: list[str]) -> tuple[str, Jwk]:
         purpose, cnf = claims.get("purpose"), claims.get("cnf")
@@ -194,10 +214,12 @@ class TokenVerifier:
         keys.thumbprint(jwk)
         return str(purpose), jwk
 
-    def _key(self, guest: Any) -> ECKey | OKPKey:
+    def _key(self, at: float, guest: Any) -> ECKey | OKPKey:
         header = guest.headers()
-        key = self._keys.get(header.get("kid", ""))
-        if key is None or header.get("alg") != ("EdDSA" if isinstance(key, OKPKey) else "ES256"):
+        key, terms = self._keys.get(header.get("kid", ""), (None, {}))
+        if key is None or not keys.in_force(terms, at):
+            raise self._invalid()
+        if header.get("alg") != ("EdDSA" if isinstance(key, OKPKey) else "ES256"):
             raise self._invalid()
         return key
 
@@ -228,20 +250,25 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 200
 
 
-def _key_set(jwks: Mapping[str, Any]) -> dict[str, ECKey | OKPKey]:
+def _thumbprint_claim(claims: Mapping[str, Any]) -> Any:
+    cnf = claims.get("cnf")
+    return cnf.get("jkt", "") if isinstance(cnf, dict) else ""
+
+
+def _key_set(jwks: Mapping[str, Any]) -> dict[str, tuple[ECKey | OKPKey, Jwk]]:
     found = jwks.get("keys") if isinstance(jwks, Mapping) else None
     if not isinstance(found, list) or not found:
         raise ValueError("a key set needs a list `keys`")
     return dict(_public_key(jwk) for jwk in found)
 
 
-def _public_key(jwk: Any) -> tuple[str, ECKey | OKPKey]:
+def _public_key(jwk: Any) -> tuple[str, tuple[ECKey | OKPKey, Jwk]]:
     kind = (jwk.get("kty"), jwk.get("crv")) if isinstance(jwk, dict) else None
     if kind not in (("OKP", "Ed25519"), ("EC", "P-256")) or not _text(jwk.get("kid")) or "d" in jwk:
         raise ValueError("a key set holds public Ed25519 or P-256 keys with a kid, nothing else")
     try:
         plain = {k: jwk[k] for k in ("kty", "crv", "x", "y") if k in jwk}
-        return jwk["kid"], OKPKey.import_key(plain) if kind[0] == "OKP" else ECKey.import_key(plain)
+        return jwk["kid"], (OKPKey.import_key(plain) if kind[0] == "OKP" else ECKey.import_key(plain), jwk)
     except JoseError as bad:
         raise ValueError("a malformed key in the key set") from bad
 
@@ -342,7 +369,8 @@ def verify_request(
     a request that cannot be remembered is not accepted.
     """
     at = time.time() if now is None else now
-    given = {k.lower(): v for k, v in headers.items()}
+    found = [(k.lower(), v) for k, v in headers.items() if k.lower() in _ONCE]
+    given = dict(found)
     date, nonce = given.get("atoll-date", ""), given.get("atoll-nonce", "")
     signature = given.get("atoll-signature", "")
     refusal = AccessDenied(
@@ -352,6 +380,9 @@ def verify_request(
         rule="signed request",
         hint="Send it again with a new signature; check the clocks.",
     )
+    # Twice would mean one token for who asks and another for what was signed.
+    if len(given) != len(found):
+        raise refusal
     if cnf_jwk is None or not _SECONDS.match(date) or not _NONCE.match(nonce) or abs(int(date) - at) > SKEW:
         raise refusal
     token = given.get("authorization", "").partition(" ")[2].strip()
@@ -364,6 +395,130 @@ def verify_request(
         raise InternalError("Requests cannot be checked for replay just now.", who=who) from bad
     if not fresh:
         raise refusal
+
+
+# ---------------------------------------------------------------- pinned gateways
+
+
+class Pins:
+    """The gateways that a department lets in: {"gateways": {client id: [public JWK, ..]}}, its owner's own file.
+
+    Ed25519 keys sign requests, EC keys with `x5c` are certificates; each counts while it is in force. Read
+    again when it changes. A file that cannot be read lets nobody in: the change may have been a revocation.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Raises ValueError for a file that is no list of gateways, so that a wrong one is found at the start."""
+        self._path = Path(path)
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._gateways: list[list[Jwk]] = []
+        self._version = ""
+        self._read()
+
+    @property
+    def version(self) -> str:
+        """Changes when the list does: SHA-256 of the file, "" while it cannot be read."""
+        self._fresh()
+        return self._version
+
+    def certificates(self, now: float | None = None) -> tuple[str, ...]:
+        """The client certificates (PEM) to take, of all gateways."""
+        at = time.time() if now is None else now
+        return tuple(pem for listed in self._fresh() for pem in tls.pinned(listed, at))
+
+    def admits(self, cnf_jwk: Jwk | None, certificate: bytes | None = None, now: float | None = None) -> bool:
+        """Whether one gateway has both: the key that signs, and the certificate (DER) that the connection showed.
+
+        certificate: None where TLS ends in front of the agent; then the key decides alone.
+        """
+        at = time.time() if now is None else now
+        return any(
+            _has_key(listed, cnf_jwk, at) and (certificate is None or _has_certificate(listed, certificate, at))
+            for listed in self._fresh()
+        )
+
+    def _fresh(self) -> list[list[Jwk]]:
+        with self._lock:
+            try:
+                seen = self._path.stat()
+                if (seen.st_mtime_ns, seen.st_ino, seen.st_size) != self._stamp:
+                    self._read()
+            except (OSError, ValueError):
+                self._stamp, self._gateways, self._version = None, [], ""
+            return self._gateways
+
+    def _read(self) -> None:
+        seen = self._path.stat()
+        raw = self._path.read_bytes()
+        found = orjson.loads(raw)
+        gateways = found.get("gateways") if isinstance(found, dict) else None
+        if not isinstance(gateways, dict) or not all(isinstance(listed, list) for listed in gateways.values()):
+            raise ValueError(f"{self._path.name} is no list of gateways: see `atoll keys trust`")
+        for jwk in (jwk for listed in gateways.values() for jwk in listed):
+            if not isinstance(jwk, dict) or (tls.certificate_of(jwk) is None and not keys.thumbprint(jwk)):
+                raise ValueError(f"{self._path.name} holds something that is no public key")
+        self._gateways, self._version = list(gateways.values()), hashlib.sha256(raw).hexdigest()
+        self._stamp = (seen.st_mtime_ns, seen.st_ino, seen.st_size)
+
+
+def _has_key(listed: list[Jwk], cnf_jwk: Jwk | None, at: float) -> bool:
+    if cnf_jwk is None:
+        return False
+    wanted = keys.thumbprint(cnf_jwk)
+    able = [jwk for jwk in listed if jwk.get("kty") == "OKP" and keys.in_force(jwk, at)]
+    return any(hmac.compare_digest(keys.thumbprint(jwk), wanted) for jwk in able)
+
+
+def _has_certificate(listed: list[Jwk], certificate: bytes, at: float) -> bool:
+    able = [tls.certificate_of(jwk) for jwk in listed if keys.in_force(jwk, at)]
+    return any(hmac.compare_digest(der, certificate) for der in able if der is not None)
+
+
+# ---------------------------------------------------------------- registration
+
+
+def registration_bytes(name: str, url: str, key: Jwk, listed: Sequence[Jwk], at: int) -> bytes:
+    """What a department signs when it registers: its name, address and keys, and when (unix seconds)."""
+    public = [keys.public_jwk(jwk) for jwk in listed]
+    told = {"registration": name, "url": url, "key": keys.thumbprint(key), "keys": public, "at": at}
+    return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
+
+
+# ---------------------------------------------------------------- a user's own key
+
+
+def dpop_proof(key: SigningKey, method: str, url: str, now: float | None = None) -> str:
+    """The header `DPoP` of a login (RFC 9449): the token will be bound to this key."""
+    at = int(time.time() if now is None else now)
+    header = {"alg": "EdDSA", "typ": DPOP_TYPE, "jwk": _plain(key.public_jwk)}
+    claims = {"jti": secrets.token_urlsafe(18), "htm": method, "htu": url, "iat": at}
+    return jwt.encode(header, claims, key.jose, registry=PINNED)
+
+
+def verify_dpop(proof: str, method: str, url: str, replay: ReplayStore, now: float | None = None) -> str:
+    """The thumbprint of the key that made a proof. Raises ValueError for a wrong, old or used one."""
+    at = time.time() if now is None else now
+    try:
+        jwk = _plain(jws.extract_compact(proof.encode()).headers()["jwk"])
+        decoded = jwt.decode(proof, OKPKey.import_key(jwk), registry=PINNED)
+        claims = decoded.claims
+        if decoded.header.get("typ") != DPOP_TYPE or claims["htm"] != method or claims["htu"] != url:
+            raise ValueError("not a proof for this request")
+        iat, jti = claims["iat"], claims["jti"]
+        if not isinstance(iat, int) or not _text(jti) or abs(iat - at) > DPOP_SECONDS:
+            raise ValueError("not a proof for now")
+    except (JoseError, KeyError, TypeError, UnicodeError) as bad:
+        raise ValueError("not a proof") from bad
+    if not replay.claim(f"dpop:{keys.thumbprint(jwk)}:{jti}", iat + DPOP_SECONDS + 1, at):
+        raise ValueError("a proof that was used")
+    return keys.thumbprint(jwk)
+
+
+def _plain(jwk: Jwk) -> Jwk:
+    """The bare public key. Raises KeyFileError (a ValueError) unless it is Ed25519."""
+    keys.thumbprint(jwk)
+    return {k: jwk[k] for k in ("kty", "crv", "x")}
 
 
 # ---------------------------------------------------------------- token exchange

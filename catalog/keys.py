@@ -3,15 +3,26 @@
 A private key is a JWK (RFC 8037) in a file that its owner alone can read (0600); a file that others
 can read is refused. Keys are named by their RFC 7638 thumbprint. Signatures over bytes are base64.
 Public keys travel as plain JWK dicts: `{"kty": "OKP", "crv": "Ed25519", "x": .., "kid": ..}`.
+
+A file may hold several keys of one use, `{"keys": [JWK, ..]}`: a `KeyRing`. Three members say when each
+counts, in the ring and wherever its public part is pinned: `nbf` and `exp` (unix seconds, from and until)
+and `revoked` (when). Who signs takes the newest in force, who verifies accepts every one in force: so a
+rotation with an overlap needs no moment at which all change at once.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
+import math
 import os
 import stat
 import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +32,25 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-__all__ = ["Jwk", "KeyFileError", "SigningKey", "load", "load_or_create", "thumbprint", "verify"]
+__all__ = [
+    "Jwk",
+    "KeyFileError",
+    "KeyRing",
+    "SigningKey",
+    "in_force",
+    "load",
+    "load_or_create",
+    "new_jwk",
+    "public_jwk",
+    "replace_file",
+    "same_key",
+    "thumbprint",
+    "verify",
+    "verify_any",
+]
 
 Jwk = dict[str, Any]
+_SECRET = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 
 
 class KeyFileError(ValueError):
@@ -80,39 +107,226 @@ def thumbprint(public_jwk: Jwk) -> str:
     return _import(_public_part(public_jwk)).thumbprint()
 
 
+def verify_any(public_jwks: Iterable[Jwk], data: bytes, signature: str, now: float | None = None) -> bool:
+    """Whether one of the signing keys that are in force made `signature`."""
+    at = time.time() if now is None else now
+    return any(in_force(jwk, at) and verify(jwk, data, signature) for jwk in public_jwks)
+
+
+def same_key(one: Jwk, other: Jwk) -> bool:
+    """Whether two JWKs are the same Ed25519 key. False for anything that is none."""
+    try:
+        return thumbprint(one) == thumbprint(other)
+    except KeyFileError:
+        return False
+
+
+def new_jwk(nbf: int = 0) -> Jwk:
+    """A new private Ed25519 key that counts from `nbf` (unix seconds) on."""
+    return {**SigningKey.generate().private_jwk(), "nbf": nbf}
+
+
+def public_jwk(jwk: Jwk) -> Jwk:
+    """A JWK without its secret."""
+    return {k: v for k, v in jwk.items() if k not in _SECRET}
+
+
+def in_force(jwk: Jwk, now: float) -> bool:
+    """Whether a key counts at `now` (unix seconds). Terms that are no numbers make it count never."""
+    terms = (jwk.get("nbf", 0), jwk.get("exp", math.inf), jwk.get("revoked", math.inf))
+    if not all(isinstance(t, (int, float)) and not isinstance(t, bool) for t in terms):
+        return False
+    nbf, exp, revoked = terms
+    return bool(nbf <= now < min(exp, revoked))
+
+
+# ---------------------------------------------------------------- key files
+
+
 def load(path: str | Path) -> SigningKey:
-    """The private key in a file. Raises KeyFileError if it is missing, shared with others or no key."""
-    file = Path(path)
-    try:
-        mode = file.stat().st_mode
-        raw = file.read_bytes()
-    except OSError as bad:
-        raise KeyFileError(f"the key file {file.name} cannot be read") from bad
-    if stat.S_IMODE(mode) & 0o077:
-        raise KeyFileError(f"others can read the key file {file.name}: chmod 600 it, or make a new key")
-    try:
-        jwk = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        # The chained text of a JSON error quotes the document: drop it, the document is a secret.
-        raise KeyFileError(f"the key file {file.name} is no JSON") from None
-    return SigningKey(jwk)
+    """The key to sign with now. Raises KeyFileError if the file is missing, shared with others or no key."""
+    return KeyRing(path).signing()
 
 
 def load_or_create(path: str | Path) -> SigningKey:
     """The key in `path`, made (0600) if there is none. Two processes that race get the same key."""
-    file = Path(path)
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_new(file, SigningKey.generate())
-    return load(file)
+    return KeyRing.create(path).signing()
 
 
-def _write_new(file: Path, key: SigningKey) -> None:
+class KeyRing:
+    """The keys of one use in one file, secrets included. Read again when the file changes; thread-safe.
+
+    now: unix seconds, replaceable in tests. Its `repr` shows thumbprints only.
+    """
+
+    def __init__(self, path: str | Path, now: Callable[[], float] = time.time) -> None:
+        """Raises KeyFileError if the file is missing, readable by others, or holds no keys."""
+        self.path = Path(path)
+        self._now = now
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._keys: list[Jwk] = []
+        self._signing: SigningKey | None = None
+        self._read()
+
+    @classmethod
+    def create(
+        cls, path: str | Path, make: Callable[[int], Jwk] = new_jwk, now: Callable[[], float] = time.time
+    ) -> KeyRing:
+        """The ring in `path`; a new one of one key if there is none. make: nbf -> private JWK with `kid`."""
+        file = Path(path)
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write_new(file, make(0))
+        return cls(file, now)
+
+    def _read(self) -> None:
+        """Take the file as it is now. The keys in memory are no refuge: the change may be a revocation."""
+        stamp, raw = _private(self.path)
+        try:
+            found = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            # The chained text of a JSON error quotes the document: drop it, the document is a secret.
+            raise KeyFileError(f"the key file {self.path.name} is no JSON") from None
+        listed = found.get("keys") if isinstance(found, dict) and "keys" in found else [found]
+        if not isinstance(listed, list) or not listed or not all(isinstance(k, dict) for k in listed):
+            raise KeyFileError(f"the key file {self.path.name} holds no key")
+        self._keys, self._stamp, self._signing = listed, stamp, None
+
+    def _fresh(self) -> list[Jwk]:
+        with self._lock:
+            try:
+                seen = self.path.stat()
+            except OSError as bad:
+                raise KeyFileError(f"the key file {self.path.name} cannot be read") from bad
+            if (seen.st_mtime_ns, seen.st_ino) != self._stamp:
+                self._read()
+            return self._keys
+
+    def current(self) -> Jwk:
+        """The newest private key in force. Raises KeyFileError if there is none."""
+        at = self._now()
+        able = [k for k in self._fresh() if in_force(k, at) and "d" in k]
+        if not able:
+            raise self._none()
+        return max(able, key=lambda k: float(k.get("nbf", 0)))
+
+    def _none(self) -> KeyFileError:
+        return KeyFileError(f"no key of {self.path.name} is in force: make one with `atoll keys rotate`")
+
+    def signing(self) -> SigningKey:
+        """The Ed25519 key to sign with now. Raises KeyFileError."""
+        jwk = self.current()
+        known = self._signing
+        if known is None or known.public_jwk["x"] != jwk.get("x"):
+            known = self._signing = SigningKey(jwk)
+        return known
+
+    def oldest(self) -> SigningKey:
+        """The Ed25519 key in force that has counted longest: what others know while they don't know the newest."""
+        at = self._now()
+        able = [k for k in self._fresh() if in_force(k, at) and "d" in k]
+        if not able:
+            raise self._none()
+        return SigningKey(min(able, key=lambda k: float(k.get("nbf", 0))))
+
+    def sign(self, data: bytes) -> str:
+        """Signature of `data` by the key to sign with now, base64. Raises KeyFileError."""
+        return self.signing().sign(data)
+
+    @property
+    def public_jwk(self) -> Jwk:
+        """The public part of the Ed25519 key to sign with now. Raises KeyFileError."""
+        return self.signing().public_jwk
+
+    def public(self) -> list[Jwk]:
+        """Every key without its secret, ended and revoked ones too: old signatures stay verifiable."""
+        return [{**public_jwk(k), "kid": _kid(k)} for k in self._fresh()]
+
+    def rotate(self, at: int, overlap: int, make: Callable[[int], Jwk] = new_jwk) -> Jwk:
+        """Add a key that counts from `at`; those in force count until `at + overlap`. Returns its public part."""
+        fresh = make(at)
+        with _changing(self.path):
+            kept = []
+            for key in self._fresh():
+                if in_force(key, at) or key.get("nbf", 0) > at:
+                    key = {**key, "exp": min(int(key.get("exp", at + overlap)), at + overlap)}
+                # A key that has ended signs nothing any more: what it signed needs its public part alone.
+                kept.append(key if key.get("exp", math.inf) > self._now() else public_jwk(key))
+            self._write([*kept, fresh])
+        return {**public_jwk(fresh), "kid": _kid(fresh)}
+
+    def revoke(self, kid: str, make: Callable[[int], Jwk] = new_jwk) -> bool:
+        """End a key now, for good; a new one is made if no other is in force. False if there is none of this name."""
+        at = int(self._now())
+        with _changing(self.path):
+            found = self._fresh()
+            if not any(_kid(k) == kid for k in found):
+                return False
+            kept = [
+                {**public_jwk(k), "kid": kid, "revoked": k.get("revoked", at)} if _kid(k) == kid else k for k in found
+            ]
+            if not any(in_force(k, at) and "d" in k for k in kept):
+                kept.append(make(at))
+            self._write(kept)
+        return True
+
+    def _write(self, listed: list[Jwk]) -> None:
+        replace_file(self.path, orjson.dumps({"keys": listed}, option=orjson.OPT_INDENT_2))
+        with self._lock:
+            self._read()
+
+    def __repr__(self) -> str:
+        return f"KeyRing({', '.join(_kid(k) for k in self._keys)})"
+
+
+def _kid(jwk: Jwk) -> str:
+    """A key's name: the thumbprint of an Ed25519 key, the `kid` of any other."""
+    return thumbprint(jwk) if jwk.get("kty") == "OKP" else str(jwk.get("kid", ""))
+
+
+def _private(file: Path) -> tuple[tuple[int, int], bytes]:
+    """(stamp, content) of a file that its owner alone can read. Raises KeyFileError."""
+    try:
+        with file.open("rb") as opened:
+            seen = os.fstat(opened.fileno())
+            raw = opened.read()
+    except OSError as bad:
+        raise KeyFileError(f"the key file {file.name} cannot be read") from bad
+    if stat.S_IMODE(seen.st_mode) & 0o077:
+        raise KeyFileError(f"others can read the key file {file.name}: chmod 600 it, or make a new key")
+    return (seen.st_mtime_ns, seen.st_ino), raw
+
+
+@contextmanager
+def _changing(file: Path) -> Iterator[None]:
+    """Hold a ring alone while it changes: two rotations at once must not lose one another's key."""
+    with open(file.with_name(f".{file.name}.lock"), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def replace_file(file: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file whole, so that no reader sees half of it; on disk when this returns."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            os.fchmod(out.fileno(), mode)
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(name, file)
+    except OSError:
+        os.unlink(name)
+        raise
+
+
+def _write_new(file: Path, jwk: Jwk) -> None:
     """Publish a whole file by a hard link, which fails if another process was first."""
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(handle, "wb") as out:
-            out.write(orjson.dumps(key.private_jwk(), option=orjson.OPT_INDENT_2))
+            out.write(orjson.dumps(jwk, option=orjson.OPT_INDENT_2))
             out.flush()
             os.fsync(out.fileno())
         try:

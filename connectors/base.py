@@ -130,12 +130,16 @@ class OutputColumn:
 
 @dataclass(frozen=True)
 class GroupKey:
-    """A grouping key: a column, or a part of a date column."""
+    """A grouping key: a column, a part of a date column, or what a mask shows of a column.
+
+    form: the mask in the source's own SQL, over its column `:c` (`catalog.masks`, `Mask.source`).
+    """
 
     column: str
     type: TrinoType
     name: str
     function: KeyFunction | None = None
+    form: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,8 @@ class Capabilities:
 
     predicates: operator -> raw type names on which it may be pushed.
     aggregates: function -> raw type names; `group_types`: types by which it may group;
-    key_functions: date parts it computes; keys: types on which bind keys may be pushed.
+    key_functions: date parts it computes; keys: types on which bind keys may be pushed. masks: the dialect in
+    which it computes masks to group by, "" for none.
     """
 
     predicates: dict[str, frozenset[str]]
@@ -200,6 +205,7 @@ class Capabilities:
     group_types: frozenset[str] = frozenset()
     key_functions: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
+    masks: str = ""
 
 
 @dataclass(frozen=True)

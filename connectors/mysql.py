@@ -73,6 +73,7 @@ CAPABILITIES = Capabilities(
     group_types=_EQUAL - {"double"},
     key_functions=frozenset({"year", "month", "quarter"}),
     keys=_INTEGERS | {"varchar", "date"},
+    masks="mysql",
 )
 
 _NATIVE = {

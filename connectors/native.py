@@ -79,6 +79,8 @@ def check(scan: NativeScan, allowed: Capabilities) -> None:
     for key in scan.group_by:
         if key.function is not None and (key.function not in allowed.key_functions):
             raise ValueError(f"grouping by {key.function} is not pushed")
+        if key.form and (key.function is not None or not allowed.masks):
+            raise ValueError(f"grouping by a mask of {key.column!r} is not pushed")
         if key.function is None and _type(scan, key.column).name not in allowed.group_types:
             raise ValueError(f"grouping by {key.column!r}: not pushed on {key.type}")
         if key.function is not None and _type(scan, key.column).name not in ("date", "timestamp"):
@@ -258,9 +260,15 @@ class Compiler:
 
     def group_key(self, key: GroupKey) -> exp.Expr:
         type_ = self.scan.types[key.column]
+        if key.form:
+            return self.masked(key, self.column(key.column))
         if key.function is None:
             return self.comparable(self.column(key.column), key.column, type_)
         return self.date_part(key.function, key.column)
+
+    def masked(self, key: GroupKey, column: exp.Expr) -> exp.Expr:
+        """What the mask shows of the column; text with the comparison that tells all texts apart."""
+        return self.sql(key.form, c=column)
 
     def date_part(self, function: str, name: str) -> exp.Expr:
         raise NotImplementedError
@@ -423,6 +431,9 @@ class SQLiteCompiler(Compiler):
         if key.function is not None:
             return self.date_part(key.function, key.column)
         type_ = self.scan.types[key.column]
+        if key.form:
+            shown = self.masked(key, self.comparable(self._typed(key.column, type_), key.column, type_))
+            return self.sql(":c COLLATE BINARY", c=exp.Paren(this=shown)) if key.type.is_text else shown
         return self.comparable(self._typed(key.column, type_), key.column, type_)
 
     def aggregate(self, aggregate: Aggregate) -> exp.Expr:
@@ -542,6 +553,11 @@ class PostgresCompiler(Compiler):
             return self._equality("=", name, array)
         return [self.sql(":c = :a", c=self.column(name), a=array)]
 
+    def masked(self, key: GroupKey, column: exp.Expr) -> exp.Expr:
+        type_ = self.scan.types[key.column]
+        shown = super().masked(key, self.comparable(column, key.column, type_))
+        return self.sql(':c COLLATE "C"', c=exp.Paren(this=shown)) if key.type.is_text else shown
+
     def date_part(self, function: str, name: str) -> exp.Expr:
         return self.sql(f"CAST(EXTRACT({function.upper()} FROM :c) AS BIGINT)", c=self.column(name))
 
@@ -659,6 +675,10 @@ class MariaDBCompiler(Compiler):
         type_ = self.scan.types[key.column]
         if key.function is not None:
             return self.sql(f"{key.function.upper()}(:c)", c=self._valid(key.column, type_))
+        if key.form:
+            shown = self.masked(key, self.comparable(self._valid(key.column, type_), key.column, type_))
+            shown = self.sql(_EXACT_TEXT, c=shown) if key.type.is_text else shown
+            return self.sql("CAST(:c AS CHAR)", c=shown) if key.type.name == "decimal" else shown
         inner = self.comparable(self._valid(key.column, type_), key.column, type_)
         return self.sql("CAST(:c AS CHAR)", c=inner) if self._is_decimal(key.column) else inner
 

@@ -75,6 +75,7 @@ CAPABILITIES = Capabilities(
     group_types=_EQUAL - {"double"},
     key_functions=frozenset({"year", "month", "quarter"}),
     keys=_INTEGERS | {"varchar", "date"},
+    masks="postgres",
 )
 """Not sums of doubles (order of addition), nor their min and max (NaN is the largest there)."""
 

@@ -56,6 +56,7 @@ CAPABILITIES = Capabilities(
     group_types=_EQUAL - {"double"},
     key_functions=frozenset({"year", "month", "quarter"}),
     keys=_INTEGERS | {"decimal", "varchar", "date"},
+    masks="duckdb",
 )
 
 

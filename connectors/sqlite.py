@@ -82,6 +82,7 @@ CAPABILITIES = Capabilities(
     group_types=_INTEGERS | {"varchar", "date", "boolean"},
     key_functions=frozenset({"year", "month", "quarter"}),
     keys=_INTEGERS | {"varchar", "date"},
+    masks="sqlite",
 )
 """No decimals (SQLite has none) and no timestamps (text with and without fractions sorts otherwise)."""
 

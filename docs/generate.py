@@ -13,7 +13,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from enum import Enum
 from pathlib import Path
@@ -29,6 +29,7 @@ from atoll.cli import app
 from catalog import masks, policy
 from catalog.duck import FUNCTIONS
 from catalog.errors import Outcome
+from catalog.relation import Linkage
 from catalog.standards import city_tables
 from catalog.types import parse
 from connectors.sources import KINDS, AnySource
@@ -146,10 +147,10 @@ def _default(option: Any) -> str:
 
 
 def department_keys() -> str:
-    models = (policy.Department, policy.Identity, policy.RelationSpec, policy.ColumnSpec, policy.Grant, policy.Limits,
-              policy.LinkageGroup)  # fmt: skip
-    places = ("the file", "`identity`", "`relations.NAME`", "`relations.NAME.columns.NAME`", "`grants[]`", "`limits`",
-              "`linkage_groups.NAME`")  # fmt: skip
+    models = (policy.Department, policy.Identity, policy.RelationSpec, policy.ColumnSpec, policy.ClassRule,
+              policy.Grant, policy.PolicyTest, policy.Limits, policy.LinkageGroup)  # fmt: skip
+    places = ("the file", "`identity`", "`relations.NAME`", "`relations.NAME.columns.NAME`", "`classes.NAME`",
+              "`grants[]`", "`tests[]`", "`limits`", "`linkage_groups.NAME`")  # fmt: skip
     return "\n\n".join(_model(place, model) for place, model in zip(places, models, strict=True))
 
 
@@ -245,19 +246,36 @@ def _titled(schema: dict[str, Any], defs: dict[str, Any], name: str) -> dict[str
 # ---------------------------------------------------------------- masks, outcomes, functions, city tables
 
 _NACE = {"C3076": ("C30", "C"), "A01": ("A", "A")}
-_CONTEXT = masks.Context(lambda group: masks.LinkageKey("statistics", group, "", bytes(32)), {"nace": _NACE})
+
+
+class _Sample:
+    """A vault with one token, drawn once for this page: real ones are random."""
+
+    linkage = Linkage(purpose="statistics", group="token@market")
+
+    def tokens(self, values: Iterable[str]) -> dict[str, str]:
+        return dict.fromkeys(values, "5f0c7d0a4b1e4f4f9a3d2c1b0a998877")
+
+
+_CONTEXT = masks.Context(
+    lambda group: masks.LinkageKey("statistics", group, "", bytes(32)), {"nace": _NACE}, _Sample(), "lat"
+)
 _TRIED: dict[str, tuple[tuple[str, str, Any], ...]] = {
     "deny": (("deny", "varchar", "Li Wei"),),
     "null": (("null", "varchar", "Li Wei"),),
-    "constant": (("constant('x')", "varchar", "Li Wei"),),
+    "constant": (("constant(1)", "varchar", "Li Wei"),),
     "pseudonym": (("pseudonym(market)", "varchar", "449901198001011234"),),
+    "token": (("token", "varchar", "449901198001011234"),),
     "date": (("date(year)", "date", date(1987, 6, 5)), ("date(month)", "date", date(1987, 6, 5))),
     "number": (("number(5, 0)", "integer", 38), ("number(1000)", "integer", -1)),
+    "bucket": (("bucket(18|65, 'under 18|18-64|65+')", "integer", 38),),
+    "geo": (("geo(500, lat, lon)", "double", (31.2304, 121.4737)),),
     "hierarchy": (("hierarchy(nace, 1)", "varchar", "C3076"), ("hierarchy(nace, 1)", "varchar", "??")),
     "prefix": (("prefix(3)", "varchar", "J45.901"),),
     "keep_first": (("keep_first(2)", "varchar", "13800001234"),),
     "keep_last": (("keep_last(4)", "varchar", "13800001234"), ("keep_last(4, fixed)", "varchar", "13800001234")),
     "email": (("email", "varchar", "Wei@Mail.example"),),
+    "format": (("format", "varchar", "AB-123 李"),),
     "top_code": (("top_code(90)", "integer", 97),),
     "bottom_code": (("bottom_code(18)", "integer", 3),),
 }
@@ -276,17 +294,44 @@ def masks_table() -> str:
 
 
 def _masked(mask: masks.Mask, kind: Any, value: Any) -> str:
-    found = mask.arrow(pa.array([value], kind.arrow())).to_pylist()[0]
+    values = value if isinstance(value, tuple) else (value,)
+    found = mask.arrow(*(pa.array([v], kind.arrow()) for v in values)).to_pylist()[0]
     return "NULL" if found is None else code(found)
 
 
+_ENGINES = {"postgres": "PostgreSQL", "mysql": "MariaDB", "sqlite": "SQLite", "duckdb": "files and services"}
+_KEPT = {
+    "token": "the vault is the agent's", "pseudonym": "the key would stand in the source's logs",
+    "geo": "of two columns at once", "email": "seldom grouped by", "keep_first": "not every engine has NFC",
+    "keep_last": "not every engine has NFC", "null": "nothing to group by", "constant": "nothing to group by",
+}  # fmt: skip
+
+
+def forms_table() -> str:
+    """Where a source computes the mask itself, when a question groups by it, by type of the column."""
+    rows = []
+    for kind in masks.MASKS:
+        built = list(_builds(_TRIED[kind][0][0]))
+        forms = [", ".join(name for name, m in built if m.source(d)) or "-" for d in _ENGINES]
+        if kind != "deny":
+            rows.append((code(kind), *forms, _KEPT.get(kind, "")))
+    return table(("mask", *_ENGINES.values(), "nowhere, because"), rows)
+
+
 def _accepted(expression: str) -> Iterator[str]:
+    return (name for name, _ in _builds(expression))
+
+
+def _builds(expression: str) -> Iterator[tuple[str, masks.Mask]]:
+    """(type, mask) of every type that takes the mask."""
     for name in _TYPES:
+        # A bucket's edges have its column's type.
+        dated = masks.parse(expression)[0] == "bucket" and name == "date"
         try:
-            masks.build(expression, parse(name), _CONTEXT)
+            mask = masks.build("bucket(2000-01-01, a|b)" if dated else expression, parse(name), _CONTEXT)
         except masks.MaskError:
             continue
-        yield name.partition("(")[0]
+        yield name.partition("(")[0], mask
 
 
 _WHEN = {
@@ -346,6 +391,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "sources": source_keys,
     "gateway": gateway_keys,
     "masks": masks_table,
+    "mask-forms": forms_table,
     "outcomes": outcomes_table,
     "functions": functions_list,
     "city-tables": city_tables_list,

@@ -7,13 +7,14 @@ A department that does not answer keeps the last known list, marked stale: listi
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from cachetools import TTLCache
 
-from catalog.errors import CityError, DepartmentError
+from catalog.errors import CityError, DepartmentError, Outcome
 from catalog.names import RelationName
 from catalog.relation import Column, Relation, RelationList
 from catalog.standards import CityTable, city_tables
@@ -41,7 +42,8 @@ class UserView:
     """Everything that one user may see for one purpose. Names outside it do not exist for this user.
 
     other_purposes: relation -> the user's other purposes that would show it. down: departments of
-    which nothing is known right now, with the error to raise when a query needs one.
+    which nothing is known right now, with the error to raise when a query needs one. records: the gateway's own
+    ledger, for auditors alone.
     """
 
     user: str
@@ -52,6 +54,7 @@ class UserView:
     city: dict[RelationName, CityTable]
     other_purposes: dict[RelationName, tuple[str, ...]] = field(default_factory=dict)
     down: dict[str, CityError] = field(default_factory=dict)
+    records: Callable[[], Iterable[dict[str, Any]]] | None = None
 
     @property
     def version(self) -> str:
@@ -104,11 +107,12 @@ class Catalogue:
             except DepartmentError as error:
                 failed = error
             except CityError as refused:
-                # The agent answers and refuses this user: an empty list, as if nothing existed there.
-                failed = None
-                found = RelationList(department=department)
                 if refused.who == "gateway":
                     raise
+                # The agent refuses this user: an empty list, as if nothing existed there. That it lets this
+                # gateway not in, or not with such a token, says nothing of what exists.
+                failed = refused if refused.outcome is Outcome.AUTH else None
+                found = RelationList(department=department)
         with self._lock:
             if failed is not None:
                 self._down[key] = failed

@@ -3,29 +3,35 @@
 A `FragmentStream` reads one answer in a thread of its own into a short queue, so that neither a slow
 department blocks the others nor a slow reader fills the memory. An answer counts only with its end
 record: signed by the agent, with the right number of rows.
+
+An https address is an agent that shows the certificate it registered with, and that is shown the gateway's
+own; plain http goes to this machine alone, unless gateway.yaml says that the way there is protected.
 """
 
 from __future__ import annotations
 
 import io
 import queue
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pyarrow as pa
 from cachetools import TTLCache
 from pydantic import ValidationError
 
-from catalog import keys
+from catalog import keys, tls
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome
-from catalog.exchange import EndRecord, Fragment, Receipt, encode_keys, sha256
+from catalog.exchange import EndRecord, Fragment, Head, Question, Receipt, encode_keys, sha256
 from catalog.http import Client, HTTPError, Limits, Response, Timeout
 from catalog.identity import exchange_error, exchange_form, sign_request
-from catalog.keys import SigningKey
+from catalog.keys import KeyFileError, KeyRing, SigningKey
 from catalog.relation import RelationList
 from gateway.execution import Execution, Session
 from gateway.liveness import Liveness
@@ -45,22 +51,73 @@ class Agents:
     def __init__(
         self,
         settings: GatewaySettings,
-        key: SigningKey,
+        key: KeyRing | SigningKey,
         departments: Callable[[], dict[str, DepartmentEntry]],
+        head: Callable[[], Head | None] = lambda: None,
     ) -> None:
+        """key: signs requests and the proof towards the identity provider; a ring's newest is asked each time.
+
+        head: the newest entry of the gateway's ledger, which each fragment carries.
+        """
         self.settings = settings
-        self.key = key
+        self._head = head
+        self._key = key
+        self._certificates = tls.create_ring(settings.state / "tls.key", settings.identity.client_id)
         self._departments = departments
-        limits = settings.limits
-        self.liveness = Liveness(lambda department: self.entry(department).url)
-        self.http = Client(
-            timeout=Timeout(limits.answer_seconds, connect=limits.connect_seconds),
-            limits=Limits(max_connections=512, max_keepalive_connections=64),
-            trust_env=False,
-        )
+        self.liveness = Liveness(self.way)
+        self.http = self._client()
+        identity = settings.identity
+        secure = identity.token_url.startswith("https:")
+        self._issuer = self._client(verify=ssl.create_default_context(cafile=identity.ca)) if secure else self.http
+        self._secure: dict[str, tuple[Any, Client]] = {}
         self._tokens: TTLCache[tuple[str, str, str, str], str] = TTLCache(10_000, TOKEN_SECONDS)
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(256, thread_name_prefix="agents")
+
+    @property
+    def key(self) -> SigningKey:
+        """The gateway's key to sign with now. Raises KeyFileError."""
+        return self._key.signing() if isinstance(self._key, KeyRing) else self._key
+
+    def _client(self, **options: Any) -> Client:
+        limits = self.settings.limits
+        return Client(
+            timeout=Timeout(limits.answer_seconds, connect=limits.connect_seconds),
+            limits=Limits(max_connections=512, max_keepalive_connections=64),
+            trust_env=False,
+            **options,
+        )
+
+    def way(self, department: str) -> tuple[Client, str]:
+        """The client that reaches a department's agent, and the agent's base URL.
+
+        Raises DepartmentError(DOWN/CLOSED) if it may not be asked, or not on a way that others could read.
+        """
+        entry = self.entry(department)
+        url = urlsplit(entry.url)
+        if url.scheme == "https":
+            return self._secured(department, entry), entry.url
+        if not (entry.tunnel or tls.is_loopback(url.hostname or "")):
+            raise _open_way(department, "its address is plain http on another machine")
+        return self.http, entry.url
+
+    def _secured(self, department: str, entry: DepartmentEntry) -> Client:
+        """The client for one agent's certificates as they are pinned now."""
+        try:
+            certificates = tls.pinned(entry.keys, time.time())
+            state = (certificates, self._certificates.current()["kid"])
+            with self._lock:
+                known = self._secure.get(department)
+                if known is not None and known[0] == state:
+                    return known[1]
+                if not certificates:
+                    raise _open_way(department, "no certificate of it is known and in force")
+                # A client that is replaced still serves the answers that it reads; it goes with the last of them.
+                client = self._client(verify=tls.client_context(self._certificates, certificates))
+                self._secure[department] = (state, client)
+                return client
+        except KeyFileError as bad:
+            raise InternalError("The gateway has no certificate to show.", hint="Its operator: `atoll keys`.") from bad
 
     def entry(self, department: str) -> DepartmentEntry:
         """A registered, approved department. Raises DepartmentError(DOWN/CLOSED)."""
@@ -80,7 +137,8 @@ class Agents:
 
     def token(self, session: Session, department: str) -> str:
         """The user's token for one agent and the session's purpose, exchanged at the identity provider."""
-        slot = (keys_digest(session.token), session.user, session.purpose, department)
+        key = self.key
+        slot = (keys_digest(session.token), key.kid, session.purpose, department)
         with self._lock:
             known = self._tokens.get(slot)
         if known is not None:
@@ -90,12 +148,12 @@ class Agents:
             session.token,
             department,
             session.purpose or None,
-            self.key,
+            key,
             identity.token_url,
             identity.client_id,
         )
         try:
-            answer = self.http.post(identity.token_url, data=form)
+            answer = self._issuer.post(identity.token_url, data=form)
         except HTTPError as bad:
             raise DepartmentError(
                 "The identity provider does not answer; nobody can be asked.", Outcome.DOWN, who="gateway"
@@ -108,6 +166,7 @@ class Agents:
         return token
 
     def signed(self, session: Session, department: str, method: str, path: str, body: bytes) -> dict[str, str]:
+        """The headers of one request: the user's token for that agent, and the gateway's signature."""
         token = self.token(session, department)
         return {
             "Authorization": f"Bearer {token}",
@@ -119,10 +178,10 @@ class Agents:
 
     def relations(self, session: Session, department: str) -> RelationList:
         """What the user may see of one department. Raises DepartmentError if it does not answer."""
-        entry = self.entry(department)
+        http, url = self.way(department)
         headers = self.signed(session, department, "GET", "/v1/relations", b"")
         try:
-            answer = self.http.get(entry.url + "/v1/relations", headers=headers)
+            answer = http.get(url + "/v1/relations", headers=headers)
         except HTTPError as bad:
             self.liveness.suspect(department)
             raise _down(department) from bad
@@ -151,6 +210,8 @@ class Agents:
             keys=None if bind is None else encode_keys(bind),
             timeout=self.settings.limits.query_seconds,
             dry_run=dry_run,
+            witness=self._head(),
+            question=_question(execution, session),
         )
         stream = FragmentStream(self, execution, session, department, message)
         execution.on_cancel(stream.cancel)
@@ -163,8 +224,8 @@ class Agents:
         def delete() -> None:
             path = f"/v1/fragment/{fragment_id}"
             try:
-                headers = self.signed(session, department, "DELETE", path, b"")
-                self.http.delete(self.entry(department).url + path, headers=headers)
+                http, url = self.way(department)
+                http.delete(url + path, headers=self.signed(session, department, "DELETE", path, b""))
             except (HTTPError, CityError):
                 return
 
@@ -173,7 +234,9 @@ class Agents:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.http.close()
-        self.liveness.close()
+        self._issuer.close()
+        for _, client in self._secure.values():
+            client.close()
 
 
 class FragmentStream:
@@ -194,7 +257,7 @@ class FragmentStream:
         self.seconds = 0.0
         self._schema: pa.Schema | None = None
         self._known = threading.Event()
-        self._queue: queue.Queue[pa.RecordBatch] = queue.Queue(QUEUED_BATCHES)
+        self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(QUEUED_BATCHES)  # None: no more
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._error: CityError | None = None
@@ -206,7 +269,7 @@ class FragmentStream:
         """Read the whole answer. Never raises: what goes wrong is raised to the consumer."""
         started = time.monotonic()
         try:
-            self._read()
+            self._read(started)
         except CityError as error:
             self._error = error
         except HTTPError:
@@ -217,21 +280,28 @@ class FragmentStream:
             self._error = InternalError("The gateway failed while reading an answer.")
             raise bad
         finally:
+            self._end(started)
+
+    def _end(self, started: float) -> None:
+        """Tell the consumer that all is said, once."""
+        if not self._ended.is_set():
             self.seconds = time.monotonic() - started
+            self._report()
             self._ended.set()
             self._known.set()
-            self._report()
+            with suppress(queue.Full):  # the consumer sees the end when it has caught up
+                self._queue.put_nowait(None)
 
-    def _read(self) -> None:
+    def _read(self, started: float) -> None:
         entry = self.agents.entry(self.department)
+        http, url = self.agents.way(self.department)
         body = orjson.dumps(self.message.model_dump(mode="json", exclude_none=True))
         headers = self.agents.signed(self.session, self.department, "POST", "/v1/fragment", body)
         self._progress(state="running")
         # Silence is judged by the consumer, who asks whether the agent lives; this limit only ends the thread.
         limits = self.agents.settings.limits
         patience = Timeout(limits.query_seconds, connect=limits.connect_seconds)
-        url = entry.url + "/v1/fragment"
-        with self.agents.http.stream("POST", url, content=body, headers=headers, timeout=patience) as answer:
+        with http.stream("POST", url + "/v1/fragment", content=body, headers=headers, timeout=patience) as answer:
             if answer.status_code != 200:
                 answer.read()
                 raise _refusal(self.department, answer)
@@ -240,6 +310,9 @@ class FragmentStream:
             self._schema = reader.schema
             self._known.set()
             self._read_batches(reader, raw, entry)
+            if self.receipt is not None:
+                self._end(started)
+                raw.finish()
 
     def _read_batches(self, reader: Any, raw: _Raw, entry: DepartmentEntry) -> None:
         while True:
@@ -264,7 +337,7 @@ class FragmentStream:
                 return
 
     def _close(self, end: EndRecord, entry: DepartmentEntry) -> None:
-        if not keys.verify(entry.key, end.signed_bytes(), end.signature):
+        if not keys.verify_any(entry.receipt_keys, end.signed_bytes(), end.signature):
             raise _lied(self.department, "its end record is not signed by its registered key")
         if end.outcome != Outcome.OK.name:
             raise CityError.from_dict(end.error or {"who": self.department})
@@ -317,6 +390,8 @@ class FragmentStream:
                         break
                     self._check_alive()
                     continue
+                if batch is None:
+                    break
                 yield batch
                 self._heard = time.monotonic()
         finally:
@@ -368,6 +443,20 @@ class _Raw(io.RawIOBase):
         self._left = self._left[n:]
         return n
 
+    def finish(self) -> None:
+        """Read to the end what an honest agent has left, a few bytes: only then the connection serves again."""
+        left = 4096
+        with suppress(HTTPError):
+            for chunk in self._chunks:
+                left -= len(chunk)
+                if left < 0:
+                    return
+
+
+def _question(execution: Execution, session: Session) -> Question | None:
+    """The user's own statement and signature, where the client signed it."""
+    return Question(sql=execution.question, proof=session.proof) if session.proof else None
+
 
 def keys_digest(token: str) -> str:
     """A token's place in a cache: its hash, so that no token lies about in keys."""
@@ -399,6 +488,16 @@ def _down(department: str) -> DepartmentError:
         rule="department down",
         hint="Ask again when it is back, or leave its tables out. In a UNION ALL, "
         "SET SESSION allow_partial = true answers with the other arms.",
+    )
+
+
+def _open_way(department: str, why: str) -> DepartmentError:
+    return DepartmentError(
+        f"Department '{department}' is not asked: {why}.",
+        Outcome.DOWN,
+        who=department,
+        rule="mutual TLS",
+        hint="Its owner registers again with `atoll register`, once its agent serves TLS.",
     )
 
 

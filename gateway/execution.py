@@ -38,13 +38,15 @@ QUEUED_BATCHES = 4
 class Session:
     """One client's session, rebuilt from every request's headers.
 
-    token: the user's own token (audience: the gateway), never logged. user: its `sub`.
+    token: the user's own token (audience: the gateway), never logged. user: its `sub`. proof: the user's own
+    signature over the statement, "" without one (`catalog.question`); passed on to the agents.
     purpose: the one asked for, "" = the user's only one. catalog/schema: defaults for short names.
     properties: session properties as text. prepared: name -> SQL. capabilities: of the client.
     """
 
     user: str
     token: str = field(default="", repr=False)
+    proof: str = field(default="", repr=False)
     purpose: str = ""
     catalog: str = ""
     schema: str = ""
@@ -85,6 +87,7 @@ class Effects:
     clear_transaction: bool = False
     set_path: str = ""
     set_role: str = ""
+    reset_authorization: bool = False
 
 
 class State(Enum):
@@ -136,11 +139,16 @@ class Department:
 
 
 class Execution:
-    """One statement from submission to its last batch. Safe for use from several threads."""
+    """One statement from submission to its last batch. Safe for use from several threads.
+
+    question: the statement as its user sent it, of which this may be a part. rows: handed over so far.
+    recorded: the gateway's ledger has its `begin`.
+    """
 
     def __init__(self, query_id: str, sql: str, session: Session) -> None:
         self.query_id = query_id
         self.sql = sql
+        self.question = sql
         self.session = session
         self.created = time.time()
         self.ended: float | None = None
@@ -148,6 +156,8 @@ class Execution:
         self.state = State.QUEUED
         self.error: CityError | None = None
         self.warnings: list[str] = []
+        self.rows = 0
+        self.recorded = False
         self._columns: tuple[ResultColumn, ...] | None = None
         self._batches: queue.Queue[pa.RecordBatch | None] = queue.Queue(QUEUED_BATCHES)
         self._known = threading.Event()
@@ -174,6 +184,9 @@ class Execution:
                 self._batches.put(batch, timeout=0.05)
             except queue.Full:
                 continue
+            self.rows += batch.num_rows
+            if self._cancelled.is_set():
+                self._drop_batches()
             return
 
     def finish(self, error: CityError | None = None) -> None:
@@ -196,6 +209,15 @@ class Execution:
             callbacks, self._on_cancel = self._on_cancel, []
         for callback in callbacks:
             callback()
+        self._drop_batches()
+
+    def _drop_batches(self) -> None:
+        """Free what waits for a reader who will not come."""
+        while True:
+            try:
+                self._batches.get_nowait()
+            except queue.Empty:
+                return
 
     @property
     def started(self) -> bool:
@@ -208,6 +230,8 @@ class Execution:
                 self._batches.put(None, timeout=0.05)
             except queue.Full:
                 continue
+            if self._cancelled.is_set():
+                self._drop_batches()
             return
 
     def check(self) -> None:
@@ -301,6 +325,11 @@ class Execution:
             parts = list(self._parts.values())
         names = dict.fromkeys(p.department for p in parts)
         return tuple(_together(name, [p for p in parts if p.department == name]) for name in names)
+
+    def receipts(self) -> tuple[Receipt, ...]:
+        """The receipts that have come in so far."""
+        with self._lock:
+            return tuple(p.receipt for p in self._parts.values() if p.receipt is not None)
 
     @property
     def seconds(self) -> float:

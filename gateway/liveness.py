@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from catalog.errors import CityError
 from catalog.http import Client, HTTPError, Timeout
 
 __all__ = ["Liveness"]
@@ -22,10 +23,9 @@ FAILURES = 2
 class Liveness:
     """Remembers, for a second, whether each agent answered; two silent pings in a row mean it is gone."""
 
-    def __init__(self, address: Callable[[str], str]) -> None:
-        """address: department -> base URL of its agent."""
-        self._address = address
-        self._http = Client(timeout=Timeout(PING_SECONDS), trust_env=False)
+    def __init__(self, way: Callable[[str], tuple[Client, str]]) -> None:
+        """way: department -> the client that reaches its agent, and the agent's base URL."""
+        self._way = way
         self._locks: dict[str, threading.Lock] = {}
         self._asked: dict[str, float] = {}
         self._failures: dict[str, int] = {}
@@ -48,9 +48,7 @@ class Liveness:
 
     def _ping(self, department: str) -> bool:
         try:
-            return self._http.get(self._address(department) + "/healthz").status_code == 200
-        except HTTPError:
+            http, url = self._way(department)
+            return http.get(f"{url}/healthz", timeout=Timeout(PING_SECONDS)).status_code == 200
+        except (HTTPError, CityError):
             return False
-
-    def close(self) -> None:
-        self._http.close()

@@ -212,6 +212,7 @@ class _Listed:
     columns: tuple[Column, ...]
     comment: str
     hidden: frozenset[str] = frozenset()
+    relation: Relation | None = None
 
     def visible(self) -> Iterator[tuple[int, Column]]:
         return enumerate((c for c in self.columns if c.name not in self.hidden), 1)
@@ -221,7 +222,7 @@ def _listed(view: UserView, catalogs: Iterable[str]) -> Iterator[_Listed]:
     """All relations and metadata tables of these catalogs, in the order of their names."""
     wanted = set(catalogs)
     found = [
-        _Listed(name, relation.columns, _comment(relation))
+        _Listed(name, relation.columns, _comment(relation), relation=relation)
         for name, relation in view.relations.items()
         if name.catalog in wanted
     ]
@@ -254,19 +255,38 @@ def _comment(relation: Relation) -> str:
     return "; ".join(notes)
 
 
-def _extra(column: Column) -> str:
-    """SHOW COLUMNS' Extra: the mask under which this user sees the column."""
-    return f"masked: {column.mask}" if column.mask else ""
+def _extra(column: Column, relation: Relation | None) -> str:
+    """SHOW COLUMNS' Extra: what this user sees of the column, for this purpose.
+
+    The kind of the mask, whether a filter applies, the floor; never what the filter or the mask looks for.
+    """
+    notes = [f"masked: {column.mask}"] if column.mask else []
+    if relation is not None:
+        if relation.filtered:
+            notes.append("filtered rows")
+        if relation.min_group:
+            notes.append(f"at least {relation.min_group} per group")
+        if relation.purpose:
+            notes.append(f"purpose {relation.purpose}")
+    return "; ".join(notes)
 
 
-def _meaning(column: Column) -> str:
-    """SHOW COLUMNS' Comment: meaning and unit."""
+def _meaning(column: Column, relation: Relation | None = None) -> str:
+    """SHOW COLUMNS' Comment: meaning, unit, concept, and how old or how certain the values are."""
     parts = [column.comment] if column.comment else []
     if column.unit:
         parts.append(f"[{column.unit}]")
     if column.concept:
         parts.append(f"<{column.concept}>")
+    if relation is not None and relation.vintage:
+        parts.append(f"as of {relation.vintage:%Y-%m-%d %H:%M}")
+    if relation is not None and relation.stale:
+        parts.append("as last known; the department does not answer now")
     return " ".join(parts)
+
+
+def _notes(column: Column, relation: Relation | None) -> str:
+    return "; ".join(part for part in (_meaning(column, relation), _extra(column, relation)) if part)
 
 
 def type_text(kind: TrinoType) -> str:
@@ -300,8 +320,8 @@ def _columns(asked: _Asked) -> Iterator[Row]:
                 None,
                 "YES",
                 type_text(column.type),
-                _meaning(column) or None,
-                _extra(column) or None,
+                _meaning(column, listed.relation) or None,
+                _extra(column, listed.relation) or None,
             )
 
 
@@ -394,10 +414,10 @@ def _jdbc_tables(asked: _Asked) -> Iterator[Row]:
 def _jdbc_columns(asked: _Asked) -> Iterator[Row]:
     for listed in _listed(asked.view, _catalogs(asked.view)):
         for position, column in listed.visible():
-            yield _jdbc_column(listed.name, position, column)
+            yield _jdbc_column(listed.name, position, column, listed.relation)
 
 
-def _jdbc_column(name: RelationName, position: int, column: Column) -> Row:
+def _jdbc_column(name: RelationName, position: int, column: Column, relation: Relation | None) -> Row:
     kind = column.type
     length = column_size(kind) if kind.is_text else None
     digits = kind.args[1] if kind.name == "decimal" and kind.args else (0 if kind.is_integer else None)
@@ -413,7 +433,7 @@ def _jdbc_column(name: RelationName, position: int, column: Column) -> Row:
         digits,
         radix(kind),
         1,
-        "; ".join(part for part in (_meaning(column), _extra(column)) if part) or None,
+        _notes(column, relation) or None,
         None,
         None,
         None,
@@ -491,6 +511,19 @@ def _queries(asked: _Asked) -> Iterator[Row]:
         )
 
 
+def _tasks(asked: _Asked) -> Iterator[Row]:
+    """What each department does for the user's own queries."""
+    for execution in asked.executions:
+        if execution.session.user != asked.session.user:
+            continue
+        for d in execution.departments():
+            over = 0 if d.state in ("queued", "running") else d.fragments
+            yield (
+                f"department:{d.name}", f"{execution.query_id}.{d.name}", d.name, execution.query_id, d.state.upper(),
+                d.fragments, d.fragments * (d.state == "queued"), d.fragments * (d.state == "running"), over,
+            )  # fmt: skip
+
+
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
@@ -527,14 +560,14 @@ def _masks(asked: _Asked) -> Iterator[Row]:
 def _definitions(asked: _Asked) -> Iterator[Row]:
     for listed in _listed(asked.view, _catalogs(asked.view)):
         name = listed.name
-        lines = [_definition_line(column) for _, column in listed.visible()]
+        lines = [_definition_line(column, listed.relation) for _, column in listed.visible()]
         comment = f"\nCOMMENT {_text_literal(listed.comment)}" if listed.comment else ""
         body = ",\n".join(lines)
         yield name.catalog, name.schema, name.table, f"CREATE TABLE {name} (\n{body}\n){comment}"
 
 
-def _definition_line(column: Column) -> str:
-    notes = "; ".join(part for part in (_meaning(column), _extra(column)) if part)
+def _definition_line(column: Column, relation: Relation | None) -> str:
+    notes = _notes(column, relation)
     return f"   {column.name} {type_text(column.type)}" + (f" COMMENT {_text_literal(notes)}" if notes else "")
 
 
@@ -555,6 +588,17 @@ def _statistics(asked: _Asked) -> Iterator[Row]:
 def _functions(asked: _Asked) -> Iterator[Row]:
     for name, kind in sorted(FUNCTIONS.items()):
         yield name, "", "", "scalar" if kind == "special" else kind, name not in ("now", "random", "uuid"), ""
+
+
+def _ledger(asked: _Asked) -> Iterator[Row]:
+    """The gateway's own book, for purpose audit alone, empty for any other; that it was read is in it."""
+    for record in asked.view.records() if asked.view.records is not None else ():
+        departments = {ask["department"] for ask in record.get("asks", ())} | set(record.get("departments", ()))
+        yield (
+            record["seq"], datetime.fromisoformat(record["time"]), record["kind"], record.get("query"),
+            record.get("sub"), record.get("purpose"), record.get("outcome"), record.get("rows"),
+            ", ".join(sorted(departments)), record.get("sql_sha256"), record["hash"],
+        )  # fmt: skip
 
 
 # -- the tables ----------------------------------------------------------------------------------------
@@ -684,6 +728,16 @@ _TABLES: dict[tuple[str, str], _Table] = {
         | {"resource_group_id": TrinoType("array", (VARCHAR,))},
         _queries,
     ),
+    ("runtime", "tasks"): _made(
+        "node_id task_id stage_id query_id state splits queued_splits running_splits completed_splits",
+        _bigints("splits queued_splits running_splits completed_splits"),
+        _tasks,
+    ),
+    ("runtime", "transactions"): _made(
+        "transaction_id isolation_level read_only auto_commit_context create_time idle_time_secs written_catalog",
+        {"read_only": BOOLEAN, "auto_commit_context": BOOLEAN, "create_time": MOMENT} | _bigints("idle_time_secs"),
+        _nothing,
+    ),
     ("custody", "definitions"): _made("table_catalog table_schema table_name definition", {}, _definitions),
     ("custody", "departments"): _made(
         "name title state custodian contact relations", _bigints("relations"), _departments
@@ -692,6 +746,11 @@ _TABLES: dict[tuple[str, str], _Table] = {
         "function_name return_type argument_types function_type deterministic description",
         {"deterministic": BOOLEAN},
         _functions,
+    ),
+    ("custody", "ledger"): _made(
+        "seq time kind query_id user purpose outcome rows departments sql_sha256 hash",
+        _bigints("seq rows") | {"time": MOMENT},
+        _ledger,
     ),
     ("custody", "masks"): _made("table_catalog table_schema table_name column_name mask data_type", {}, _masks),
     ("custody", "purposes"): _made("purpose current", {"current": BOOLEAN}, _purposes),

@@ -18,12 +18,14 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 from cachetools import TTLCache
@@ -31,7 +33,7 @@ from cachetools import TTLCache
 from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
 from catalog.exchange import Receipt
 from catalog.identity import GATEWAY_AUDIENCE, TokenVerifier
-from catalog.keys import load_or_create
+from catalog.keys import KeyRing
 from catalog.standards import CityTable
 from catalog.types import TrinoType, field_type
 from gateway import metadata, statements
@@ -39,12 +41,14 @@ from gateway.authorise import authorise
 from gateway.catalogue import Catalogue, UserView
 from gateway.dispatch import Agents, FragmentStream
 from gateway.execution import Effects, Execution, ResultColumn, Session
+from gateway.ledger import GatewayLedger
 from gateway.merge.duckdb import Merge, MergePool, conform
 from gateway.parse import parse, too_deep
 from gateway.partial import without_arms
 from gateway.plan import FragmentPlan, Plan
 from gateway.plan.explain import Explanation, explain_plan
 from gateway.plan.split import split
+from gateway.plans import Planned, Plans
 from gateway.registry import Registry
 from gateway.resolve import Resolved, resolve
 from gateway.rewrite import Context, rewrite
@@ -53,6 +57,8 @@ from gateway.settings import GatewaySettings
 __all__ = ["Gateway", "plan_query"]
 
 log = logging.getLogger("atoll.gateway")
+AUDIT = "audit"
+LEDGER = "system.custody.ledger"
 KEPT_SECONDS = 900
 KEPT = 500
 
@@ -75,13 +81,15 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
-        self.key = load_or_create(settings.state / "gateway.jwk")
+        self.key = KeyRing.create(settings.state / "gateway.jwk")
         self.registry = Registry(settings)
-        self.agents = Agents(settings, self.key, self.registry.departments)
+        self.ledger = GatewayLedger(settings.state)
+        self.agents = Agents(settings, self.key, self.registry.departments, lambda: self.ledger.head)
         self.catalogue = Catalogue(self.registry.titles, self.agents.relations)
         identity = settings.identity
         self.verifier = TokenVerifier(identity.issuer, GATEWAY_AUDIENCE, identity.jwks)
         self.pool = MergePool(settings.limits, settings.state / "spill")
+        self._plans = Plans()
         self._workers = ThreadPoolExecutor(settings.limits.concurrent, thread_name_prefix="statement")
         self._executions: TTLCache[str, Execution] = TTLCache(KEPT, KEPT_SECONDS)
         self._receipts: TTLCache[str, Receipt] = TTLCache(10_000, 24 * 3600)
@@ -122,7 +130,12 @@ class Gateway:
     def view(self, session: Session) -> UserView:
         """What the session's user may see for its purpose."""
         settled, purposes = self.with_purpose(session)
-        return self.catalogue.view(settled, purposes)
+        return self._see(settled, purposes)
+
+    def _see(self, session: Session, purposes: tuple[str, ...]) -> UserView:
+        """The view of one user for one purpose; auditors see this gateway's ledger too."""
+        view = self.catalogue.view(session, purposes)
+        return replace(view, records=self.ledger.records) if session.purpose == AUDIT else view
 
     # -- statements ------------------------------------------------------------------------------
 
@@ -161,18 +174,26 @@ class Gateway:
         timer.start()
         try:
             self._answer(execution)
-            execution.finish()
+            self._finish(execution)
         except CityError as error:
-            execution.finish(error)
+            self._finish(execution, error)
         except RecursionError:
-            execution.finish(too_deep())
+            self._finish(execution, too_deep())
         except Exception:
             # The last line of defence: whatever atoll itself did wrong, the client gets an answer and
             # the operator the detail. Nothing of the exception's text reaches the client.
             log.exception("statement %s failed inside the gateway", execution.query_id)
-            execution.finish(InternalError("The gateway failed on this statement; its operator has the detail."))
+            self._finish(execution, InternalError("The gateway failed on this statement; its operator has the detail."))
         finally:
             timer.cancel()
+
+    def _finish(self, execution: Execution, error: CityError | None = None) -> None:
+        """End a statement, in the ledger first: without its `end` there it fails."""
+        try:
+            self.ledger.end(execution, execution.error or error)
+        except InternalError as failed:
+            error = error or failed
+        execution.finish(error)
 
     def _seconds(self, session: Session) -> float:
         """The statement's time limit: the gateway's, or the session's if that is shorter."""
@@ -188,6 +209,8 @@ class Gateway:
             self._kill(execution, statement)
         elif isinstance(statement, statements.Explain):
             self._explain(execution, statement)
+        elif isinstance(statement, statements.DescribeInput):
+            self._describe_input(execution, statement)
         elif isinstance(statement, statements.DescribeOutput):
             self._describe_output(execution, statement)
         else:
@@ -207,15 +230,15 @@ class Gateway:
 
     def _query(self, execution: Execution, query: statements.Query) -> None:
         session, purposes = self.with_purpose(execution.session)
-        view = self.catalogue.view(session, purposes)
+        view = self._see(session, purposes)
         metadata.check(query.requires, view)
         execution.check()
         self._run_query(execution, session, view, query.sql)
 
     def _run_query(self, execution: Execution, session: Session, view: UserView, sql: str) -> None:
         try:
-            resolved = resolve(parse(sql), view, session, tuple(self.executions()))
-            self._exchange(execution, session, plan_resolved(resolved))
+            planned = self._plan(execution, session, view, sql)
+            self._exchange(execution, session, planned.plan)
         except DepartmentError as error:
             if not (session.allow_partial and error.outcome in (Outcome.DOWN, Outcome.CLOSED)):
                 raise
@@ -225,15 +248,26 @@ class Gateway:
             execution.warn(f"Partial answer: {error.who} is missing ({error.message})")
             self._run_query(execution, session, view, smaller)
             return
-        self._warn_unmapped(execution, session, view, resolved.city)
+        self._warn_unmapped(execution, session, view, planned.city)
+
+    def _plan(self, execution: Execution, session: Session, view: UserView, sql: str) -> Planned:
+        def make() -> Planned:
+            resolved = resolve(parse(sql), view, session, tuple(self.executions()))
+            if LEDGER in resolved.local:
+                self.ledger.begin(execution, session, (), reads=[LEDGER])
+            return Planned(plan_resolved(resolved), resolved.city)
+
+        return self._plans.get(sql, session, view, make)
 
     # -- exchange and merge ----------------------------------------------------------------------
 
     def _exchange(self, execution: Execution, session: Session, plan: Plan) -> None:
+        if plan.fragments:
+            self.ledger.begin(execution, session, plan.fragments)
         if plan.merge is None:
             self._pass_through(execution, session, plan)
             return
-        with Merge(self.pool, execution) as merge:
+        with Merge(self.pool, execution, bare=not plan.fragments and not plan.local) as merge:
             for name, table in plan.local.items():
                 merge.load(name, table)
             streams = self._gather(execution, session, plan, merge)
@@ -352,9 +386,14 @@ class Gateway:
 
     def _count(self, execution: Execution, session: Session, view: UserView, sql: str) -> int:
         part = Execution(self._query_id(), sql, session)
+        part.question = execution.question
         execution.on_cancel(part.cancel)
-        self._exchange(part, session, plan_query(sql, view, session))
-        part.finish()
+        try:
+            self._exchange(part, session, self._plan(part, session, view, sql).plan)
+        except CityError as error:
+            self._finish(part, error)
+            raise
+        self._finish(part)
         execution.adopt(part)
         return sum(int(v or 0) for batch in part.batches() for v in batch.column(0).to_pylist())
 
@@ -377,8 +416,12 @@ class Gateway:
         """`explain`, and every department's verdict on its part: whether it would answer. No source is read."""
         settled, plan, city = self._planned(sql, session)
         execution = Execution(self._query_id(), sql, settled)
+        if plan.fragments:
+            self.ledger.begin(execution, settled, plan.fragments)
         streams = [self._ask_dry(execution, settled, fragment) for fragment in plan.fragments]
-        return explain_plan(plan, settled, city).with_verdicts([_verdict(stream) for stream in streams])
+        verdicts = [_verdict(stream) for stream in streams]
+        self._finish(execution)
+        return explain_plan(plan, settled, city).with_verdicts(verdicts)
 
     def _ask_dry(self, execution: Execution, session: Session, fragment: FragmentPlan) -> FragmentStream:
         needs_keys = fragment.keys is not None and fragment.keys.always
@@ -391,7 +434,7 @@ class Gateway:
         query = statements.classify(_explained(sql, session), session)
         if not isinstance(query, statements.Query):
             raise UserError("Only queries can be explained.", Outcome.STATEMENT, rule="explain")
-        view = self.catalogue.view(session, purposes)
+        view = self._see(session, purposes)
         metadata.check(query.requires, view)
         resolved = resolve(parse(query.sql), view, session)
         return session, plan_resolved(resolved), resolved.city
@@ -403,15 +446,21 @@ class Gateway:
             return
         if statement.kind == "io":
             session, purposes = self.with_purpose(execution.session)
-            resolved = resolve(parse(statement.sql), self.catalogue.view(session, purposes), session)
+            resolved = resolve(parse(statement.sql), self._see(session, purposes), session)
             text = statements.explain_io(resolved.relations.values())
         else:
             text = self.explain(statement.sql, execution.session, statement.analyze).text
         _publish_table(execution, ("Query Plan",), pa.table({"c0": [text]}))
 
+    def _describe_input(self, execution: Execution, statement: statements.DescribeInput) -> None:
+        session, purposes = self.with_purpose(execution.session)
+        resolved = resolve(parse(statement.sql), self._see(session, purposes), session)
+        table = statements.describe_input(resolved.tree, statement.count, statement.known)
+        _publish_table(execution, tuple(table.schema.names), table)
+
     def _describe_output(self, execution: Execution, statement: statements.DescribeOutput) -> None:
         session, purposes = self.with_purpose(execution.session)
-        view = self.catalogue.view(session, purposes)
+        view = self._see(session, purposes)
         resolved = resolve(parse(statement.sql), view, session)
         tables = {str(name): {c.name: c.type for c in found} for name, found in resolved.columns.items()}
         table = statements.describe_output(resolved.tree, resolved.labels, tables)
@@ -435,6 +484,16 @@ class Gateway:
         self.registry.set_state(name, state)
         self.catalogue.forget(name)
 
+    def faults(self) -> list[str]:
+        """What keeps statements from being answered now: without the identity provider nobody can be asked."""
+        url = urlsplit(self.settings.identity.token_url)
+        place = (url.hostname or "", url.port or {"http": 80, "https": 443}[url.scheme])
+        try:
+            with socket.create_connection(place, self.settings.limits.connect_seconds):
+                return []
+        except OSError:
+            return ["the identity provider does not answer"]
+
     def close(self) -> None:
         """Cancel what runs and free everything."""
         for execution in self.executions():
@@ -442,6 +501,7 @@ class Gateway:
         self._workers.shutdown(wait=False, cancel_futures=True)
         self.agents.close()
         self.pool.close()
+        self.ledger.close()
 
 
 # ---------------------------------------------------------------- small pieces

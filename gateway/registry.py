@@ -1,16 +1,23 @@
-"""Who is registered at this gateway: the departments of gateway.yaml and those that registered since."""
+"""Who is registered at this gateway: the departments of gateway.yaml and those that registered since.
+
+A registration is a name, an address and keys: the receipt key that proves who it is, and the certificates by
+which the agent is recognised. Keys change only by the signature of a receipt key that is registered already;
+the address of an approved department changes not at all.
+"""
 
 from __future__ import annotations
 
 import re
 import threading
+import time
 from typing import Any
 
 from cachetools import TTLCache
 
-from catalog import keys
+from catalog import keys, tls
 from catalog.errors import AccessDenied, Outcome, UserError
 from catalog.http import Client, HTTPError, Timeout
+from catalog.identity import registration_bytes
 from catalog.names import is_plain
 from catalog.store import DepartmentStore
 from gateway.settings import DepartmentEntry, GatewaySettings
@@ -19,6 +26,8 @@ __all__ = ["Registry"]
 
 STATES = ("pending", "approved", "suspended")
 RESERVED = {"city", "system"}
+MAX_KEYS = 32
+PROOF_SECONDS = 60
 _URL = re.compile(r"https?://[^\s/]+(/[^\s]*)?\Z")
 
 
@@ -43,9 +52,9 @@ class Registry:
             return dict(self._known)
 
     def _overridden(self, stored: dict[str, DepartmentEntry]) -> dict[str, DepartmentEntry]:
-        """Entries of gateway.yaml; a state that an operator set later stays."""
+        """Entries of gateway.yaml; a state that an operator set later stays, and keys that those of the file signed."""
         return {
-            n: d.model_copy(update={"state": stored[n].state}) if n in stored else d
+            n: d.model_copy(update=_later(stored[n])) if n in stored else d
             for n, d in self._settings.departments.items()
         }
 
@@ -54,9 +63,11 @@ class Registry:
         return {n: d.title or n for n, d in sorted(self.departments().items()) if d.state == "approved"}
 
     def register(self, data: dict[str, Any]) -> dict[str, str]:
-        """A department asks to be known: {name, url, title, key}. It stays `pending` until approved.
+        """A department asks to be known: {name, url, title, key, keys, at, proof}. It stays `pending` until approved.
 
-        Raises UserError for a malformed request, and for a known name with another key.
+        keys, at, proof: its public keys with their terms, and the signature over `registration_bytes`; the
+        three may be missing for an agent without TLS. Raises UserError for a malformed request, and for a
+        known name with other keys that no registered key signed.
         """
         name, url = str(data.get("name", "")), str(data.get("url", ""))
         key = data.get("key")
@@ -69,13 +80,22 @@ class Registry:
         except (ValueError, KeyError, TypeError):
             raise UserError("A department registers with its public receipt key (JWK).", rule="registration") from None
         assert isinstance(key, dict)
-        known = self.departments().get(name)
-        if known is not None and keys.thumbprint(known.key) != keys.thumbprint(key):
+        listed = _public_keys(data.get("keys", []))
+        if url.startswith("https:") and not any(tls.certificate_of(k) for k in listed):
             raise UserError(
-                f"Department '{name}' is registered with another key.",
+                "An https address is registered with the agent's certificate.",
                 rule="registration",
-                hint="Ask the operator to remove the old registration first.",
+                hint="Use `atoll register`, which sends it.",
             )
+        known = self.departments().get(name)
+        changed = known is not None and (
+            not keys.same_key(known.key, key)
+            or tuple(listed) != known.keys
+            or (bool(listed) and url.rstrip("/") != known.url)
+        )
+        renewed = known.renewed if known is not None else 0
+        if changed or (known is None and listed):
+            renewed = self._proven(known, name, url, key, listed, data)
         if known is not None and known.state != "pending" and known.url != url.rstrip("/"):
             # A public key proves nothing: whoever could move the address could read every user's questions.
             raise UserError(
@@ -84,9 +104,36 @@ class Registry:
                 hint="Ask the operator to suspend and remove the old registration first.",
             )
         state = known.state if known is not None else "pending"
-        self._store.put(name, url.rstrip("/"), str(data.get("title", "")), key, state)
+        self._store.put(name, url.rstrip("/"), str(data.get("title", "")), key, state, listed, renewed)
         self._forget()
         return {"name": name, "state": state}
+
+    def _proven(
+        self,
+        known: DepartmentEntry | None,
+        name: str,
+        url: str,
+        key: dict[str, Any],
+        listed: list[dict[str, Any]],
+        data: dict[str, Any],
+    ) -> int:
+        """When the registration was signed, by a key that counts already. Raises UserError.
+
+        An earlier signature proves nothing: it would bring back keys that were taken away since.
+        """
+        at, proof, now = data.get("at", 0), str(data.get("proof", "")), time.time()
+        signers = (key,) if known is None else known.receipt_keys
+        fresh = isinstance(at, int) and abs(at - now) <= PROOF_SECONDS and (known is None or at > known.renewed)
+        if fresh and keys.verify_any(signers, registration_bytes(name, url, key, listed, at), proof, now):
+            return int(at)
+        if known is None:
+            raise UserError("The registration is not signed by its own key, now.", rule="registration")
+        raise UserError(
+            f"Department '{name}' is registered with another key.",
+            rule="registration",
+            hint="A change is signed by a key that is registered, while it counts. Else ask the operator to "
+            "remove the old registration first.",
+        )
 
     def set_state(self, name: str, state: str) -> None:
         """Approve or suspend. Raises UserError for an unknown name or state."""
@@ -95,7 +142,7 @@ class Registry:
         known = self.departments().get(name)
         if known is None:
             raise UserError(f"Department '{name}' is not registered.", rule="registration")
-        self._store.put(name, known.url, known.title, known.key, state)
+        self._store.put(name, known.url, known.title, known.key, state, known.keys, known.renewed)
         self._forget()
 
     def _forget(self) -> None:
@@ -122,3 +169,22 @@ class Registry:
         with self._lock:
             self._dev[user] = token
         return token
+
+
+def _later(stored: DepartmentEntry) -> dict[str, Any]:
+    """What a stored entry changes in one of gateway.yaml."""
+    keys_too = {"key": stored.key, "keys": stored.keys, "renewed": stored.renewed} if stored.renewed else {}
+    return {"state": stored.state, **keys_too}
+
+
+def _public_keys(listed: Any) -> list[dict[str, Any]]:
+    """The keys that a registration names: Ed25519, or EC with a certificate. Raises UserError."""
+    refusal = UserError("A registration lists public keys and certificates (JWK).", rule="registration")
+    if not isinstance(listed, list) or len(listed) > MAX_KEYS or not all(isinstance(k, dict) for k in listed):
+        raise refusal
+    try:
+        if any(k != keys.public_jwk(k) or not (tls.certificate_of(k) or keys.thumbprint(k)) for k in listed):
+            raise refusal
+    except ValueError:
+        raise refusal from None
+    return listed

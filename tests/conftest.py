@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import signal
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -14,11 +15,14 @@ import pymysql
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.city.live.running import City, running_city
 from tests.servers import MariaDBServer, PostgresServer, mariadb_server, postgres_server
 
 LIVE = "tests/city/live/"
+CLIENTS = "tests/clients/"
 LONGEST = (
     LIVE,
+    CLIENTS,
     "tests/conformance/",
     "tests/masks_first/",
     "tests/cli/",
@@ -36,7 +40,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return LIVE if file.startswith(LIVE) else file
+        return LIVE if file.startswith((LIVE, CLIENTS)) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
@@ -52,12 +56,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure() -> None:
-    """Draw the seed of the cities that tests make: once, so that all test processes make the same."""
+    """Draw the seed of the cities that tests make: once, so that all test processes make the same.
+
+    And let programs under test hear Ctrl-C also in the background of a shell, which ignores it for its children.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("CITY_SEED", str(random.SystemRandom().randrange(1, 1_000_000)))
 
 
 def pytest_report_header() -> str:
     return f"city seed: {os.environ['CITY_SEED']} (CITY_SEED=.. asks for it again)"
+
+
+@pytest.fixture(scope="session")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
+    """A running demonstration city with a seed of its own, PostgreSQL and MariaDB real; one for all that ask it."""
+    folder = tmp_path_factory.mktemp("live")
+    with running_city(folder, "--scale", os.environ.get("CITY_SCALE", "small")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

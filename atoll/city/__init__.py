@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -20,6 +21,7 @@ from typing import Any
 
 from atoll.city.base import VERSION, Answers, Config
 from atoll.city.write import load_mariadb, load_postgres, write_json
+from atoll.demo.processes import end_with
 
 MAKERS: tuple[str, ...] = (
     "air",
@@ -71,7 +73,8 @@ def generate(config: Config, out_dir: Path, progress: Callable[[str], None] | No
     files: dict[str, str] = {}
     # a fresh interpreter each: no maker sees another's state, and the parent may hold threads
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(_PROCESSES, mp_context=context) as pool:
+    pool_of = ProcessPoolExecutor(_PROCESSES, context, initializer=end_with, initargs=(os.getpid(),))
+    with pool_of as pool:
         running = {pool.submit(_make, name, config, out_dir): name for name in MAKERS}
         for done in as_completed(running):
             files.update(done.result())

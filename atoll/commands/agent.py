@@ -76,19 +76,24 @@ def check(file: FileArgument, as_json: JsonOption = False) -> None:
     Example: atoll agent check department.yaml
 
     Exit 1 names every fault: unknown keys (with the nearest name), tables or columns that the silo does
-    not have, types that do not fit.
+    not have, types that do not fit. A warning is no fault: pseudonyms of columns with few distinct values.
     """
     from atoll.commands.preview import views
+    from connectors.agent.domains import small_domains
 
     department = load_department(file)
     folder = file.resolve().parent
     wrong = _silo_faults(department, folder)
     shown = views(department, folder)
+    warnings = [] if wrong else [domain.words for domain in small_domains(department, folder)]
     if as_json:
-        body = {"department": department.department, "faults": wrong, "views": [v.as_dict() for v in shown]}
+        listed = [v.as_dict() for v in shown]
+        body = {"department": department.department, "faults": wrong, "warnings": warnings, "views": listed}
         common.print_json(body)
     else:
         _print_views(department, shown)
+    for line in warnings:
+        common.err().print(f"! {file.name}: {line}", style="yellow")
     for line in wrong:
         common.err().print(f"✗ {file.name}: {line}", style="red")
     if wrong:
@@ -148,15 +153,29 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 
 @app.command()
-def serve(file: FileArgument) -> None:
+def serve(
+    file: FileArgument,
+    behind_tls_proxy: Annotated[
+        bool, typer.Option("--behind-tls-proxy", help="Something in front ends TLS: plain HTTP may leave this machine.")
+    ] = False,
+    owners: Annotated[
+        Path | None,
+        typer.Option("--owners", envvar="ATOLL_OWNERS", help="Public keys of those who sign the policy (JWK set)."),
+    ] = None,
+) -> None:
     """Answer the city's questions under this department's own policy. Ctrl-C stops it.
 
     Example: atoll agent serve department.yaml
+
+    With gateways pinned (`atoll keys trust`) it serves TLS and takes their certificates alone. Without, it
+    serves plain HTTP, on loopback only. With `--owners` it takes no policy that two of them have not signed,
+    now or later: the keys are pinned in its state. Keep that file where the policy's writers cannot write.
     """
     from connectors.agent import serve as server
 
     load_department(file)
-    raise typer.Exit(server.main([str(file)]))
+    signed = ["--owners", str(owners)] if owners else []
+    raise typer.Exit(server.main([str(file), *signed, *(["--behind-tls-proxy"] if behind_tls_proxy else [])]))
 
 
 @app.command()
@@ -184,8 +203,8 @@ def _owner(file: Path, verb: str, as_json: bool) -> None:
         typer.echo(f"{department.department} is {'paused' if verb == 'pause' else 'answering'}.")
 
 
-def owner_request(file: Path, department: Department, method: str, path: str) -> Any:
-    """A call to the agent's own door on loopback. Raises CityError."""
+def owner_request(file: Path, department: Department, method: str, path: str, body: Any = None) -> Any:
+    """A call to the agent's own door on loopback. body: sent as JSON. Raises CityError."""
     import orjson
 
     from catalog.http import Client, HTTPError
@@ -198,16 +217,16 @@ def owner_request(file: Path, department: Department, method: str, path: str) ->
         )  # fmt: skip
     try:
         with Client(base_url=f"http://{address}", trust_env=False, timeout=10) as http:
-            answer = http.request(method, path)
+            answer = http.request(method, path, json=body)
     except HTTPError:
         raise DepartmentError(
             f"No agent answers at {address}.", Outcome.DOWN, who=department.department, rule="connection",
             hint=f"Start it with: atoll agent serve {file}",
         ) from None  # fmt: skip
-    body = orjson.loads(answer.content) if answer.content else {}
+    found = orjson.loads(answer.content) if answer.content else {}
     if answer.status_code >= 400:
-        raise CityError.from_dict(body.get("error", {}) | {"who": department.department})
-    return body
+        raise CityError.from_dict(found.get("error", {}) | {"who": department.department})
+    return found
 
 
 def load_department(file: Path) -> Department:

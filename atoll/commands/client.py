@@ -48,9 +48,9 @@ class Gateway:
     def close(self) -> None:
         self._http.close()
 
-    def submit(self, body: dict[str, Any]) -> str:
-        """POST /api/query with `async`: the query's id, at once."""
-        return str(self._call("POST", "/api/query", {**body, "async": True})["query_id"])
+    def submit(self, body: dict[str, Any], proof: dict[str, str] | None = None) -> str:
+        """POST /api/query with `async`: the query's id, at once. proof: the header of a signed question."""
+        return str(self._call("POST", "/api/query", {**body, "async": True}, proof)["query_id"])
 
     def result(self, query_id: str) -> dict[str, Any]:
         """The whole answer of a query that was submitted as json; waits for it."""
@@ -71,9 +71,9 @@ class Gateway:
     def cancel(self, query_id: str) -> None:
         self._call("DELETE", _query(query_id))
 
-    def dry_run(self, body: dict[str, Any]) -> dict[str, Any]:
+    def dry_run(self, body: dict[str, Any], proof: dict[str, str] | None = None) -> dict[str, Any]:
         """Every department's verdict, as an explanation; nothing runs."""
-        return dict(self._call("POST", "/api/query", {**body, "dry_run": True}))
+        return dict(self._call("POST", "/api/query", {**body, "dry_run": True}, proof))
 
     def explain(self, body: dict[str, Any]) -> dict[str, Any]:
         return dict(self._call("POST", "/api/explain", body))
@@ -90,9 +90,11 @@ class Gateway:
     def change_department(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         return dict(self._call("PATCH", f"/api/departments/{quote(name, safe='')}", body))
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+    ) -> Any:
         with self._reachable():
-            answer = self._http.request(method, path, json=body)
+            answer = self._http.request(method, path, json=body, headers=headers)
         if answer.status_code >= 400:
             raise _error(answer)
         try:

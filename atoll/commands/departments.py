@@ -88,19 +88,15 @@ def register(
 
     Example: atoll register department.yaml --gateway http://127.0.0.1:8080
 
-    Sent are its name, title, address and the public key of its receipts; nothing of its tables or grants.
+    Sent are its name, title, address, the public keys of its receipts and its certificates; nothing of its
+    tables or grants. After `atoll keys rotate` run it again: the old key signs for the new one.
     """
-    from atoll.commands.agent import load_department, receipt_key
+    from atoll.commands.agent import load_department
+    from atoll.commands.keys import registration
 
     department = load_department(file)
-    body = {
-        "name": department.department,
-        "title": department.title,
-        "url": address or f"http://{department.listen}",
-        "key": receipt_key(file, department).public_jwk,
-    }
     with common.reporting(as_json), Gateway(url, user, token) as gateway:
-        found = gateway.register(body)
+        found = gateway.register(registration(file, department, address))
     if as_json:
         common.print_json(found)
         return

@@ -18,13 +18,29 @@ def root() -> None:
 
 
 @app.command()
-def serve(file: Annotated[Path, typer.Argument(help="gateway.yaml")] = Path("gateway.yaml")) -> None:
+def serve(
+    file: Annotated[Path, typer.Argument(help="gateway.yaml")] = Path("gateway.yaml"),
+    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="PEM file of the gateway's certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="PEM file of its key.")] = None,
+    behind_tls_proxy: Annotated[
+        bool, typer.Option("--behind-tls-proxy", help="Something in front ends TLS: plain HTTP may leave this machine.")
+    ] = False,
+) -> None:
     """Serve the Trino protocol, REST and the page. Ctrl-C stops it.
 
-    Example: atoll gateway serve gateway.yaml
+    Examples:
 
-    A gateway.yaml that opens the demo's door without passwords (identity.dev_login) is refused.
+      atoll gateway serve gateway.yaml
+
+      atoll gateway serve gateway.yaml --tls-cert gateway.pem --tls-key gateway.key
+
+    A gateway.yaml that opens the demo's door without passwords (identity.dev_login) is refused, and so is plain
+    HTTP on an address that other machines reach.
     """
     from gateway.server import serve as server
 
-    raise typer.Exit(server.main([str(file)]))
+    words = [str(file)]
+    words += ["--tls-cert", str(tls_cert)] if tls_cert else []
+    words += ["--tls-key", str(tls_key)] if tls_key else []
+    words += ["--behind-tls-proxy"] if behind_tls_proxy else []
+    raise typer.Exit(server.main(words))

@@ -1,13 +1,15 @@
-"""`atoll ledger`: read an agent's ledger, and verify that nobody rewrote, dropped or cut it."""
+"""`atoll ledger`: read an agent's or a gateway's ledger, and verify that nobody rewrote, dropped or cut it."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 
 from atoll import render
 from atoll.commands import common
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Who asked what and what left: show, verify.")
-FileArgument = Annotated[Path | None, typer.Argument(help="The department's department.yaml.")]
+app = typer.Typer(no_args_is_help=True, help="Who asked what and what left: show, verify, heads.")
+FileArgument = Annotated[Path | None, typer.Argument(help="A department.yaml, or a gateway.yaml.")]
 LedgerOption = Annotated[Path | None, typer.Option("--ledger", help="The ledger itself, a .jsonl file.")]
 COLUMNS = ("seq", "time", "kind", "sub", "purpose", "relations", "outcome", "rows")
 
@@ -31,6 +33,7 @@ def show(
     file: FileArgument = None,
     ledger: LedgerOption = None,
     last: Annotated[int, typer.Option(min=0, help="So many newest records; 0 shows all.")] = 20,
+    review: Annotated[bool, typer.Option("--review", help="Raw answers alone, each with its case.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Who asked what for which purpose, and what left the house.
@@ -41,22 +44,26 @@ def show(
 
       atoll ledger show --ledger state/ledger.jsonl --last 0 --json
 
+      atoll ledger show department.yaml --review
+
     A `begin` without `end` is a crash; a `refusal` is one record. No record holds a value of a row.
     """
-    from connectors.agent.ledger import LedgerError, read_ledger
+    from catalog.ledger import LedgerError, read_ledger
 
     path = _ledger(file, ledger)
     try:
-        records = list(deque(read_ledger(path), maxlen=last or None))
+        found = (r for r in read_ledger(path) if not review or "review" in r)
+        records = list(deque(found, maxlen=last or None))
     except LedgerError as bad:
         common.err().print(f"✗ {path}: {bad}", style="red")
         raise typer.Exit(1) from None
     if as_json:
         common.print_json(records)
         return
-    rows = [[_cell(record.get(name)) for name in COLUMNS] for record in records]
+    names = ("seq", "time", "sub", "review", "outcome", "rows") if review else COLUMNS
+    rows = [[_cell(record.get(name)) for name in names] for record in records]
     console = common.out()
-    console.print(render.listing(COLUMNS, rows, console.width))
+    console.print(render.listing(names, rows, console.width))
 
 
 def _cell(value: Any) -> Any:
@@ -69,7 +76,8 @@ def verify(
     ledger: LedgerOption = None,
     key: Annotated[Path | None, typer.Option("--key", help="The ledger's public key (JWK), with --ledger.")] = None,
     peer_heads: Annotated[
-        Path | None, typer.Option("--peer-heads", help="Heads or receipts that others kept: JSON, one a line.")
+        Path | None,
+        typer.Option("--peer-heads", help="What others kept: heads, receipts, or the other side's ledger; one a line."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,12 +87,13 @@ def verify(
 
       atoll ledger verify department.yaml
 
-      atoll ledger verify --ledger ledger.jsonl --key ledger.pub.jwk --peer-heads receipts.jsonl
+      atoll ledger verify --ledger ledger.jsonl --key ledger.pub.jwk --peer-heads gateway.jsonl
 
-    Exit 1 names the first bad record. Heads that others kept (they stand in every receipt) show a cut end
-    or a rewritten history, which a chain alone cannot.
+    Exit 1 names the first bad record. Heads that others kept show a cut end or a rewritten history, which a chain
+    alone cannot: they stand in every receipt, in the other side's ledger, and in what `atoll ledger heads` exported.
+    Both kinds of ledger are verified alike, a department's and a gateway's.
     """
-    from connectors.agent.ledger import verify_ledger
+    from catalog.ledger import verify_ledger
 
     path = _ledger(file, ledger)
     report = verify_ledger(path, _public_key(file, key), _heads(peer_heads))
@@ -92,16 +101,63 @@ def verify(
         common.print_json(
             {
                 "good": report.good, "records": report.records, "bad_seq": report.bad_seq, "fault": report.fault,
-                "unfinished": list(report.unfinished),
+                "unfinished": list(report.unfinished), "witnessed": report.witnessed,
             }
         )  # fmt: skip
     elif report.good:
-        typer.echo(f"✓ {report.records:,} records, chain, signatures and order hold")
-    for fragment in () if as_json else report.unfinished:
-        common.err().print(f"! {fragment} began and never ended: the agent crashed or still runs it", style="yellow")
+        told = f"; {report.witnessed:,} heads that others kept are in it" if peer_heads is not None else ""
+        typer.echo(f"✓ {report.records:,} records, chain, signatures and order hold{told}")
+    for name in () if as_json else report.unfinished:
+        common.err().print(f"! {name} began and never ended: a crash, or it still runs", style="yellow")
     if not report.good:
         common.err().print(f"✗ record {report.bad_seq}: {report.fault}", style="red")
         raise typer.Exit(1)
+
+
+@app.command()
+def heads(
+    file: FileArgument = None,
+    ledger: LedgerOption = None,
+    others: Annotated[bool, typer.Option("--others", help="Heads of other ledgers that this one keeps.")] = False,
+) -> None:
+    """The newest head of a ledger, to be kept by somebody else; or the heads that it keeps of others.
+
+    Examples:
+
+      atoll ledger heads department.yaml
+
+      atoll ledger heads --ledger gateway.jsonl --others
+
+    One JSON object a line: {"of": .., "seq": .., "hash": .., "signature": ..}. `atoll ledger verify --peer-heads`
+    reads them. Exported every day to a third party, they hold even if both sides rewrite their books together.
+    """
+    from catalog.ledger import LedgerError, read_last, read_ledger, witnessed
+
+    path = _ledger(file, ledger)
+    try:
+        if others:
+            found: Iterator[tuple[str, Head]] = (pair for record in read_ledger(path) for pair in witnessed(record))
+        else:
+            last = read_last(path)
+            found = iter([] if last is None else [(_named(file), last)])
+        for name, head in found:
+            typer.echo(json.dumps({"of": name, **head.model_dump(mode="json")}))
+    except LedgerError as bad:
+        common.err().print(f"✗ {path}: {bad}", style="red")
+        raise typer.Exit(1) from None
+
+
+def _named(file: Path | None) -> str:
+    return "" if file is None else "gateway" if _of_a_gateway(file) else load_department(file).department
+
+
+def _of_a_gateway(file: Path) -> bool:
+    """Whether a file is a gateway.yaml: a department.yaml names its department."""
+    try:
+        body = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return False
+    return isinstance(body, dict) and "department" not in body and "identity" in body
 
 
 def _ledger(file: Path | None, ledger: Path | None) -> Path:
@@ -109,39 +165,51 @@ def _ledger(file: Path | None, ledger: Path | None) -> Path:
         return _state(file) / "ledger.jsonl"
     if ledger is not None and file is None:
         return ledger
-    raise typer.BadParameter("name one: department.yaml, or --ledger FILE")
+    raise typer.BadParameter("name one: department.yaml, gateway.yaml, or --ledger FILE")
 
 
 def _state(file: Path) -> Path:
+    if _of_a_gateway(file):
+        from gateway.settings import load
+
+        return load(file).state
     return file.resolve().parent / load_department(file).state
 
 
-def _public_key(file: Path | None, key: Path | None) -> Jwk:
-    """The public part of the ledger's key: of --key, or of the agent's own key file."""
+def _public_key(file: Path | None, key: Path | None) -> list[Jwk]:
+    """The public parts of the ledger's keys, past ones too: of --key, or of the agent's own key file."""
     from catalog import keys
 
     if key is None:
         if file is None:
             raise typer.BadParameter("--ledger needs --key, the ledger's public key")
-        return keys.load(_state(file) / "ledger.key").public_jwk
+        return keys.KeyRing(_state(file) / "ledger.key").public()
     try:
-        jwk: Jwk = json.loads(key.read_text())
-        keys.thumbprint(jwk)
-    except (OSError, ValueError):
+        found = json.loads(key.read_text())
+        listed: list[Jwk] = found["keys"] if isinstance(found, dict) and "keys" in found else [found]
+        for jwk in listed:
+            keys.thumbprint(jwk)
+    except (OSError, ValueError, TypeError):
         raise typer.BadParameter(f"{key} holds no Ed25519 key (JWK)") from None
-    return jwk
+    return listed
 
 
-def _heads(file: Path | None) -> list[Head]:
-    """Heads that others kept, from lines of heads or of receipts."""
+def _heads(file: Path | None) -> Iterator[Head]:
+    """Heads that others kept: lines of heads, of receipts, or of the other side's ledger."""
     from pydantic import ValidationError
 
     from catalog.exchange import Head
+    from catalog.ledger import witnessed
 
     if file is None:
-        return []
+        return
     try:
-        found = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-        return [Head.model_validate(body.get("ledger", body)) for body in found]
-    except (OSError, ValueError, AttributeError, ValidationError):
-        raise typer.BadParameter(f"{file} holds no heads or receipts, one JSON object a line") from None
+        with file.open(encoding="utf-8") as lines:
+            for body in (json.loads(line) for line in lines if line.strip()):
+                if "r" in body:
+                    yield from (head for _, head in witnessed(body["r"]))
+                else:
+                    head = body.get("ledger", body)
+                    yield Head.model_validate({name: head[name] for name in ("seq", "hash", "signature")})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        raise typer.BadParameter(f"{file} holds no heads, receipts or ledger, one JSON object a line") from None

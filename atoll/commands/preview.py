@@ -13,14 +13,11 @@ from typing import Any
 
 from catalog import masks
 from catalog.identity import Principal
-from catalog.policy import Department, read_hierarchy
+from catalog.policy import ANYONE, Decision, Department, people, read_hierarchy
 from catalog.relation import Mode
 from connectors.agent.authorise import Access, Governed
 
 __all__ = ["ANYONE", "View", "cell", "matrix", "views"]
-
-ANYONE = "anyone"
-"""The user of grants that name none."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def matrix(department: Department, folder: Path, now: datetime | None = None) ->
 
 
 def cell(governed: Governed | None) -> str:
-    """One cell of the matrix: `sums >= 10`, `rows, 2 masked`, `yes/no`, `raw`, or `-` for nothing."""
+    """One cell of the matrix: `sums >= 10`, `rows, 2 masked, filtered`, `yes/no`, `raw`, or `-` for nothing."""
     if governed is None:
         return "-"
     if governed.mode is Mode.aggregate:
@@ -81,11 +78,12 @@ def cell(governed: Governed | None) -> str:
     if governed.mode is not Mode.masked:
         return governed.mode.name
     hidden = len(governed.masks) + len(governed.spec.columns) - len(governed.columns)
-    return f"rows, {hidden} masked" if hidden else "rows"
+    filtered = ", filtered" if governed.decision.filters else ""
+    return (f"rows, {hidden} masked" if hidden else "rows") + filtered
 
 
 def _users(department: Department) -> list[str]:
-    return [ANYONE, *dict.fromkeys(user for grant in department.grants for user in grant.users)]
+    return people(department)
 
 
 def _access(department: Department, folder: Path, user: str, purpose: str, now: datetime | None) -> Access:
@@ -106,7 +104,7 @@ def _words(governed: Governed) -> str:
         share = f", no one over {decision.largest_share} %" if decision.largest_share else ""
         sums = f"counts and sums of {', '.join(decision.measures)}" if decision.measures else "counts"
         by = ", ".join(decision.dimensions)
-        return f"{sums} by {by}, from {decision.min_group} {decision.entity} a cell{share}"
+        return f"{sums} by {by}, from {decision.min_group} {decision.entity} a cell{share}{_guarded(decision)}"
     if governed.mode is Mode.verify:
         return (
             f"match, no-match or invalid for one {decision.key}; {decision.per_day} a day, {decision.per_subject} each"
@@ -114,6 +112,14 @@ def _words(governed: Governed) -> str:
     filtered = ", filtered" if decision.filters else ""
     until = f", until {decision.until:%Y-%m-%d}" if decision.until else ""
     return {Mode.masked: "rows", Mode.raw: "raw rows"}.get(governed.mode, governed.mode.name) + filtered + until
+
+
+def _guarded(decision: Decision) -> str:
+    """What keeps differences of answers from telling of a few; nothing where the guard is on, as it is by default."""
+    if decision.base_cells:
+        return ", small base cells left out"
+    noise = ", with noise" if decision.noise else ""
+    return noise if decision.guard else f"{noise}, NOT guarded against differences: {decision.unguarded}"
 
 
 def _columns(governed: Governed) -> tuple[tuple[str, str, str], ...]:

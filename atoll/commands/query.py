@@ -19,7 +19,15 @@ from rich.live import Live
 from atoll import render
 from atoll.commands import common
 from atoll.commands.client import Gateway
-from atoll.commands.common import DEFAULT_URL, JsonOption, PurposeOption, TokenOption, UrlOption, UserOption
+from atoll.commands.common import (
+    DEFAULT_URL,
+    JsonOption,
+    KeyOption,
+    PurposeOption,
+    TokenOption,
+    UrlOption,
+    UserOption,
+)
 from atoll.render import Answer
 from catalog.errors import CityError, InternalError
 
@@ -57,6 +65,7 @@ def query(
     session: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, may be repeated.")] = None,
     max_rows: Annotated[int, typer.Option(min=0, help="Rows that a table shows; 0 shows all.")] = 100,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask each department for its verdict only.")] = False,
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the whole city one question in SQL.
@@ -71,6 +80,9 @@ def query(
 
     Under the table one grey line says which departments answered, how long it took, what was masked
     and which receipt proves it. A refusal says who refused, by which rule and what to do next (exit 1).
+
+    With ATOLL_KEY (see atoll token) the question is signed: departments that answer only what you asked
+    yourself will answer then.
     """
     common.require_login(user, token)
     text = common.read_sql(sql, file)
@@ -80,21 +92,24 @@ def query(
     body: dict[str, Any] = {"sql": text, "session": _properties(session or [])}
     body |= {k: v for k, v in {"purpose": purpose, "catalog": catalog, "schema": schema}.items() if v}
     with common.reporting(form is Format.json, text), Gateway(url, user, token) as gateway:
+        proof = common.signed_question(text, purpose, token, key)
         if dry_run:
-            _print_explanation(gateway.dry_run(body), form is Format.json)
+            _print_explanation(gateway.dry_run(body, proof), form is Format.json)
             return
-        answer = _ask(gateway, body, form, output, max_rows)
+        answer = _ask(gateway, body, proof, form, output, max_rows)
         for line in render.warnings(answer):
             common.err().print(line)
         if form is not Format.json:
             common.err().print(render.footer(answer))
 
 
-def _ask(gateway: Gateway, body: dict[str, Any], form: Format, output: Path | None, max_rows: int) -> Answer:
+def _ask(
+    gateway: Gateway, body: dict[str, Any], proof: dict[str, str], form: Format, output: Path | None, max_rows: int
+) -> Answer:
     """Run the statement and write its answer; Ctrl-C stops it everywhere."""
     whole = form in (Format.table, Format.md, Format.json)
     wire = "json" if whole else "csv" if form is Format.csv else "arrow"
-    query_id = gateway.submit({**body, "format": wire})
+    query_id = gateway.submit({**body, "format": wire}, proof)
     try:
         with _progress(gateway, query_id, show=whole or output is not None):
             if not whole:

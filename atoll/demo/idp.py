@@ -8,12 +8,16 @@
                        the gateway's proof of itself -> a token for one agent and purpose, bound to its key
     POST /login        {"user", "password"} -> {"access_token", "token_type", "expires_in"}, audience: gateway
     POST /dev-login    {"user"} -> the same, without a password: `--dev-login` only, loopback only
+    GET  /authorize    the page to log in at, for programs that open a browser (`authorize.py`)
     GET  /healthz
+
+A login may carry a `DPoP` header (RFC 9449): the token is then bound to that key of the user's own, `cnf {jkt}`,
+and so is every token that it is exchanged for, `user_jkt`.
 
 Files in D, each made at the first start if it is missing: `idp.jwk` (0600), `jwks.json`, `users.yaml`
 (users, purposes, salted password hashes), `passwords.json` (0600, what to type), `clients.json` (client id
--> public key).
-Users and clients are read again when their file changes.
+-> public key, or a list of keys with their terms). All are read again when they change: `atoll keys rotate D`
+needs no restart.
 """
 
 from __future__ import annotations
@@ -22,8 +26,6 @@ import argparse
 import base64
 import hashlib
 import hmac
-import ipaddress
-import os
 import secrets
 import time
 from collections.abc import Callable
@@ -36,12 +38,13 @@ import orjson
 import uvicorn
 import yaml
 from fastapi import FastAPI, Request, Response
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from atoll.demo import authorize
 from catalog import identity, keys
 from catalog.errors import AccessDenied
 from catalog.identity import (
@@ -55,11 +58,13 @@ from catalog.identity import (
     SqliteReplayStore,
     TokenVerifier,
     sign_token,
+    verify_dpop,
 )
-from catalog.keys import Jwk, SigningKey
+from catalog.keys import Jwk, KeyRing
 from catalog.names import is_plain
+from catalog.tls import is_loopback
 
-__all__ = ["DEMO_USERS", "IdentityProvider", "create_app", "prepare", "register_client"]
+__all__ = ["DEMO_USERS", "IdentityProvider", "create_app", "prepare", "publish", "register_client"]
 
 DEMO_USERS: dict[str, tuple[str, ...]] = {
     "lin": ("mass-balance",),
@@ -141,23 +146,24 @@ def _read_users(raw: bytes) -> dict[str, User]:
     return Users.model_validate(yaml.safe_load(raw)).users
 
 
-def _read_clients(raw: bytes) -> dict[str, Jwk]:
+def _read_clients(raw: bytes) -> dict[str, list[Jwk]]:
     clients = orjson.loads(raw)
     if not isinstance(clients, dict):
         raise ValueError("clients.json maps client ids to public keys")
-    for jwk in clients.values():
+    listed = {name: found if isinstance(found, list) else [found] for name, found in clients.items()}
+    for jwk in (jwk for found in listed.values() for jwk in found):
         keys.thumbprint(jwk)
-    return clients
+    return listed
 
 
 # ---------------------------------------------------------------- files
 
 
-def prepare(folder: Path, users: dict[str, tuple[str, ...]] | None = None) -> SigningKey:
-    """Make whatever is missing in the provider's folder; returns its signing key. users: name -> purposes."""
+def prepare(folder: Path, users: dict[str, tuple[str, ...]] | None = None) -> KeyRing:
+    """Make whatever is missing in the provider's folder; returns its signing keys. users: name -> purposes."""
     folder.mkdir(parents=True, exist_ok=True)
-    key = keys.load_or_create(folder / "idp.jwk")
-    _write(folder / "jwks.json", orjson.dumps({"keys": [{**key.public_jwk, "alg": "EdDSA", "use": "sig"}]}))
+    ring = KeyRing.create(folder / "idp.jwk")
+    publish(folder)
     if not (folder / "users.yaml").exists():
         passwords = {name: secrets.token_urlsafe(12) for name in (users or DEMO_USERS)}
         _write(folder / "passwords.json", orjson.dumps(passwords, option=orjson.OPT_INDENT_2), 0o600)
@@ -168,23 +174,27 @@ def prepare(folder: Path, users: dict[str, tuple[str, ...]] | None = None) -> Si
         _write(folder / "users.yaml", yaml.safe_dump({"users": listed}, sort_keys=False).encode(), 0o600)
     if not (folder / "clients.json").exists():
         _write(folder / "clients.json", b"{}")
-    return key
+    return ring
 
 
-def register_client(folder: Path, client_id: str, public_jwk: Jwk) -> None:
-    """Let a gateway exchange tokens with this key; replaces the key it had."""
+def publish(folder: Path) -> None:
+    """Write `jwks.json` out of the provider's own keys: what gateways and agents pin."""
+    _write(folder / "jwks.json", orjson.dumps(_key_set(KeyRing(folder / "idp.jwk"))))
+
+
+def _key_set(ring: KeyRing) -> dict[str, Any]:
+    return {"keys": [{**jwk, "alg": "EdDSA", "use": "sig"} for jwk in ring.public() if "revoked" not in jwk]}
+
+
+def register_client(folder: Path, client_id: str, public: Jwk | list[Jwk]) -> None:
+    """Let a gateway exchange tokens with this key, or with each of these while it counts; replaces what it had."""
     file = folder / "clients.json"
     clients = _read_clients(file.read_bytes()) if file.exists() else {}
-    _write(file, orjson.dumps({**clients, client_id: public_jwk}, option=orjson.OPT_INDENT_2))
+    _write(file, orjson.dumps({**clients, client_id: public}, option=orjson.OPT_INDENT_2))
 
 
 def _write(file: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace a file whole, so that no reader sees half of it."""
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(handle, "wb") as out:
-        out.write(data)
-    os.replace(fresh, file)
+    keys.replace_file(file, data, mode)
 
 
 def _hash(password: str, salt: bytes | None = None) -> str:
@@ -219,28 +229,58 @@ class IdentityProvider:
     """Signs tokens out of a folder of files. now: unix seconds, replaceable in tests."""
 
     def __init__(self, folder: Path, issuer: str, now: Callable[[], float] = time.time) -> None:
-        self.key = prepare(folder)
+        self._ring = prepare(folder)
         self.issuer = issuer
         self.token_endpoint = f"{issuer}/token"
-        self.jwks = {"keys": [{**self.key.public_jwk, "alg": "EdDSA", "use": "sig"}]}
+        self.codes = authorize.Codes()
         self._now = now
         self._users = _Watched(folder / "users.yaml", _read_users)
         self._clients = _Watched(folder / "clients.json", _read_clients)
-        self._subjects = TokenVerifier(issuer, GATEWAY_AUDIENCE, self.jwks)
+        self._subjects = TokenVerifier(issuer, GATEWAY_AUDIENCE, folder / "jwks.json")
         self._replay = SqliteReplayStore(folder / "assertions.sqlite")
 
-    def login(self, name: str, password: str) -> Issued:
-        """A user's own token, by password. Raises Refused(invalid_grant)."""
+    @property
+    def jwks(self) -> dict[str, Any]:
+        """The public keys, with their terms."""
+        return _key_set(self._ring)
+
+    def bound_key(self, proof: str | None, path: str) -> str:
+        """The thumbprint of the key that a login's `DPoP` header proves, "" without one. Raises Refused."""
+        if proof is None:
+            return ""
+        try:
+            return verify_dpop(proof, "POST", f"{self.issuer}{path}", self._replay, self._now())
+        except ValueError:
+            raise Refused("invalid_dpop_proof", "The DPoP proof does not fit this request.") from None
+
+    def login(self, name: str, password: str, jkt: str = "") -> Issued:
+        """A user's own token, by password. jkt: of the key to bind it to. Raises Refused(invalid_grant)."""
         if not _password_fits(self._users.value.get(name), password):
             raise Refused("invalid_grant", "Unknown user or wrong password.", 401)
-        return self._user_token(name)
+        return self._user_token(name, jkt)
 
-    def dev_login(self, name: str) -> Issued:
+    def knows_client(self, client_id: str) -> bool:
+        """Whether a client is registered."""
+        return client_id in self._clients.value
+
+    def is_password(self, name: str, password: str) -> bool:
+        """Whether this is the user's password."""
+        return _password_fits(self._users.value.get(name), password)
+
+    def redeem(self, form: dict[str, str]) -> Issued:
+        """A user's own token, for the code of a login at /authorize. Raises Refused."""
+        self._client(form)
+        user = self.codes.redeem(form)
+        if user is None or user not in self._users.value:
+            raise Refused("invalid_grant", "The code is not valid.")
+        return self._user_token(user, "")
+
+    def dev_login(self, name: str, jkt: str = "") -> Issued:
         """A demo user's token, by bare name. Raises Refused(invalid_grant), which names the users."""
         if name not in self._users.value:
             known = ", ".join(self._users.value)
             raise Refused("invalid_grant", f"This city has no user of that name; its users are {known}.", 401)
-        return self._user_token(name)
+        return self._user_token(name, jkt)
 
     def exchange(self, form: dict[str, str]) -> Issued:
         """RFC 8693: a token for one agent and purpose, bound to the client's key. Raises Refused."""
@@ -264,17 +304,19 @@ class IdentityProvider:
             "purposes": list(held),
             "cnf": {"jwk": client_key},
             "azp": form["client_id"],
+            **({"user_jkt": subject.user_jkt} if subject.user_jkt else {}),
         }
         return self._issue(subject.sub, identity.agent_audience(department), seconds, claims)
 
-    def _user_token(self, name: str) -> Issued:
-        purposes = list(self._users.value[name].purposes)
-        return self._issue(name, GATEWAY_AUDIENCE, USER_SECONDS, {"purposes": purposes})
+    def _user_token(self, name: str, jkt: str = "") -> Issued:
+        bound = {"cnf": {"jkt": jkt}} if jkt else {}
+        claims = {"purposes": list(self._users.value[name].purposes), **bound}
+        return self._issue(name, GATEWAY_AUDIENCE, USER_SECONDS, claims)
 
     def _issue(self, sub: str, audience: str, seconds: int, claims: dict[str, Any]) -> Issued:
         at = int(self._now())
         base = {"iss": self.issuer, "sub": sub, "aud": audience, "iat": at, "nbf": at, "exp": at + seconds}
-        return Issued(sign_token(self.key, {**base, "jti": secrets.token_urlsafe(16), **claims}), seconds)
+        return Issued(sign_token(self._ring.signing(), {**base, "jti": secrets.token_urlsafe(16), **claims}), seconds)
 
     def _subject(self, token: str) -> identity.Principal:
         try:
@@ -287,15 +329,17 @@ class IdentityProvider:
         return subject
 
     def _client(self, form: dict[str, str]) -> Jwk:
-        """The registered key of the client that proves itself by private_key_jwt."""
+        """The registered key by which the client proves itself (private_key_jwt)."""
         refusal = Refused("invalid_client", "The client did not prove itself.", 401)
-        client_id = form.get("client_id", "")
-        jwk = self._clients.value.get(client_id)
-        if jwk is None or form.get("client_assertion_type") != ASSERTION:
+        client_id, assertion = form.get("client_id", ""), form.get("client_assertion", "")
+        if form.get("client_assertion_type") != ASSERTION:
+            raise refusal
+        jwk = self._signer(client_id, assertion)
+        if jwk is None:
             raise refusal
         key = OKPKey.import_key({k: jwk[k] for k in ("kty", "crv", "x")})
         try:
-            proof = jwt.decode(form.get("client_assertion", ""), key, registry=identity.PINNED)
+            proof = jwt.decode(assertion, key, registry=identity.PINNED)
             jwt.JWTClaimsRegistry(now=int(self._now()), leeway=5).validate(proof.claims)
         except (JoseError, ValueError, TypeError):
             raise refusal from None
@@ -313,6 +357,15 @@ class IdentityProvider:
         ):
             raise refusal
         return {**{k: jwk[k] for k in ("kty", "crv", "x")}, "kid": keys.thumbprint(jwk)}
+
+    def _signer(self, client_id: str, assertion: str) -> Jwk | None:
+        """The client's key that an assertion names, if it counts now; the signature is still to be checked."""
+        try:
+            kid = jws.extract_compact(assertion.encode()).headers().get("kid")
+        except (JoseError, ValueError, TypeError):
+            return None
+        able = [jwk for jwk in self._clients.value.get(client_id, []) if keys.in_force(jwk, self._now())]
+        return next((jwk for jwk in able if keys.thumbprint(jwk) == kid), None)
 
 
 def _choose(asked: str, held: tuple[str, ...]) -> str:
@@ -355,22 +408,33 @@ def create_app(provider: IdentityProvider, *, dev_login: bool = False) -> FastAP
 
     @app.post("/token")
     async def token(request: Request) -> Response:
-        issued = provider.exchange(_form(await _body(request)))
+        form = _form(await _body(request))
+        if form.get("grant_type") == authorize.GRANT:
+            return _json(provider.redeem(form).body())
+        issued = provider.exchange(form)
         return _json({**issued.body(), "issued_token_type": ACCESS_TOKEN})
 
     @app.post("/login")
     async def login(request: Request) -> Response:
         body = _parse(LoginBody, await _body(request))
         # Password hashing takes tens of milliseconds by design: keep it off the event loop.
-        issued = await run_in_threadpool(provider.login, body.user, body.password)
+        jkt = provider.bound_key(request.headers.get("dpop"), "/login")
+        issued = await run_in_threadpool(provider.login, body.user, body.password, jkt)
         return _json(issued.body())
+
+    async def form_of(request: Request) -> dict[str, str]:
+        return _form(await _body(request))
+
+    authorize.add_page(app, provider, form_of)
 
     if dev_login:
 
         @app.post("/dev-login")
         async def open_door(request: Request) -> Response:
             _require_this_machine(request)
-            return _json(provider.dev_login(_parse(DevLoginBody, await _body(request)).user).body())
+            body = _parse(DevLoginBody, await _body(request))
+            jkt = provider.bound_key(request.headers.get("dpop"), "/dev-login")
+            return _json(provider.dev_login(body.user, jkt).body())
 
     return app
 
@@ -380,9 +444,11 @@ def _discovery(provider: IdentityProvider) -> dict[str, Any]:
         "issuer": provider.issuer,
         "jwks_uri": f"{provider.issuer}/jwks",
         "token_endpoint": provider.token_endpoint,
-        "response_types_supported": ["none"],
+        "authorization_endpoint": f"{provider.issuer}/authorize",
+        "response_types_supported": ["code"],
+        "code_challenge_methods_supported": ["S256"],
         "subject_types_supported": ["public"],
-        "grant_types_supported": [GRANT_TYPE],
+        "grant_types_supported": [GRANT_TYPE, authorize.GRANT],
         "id_token_signing_alg_values_supported": ["EdDSA"],
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": ["EdDSA"],
@@ -393,17 +459,8 @@ def _require_this_machine(request: Request) -> None:
     """Refuse proxies, web pages (also by DNS rebinding) and other machines at the door without passwords."""
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     relayed = {"forwarded", "x-forwarded-for", "x-real-ip", "origin"} & set(request.headers.keys())
-    if relayed or request.client is None or not _is_loopback(request.client.host) or not _is_loopback(host):
+    if relayed or request.client is None or not is_loopback(request.client.host) or not is_loopback(host):
         raise Refused("access_denied", "The demo's open door is for programs on this machine alone.", 403)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _body(request: Request) -> bytes:
@@ -449,7 +506,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--issuer", default="", help="its own address, http://HOST:PORT by default")
     parser.add_argument("--dev-login", action="store_true", help="hand out tokens by bare name, loopback only")
     args = parser.parse_args(argv)
-    if args.dev_login and not _is_loopback(args.host):
+    if args.dev_login and not is_loopback(args.host):
         parser.error("--dev-login needs a loopback --host: that door knows no passwords")
     provider = IdentityProvider(args.dir, args.issuer or f"http://{args.host}:{args.port}")
     uvicorn.run(

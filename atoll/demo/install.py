@@ -1,7 +1,10 @@
 """Writes the demonstration city's configuration: one folder a department, one for the gateway.
 
     DIR/departments/<name>/department.yaml   from the template, with this city's addresses and secrets
-    DIR/gateway/gateway.yaml                 who is registered, with the public keys of their receipts
+    DIR/departments/<name>/department.signed.json   two owners' signatures over all that decides
+    DIR/owners/                              those owners' keys, and the public ones of each department
+    DIR/departments/<name>/gateways.json     the one gateway that the department lets in
+    DIR/gateway/gateway.yaml                 who is registered, with their public keys and certificates
     DIR/idp/                                 the identity provider's keys, users and clients
 
 Keys and linkage roots survive a restart: receipts of yesterday stay verifiable.
@@ -13,7 +16,7 @@ import json
 import os
 import secrets
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,12 +25,22 @@ import yaml
 
 from atoll.city import Config
 from atoll.city.base import SCALES
+from atoll.commands.keys import card, rings
 from atoll.demo import idp
 from atoll.demo.processes import Failed
 from catalog import keys
-from catalog.policy import Department
+from catalog.policy import Department, PolicyError, countersigned, read_bundle, signed, signed_name, verify_seal
 
-__all__ = ["DEPARTMENTS", "Ports", "install_department", "install_gateway", "install_identity", "policy_words"]
+__all__ = [
+    "DEPARTMENTS",
+    "Ports",
+    "department_card",
+    "gateway_card",
+    "install_department",
+    "install_gateway",
+    "install_identity",
+    "policy_words",
+]
 
 DEPARTMENTS = ("water", "environment", "market", "health", "chemicals", "housing")
 ADMIN = "zhao"
@@ -56,17 +69,29 @@ class Ports:
         return f"http://127.0.0.1:{self.idp}"
 
     def url(self, name: str) -> str:
-        """The address of `register` or of a department's agent, as others reach it."""
-        port = self.register if name == "register" else self.agents[name]
-        return f"http://{self.hosts.get(name, '127.0.0.1')}:{port}"
+        """The address of `register` or of a department's agent, as others reach it. Agents serve TLS."""
+        scheme, port = ("http", self.register) if name == "register" else ("https", self.agents[name])
+        return f"{scheme}://{self.hosts.get(name, '127.0.0.1')}:{port}"
 
 
-def install_identity(folder: Path) -> keys.SigningKey:
-    """The identity provider's files, and the gateway's key, which is registered there. Returns that key."""
+def install_identity(folder: Path) -> None:
+    """The identity provider's files, and the gateway's keys, of which the one that signs is registered there."""
     idp.prepare(folder / "idp")
-    key = keys.load_or_create(folder / "gateway" / "state" / "gateway.jwk")
-    idp.register_client(folder / "idp", "gateway", key.public_jwk)
-    return key
+    signing = [jwk for jwk in gateway_card(folder)["keys"] if jwk["kty"] == "OKP"]
+    idp.register_client(folder / "idp", "gateway", signing)
+
+
+def gateway_card(folder: Path) -> dict[str, Any]:
+    """The public keys and certificates of the gateway in `folder`, made if there are none."""
+    return card(rings(folder / "gateway" / "state", "gateway", "gateway.jwk"), "gateway")
+
+
+def department_card(folder: Path, name: str) -> list[keys.Jwk]:
+    """The public keys and certificates of a department that is installed in `folder`."""
+    home = folder / "departments" / name
+    policy = yaml.safe_load((home / "department.yaml").read_text(encoding="utf-8"))
+    state = home / str(policy.get("state", "state"))
+    return list(card(rings(state, f"agent:{name}", "receipt.key"))["keys"])
 
 
 def install_department(
@@ -83,10 +108,13 @@ def install_department(
     if (template / "views").is_dir():
         shutil.copytree(template / "views", home / "views")
     shutil.copyfile(folder / "idp" / "jwks.json", home / "jwks.json")
+    gateways = {"gateways": {"gateway": gateway_card(folder)["keys"]}}
+    (home / "gateways.json").write_text(json.dumps(gateways, indent=2), encoding="utf-8")
     text = (template / "department.yaml").read_text(encoding="utf-8")
     address = f"listen: {ports.bind}:{ports.agents[name]}\nowner_listen: 127.0.0.1:{ports.owners[name]}"
     text = _put(name, text, _LISTEN, address)
-    text = _put(name, text, _IDENTITY, f"identity: {{issuer: {ports.issuer}, jwks: file:jwks.json}}")
+    identity = f"identity: {{issuer: {ports.issuer}, jwks: file:jwks.json, gateways: file:gateways.json}}"
+    text = _put(name, text, _IDENTITY, identity)
     text = _source(name, text, folder / "silos" / name, config, ports, source)
     if password:
         _secret(home / "source.password", password)
@@ -95,7 +123,25 @@ def install_department(
             _secret(home / root, secrets.token_hex(32))
     file = home / "department.yaml"
     file.write_text(text, encoding="utf-8")
+    _sign(folder / "owners", name, file)
     return file
+
+
+def _sign(folder: Path, name: str, file: Path) -> None:
+    """Two owners' signatures over the policy as it was installed; the number grows only where something changed.
+
+    folder: of the demonstration's owners. Elsewhere no two of these keys lie on one machine.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    first, second = (keys.load_or_create(folder / f"{name}-{n}.key") for n in (1, 2))
+    owners = {key.kid: key.public_jwk for key in (first, second)}
+    (folder / f"{name}.jwks").write_text(json.dumps({"keys": list(owners.values())}, indent=2), encoding="utf-8")
+    bundle = read_bundle(file)
+    try:
+        verify_seal(bundle, name, owners)
+    except PolicyError:
+        begun = replace(bundle, signed=signed(bundle, name, first))
+        keys.replace_file(file.with_name(signed_name(file.name)), countersigned(begun, name, second), 0o644)
 
 
 def _source(name: str, text: str, silo: Path, config: Config, ports: Ports, source: dict[str, Any] | None) -> str:
@@ -150,12 +196,14 @@ def install_gateway(
             "issuer": ports.issuer,
             "jwks": "jwks.json",
             "token_url": f"{ports.issuer}/token",
+            "authorize_url": f"{ports.issuer}/authorize",
             "dev_login": f"{ports.issuer}/dev-login",
         },
         "questions": str(questions),
         "admins": [ADMIN],
         "departments": {
-            name: {"url": ports.url(name), "title": title, "key": key} for name, (title, key) in registered.items()
+            name: {"url": ports.url(name), "title": title, "key": key, "keys": department_card(folder, name)}
+            for name, (title, key) in registered.items()
         },
     }
     file = home / "gateway.yaml"

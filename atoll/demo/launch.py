@@ -4,7 +4,8 @@
     six agents          python -m connectors.agent.serve    the gateway              python -m gateway.server.serve
     PostgreSQL for water and MariaDB for market where they are installed, else SQLite
 
-Each is a process of its own with a log in DIR/logs, on loopback alone. `ready URL` on a line of its own
+Each is a process of its own with a log in DIR/logs, on loopback alone; between the gateway and the agents
+there is mutual TLS, with certificates made here. `ready URL` on a line of its own
 says that everything answers; SIGINT, SIGTERM or SIGHUP ends everything.
 """
 
@@ -351,7 +352,7 @@ class _City:
         with Client(trust_env=False, timeout=2) as http:
             while waiting:
                 ending.check()
-                up = [n for n in waiting if answers(http, f"http://127.0.0.1:{self._ports.agents[n]}/healthz")]
+                up = [n for n in waiting if answers(http, f"http://127.0.0.1:{self._ports.owners[n]}/healthz")]
                 for name in up:
                     waiting.remove(name)
                     self._tick(name)
@@ -464,7 +465,7 @@ def _write_state(folder: Path, url: str, ports: Ports, processes: Processes, ser
         "issuer": ports.issuer,
         "departments": {
             name: {
-                "url": f"http://127.0.0.1:{ports.agents[name]}",
+                "url": ports.url(name),
                 "owner": f"http://127.0.0.1:{ports.owners[name]}",
                 "file": str(folder / "departments" / name / "department.yaml"),
             }

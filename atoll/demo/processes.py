@@ -23,7 +23,7 @@ from typing import Any
 
 from catalog.http import Client, HTTPError
 
-__all__ = ["ENDS", "Ended", "Failed", "Process", "Processes", "ending", "free_port", "wait_until"]
+__all__ = ["ENDS", "Ended", "Failed", "Process", "Processes", "end_with", "ending", "free_port", "wait_until"]
 
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
@@ -161,13 +161,18 @@ def _signals_held() -> Iterator[set[signal.Signals]]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _begin(parent: int, mask: set[signal.Signals]) -> None:
-    """In the child, before the command: the signals as they were, and no life without the launcher."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+def end_with(parent: int) -> None:
+    """Let the kernel kill this process when its parent ends, however that ends. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def _begin(parent: int, mask: set[signal.Signals]) -> None:
+    """In the child, before the command: the signals as they were, and no life without the launcher."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    end_with(parent)
 
 
 def free_port(taken: set[int]) -> int:

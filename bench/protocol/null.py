@@ -60,9 +60,9 @@ def page_path(recording: Recording, at: int) -> bytes:
 async def main(folder: Path) -> None:
     addresses = {}
     for file in sorted(folder.glob("*.pickle")):
-        null = Null(pickle.loads(file.read_bytes()))  # noqa: S301 - written by this benchmark a moment ago
+        null = Null(pickle.loads(file.read_bytes()))
         server = await asyncio.start_server(null.serve, "127.0.0.1", 0, limit=1 << 20)
-        addresses[file.stem] = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+        addresses[file.stem] = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         null.prepare(addresses[file.stem].encode())
     print(json.dumps(addresses), flush=True)
     await asyncio.Event().wait()

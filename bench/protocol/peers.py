@@ -79,7 +79,7 @@ def running_trino(folder: Path) -> Iterator[str]:
     (etc / "catalog").mkdir(parents=True)
     (etc / "config.properties").write_text(
         "coordinator=true\nnode-scheduler.include-coordinator=true\n"
-        f"http-server.http.port={port}\nhttp-server.http.address=127.0.0.1\nnode.internal-address=127.0.0.1\n"
+        f"http-server.http.port={port}\nnode.internal-address=127.0.0.1\n"
         f"discovery.uri=http://127.0.0.1:{port}\ncatalog.config-dir={etc}/catalog\nplugin.dir={home}/plugin\n"
     )
     (etc / "catalog" / "memory.properties").write_text("connector.name=memory\n")
@@ -120,7 +120,9 @@ def running_null(folder: Path, recordings: Path) -> Iterator[dict[str, str]]:
 @contextmanager
 def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "NO_COLOR": "1"})
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "NO_COLOR": "1"}
+        )
         try:
             yield process
         finally:

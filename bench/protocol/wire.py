@@ -1,7 +1,7 @@
 """Raw HTTP as a client sees it: no library between the clock and the bytes.
 
-    read(url, sql)        a whole answer: seconds, seconds to the first rows, pages, bytes
-    record(url, ..)       a whole answer kept, page by page and segment by segment, for the null server
+read(url, sql)        a whole answer: seconds, seconds to the first rows, pages
+record(url, ..)       a whole answer kept, page by page and segment by segment, for the null server
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import http.client
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 __all__ = ["Read", "Recording", "headers", "read", "record"]
@@ -36,7 +38,7 @@ class Read:
     seconds: float = 0.0
     first: float = 0.0
     pages: int = 0
-    bytes: int = 0
+    size: int = 0
     bodies: list[bytes] = field(default_factory=list)
 
 
@@ -47,11 +49,11 @@ class Wire:
         self.address = urlsplit(url).netloc
         self._connection = http.client.HTTPConnection(self.address, timeout=600)
 
-    def send(self, method: str, path: str, body: bytes | None = None, **named: str) -> bytes:
-        self._connection.request(method, path, body, named)
+    def send(self, method: str, path: str, body: bytes | None = None, named: Mapping[str, str] = COMMON) -> bytes:
+        self._connection.request(method, path, body, dict(named))
         answer = self._connection.getresponse()
         found = answer.read()
-        if answer.status != 200:
+        if answer.status not in (200, 204):
             raise RuntimeError(f"{method} {path}: {answer.status} {found[:300]!r}")
         return found
 
@@ -59,14 +61,17 @@ class Wire:
         self._connection.close()
 
 
-def read(wire: Wire, sql: str, asked: dict[str, str], keep: bool = False) -> Read:
-    """Ask and read all pages. Raises RuntimeError for an error of the statement."""
+def read(wire: Wire, sql: str, asked: dict[str, str], keep: bool = False, only_first: bool = False) -> Read:
+    """Ask and read all pages. Raises RuntimeError for an error of the statement.
+
+    keep: the pages too. only_first: cancel at the first page with rows.
+    """
     found = Read()
     started = time.perf_counter()
-    page = wire.send("POST", "/v1/statement", sql.encode(), **asked)
+    page = wire.send("POST", "/v1/statement", sql.encode(), asked)
     while True:
         found.pages += 1
-        found.bytes += len(page)
+        found.size += len(page)
         if keep:
             found.bodies.append(page)
         head, tail = page[:EDGE], page[-EDGE:]
@@ -75,7 +80,10 @@ def read(wire: Wire, sql: str, asked: dict[str, str], keep: bool = False) -> Rea
         following = NEXT.search(head) or NEXT.search(tail)
         if following is None:
             break
-        page = wire.send("GET", urlsplit(following[1].decode()).path, **COMMON)
+        if only_first and found.first:
+            wire.send("DELETE", urlsplit(following[1].decode()).path)
+            break
+        page = wire.send("GET", urlsplit(following[1].decode()).path)
     found.seconds = time.perf_counter() - started
     if b'"errorName"' in page:
         raise RuntimeError(page[:1000].decode(errors="replace"))
@@ -97,7 +105,8 @@ BASE = b"http://null-server"
 def record(url: str, sql: str, asked: dict[str, str]) -> Recording:
     """Keep an answer. Its pages follow one another without the server's waits; its URIs lead to BASE."""
     wire = Wire(url)
-    pages, segments = [], {}
+    pages: list[dict[str, Any]] = []
+    segments: dict[str, bytes] = {}
     for body in read(wire, sql, asked, keep=True).bodies:
         page = json.loads(body)
         if "data" not in page and page.get("nextUri") and pages:
@@ -105,7 +114,7 @@ def record(url: str, sql: str, asked: dict[str, str]) -> Recording:
         for segment in (page.get("data") or {}).get("segments", ()) if isinstance(page.get("data"), dict) else ():
             if segment["type"] == "spooled":
                 path = urlsplit(segment["uri"]).path
-                segments[path] = wire.send("GET", path, **_flat(segment.get("headers")))
+                segments[path] = wire.send("GET", path, named=_flat(segment.get("headers")))
                 wire.send("GET", urlsplit(segment["ackUri"]).path)
                 segment["uri"], segment["ackUri"] = (BASE + path.encode()).decode(), (BASE + b"/ack").decode()
         pages.append(page)

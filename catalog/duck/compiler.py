@@ -51,6 +51,7 @@ _MOMENT = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>[0-9]{1,2})-(?P<day>[0-9]{1,2})"
     r"( (?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{1,2})(:(?P<second>[0-9]{1,2})(\.(?P<fraction>[0-9]{1,6}))?)?)?"
 )
+_UTC_ZONE = re.compile(r"(.*[0-9]) ?(?:UTC|Etc/UTC|Z|\+00:00)")
 _COMPARE: dict[type[exp.Expr], str] = {
     exp.EQ: "=",
     exp.NEQ: "<>",
@@ -838,7 +839,7 @@ class _Compiler:
         if is_text and target.name == "decimal" and not node.args["to"].expressions:
             # DECIMAL '1.50' has its own scale; sqlglot parses it as a cast to a bare decimal.
             return self.literal(exp.Literal.number(literal.name.strip()), scope)
-        if is_text and target.name in ("date", "timestamp"):
+        if is_text and target.name in ("date", "time", "timestamp", "timestamp with time zone"):
             return _date_literal(literal.name, target, isinstance(node, exp.TryCast))
         return cast_value(self.expr(node.this, scope), target, isinstance(node, exp.TryCast))
 
@@ -954,7 +955,7 @@ class _Compiler:
             by = step.sql if step is not None else "to_days(1)"
             if step is not None and not step.type.name.startswith("interval"):
                 raise mismatch("sequence of dates steps by an interval.")
-            return Typed(f"CAST(generate_series({start.sql}, {end.sql}, {by}) AS DATE[])", TrinoType("array", (DATE,)))
+            return Typed(f"tr_date_sequence({start.sql}, {end.sql}, {by})", TrinoType("array", (DATE,)))
         raise mismatch("sequence takes integers or dates.")
 
     def json_path(self, node: exp.Expr, scope: _Scope) -> Typed:
@@ -1138,20 +1139,29 @@ def _from_text(value: Typed, target: TrinoType, word: str) -> Typed:
 
 
 def _date_literal(text: str, target: TrinoType, try_: bool) -> Typed:
-    """DATE '..', TIMESTAMP '..': checked here, so that a bad one is refused before anything runs."""
+    """DATE, TIME and TIMESTAMP '..': checked here, so that a bad one is refused before anything runs.
+
+    A moment with a zone is written in UTC: the zone of another would be lost on the way.
+    """
     try:
-        found = _MOMENT.fullmatch(text.strip())
+        zoned = _UTC_ZONE.fullmatch(text.strip()) if target.name == "timestamp with time zone" else None
+        if target.name == "timestamp with time zone" and not zoned:
+            raise ValueError("another zone")
+        moment = f"2000-01-01 {text.strip()}" if target.name == "time" else zoned[1] if zoned else text.strip()
+        found = _MOMENT.fullmatch(moment)
         if not found or (target.name == "date" and found["hour"]):
             raise ValueError("another form")
         day = date(int(found["year"]), int(found["month"]), int(found["day"]))
         clock = time(int(found["hour"] or 0), int(found["minute"] or 0), int(found["second"] or 0))
         canonical = day.isoformat()
         if target.name != "date":
-            canonical += f" {clock.isoformat()}" + (f".{found['fraction']}" if found["fraction"] else "")
+            at = clock.isoformat() + (f".{found['fraction']}" if found["fraction"] else "")
+            canonical = at if target.name == "time" else f"{canonical} {at}" + ("+00" if zoned else "")
     except ValueError as bad:
         if try_:
             return Typed(f"CAST(NULL AS {target.duckdb()})", target)
-        raise UserError(f"'{text[:40]}' is no {target.name}.", trino=TrinoError.INVALID_LITERAL) from bad
+        hint = "Write it in UTC: TIMESTAMP '2024-01-02 03:04:05 UTC'." if "zone" in target.name else ""
+        raise UserError(f"'{text[:40]}' is no {target.name}.", trino=TrinoError.INVALID_LITERAL, hint=hint) from bad
     return Typed(f"CAST('{canonical}' AS {target.duckdb()})", target, canonical)
 
 

@@ -20,8 +20,19 @@ MACROS: tuple[str, ...] = (
     # exact decimals: a decimal as a count of 10^-scale, m = 10^scale
     "tr_unscaled(x, m) AS CAST(trunc(x) AS HUGEINT) * m + CAST((x - trunc(x)) * m AS HUGEINT)",
     "tr_half_up(n, d) AS CASE WHEN d = 0 THEN CAST(error('atoll: division by zero') AS HUGEINT) ELSE"
-    " CAST(sign(n) AS HUGEINT) * CAST(sign(d) AS HUGEINT) * ((2 * abs(n) + abs(d)) // (2 * abs(d))) END",
+    " CAST(sign(n) AS HUGEINT) * CAST(sign(d) AS HUGEINT) * (abs(n) // abs(d)"
+    " + CASE WHEN abs(n) % abs(d) >= abs(d) - abs(n) % abs(d) THEN 1 ELSE 0 END) END",
     "tr_scaled(u, m, one, unit) AS (u // m) * one + (u % m) * unit",
+    # the grid of mask `geo`: coordinates in 10^-7 degree from their lower limit, NULL outside the limits
+    "tr_geo_steps(x, top) AS CASE WHEN isfinite(x) AND x BETWEEN -top AND top"
+    " THEN CAST(floor(x * CAST(10000000 AS DOUBLE)) AS BIGINT) + top * 10000000::BIGINT END",
+    "tr_geo_exact_steps(x, top) AS CASE WHEN x BETWEEN -top AND top"
+    " THEN CAST(floor(x * CAST(10000000 AS DECIMAL(8, 0))) AS BIGINT) + top * 10000000::BIGINT END",
+    "tr_geo_lat(v, m) AS CASE WHEN v IS NOT NULL THEN least(v, 1799999999) // 10000000 * 10000000"
+    " + (2 * (least(v, 1799999999) % 10000000 * m // 10000000) + 1) * 10000000 // (2 * m) END",
+    "tr_geo_lon(v, w, n) AS CASE WHEN v IS NOT NULL THEN tr_geo_column(w % 3600000000,"
+    " n[CASE WHEN v >= 900000000 THEN least(v, 1799999999) // 10000000 - 89 ELSE 90 - v // 10000000 END]) END",
+    "tr_geo_column(w, n) AS (2 * (w * n // 3600000000) + 1) * 3600000000 // (2 * n)",
     # Growing functions are bounded before they allocate: DuckDB's memory_limit does not hold for scalars,
     # and no interrupt ends one long call. The guard stands inside the argument: a guard around the call
     # would come too late, because the optimiser folds a call of constants whichever branch it is in.
@@ -34,6 +45,10 @@ MACROS: tuple[str, ...] = (
     f"tr_pad(n) AS CAST(CASE WHEN n > {MAX_TEXT // 16} THEN {_TOO_LARGE} ELSE n END AS INTEGER)",
     "tr_sequence(a, b, c) AS generate_series(CASE WHEN c = 0 OR abs(CAST(b AS HUGEINT) - a) // abs(c) >= 10000"
     f" THEN {_TOO_LARGE} ELSE a END, b, c)",
+    # Days, as in Trino: whole ones, at most 10,000 steps.
+    "tr_date_sequence(a, b, c) AS CAST(generate_series(CASE WHEN epoch(c) = 0 OR epoch(c) % 86400 <> 0 THEN"
+    " error('atoll: invalid argument') WHEN abs(epoch(b) - epoch(a)) / abs(epoch(c)) >= 10000"
+    f" THEN {_TOO_LARGE} ELSE a END, b, c) AS DATE[])",
     # text
     # nfc_normalize stops at a NUL character, so texts that hold one go through it in pieces.
     "tr_nfc(s) AS CASE WHEN contains(s, chr(0)) THEN list_aggregate(list_transform(string_split(s, chr(0)),"

@@ -28,6 +28,7 @@ MAX_BRACKET_PAIRS = 500
 MAX_OPEN_JOINS = 6
 
 _ODD_SPACE = {0xA0, 0x3000, 0xFEFF, *range(0x2000, 0x2010), *range(0x2028, 0x2030)}
+_QUOTED = (TokenType.STRING, TokenType.UNICODE_STRING, TokenType.IDENTIFIER)
 
 # Words that may stand before "(" and call nothing.
 _WORD_LIST = (
@@ -49,6 +50,7 @@ def scan(text: str) -> list[Token]:
         tokens = Trino().tokenize(text)
     except (TokenError, RecursionError) as bad:
         raise UserError("The statement cannot be read.", Outcome.SYNTAX, rule="text") from bad
+    _blanks(text, tokens)
     if len(tokens) > MAX_TOKENS:
         raise _large(f"more than {MAX_TOKENS} tokens")
     _nesting(tokens)
@@ -79,17 +81,25 @@ def check_functions(tokens: list[Token], aliases: Collection[str] = (), extra: C
 def _characters(text: str) -> None:
     if not unicodedata.is_normalized("NFC", text):
         raise UserError("The statement is not in Unicode's form NFC.", Outcome.SYNTAX, rule="text")
-    quote = ""
     for c in text:
         code = ord(c)
         if (code < 0x20 and c not in "\t\n\r") or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000:
             raise UserError("The statement holds a control character.", Outcome.SYNTAX, rule="text")
-        if quote:
-            quote = "" if c == quote else quote
-        elif c in "'\"":
-            quote = c
-        elif code in _ODD_SPACE:
-            raise UserError("The statement holds an unusual blank outside a text.", Outcome.SYNTAX, rule="text")
+
+
+def _blanks(text: str, tokens: list[Token]) -> None:
+    """No unusual blank outside quotes. What is quoted the tokens say: a quote in a comment opens nothing."""
+    at = 0
+    for token in tokens:
+        if token.token_type in _QUOTED:
+            _no_odd_blank(text[at : token.start])
+            at = token.end + 1
+    _no_odd_blank(text[at:])
+
+
+def _no_odd_blank(text: str) -> None:
+    if any(ord(c) in _ODD_SPACE for c in text):
+        raise UserError("The statement holds an unusual blank outside a text.", Outcome.SYNTAX, rule="text")
 
 
 def _nesting(tokens: list[Token]) -> None:

@@ -72,7 +72,7 @@ def _common(a: TrinoType, b: TrinoType) -> TrinoType | None:
     if a.is_numeric and b.is_numeric:
         return _common_number(a, b)
     stamps = {"date": 0, "timestamp": 1, "timestamp with time zone": 2}
-    if a.name in stamps and b.name in stamps:
+    if (a.name in stamps and b.name in stamps) or a.name == b.name == "time":
         if a.name == b.name:
             return a if a.args[0] >= b.args[0] else b
         return a if stamps[a.name] > stamps[b.name] else b

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from catalog.masks.base import INTEGERS, Context, Mask, MaskError, Rank
-from catalog.masks.constant import _typed
+from catalog.masks.base import INTEGERS, Context, Mask, MaskError, Rank, source_number
+from catalog.masks.constant import typed
 from catalog.types import TrinoType
 
 
@@ -20,8 +20,14 @@ class _Code(Mask):
     def __init__(self, text: str, column_type: TrinoType, limit: str) -> None:
         super().__init__(text, column_type)
         self._accept(*INTEGERS, "decimal")
-        _typed(limit, column_type)
+        typed(limit, column_type)
         self.limit = Decimal(limit)
+
+    def _source(self, dialect: str, op: str) -> str | None:
+        if self.column_type.name == "decimal" and dialect == "sqlite":
+            return None
+        limit = source_number(int(self.limit) if self.column_type.is_integer else self.limit)
+        return f"CASE WHEN :c {op} {limit} THEN {limit} ELSE :c END"
 
     def _literal(self) -> str:
         return f"CAST('{self.limit}' AS {self.type.duckdb()})"
@@ -30,27 +36,33 @@ class _Code(Mask):
 class TopCode(_Code):
     kind: ClassVar[str] = "top_code"
 
-    def arrow(self, array: pa.Array) -> pa.Array:
+    def arrow(self, array: pa.Array, *beside: pa.Array) -> pa.Array:
         return self._each(array, lambda v: _same(min(Decimal(v), self.limit), v))
 
-    def duckdb(self, column: str) -> str:
+    def duckdb(self, column: str, *beside: str) -> str:
         return f"CASE WHEN {column} IS NOT NULL THEN least({column}, {self._literal()}) END"
 
-    def coarser_than(self, other: Mask) -> bool | None:
-        return self.limit <= other.limit if isinstance(other, TopCode) else None
+    def source(self, dialect: str) -> str | None:
+        return self._source(dialect, ">")
+
+    def coarser_than(self, other: Mask) -> bool:
+        return isinstance(other, TopCode) and self.limit <= other.limit
 
 
 class BottomCode(_Code):
     kind: ClassVar[str] = "bottom_code"
 
-    def arrow(self, array: pa.Array) -> pa.Array:
+    def arrow(self, array: pa.Array, *beside: pa.Array) -> pa.Array:
         return self._each(array, lambda v: _same(max(Decimal(v), self.limit), v))
 
-    def duckdb(self, column: str) -> str:
+    def duckdb(self, column: str, *beside: str) -> str:
         return f"CASE WHEN {column} IS NOT NULL THEN greatest({column}, {self._literal()}) END"
 
-    def coarser_than(self, other: Mask) -> bool | None:
-        return self.limit >= other.limit if isinstance(other, BottomCode) else None
+    def source(self, dialect: str) -> str | None:
+        return self._source(dialect, "<")
+
+    def coarser_than(self, other: Mask) -> bool:
+        return isinstance(other, BottomCode) and self.limit >= other.limit
 
 
 def _same(found: Decimal, like: int | Decimal) -> int | Decimal:

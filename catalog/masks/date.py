@@ -13,6 +13,29 @@ from catalog.types import DATE, TrinoType
 UNITS = ("day", "week", "month", "quarter", "year")
 
 
+_FORMS: dict[str, dict[str, str]] = {
+    "postgres": {"*": "CAST(DATE_TRUNC('{unit}', CAST(:c AS TIMESTAMP)) AS DATE)"},
+    "duckdb": {"*": "CAST(DATE_TRUNC('{unit}', CAST(:c AS TIMESTAMP)) AS DATE)"},
+    # Text, because MAKEDATE takes years below 100 for others.
+    "mysql": {
+        "day": "CAST(:c AS DATE)",
+        "week": "CAST(:c AS DATE) - INTERVAL (WEEKDAY(:c)) DAY",
+        "month": "CAST(CONCAT(SUBSTRING(CAST(:c AS CHAR), 1, 8), '01') AS DATE)",
+        "quarter": "CAST(CONCAT(SUBSTRING(CAST(:c AS CHAR), 1, 5), CASE QUARTER(:c) WHEN 1 THEN '01' WHEN 2 THEN '04' "
+        "WHEN 3 THEN '07' ELSE '10' END, '-01') AS DATE)",
+        "*": "CAST(CONCAT(SUBSTRING(CAST(:c AS CHAR), 1, 5), '01-01') AS DATE)",
+    },
+    "sqlite": {
+        "day": "DATE(:c)",
+        "week": "DATE(:c, '-6 days', 'weekday 1')",
+        "month": "SUBSTRING(:c, 1, 8) || '01'",
+        "quarter": "SUBSTRING(:c, 1, 5) || CASE WHEN SUBSTRING(:c, 6, 2) < '04' THEN '01' "
+        "WHEN SUBSTRING(:c, 6, 2) < '07' THEN '04' WHEN SUBSTRING(:c, 6, 2) < '10' THEN '07' ELSE '10' END || '-01'",
+        "*": "SUBSTRING(:c, 1, 5) || '01-01'",
+    },
+}
+
+
 class Date(Mask):
     """Dates and timestamps without zone (they are local already); the result is a date.
 
@@ -28,10 +51,11 @@ class Date(Mask):
         self.type = DATE
         self.unit = unit
 
-    def arrow(self, array: pa.Array) -> pa.Array:
-        return self._each(array, self._one)
+    def arrow(self, array: pa.Array, *beside: pa.Array) -> pa.Array:
+        return self._each(array, self.first_day)
 
-    def _one(self, value: date) -> date | None:
+    def first_day(self, value: date) -> date:
+        """The first day of the unit in which a day, or a moment, lies."""
         day = value.date() if isinstance(value, datetime) else value
         match self.unit:
             case "week":
@@ -45,17 +69,20 @@ class Date(Mask):
                 return day.replace(month=1, day=1)
         return day
 
-    def duckdb(self, column: str) -> str:
+    def duckdb(self, column: str, *beside: str) -> str:
         return f"CAST(date_trunc('{self.unit}', {column}) AS DATE)"
 
-    def coarser_than(self, other: Mask) -> bool | None:
-        if not isinstance(other, Date):
+    def source(self, dialect: str) -> str | None:
+        if self.column_type.name == "timestamp" and dialect == "sqlite":
             return None
+        return _FORMS[dialect].get(self.unit, _FORMS[dialect]["*"]).format(unit=self.unit.upper())
+
+    def coarser_than(self, other: Mask) -> bool:
+        if not isinstance(other, Date):
+            return False
         if self.unit == other.unit or other.unit == "day":
             return True
-        if "week" in (self.unit, other.unit):
-            return False if self.unit == "day" else None
-        return UNITS.index(self.unit) >= UNITS.index(other.unit)
+        return "week" not in (self.unit, other.unit) and UNITS.index(self.unit) >= UNITS.index(other.unit)
 
 
 def build(args: list[str], column_type: TrinoType, context: Context) -> Date:

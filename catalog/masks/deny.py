@@ -16,10 +16,10 @@ class Deny(Mask):
     kind: ClassVar[str] = "deny"
     rank: ClassVar[Rank] = Rank.deny
 
-    def arrow(self, array: pa.Array) -> pa.Array:
+    def arrow(self, array: pa.Array, *beside: pa.Array) -> pa.Array:
         raise MaskError("a denied column is never read")
 
-    def duckdb(self, column: str) -> str:
+    def duckdb(self, column: str, *beside: str) -> str:
         raise MaskError("a denied column is never read")
 
 

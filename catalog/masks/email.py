@@ -23,7 +23,7 @@ class Email(Mask):
         self._accept(*TEXT)
         self.type = VARCHAR
 
-    def arrow(self, array: pa.Array) -> pa.Array:
+    def arrow(self, array: pa.Array, *beside: pa.Array) -> pa.Array:
         return self._each(array, self._one)
 
     def _one(self, value: str) -> str | None:
@@ -32,7 +32,7 @@ class Email(Mask):
             return None
         return "***@" + domain.translate(str.maketrans(_UPPER, _LOWER))
 
-    def duckdb(self, column: str) -> str:
+    def duckdb(self, column: str, *beside: str) -> str:
         parts = f"string_split({column}, '@')"
         return (
             f"CASE WHEN len({parts}) = 2 AND {parts}[1] <> '' AND {parts}[2] <> '' "

@@ -16,10 +16,10 @@ class Null(Mask):
     kind: ClassVar[str] = "null"
     rank: ClassVar[Rank] = Rank.null
 
-    def arrow(self, array: pa.Array) -> pa.Array:
+    def arrow(self, array: pa.Array, *beside: pa.Array) -> pa.Array:
         return pa.nulls(len(array), self.type.arrow())
 
-    def duckdb(self, column: str) -> str:
+    def duckdb(self, column: str, *beside: str) -> str:
         return f"CAST(NULL AS {self.type.duckdb()})"
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from catalog.masks.base import INTEGERS, Context, Mask, MaskError, Rank
+from catalog.masks.base import INTEGERS, Context, Mask, MaskError, Rank, source_number
 from catalog.types import TrinoType
 
 _EXACT = DecimalContext(prec=100)
@@ -40,7 +40,7 @@ class Number(Mask):
         if step <= 0:
             raise MaskError(f"mask {text}: the step must be greater than 0")
 
-    def arrow(self, array: pa.Array) -> pa.Array:
+    def arrow(self, array: pa.Array, *beside: pa.Array) -> pa.Array:
         return self._each(array, self._one)
 
     def _one(self, value: Any) -> Any:
@@ -64,7 +64,7 @@ class Number(Mask):
             return None
         return Decimal(repr(value)).quantize(Decimal(1).scaleb(-_DOUBLE_SCALE), context=_EXACT)
 
-    def duckdb(self, column: str) -> str:
+    def duckdb(self, column: str, *beside: str) -> str:
         scale = 10**self.scale
         step, origin = int(self.step * scale), int(self.origin * scale)
         if self.column_type.is_integer:
@@ -89,15 +89,40 @@ class Number(Mask):
             return f"CAST(CAST({back} AS VARCHAR) AS DOUBLE)"
         return f"TRY_CAST({back} AS {self.type.duckdb()})"
 
-    def coarser_than(self, other: Mask) -> bool | None:
-        """Coarser if every cell of the other lies in one of its own."""
-        if not isinstance(other, Number):
+    def source(self, dialect: str) -> str | None:
+        """Integers everywhere, decimals where the engine has exact ones and an exact remainder.
+
+        The remainder is taken of what is already less than a step, so that nothing overflows near the type's
+        limits; below the first whole cell the mask is NULL. SQLite and MariaDB keep integers in 64 bits.
+        """
+        if self.column_type.name == "double" or (self.scale and dialect not in ("postgres", "mysql")):
             return None
-        if self.step % other.step == 0 and (self.origin - other.origin) % other.step == 0:
-            return True
-        if other.step % self.step == 0 and (self.origin - other.origin) % self.step == 0:
+        step, origin = source_number(self.step), source_number(self.origin % self.step)
+        column = ":c"
+        if self.column_type.is_integer:
+            # Neither the column's own few bits, nor a MariaDB column without sign.
+            column = {"mysql": "CAST(:c AS SIGNED)", "sqlite": ":c"}.get(dialect, "CAST(:c AS BIGINT)")
+        # Both remainders may be negative; two steps more, and the sum is not.
+        rest = f"({column} % {step} - {origin} + {step} + {step}) % {step}"
+        if dialect in ("postgres", "mysql"):
+            rest = f"MOD(MOD({column}, {step}) - {origin} + {step} + {step}, {step})"
+        return f"CASE WHEN {column} >= {source_number(self._first_cell())} THEN {column} - {rest} END"
+
+    def _first_cell(self) -> int | Decimal:
+        """The smallest cell that begins inside the column's type."""
+        unit = Decimal(1).scaleb(-self.scale)
+        step, origin = (int(_EXACT.divide(x, unit)) for x in (self.step, self.origin))
+        if self.column_type.is_integer:
+            bits = {"tinyint": 7, "smallint": 15, "integer": 31, "bigint": 63}[self.column_type.name]
+            return (origin + (1 << bits)) % step - (1 << bits)
+        smallest = 1 - int(10 ** self.column_type.args[0])
+        return _EXACT.multiply(Decimal(smallest + (origin - smallest) % step), unit)
+
+    def coarser_than(self, other: Mask) -> bool:
+        """If every cell of the other lies in one of its own."""
+        if not isinstance(other, Number):
             return False
-        return None
+        return not self.step % other.step and not (self.origin - other.origin) % other.step
 
 
 def build(args: list[str], column_type: TrinoType, context: Context) -> Number:

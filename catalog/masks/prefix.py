@@ -23,14 +23,20 @@ class Prefix(Mask):
         length = column_type.args[0] if column_type.args else count
         self.type = TrinoType("varchar", (min(count, length),))
 
-    def arrow(self, array: pa.Array) -> pa.Array:
+    def arrow(self, array: pa.Array, *beside: pa.Array) -> pa.Array:
         return self._each(array, lambda v: v[: self.count])
 
-    def duckdb(self, column: str) -> str:
+    def duckdb(self, column: str, *beside: str) -> str:
         return f"substr({column}, 1, {self.count})"
 
-    def coarser_than(self, other: Mask) -> bool | None:
-        return self.count <= other.count if isinstance(other, Prefix) else None
+    def source(self, dialect: str) -> str | None:
+        """None in SQLite, whose substr ends at a NUL character, and for char(n), which engines pad."""
+        if dialect == "sqlite" or self.column_type.name == "char":
+            return None
+        return f"LEFT(:c, {self.count})" if dialect != "duckdb" else f"SUBSTRING(:c, 1, {self.count})"
+
+    def coarser_than(self, other: Mask) -> bool:
+        return isinstance(other, Prefix) and self.count <= other.count
 
 
 def build(args: list[str], column_type: TrinoType, context: Context) -> Prefix:

@@ -76,10 +76,10 @@ class Pseudonym(Mask):
     def linkage(self) -> Linkage:
         return self.key.linkage
 
-    def arrow(self, array: pa.Array) -> pa.Array:
+    def arrow(self, array: pa.Array, *beside: pa.Array) -> pa.Array:
         return self._each(array, lambda v: pseudonym(self.key, v))
 
-    def duckdb(self, column: str) -> str:
+    def duckdb(self, column: str, *beside: str) -> str:
         text = column if self.column_type.is_text or self.column_type.name == "uuid" else f"CAST({column} AS VARCHAR)"
         text = f"tr_nfc({text})"
         if self.key.normaliser == "company":
@@ -96,4 +96,6 @@ def build(args: list[str], column_type: TrinoType, context: Context) -> Pseudony
         raise MaskError("mask pseudonym takes a linkage group")
     if context.linkage is None:
         raise MaskError("mask pseudonym needs linkage_groups")
+    if "@" in args[0]:
+        raise MaskError("a linkage group has no @ in its name: token@department is a department's own vault")
     return Pseudonym(f"pseudonym({args[0]})", column_type, context.linkage(args[0]))

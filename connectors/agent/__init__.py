@@ -14,16 +14,18 @@ policy grants for the purpose in the user's token, and writes down that it did. 
     enforce.py     THE place where masks and row filters enter: the owner's text and raw columns below,
       |            masks between, the analyst's query above
     execute.py     source --> mask engine (policy's SQL only) --> locked residual engine (analyst's query)
-      |            raw values of masked columns are never in the engine where analyst's expressions run
-    ledger.py      `begin` on disk before the first byte, `end` before the last
+      |            the residual engine is a process of its own (child.py, engine.py, confine.py): raw values of
+      |            masked columns are never in it, and it is killed without harm to anybody else
+    ledger.py      (catalog/ledger.py) `begin` on disk before the first byte, `end` before the last
     receipt.py     Arrow stream, closed by a signed record: rows, masks, policy, hash of what was delivered
 
 Two modes leave this path after `authorise`, because they never give rows:
 
     aggregate.py   one SELECT of declared shape; cells of fewer than k entities are absent;
-                   disclosure.py refuses what earlier answers would make tell-tale
+                   disclosure.py withholds what earlier answers would make tell-tale (span.py: the algebra)
     verify.py      match, no-match or invalid for one subject; budgets are charged before the look-up
 
 fragment.py runs these stages and ends each fragment exactly once; budget.py holds queue, hours, breaker
-and daily budgets; service.py opens policy, sources, keys and ledger, and reloads a changed policy.
+and daily budgets; policy_file.py takes the policy only as its owners signed it; service.py opens policy,
+sources, keys and ledger, and reloads a changed policy.
 """

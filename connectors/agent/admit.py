@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+from sqlglot.tokenizer_core import Token, TokenType
 
 from catalog import duck
 from catalog.duck.functions import by_name
@@ -48,7 +49,7 @@ def _admit(text: str) -> exp.Expr:
     _depth(tree)
     _nodes(tree)
     duck.check_functions(tokens, _aliases(tree), extra=(VERIFY,))
-    _names(tree)
+    _names(tree, tokens)
     _sizes(tree)
     return tree
 
@@ -103,14 +104,25 @@ def _aliases(tree: exp.Expr) -> set[str]:
     return {a.name.lower() for a in tree.find_all(exp.TableAlias) if a.name}
 
 
-def _names(tree: exp.Expr) -> None:
-    """Identifiers are plain, in any case; `"$keys"` is the one exception, and a table."""
+def _names(tree: exp.Expr, tokens: list[Token]) -> None:
+    """Identifiers are plain, in any case; `"$keys"` is the one exception, and a table.
+
+    Of the tokens too: not everything that is quoted becomes an identifier of the tree (a type does not).
+    """
+    for token in tokens:
+        quoted = token.token_type == TokenType.IDENTIFIER
+        if quoted and token.text != KEYS_TABLE and not is_plain(token.text.lower()):
+            raise _no_name()
     for node in tree.find_all(exp.Identifier):
         name = node.name
         if name == KEYS_TABLE and isinstance(node.parent, exp.Table) and not node.parent.args.get("db"):
             continue
         if not is_plain(name.lower()):
-            raise UserError("A name is no plain identifier.", Outcome.NODE, rule="names")
+            raise _no_name()
+
+
+def _no_name() -> CityError:
+    return UserError("A name is no plain identifier.", Outcome.NODE, rule="names")
 
 
 def _sizes(tree: exp.Expr) -> None:

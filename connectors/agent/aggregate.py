@@ -3,32 +3,54 @@
 The analyst's SELECT is only read for its shape (`Shape`); the SQL that runs is built here from policy, in
 a trusted engine that counts distinct entities per cell. A cell below the floor is absent, whatever the
 reason: empty and small look alike. The answer is ordered by its keys, never by what is hidden.
+
+Where answers are guarded (or small base cells left out, or noise added) the whole relation is read once, as
+`Contributions`: one line per entity and combination of its declared dimensions, which serves the answer and the guard.
 """
 
 from __future__ import annotations
 
+import hmac
+import io
 import itertools
+import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol
 
+import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
+from catalog import duck
 from catalog.duck.compiler import no_column
 from catalog.errors import UserError
+from catalog.exchange import canonical_json
 from catalog.masks.base import sql_text
 from catalog.relation import Mode
 from catalog.types import BIGINT, DOUBLE, TrinoType
 from connectors.agent.authorise import Access, Governed
+from connectors.agent.disclosure import Ask, Crowd, Dominance, Question, Rules, Variant
 from connectors.agent.enforce import Scan, enforce, enforce_entities
 from connectors.agent.plan import mode_refusal
 from connectors.agent.pushdown import safe_predicate
 from connectors.base import Capabilities, Predicate
 
-__all__ = ["Cells", "Shape", "aggregate_relation", "entity_scan", "read_shape", "release"]
+__all__ = [
+    "Cells",
+    "Contributions",
+    "Shape",
+    "aggregate_relation",
+    "contribution_scan",
+    "entity_scan",
+    "needs_contributions",
+    "read_shape",
+    "release",
+]
 
 ENTITY = "entity"
 
@@ -60,6 +82,18 @@ class Shape:
     def columns(self) -> tuple[tuple[str, TrinoType], ...]:
         return tuple((f"c{i}", o.type) for i, o in enumerate(self.outputs))
 
+    @property
+    def literals(self) -> int:
+        """Values that the analyst wrote in predicates."""
+        return sum(max(1, len(p.values)) for p in self.predicates)
+
+    def canonical(self) -> str:
+        """One text for all spellings of a question with the same outputs."""
+        predicates = sorted([p.column, p.op, sorted(map(str, p.values))] for p in self.predicates)
+        outputs = [[o.kind, o.column] for o in self.outputs]
+        text = {"outputs": outputs, "keys": sorted(self.keys), "predicates": predicates, "grouped": self.grouped}
+        return canonical_json(text).decode()
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -73,6 +107,19 @@ class Cells:
     hidden: int
     suppressed: int | None
     warnings: tuple[str, ...]
+
+    def to_blob(self) -> tuple[bytes, str]:
+        """(Arrow stream, note) for the guard's history."""
+        sink = io.BytesIO()
+        with pa.ipc.new_stream(sink, self.table.schema) as writer:
+            writer.write_table(self.table)
+        return sink.getvalue(), json.dumps([self.hidden, self.suppressed, list(self.warnings)])
+
+    @classmethod
+    def from_blob(cls, blob: bytes, note: str) -> Cells:
+        hidden, suppressed, warnings = json.loads(note)
+        with pa.ipc.open_stream(blob) as reader:
+            return cls(reader.read_all(), (), hidden, suppressed, tuple(warnings))
 
 
 def aggregate_relation(tree: exp.Expr, access: Access) -> Governed | None:
@@ -234,8 +281,8 @@ def entity_scan(shape: Shape, allowed: Capabilities, view_text: str, query_id: s
     """The scan of a shape and the trusted SQL over it: one line per cell.
 
     Columns of the answer: the keys, `entities`, `n`, and for each measure i: `s<i>` (sum), `k<i>` (count of
-    values), `x<i>` (largest contribution of one entity), `t<i>` (sum of contributions), both absolute,
-    `e<i>` (entities that contribute a value).
+    values), `x<i>`, `y<i>` (largest and second largest contribution of one entity), `t<i>` (sum of
+    contributions), all absolute, `e<i>` (entities that contribute a value).
     """
     relation, measures = shape.relation, shape.measures
     entity = relation.decision.entity or ""
@@ -253,21 +300,26 @@ def entity_scan(shape: Shape, allowed: Capabilities, view_text: str, query_id: s
             f'SELECT {_names(needed)}"raw_{entity}" AS {ENTITY}, count(*) AS n{sums} FROM rel'
             f"{where_sql(shape.predicates, relation.columns)} GROUP BY ALL"
         )
+    return scan, f", base AS ({source}), {_cells_sql(shape)}"
+
+
+def _cells_sql(shape: Shape) -> str:
+    """The rest of a WITH over `base`, one line per (dimensions, entity): the cells of a shape."""
+    number = range(len(shape.measures))
     totals = "".join(
-        f", sum(s{i}) AS s{i}, sum(k{i}) AS k{i}, max(abs(s{i})) AS x{i}, sum(abs(s{i})) AS t{i}"
-        f", count(*) FILTER (WHERE k{i} > 0) AS e{i}"
-        for i in range(len(measures))
+        f", sum(s{i}) AS s{i}, sum(k{i}) AS k{i}, max(abs(s{i})) AS x{i}, max(abs(s{i}), 2)[2] AS y{i}"
+        f", sum(abs(s{i})) AS t{i}, count({ENTITY}) FILTER (WHERE k{i} > 0) AS e{i}"
+        for i in number
     )
     # An entity may lie in several base cells of one answer cell: add its parts up before looking for the largest.
-    inner = "".join(f", sum(s{i}) AS s{i}, sum(k{i}) AS k{i}" for i in range(len(measures)))
+    inner = "".join(f", sum(s{i}) AS s{i}, sum(k{i}) AS k{i}" for i in number)
     per_entity = f"SELECT {_names(shape.keys)}{ENTITY}, sum(n) AS n{inner} FROM base GROUP BY ALL"
     keys = ", ".join(f'"{k}"' for k in shape.keys)
     tail = f" GROUP BY {keys} ORDER BY {keys}" if keys else ""
-    sql = (
-        f", base AS ({source}), per AS ({per_entity}) "
+    return (
+        f"per AS ({per_entity}) "
         f"SELECT {_names(shape.keys)}count({ENTITY}) AS entities, coalesce(sum(n), 0) AS n{totals} FROM per{tail}"
     )
-    return scan, sql
 
 
 def _names(columns: Iterable[str]) -> str:
@@ -310,25 +362,202 @@ def _literal(value: Any, kind: TrinoType) -> str:
     return str(value)
 
 
+# ---- the whole relation, once ------------------------------------------------------------------------------
+
+
+class Engine(Protocol):
+    """The part of a private engine that `Contributions` needs."""
+
+    def add(self, name: str, data: pa.Table) -> None: ...
+
+    def lock(self) -> None: ...
+
+    def run(self, sql: str) -> pa.RecordBatchReader: ...
+
+    def close(self) -> None: ...
+
+
+def needs_contributions(relation: Governed) -> bool:
+    """Whether an answer takes more than its own cells: guarded, without small base cells, or noisy."""
+    decision = relation.decision
+    return decision.guard or decision.base_cells or bool(decision.noise)
+
+
+def contribution_scan(relation: Governed, allowed: Capabilities, view_text: str, query_id: str) -> tuple[Scan, str]:
+    """The scan and trusted SQL for `Contributions`: dimensions, `entity`, `n`, `s<i>`, `k<i>` of every measure."""
+    decision = relation.decision
+    entity, dimensions, measures = decision.entity or "", decision.dimensions, decision.measures
+    scan = enforce_entities("rel", relation, dimensions, measures, entity, (), allowed, view_text, query_id)
+    if scan is not None:
+        extra = "".join(f", s{i}, k{i}" for i in range(len(measures)))
+        return scan, f"SELECT {_names(dimensions)}{ENTITY}, n{extra} FROM rel"
+    scan = enforce("rel", relation, [*dimensions, *measures], view_text, query_id=query_id, hidden=(entity,))
+    sums = "".join(f', sum("{m}") AS s{i}, count("{m}") AS k{i}' for i, m in enumerate(measures))
+    return scan, f'SELECT {_names(dimensions)}"raw_{entity}" AS {ENTITY}, count(*) AS n{sums} FROM rel GROUP BY ALL'
+
+
+class Contributions:
+    """What every entity contributes to every base cell of a relation, in a trusted engine of its own."""
+
+    def __init__(self, relation: Governed, table: pa.Table, engine: Engine, secret: bytes) -> None:
+        self._relation = relation
+        self._engine = engine
+        self._secret = secret
+        engine.add("contributions", table)
+        engine.lock()
+
+    def __enter__(self) -> Contributions:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._engine.close()
+
+    def _read(self, sql: str) -> pa.Table:
+        try:
+            return self._engine.run(sql).read_all()
+        except (duckdb.Error, pa.ArrowException) as bad:
+            raise duck.translate_error(bad) from bad
+
+    def cells(self, shape: Shape) -> pa.Table:
+        """The true cells of a shape; of base cells that may enter an answer alone, where the owner says so."""
+        base = self._base(shape)
+        table = self._read(self.sql(shape))
+        noisy = bool(self._relation.decision.noise)
+        return table.append_column("place", self._places(base, shape, table)) if noisy else table
+
+    def sql(self, shape: Shape) -> str:
+        """The trusted SQL of the cells."""
+        return f"WITH base AS ({self._base(shape)}), {_cells_sql(shape)}"
+
+    def _base(self, shape: Shape) -> str:
+        decision = self._relation.decision
+        parts = "".join(
+            f", s{decision.measures.index(m)} AS s{i}, k{decision.measures.index(m)} AS k{i}"
+            for i, m in enumerate(shape.measures)
+        )
+        where = where_sql(shape.predicates, self._relation.columns)
+        base = f"SELECT {_names(decision.dimensions)}{ENTITY}, n{parts} FROM contributions{where}"
+        return self._solid(base, shape) if decision.base_cells else base
+
+    def _places(self, base: str, shape: Shape, cells: pa.Table) -> pa.Array:
+        """A digest of the base cells in each cell, which names it in whatever words it was asked for."""
+        listed = ", ".join(f'"{d}"' for d in self._relation.decision.dimensions)
+        keys = ", ".join(f'"{k}"' for k in shape.keys)
+        places = self._read(
+            f"SELECT {_names(shape.keys)}CAST(sum(hash({listed})) AS VARCHAR) AS place "
+            f"FROM (SELECT DISTINCT {listed} FROM ({base})){f' GROUP BY {keys}' if keys else ''}"
+        )
+        known = {tuple(row[k] for k in shape.keys): row["place"] for row in places.to_pylist()}
+        rows = cells.select(shape.keys).to_pylist() if shape.keys else [{}]
+        return pa.array([known.get(tuple(row.values())) for row in rows], pa.string())
+
+    def _solid(self, base: str, shape: Shape) -> str:
+        """`base` without base cells that are small, or dominated in a measure that is asked for."""
+        decision = self._relation.decision
+        rules = [f"count({ENTITY}) >= {decision.min_group}"]
+        for i in range(len(shape.measures)):
+            rules.append(f"count({ENTITY}) FILTER (WHERE k{i} > 0) >= {decision.min_group}")
+            largest, total, second = f"max(abs(s{i}))", f"sum(abs(s{i}))", f"coalesce(max(abs(s{i}), 2)[2], 0)"
+            if decision.largest_share is not None:
+                rules.append(f"{largest} * 100 <= {total} * {decision.largest_share}")
+            if decision.p_percent is not None:
+                rules.append(f"({total} - {largest} - {second}) * 100 >= {largest} * {decision.p_percent}")
+        listed = ", ".join(f'"{d}"' for d in decision.dimensions)
+        same = " AND ".join(f'b."{d}" IS NOT DISTINCT FROM o."{d}"' for d in decision.dimensions)
+        return (
+            f"SELECT b.* FROM ({base}) AS b JOIN (SELECT {listed} FROM ({base}) GROUP BY {listed} "
+            f"HAVING {' AND '.join(rules)}) AS o ON {same}"
+        )
+
+    def ask(self, shape: Shape, family: str, epoch: str, found: Cells, answer: Callable[[Question], Cells]) -> Ask:
+        """The answer as the guard judges it."""
+        decision = self._relation.decision
+        variant = self.variant()
+        question = Question(shape.predicates, shape.keys, found.released, tuple(sorted(shape.measures)))
+        dominance = Dominance(decision.largest_share, decision.p_percent)
+        return Ask(
+            family, variant, Rules(decision.min_group or 0, dominance), question, shape.canonical(), self._mark(),
+            lambda: self._crowd(variant), lambda given: answer(given).to_blob(), epoch,
+        )  # fmt: skip
+
+    def variant(self) -> Variant:
+        """Filters and masks as far as they decide which rows are counted and what their dimensions mean."""
+        relation, decision = self._relation, self._relation.decision
+        meanings = {}
+        for name in decision.dimensions:
+            mask = relation.masks.get(name)
+            # A pseudonym differs from purpose to purpose.
+            own = f" for {decision.purpose}" if mask is not None and mask.linkage else ""
+            meanings[name] = "" if mask is None else mask.text + own
+        columns = {d: relation.columns[d] for d in decision.dimensions}
+        return Variant(
+            relation.name, tuple(sorted(decision.filters)), meanings, columns, tuple(sorted(decision.measures))
+        )
+
+    def _mark(self) -> str:
+        """A digest of all rows in any order: equal while the data are."""
+        number = range(len(self._relation.decision.measures))
+        listed = ", ".join([
+            *(f'"{d}"' for d in self._relation.decision.dimensions), ENTITY, "n",
+            *(f"{c}{i}" for i in number for c in "sk"),
+        ])  # fmt: skip
+        rows = self._read(f"SELECT count(*) AS n, sum(hash({listed})) AS h FROM contributions")
+        return str(rows.to_pylist()[0])
+
+    def _crowd(self, variant: Variant) -> Crowd:
+        decision = self._relation.decision
+        key = sql_text(hmac.new(self._secret, b"guard entity", "sha256").hexdigest())
+        place = {m: i for i, m in enumerate(decision.measures)}
+        sums = "".join(
+            f", CASE WHEN k{place[m]} > 0 THEN CAST(abs(s{place[m]}) AS DOUBLE) ELSE CAST('nan' AS DOUBLE) END AS m{i}"
+            for i, m in enumerate(variant.measures)
+        )
+        parts = "".join(f", s{place[m]}, k{place[m]}" for m in variant.measures)
+        hashed = f"CAST('0x' || left(sha256({key} || CAST({ENTITY} AS VARCHAR)), 16) AS UBIGINT)"
+        return Crowd.of(variant, self._read(
+            f"SELECT {_names(decision.dimensions)}"
+            f"CASE WHEN {ENTITY} IS NULL THEN 0::UBIGINT ELSE greatest({hashed}, 1::UBIGINT) END AS entity, "
+            f"hash(n{parts}) AS digest{sums} FROM contributions"
+        ))  # fmt: skip
+
+    def noise(self, epoch: str) -> Noise | None:
+        """The noise that the owner declared, of this relation and epoch."""
+        if not self._relation.decision.noise:
+            return None
+        text = f"guard noise|{self.variant().name}|{epoch}".encode()
+        return Noise(self._relation.decision.noise, hmac.new(self._secret, text, "sha256").digest())
+
+
 # ---- releasing -----------------------------------------------------------------------------------------
 
 
-def release(shape: Shape, cells: pa.Table, code_list: Callable[[str], Sequence[str] | None]) -> Cells:
-    """Apply floor, dominance and rounding to the true cells; count what is absent.
+def release(
+    shape: Shape,
+    cells: pa.Table,
+    code_list: Callable[[str], Sequence[str] | None],
+    chosen: Sequence[tuple[Any, ...]] | None = None,
+    noise: Noise | None = None,
+) -> Cells:
+    """Apply floor, dominance, noise and rounding to the true cells; count what is absent.
 
-    code_list: the public codes of a dimension, None without one.
+    code_list: the public codes of a dimension, None without one. chosen: the keys of the cells that the guard lets
+    out, None for all.
     """
     decision = shape.relation.decision
     floor = decision.min_group or 0
+    allowed = None if chosen is None else set(chosen)
     rows, released, hidden = [], [], 0
     for cell in cells.to_pylist():
         # A sum over many entities to which only few contribute would show the few.
         crowd = min([cell["entities"], *(cell[f"e{i}"] for i in range(len(shape.measures)))])
-        if crowd < floor or _dominated(cell, shape):
+        key = tuple(cell[k] for k in shape.keys)
+        if crowd < floor or _dominated(cell, shape) or (allowed is not None and key not in allowed):
             hidden += 1
             continue
-        rows.append([_value(o, cell, shape) for o in shape.outputs])
-        released.append(tuple(cell[k] for k in shape.keys))
+        rows.append([_value(o, noise.added(cell, shape) if noise else cell, shape) for o in shape.outputs])
+        released.append(key)
     suppressed, warning = _absent(shape, released, hidden, code_list)
     if not shape.grouped and not rows:
         rows.append([None] * len(shape.outputs))
@@ -337,17 +566,57 @@ def release(shape: Shape, cells: pa.Table, code_list: Callable[[str], Sequence[s
         arrays = [pa.array([r[i] for r in rows], f.type) for i, f in enumerate(schema)]
     except (pa.ArrowInvalid, OverflowError) as bad:
         raise UserError("A sum is out of range.", rule="execution") from bad
-    warnings = (warning,) if warning else ()
+    warnings = (*((warning,) if warning else ()), *(noise.told(shape) if noise else ()))
     return Cells(pa.table(arrays, schema=schema), tuple(released), hidden, suppressed, warnings)
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Laplace noise, the same for the same cell throughout an epoch: asked again it does not average out.
+
+    scales: measure or `count` -> scale. seed: secret, of relation and epoch.
+    """
+
+    scales: Mapping[str, float]
+    seed: bytes
+
+    def added(self, cell: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
+        """A cell with noise on what has a scale. `place` says which base cells are in it."""
+        noisy = dict(cell)
+        if "count" in self.scales:
+            for name in ("n", "entities"):
+                noisy[name] = max(0, round(int(cell[name]) + self._draw(name, cell, self.scales["count"])))
+        for i, measure in enumerate(shape.measures):
+            scale = self.scales.get(measure)
+            if scale is not None and cell[f"s{i}"] is not None:
+                drawn = self._draw(measure, cell, scale)
+                total = cell[f"s{i}"]
+                noisy[f"s{i}"] = total + drawn if isinstance(total, float) else total + round(Decimal(str(drawn)), 6)
+        return noisy
+
+    def _draw(self, what: str, cell: Mapping[str, Any], scale: float) -> float:
+        digest = hmac.new(self.seed, f"{what}|{cell['place']}".encode(), "sha256").digest()
+        half = (int.from_bytes(digest[:8], "big") + 0.5) / 2**64 - 0.5
+        return -scale * math.copysign(math.log1p(-2 * abs(half)), half)
+
+    def told(self, shape: Shape) -> tuple[str, ...]:
+        asked = {"count" if o.kind in ("count", "entities") else o.column for o in shape.outputs if o.kind != "key"}
+        return tuple(
+            f"Values of {name} in {shape.relation.name} have Laplace noise of scale {scale:g}."
+            for name, scale in self.scales.items() if name in asked
+        )  # fmt: skip
+
+
 def _dominated(cell: Mapping[str, Any], shape: Shape) -> bool:
-    share = shape.relation.decision.largest_share
-    if share is None:
-        return False
+    decision = shape.relation.decision
     for i in range(len(shape.measures)):
-        largest, total = cell[f"x{i}"], cell[f"t{i}"]
-        if largest is not None and Decimal(str(largest)) * 100 > Decimal(str(total)) * share:
+        if cell[f"x{i}"] is None:
+            continue
+        largest, total = Decimal(str(cell[f"x{i}"])), Decimal(str(cell[f"t{i}"]))
+        second = Decimal(str(cell[f"y{i}"] or 0))
+        if decision.largest_share is not None and largest * 100 > total * decision.largest_share:
+            return True
+        if decision.p_percent is not None and (total - largest - second) * 100 < largest * decision.p_percent:
             return True
     return False
 
@@ -390,16 +659,14 @@ def _absent(
 ) -> tuple[int | None, str]:
     """Absent cells against the public lists, empty and small alike, and the warning that says so."""
     relation = shape.relation
-    floor = relation.decision.min_group
+    few = f"fewer than {relation.decision.min_group} {_entity(shape)}"
     if not shape.grouped:
-        absent = 0 if released else 1
-        return (
-            absent,
-            "" if released else f"The cell of {relation.name} is absent: fewer than {floor} {_entity(shape)}.",
-        )
+        return (0, "") if released else (1, f"The cell of {relation.name} is absent: {few}.")
+    # Withheld for the sake of other cells looks like small, and small like empty.
+    beside = ", or withheld to protect those" if relation.decision.guard else ""
     lists = [code_list(k) for k in shape.keys]
     if any(codes is None for codes in lists):
-        return None, f"Cells of {relation.name} with fewer than {floor} {_entity(shape)} are absent."
+        return None, f"Cells of {relation.name} with {few} are absent{beside}."
     possible = [
         [c for c in codes or () if _holds(c, [p for p in shape.predicates if p.column == k], relation.columns[k])]
         for k, codes in zip(shape.keys, lists, strict=True)
@@ -412,9 +679,7 @@ def _absent(
     absent = total - present
     if not absent:
         return 0, ""
-    return absent, (
-        f"{absent} of {total} cells of {relation.name} are absent: empty, or fewer than {floor} {_entity(shape)}."
-    )
+    return absent, (f"{absent} of {total} cells of {relation.name} are absent: empty, or {few}{beside}.")
 
 
 def _code(value: Any) -> str:

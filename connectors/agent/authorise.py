@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlglot import exp
@@ -27,13 +27,17 @@ __all__ = ["Access", "Governed", "not_available"]
 
 @dataclass(frozen=True)
 class Governed:
-    """One relation as one user may see it now. columns: name -> published type. masks: name -> mask."""
+    """One relation as one user may see it now. columns: name -> published type. masks: name -> mask.
+
+    above: kinds of masks whose predicates never go to the source (the owner's `limits.keep_above`).
+    """
 
     name: str
     spec: RelationSpec
     decision: Decision
     columns: Mapping[str, TrinoType]
     masks: Mapping[str, Mask] = field(default_factory=dict)
+    above: tuple[str, ...] = ()
 
     def raw(self, column: str) -> str:
         """The source's own name of a published column."""
@@ -42,6 +46,11 @@ class Governed:
     @property
     def mode(self) -> Mode:
         return self.decision.mode
+
+    @property
+    def hides(self) -> bool:
+        """Whether anything of the relation is kept back: then the order of its rows may tell what."""
+        return bool(self.masks or self.decision.filters or len(self.columns) < len(self.spec.columns))
 
 
 class Access:
@@ -110,11 +119,14 @@ class Access:
             kind = spec.columns[column].type
             texts = decision.masks.get(column, ())
             if texts:
-                mask = masks.strictest([masks.build(t, kind, self._context) for t in texts])
+                context = replace(self._context, column=column)
+                mask = masks.strictest([masks.build(t, kind, context) for t in texts])
                 found[column] = mask
                 kind = mask.type
             columns[column] = kind
-        return Governed(name, spec, decision, columns, found)
+        found = masks.together(found, columns)
+        columns |= {c: m.type for c, m in found.items()}
+        return Governed(name, spec, decision, columns, found, self.department.limits.keep_above)
 
     def _unavailable(self, node: exp.Expr | None, name: str = "") -> AccessDenied:
         asked = name or (node.name.lower() if node is not None else "")

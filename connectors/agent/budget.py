@@ -1,4 +1,4 @@
-"""The cost shield: places and their fair queue, opening hours, the owner's breaker, daily verify budgets."""
+"""The cost shield: places and their fair queue, opening hours, the owner's breaker, daily budgets."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import hmac
 import sqlite3
 import threading
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from catalog.errors import DepartmentError, Outcome
 from catalog.policy import Limits, opening
+from catalog.policy.models import Budgets
 
-__all__ = ["Breaker", "FairQueue", "VerifyBudget", "check_hours"]
+__all__ = ["Asked", "Breaker", "FairQueue", "VerifyBudget", "check_hours", "subject_name"]
 
 
 class FairQueue:
@@ -126,10 +128,29 @@ class Breaker:
             raise self.closed()
 
 
-class VerifyBudget:
-    """Claims a day, per user and per subject over all users; kept in a file. Subjects only as keyed HMACs.
+def subject_name(key: bytes, relation: str, value: str) -> str:
+    """A subject as ledger and budgets know it: a keyed HMAC, which only the owner of the key can look for."""
+    return hmac.new(key, f"subject|{relation}|{value}".encode(), "sha256").hexdigest()
 
-    All claims of a batch are charged together, before any look-up, or none is.
+
+@dataclass(frozen=True)
+class Asked:
+    """Whose and which budgets a question about sums is charged to."""
+
+    user: str
+    purpose: str
+    relation: str
+
+    def accounts(self) -> dict[str, str]:
+        return {"user": self.user, "purpose": self.purpose, "relation": self.relation, "overall": ""}
+
+
+class VerifyBudget:
+    """What was asked today, kept in a file, so that a restart renews nothing.
+
+    verify: claims, per user and per subject over all users; subjects only as keyed HMACs. All claims of a batch are
+    charged together, before any look-up, or none is. aggregate: questions, cells and literals in predicates,
+    per user, purpose, relation and overall; a question is charged before it is run, so that refusals count.
     """
 
     def __init__(self, path: Path, key: bytes, who: str) -> None:
@@ -140,13 +161,17 @@ class VerifyBudget:
             "CREATE TABLE IF NOT EXISTS claims (day TEXT, relation TEXT, kind TEXT, who TEXT, number INTEGER, "
             "PRIMARY KEY (day, relation, kind, who)) WITHOUT ROWID"
         )
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS sums (day TEXT, kind TEXT, who TEXT, queries INTEGER, cells INTEGER, "
+            "predicates INTEGER, PRIMARY KEY (day, kind, who)) WITHOUT ROWID"
+        )
         self._key = key
         self._who = who
         self._lock = threading.Lock()
 
     def subject(self, relation: str, value: str) -> str:
         """The name under which a subject is counted and recorded."""
-        return hmac.new(self._key, f"subject|{relation}|{value}".encode(), "sha256").hexdigest()
+        return subject_name(self._key, relation, value)
 
     def charge(
         self,
@@ -163,18 +188,54 @@ class VerifyBudget:
         now: local time of the department. Raises DepartmentError(BUDGET), and then nothing is charged.
         """
         day = now.date().isoformat()
+        with self._changing():
+            self._db.execute("DELETE FROM claims WHERE day < ?", (day,))
+            # Which of the two was used up is not said: a subject's count would tell of other users.
+            if self._number(day, relation, "user", user) + claims > per_day or any(
+                self._number(day, relation, "subject", s) + 1 > per_subject for s in subjects
+            ):
+                raise self._used_up("checks", now)
+            self._add(day, relation, "user", user, claims)
+            for s in subjects:
+                self._add(day, relation, "subject", s, 1)
+
+    def charge_sums(self, asked: Asked, predicates: int, budgets: Budgets, now: datetime) -> None:
+        """Charge one question with so many literals. now: local. Raises DepartmentError(BUDGET)."""
+        day = now.date().isoformat()
+        with self._changing():
+            self._db.execute("DELETE FROM sums WHERE day < ?", (day,))
+            for kind, who in asked.accounts().items():
+                allowed = getattr(budgets, kind)
+                used = self._db.execute(
+                    "SELECT queries, cells, predicates FROM sums WHERE day = ? AND kind = ? AND who = ?",
+                    (day, kind, who),
+                ).fetchone() or (0, 0, 0)
+                # Whose budget it was is not said: it would tell of other users.
+                if used[0] >= allowed.queries or used[1] >= allowed.cells or used[2] + predicates > allowed.predicates:
+                    raise self._used_up("sums", now)
+            for kind, who in asked.accounts().items():
+                self._db.execute(
+                    "INSERT INTO sums VALUES (?, ?, ?, 1, 0, ?) ON CONFLICT DO UPDATE SET queries = queries + 1, "
+                    "predicates = predicates + excluded.predicates",
+                    (day, kind, who, predicates),
+                )
+
+    def count_cells(self, asked: Asked, cells: int, now: datetime) -> None:
+        """Count the cells of an answer against later questions of the day."""
+        with self._changing():
+            for kind, who in asked.accounts().items():
+                self._db.execute(
+                    "UPDATE sums SET cells = cells + ? WHERE day = ? AND kind = ? AND who = ?",
+                    (cells, now.date().isoformat(), kind, who),
+                )
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One transaction: all of it, or nothing."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.execute("DELETE FROM claims WHERE day < ?", (day,))
-                # Which of the two was used up is not said: a subject's count would tell of other users.
-                if self._number(day, relation, "user", user) + claims > per_day or any(
-                    self._number(day, relation, "subject", s) + 1 > per_subject for s in subjects
-                ):
-                    raise self._used_up(now)
-                self._add(day, relation, "user", user, claims)
-                for s in subjects:
-                    self._add(day, relation, "subject", s, 1)
+                yield
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
@@ -193,10 +254,11 @@ class VerifyBudget:
             (day, relation, kind, who, number),
         )
 
-    def _used_up(self, now: datetime) -> DepartmentError:
+    def _used_up(self, what: str, now: datetime) -> DepartmentError:
         renews = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
         return DepartmentError(
-            "The budget of checks for today is used up.", Outcome.BUDGET, who=self._who, rule="verify budget",
+            f"The budget of {what} for today is used up.", Outcome.BUDGET, who=self._who,
+            rule="verify budget" if what == "checks" else f"budget of {what}",
             hint=f"It renews at {renews.isoformat(timespec='minutes')}.",
             retry_after=float(int((renews - now).total_seconds())),
         )  # fmt: skip

@@ -4,15 +4,18 @@ For each occurrence of a relation it makes a `Scan`: what the source is asked (`
 text, row filters, raw columns), and the trusted projection from raw to published columns (masks in
 DuckDB form, casts to the published types). The analyst's query runs above that projection, in another
 engine, which never holds a raw value of a masked column. No text of the analyst is in here.
+
+Masks that need the agent's own process (`token`) run before that, in `Scan.ingest`, batch by batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from catalog.masks import Mask
 from catalog.types import BIGINT, TrinoType
 from connectors.agent.authorise import Governed
 from connectors.agent.pushdown import Grouped
@@ -27,6 +30,7 @@ class Scan:
 
     name: its table name in the residual engine. columns: published name -> type, in delivery order.
     projection: SQL over the scan's columns, None if nothing is masked and types are already right.
+    early: columns of the source's batches whose masks run in `ingest`.
     """
 
     name: str
@@ -34,10 +38,28 @@ class Scan:
     native: NativeScan
     columns: tuple[tuple[str, TrinoType], ...]
     projection: str | None
+    early: Mapping[str, Mask] = field(default_factory=dict)
 
     @property
     def schema(self) -> pa.Schema:
         return pa.schema([pa.field(n, t.arrow()) for n, t in self.columns])
+
+    @property
+    def ingested(self) -> pa.Schema:
+        """The schema of `ingest`'s batches: the source's, with the types of what was masked early."""
+        kinds = {name: mask.type.arrow() for name, mask in self.early.items()}
+        return pa.schema([pa.field(f.name, kinds.get(f.name, f.type)) for f in self.native.schema])
+
+    def ingest(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The source's batches as the mask engine may see them."""
+        for batch in batches:
+            if self.early:
+                arrays = [
+                    self.early[n].arrow(array) if n in self.early else array
+                    for n, array in zip(batch.schema.names, batch.columns, strict=True)
+                ]
+                batch = pa.record_batch(arrays, schema=self.ingested)
+            yield batch
 
 
 def enforce(
@@ -62,21 +84,23 @@ def enforce(
         # `count(*)` reads no column, but rows must still arrive: the first one that needs least trust.
         wanted = [next((c for c in relation.columns if c not in relation.masks), next(iter(relation.columns)))]
     spec = relation.spec
-    outputs = [OutputColumn(relation.raw(c), spec.columns[c].type, c) for c in wanted]
+    masks = {c: relation.masks[c] for c in wanted if c in relation.masks}
+    beside = {b for m in masks.values() for b in m.beside}
+    outputs = [OutputColumn(relation.raw(c), spec.columns[c].type, c) for c in (*wanted, *sorted(beside - {*wanted}))]
     outputs += [OutputColumn(relation.raw(c), spec.columns[c].type, f"raw_{c}") for c in hidden]
     native = _native(relation, view_text, predicates, keys, query_id)
     native = replace(native, columns=tuple(outputs), limit=limit)
     parts, columns = [], []
     for column in wanted:
-        mask = relation.masks.get(column)
-        sql = mask.duckdb(f'"{column}"') if mask else f'"{column}"'
+        mask = masks.get(column)
+        sql = mask.duckdb(f'"{column}"', *(f'"{b}"' for b in mask.beside)) if mask else f'"{column}"'
         parts.append(f'CAST({sql} AS {relation.columns[column].duckdb()}) AS "{column}"')
         columns.append((column, relation.columns[column]))
     for column in hidden:
         parts.append(f'"raw_{column}" AS "raw_{column}"')
         columns.append((f"raw_{column}", spec.columns[column].type))
-    masked = any(c in relation.masks for c in wanted)
-    return Scan(name, relation, native, tuple(columns), ", ".join(parts) if masked else None)
+    early = {c: m for c, m in masks.items() if m.in_agent}
+    return Scan(name, relation, native, tuple(columns), ", ".join(parts) if masks else None, early)
 
 
 def enforce_grouped(
@@ -86,11 +110,27 @@ def enforce_grouped(
     view_text: str,
     keys: Sequence[tuple[str, pa.Array]],
     query_id: str = "",
+    dialect: str = "",
 ) -> Scan:
-    """A grouped scan over unmasked columns only; `pushdown.grouped` has proved that there is no other."""
+    """A grouped scan; `pushdown.grouped` has proved that it aggregates unmasked columns only.
+
+    A masked column is a key in the form that its mask has for this source (`Mask.source`). Proof: the form
+    gives, for every raw value of the declared type, what the mask shows of it (property-tested in the engine
+    itself), so the source's groups are those of the masked column, and no raw value of it leaves the source.
+    dialect: the source's, in which that form is.
+    """
     native = _native(relation, view_text, group.predicates, keys, query_id)
-    native = replace(native, group_by=group.keys, aggregates=group.aggregates)
+    shown = tuple(replace(k, form=_form(relation.masks[group.masked[k.name]], dialect)) if k.name in group.masked else k
+                  for k in group.keys)  # fmt: skip
+    native = replace(native, group_by=shown, aggregates=group.aggregates)
     return Scan(name, relation, native, group.columns, None)
+
+
+def _form(mask: Mask, dialect: str) -> str:
+    found = mask.source(dialect)
+    if found is None:
+        raise ValueError(f"mask {mask.kind} has no form for {dialect}")
+    return found
 
 
 def enforce_entities(

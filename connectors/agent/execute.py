@@ -1,9 +1,12 @@
 """Runs a plan: the source's batches through the masks into a locked private DuckDB, and out as batches.
 
     source --thread--> queue of 4 --> mask engine (policy's SQL only) --> residual engine (analyst's query)
+                                      in this process                     in a process of its own
 
-The two engines are separate in-memory DuckDB instances, made for one fragment and closed after it. The
-residual one holds governed relations and nothing else; it is locked before any analyst's text runs.
+Raw values never leave this process. The residual engine holds governed relations and nothing else; its
+process serves one fragment, is locked and confined before any analyst's text runs, and is killed when its
+fragment ends, however that ends (child.py, engine.py). Where the query is nothing but columns of one
+relation there is nothing to evaluate, and no residual engine (`RowPlan.copies`).
 """
 
 from __future__ import annotations
@@ -14,17 +17,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from catalog import duck
 from catalog.errors import CityError
+from connectors.agent.child import Residual
 from connectors.agent.enforce import Scan
 from connectors.agent.plan import KEYS_NAME, RowPlan
+from connectors.agent.scrub import scrubbed
 from connectors.agent.sideways import narrowed, read_ahead
 from connectors.base import Cancel, Cancelled, NativeScan, SourceError
 
@@ -62,7 +68,7 @@ class Scanner(Protocol):
 
 
 class Engine:
-    """One private in-memory DuckDB. A child process can take its place: all it does is register and run.
+    """One in-memory DuckDB in this process, for SQL that code built from policy: masks, aggregates, look-ups.
 
     retire: closes it, perhaps a little later; closing takes 10 ms that no reader needs to wait for.
     """
@@ -81,12 +87,6 @@ class Engine:
     def add(self, name: str, data: pa.RecordBatchReader | pa.Table) -> None:
         self._con.register(name, data)
 
-    def hold(self, name: str) -> None:
-        """Copy a stream into a temporary table of the same name, so that it can be read more than once."""
-        self._con.execute(f'CREATE TEMP TABLE "held_{name}" AS SELECT * FROM "{name}"')
-        self._con.unregister(name)
-        self._con.execute(f'ALTER TABLE "held_{name}" RENAME TO "{name}"')
-
     def run(self, sql: str) -> pa.RecordBatchReader:
         return self._con.sql(sql).to_arrow_reader(BATCH)
 
@@ -95,6 +95,9 @@ class Engine:
 
     def close(self) -> None:
         self._retire(self._con)
+
+
+_Stoppable = TypeVar("_Stoppable", Engine, Residual)
 
 
 def connect(memory_mb: int, temp: Path, threads: int = 1) -> duckdb.DuckDBPyConnection:
@@ -116,9 +119,11 @@ def connect(memory_mb: int, temp: Path, threads: int = 1) -> duckdb.DuckDBPyConn
 
 
 class Engines(Protocol):
-    """Where a run gets its engines. private: one that nobody else uses, for analysts' queries and for
-    aggregation. masking: a connection to the instance in which only policy's own projections run; it holds
-    no table, so that fragments may share it."""
+    """Where a run gets its engines. residual: for one analyst's query, in a process that nobody used before.
+    private: an instance in this process that nobody else uses, for aggregation. masking: a connection to the
+    instance in which only policy's own projections run; it holds no table, so that fragments may share it."""
+
+    def residual(self) -> Residual: ...
 
     def private(self) -> Engine: ...
 
@@ -208,7 +213,7 @@ class RowRun:
         self._engines = engines
         self._stack = ExitStack()
         self._feeds: list[Feed] = []
-        self._reader: pa.RecordBatchReader | None = None
+        self._answer: Iterator[pa.RecordBatch] | None = None
         self.schema = pa.schema([pa.field(n, t.arrow()) for n, t in plan.columns])
 
     def __enter__(self) -> RowRun:
@@ -225,17 +230,31 @@ class RowRun:
 
     def open(self) -> None:
         """Start the scans and bind the residual query; nothing has been delivered yet."""
-        residual = self._enter(self._engines.private())
+        if self.plan.copies:
+            rows = self._copied()
+            with _Translated(self._feeds):
+                first = next(rows, None)  # a source that cannot answer says so before anything is delivered
+            self._answer = chain([] if first is None else [first], rows)
+            return
+        residual = self._enter(self._engines.residual())
         for name, reader in self._readers().items():
             residual.add(name, reader)
         if self._keys is not None:
             residual.add(KEYS_NAME, pa.table({"k": self._keys}))
-        residual.lock()
+        held = [] if self.plan.streams else [s.name for s in self.plan.scans]
         with _Translated(self._feeds):
-            if not self.plan.streams:
-                for scan in self.plan.scans:
-                    residual.hold(scan.name)
-            self._reader = residual.run(self.plan.sql)
+            _, self._answer = residual.run(self.plan.sql, held, self._cancel.check)
+
+    def _copied(self) -> Iterator[pa.RecordBatch]:
+        """The only relation's own rows, in its order: the columns that the query names, at most `limit` rows."""
+        (scan,) = self.plan.scans
+        left = self.plan.limit
+        for batch in self._governed(scan):
+            for start in range(0, batch.num_rows, BATCH):
+                part = batch.select(self.plan.copies).slice(start, BATCH if left is None else min(BATCH, left))
+                yield part
+                if left is not None and (left := left - part.num_rows) == 0:
+                    return
 
     def _readers(self) -> dict[str, pa.RecordBatchReader]:
         """All governed relations by name; first those that tell others what to read, as far as it takes."""
@@ -265,24 +284,24 @@ class RowRun:
         feed = Feed(self._source_of(scan.relation.spec.source), scan.native, self._cancel)
         self._feeds.append(feed)
         self._stack.callback(feed.close)
-        raw = pa.RecordBatchReader.from_batches(scan.native.schema, feed.batches())
-        hides = bool(scan.relation.masks or scan.relation.decision.filters)
-        if not hides:
+        raw = pa.RecordBatchReader.from_batches(scan.ingested, scan.ingest(feed.batches()))
+        if not scan.relation.hides:
             return raw
         masking = self._enter(self._engines.masking())
         masking.add(RAW, raw)
         masked = masking.run(f"SELECT {scan.projection or '*'} FROM {RAW} ORDER BY ALL")
-        return pa.RecordBatchReader.from_batches(scan.schema, (b.cast(scan.schema) for b in masked))
+        # What the masks were computed from must not go on under their NULLs, to the residual engine's process.
+        return pa.RecordBatchReader.from_batches(scan.schema, (scrubbed(b.cast(scan.schema)) for b in masked))
 
-    def _enter(self, engine: Engine) -> Engine:
+    def _enter(self, engine: _Stoppable) -> _Stoppable:
         self._stack.callback(engine.close)
         self._cancel.on_cancel(engine.interrupt)
         return engine
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        assert self._reader is not None, "open() first"
+        assert self._answer is not None, "open() first"
         with _Translated(self._feeds):
-            for batch in self._reader:
+            for batch in self._answer:
                 self._cancel.check()
                 if batch.num_rows:
                     yield fitted(batch, self.schema)
@@ -332,7 +351,7 @@ def trusted_table(scan: Scan, source: Scanner, cancel: Cancel, engine: Engine, s
     feed = Feed(source, scan.native, cancel)
     cancel.on_cancel(engine.interrupt)
     try:
-        engine.add(RAW, pa.RecordBatchReader.from_batches(scan.native.schema, feed.batches()))
+        engine.add(RAW, pa.RecordBatchReader.from_batches(scan.ingested, scan.ingest(feed.batches())))
         engine.lock()
         with _Translated([feed]):
             projection = scan.projection or "*"

@@ -9,6 +9,7 @@ reader who went away. After the first byte an error travels in the end record.
 
 from __future__ import annotations
 
+import hmac
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -20,9 +21,10 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import structlog
+from sqlglot import exp
 
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
-from catalog.exchange import EndRecord, Fragment, Receipt, decode_keys, sha256
+from catalog.exchange import EndRecord, Fragment, Receipt, canonical_json, decode_keys, sha256
 from catalog.identity import Principal
 from catalog.masks.base import sql_text
 from catalog.policy import Decision, Department
@@ -30,14 +32,16 @@ from catalog.relation import Mode
 from connectors.agent import aggregate, verify
 from connectors.agent.admit import admit
 from connectors.agent.authorise import Access, Governed
-from connectors.agent.budget import VerifyBudget
-from connectors.agent.disclosure import Guard, Question
+from connectors.agent.budget import Asked, VerifyBudget
+from connectors.agent.conditions import restrict
+from connectors.agent.disclosure import Guard, Question, epoch_of
 from connectors.agent.enforce import Scan, enforce
 from connectors.agent.execute import Engines, RowRun, Stop, trusted_table
 from connectors.agent.ledger import Ledger, LedgerError
 from connectors.agent.plan import mode_refusal, plan_rows
+from connectors.agent.question import check_question, read_statement, signed_hash
 from connectors.agent.receipt import Frames, sign_end
-from connectors.base import Cancelled, Source, SourceError
+from connectors.base import Cancelled, Capabilities, Source, SourceError
 
 __all__ = ["FragmentRun", "Services", "canceled", "grant_ended", "shown"]
 
@@ -71,6 +75,7 @@ class _Account:
     hidden: int = 0
     warnings: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
+    rewritten: str = ""
     seconds: float = 0.0
 
 
@@ -83,6 +88,8 @@ class FragmentRun:
         self.fragment = fragment
         self.stop = stop
         self.sha256 = sha256(fragment.sql)
+        self.question = ""
+        self._tree: exp.Expr = exp.Null()
         self.keys: pa.Array | None = None
         self.schema: pa.Schema | None = None
         self.frames_sent: Frames | None = None
@@ -115,10 +122,15 @@ class FragmentRun:
             error = self._as_city_error(bad)
             self.close()
             self._refuse(error)
+            if self._account.mode in (Mode.aggregate, Mode.verify):
+                self._align()
             raise error from bad
 
     def _prepare(self) -> None:
         tree = admit(self.fragment.sql).tree
+        # Later stages may rewrite the tree; the question is held against what was asked.
+        self._tree = tree.copy()
+        self.question = signed_hash(self.fragment.question, self.principal, self.who)
         self.keys = self._decode_keys()
         relation_name = verify.read_verify(tree, self.who)
         if relation_name is not None:
@@ -129,19 +141,26 @@ class FragmentRun:
             self._prepare_aggregate(aggregate.read_shape(tree, relation, self.who), relation)
             return
         plan = plan_rows(
-            tree, self.access, lambda s: self.services.sources[s].capabilities(), self.services.view_text,
-            self.keys, self.access.now, self.fragment.fragment_id,
+            self._restricted(tree), self.access, lambda s: self.services.sources[s].capabilities(),
+            self.services.view_text, self.keys, self.access.now, self.fragment.fragment_id,
         )  # fmt: skip
         modes = [r.mode for r in plan.relations]
         self._account.mode = min(modes, default=Mode.masked)
         self._account.relations = plan.relations
-        self._watch_grants()
+        self._settled()
+        self._account.rewritten = plan.sql
         run = RowRun(plan, lambda s: self.services.sources[s], self.keys, self.stop.cancel, self.services.engines)
         self.schema = run.schema
         if not self.fragment.dry_run:
             self._stack.enter_context(run)
             self._rows = run
             run.open()
+
+    def _restricted(self, tree: exp.Expr) -> exp.Expr:
+        """The fragment over the rows that the signed question can need, where there is one."""
+        asked = self.fragment.question
+        statement = read_statement(asked.sql) if asked is not None and self.question else None
+        return tree if statement is None else restrict(tree, statement, self.access)
 
     def _decode_keys(self) -> pa.Array | None:
         if self.fragment.keys is None:
@@ -161,36 +180,53 @@ class FragmentRun:
             raise mode_refusal(relation, self.who)
         self._account.mode = Mode.aggregate
         self._account.relations = (relation,)
-        self._watch_grants()
+        self._settled()
         labels = [n for n, _ in shape.columns]
         self.schema = pa.schema([pa.field(n, t.arrow()) for n, t in shape.columns])
         if self.fragment.dry_run:
             return
-        source = self.services.sources[relation.spec.source]
-        view = self.services.view_text(relation.name)
-        scan, sql = aggregate.entity_scan(shape, source.capabilities(), view, self.fragment.fragment_id)
-        cells = self._trusted(scan, sql)
-        public = relation.decision.public
-        found = aggregate.release(shape, cells, lambda k: public.get(k))
-        if relation.decision.guard:
-            self._guard(shape, relation, found)
+        budgets, local = self.services.department.limits.budgets, self._local_now()
+        asked = Asked(self.principal.sub, self.principal.purpose, relation.name)
+        self.services.budget.charge_sums(asked, shape.literals, budgets, local)
+        if aggregate.needs_contributions(relation):
+            found = self._contributed(shape, relation, epoch_of(local, relation.decision.epoch))
+        else:
+            scan, sql = aggregate.entity_scan(shape, *self._source_of(relation))
+            self._account.rewritten = sql
+            found = aggregate.release(shape, self._trusted(scan, sql), relation.decision.public.get)
+        self.services.budget.count_cells(asked, found.table.num_rows, local)
         self._table = found.table.rename_columns(labels)
         self._account.suppressed, self._account.hidden = found.suppressed, found.hidden
         self._account.warnings = found.warnings
         self._align()
 
-    def _guard(self, shape: aggregate.Shape, relation: Governed, found: aggregate.Cells) -> None:
-        decision = relation.decision
-        entity = decision.entity or ""
-        view = self.services.view_text(relation.name)
-        scan = enforce("rel", relation, decision.dimensions, view, hidden=(entity,),
-                       query_id=self.fragment.fragment_id)  # fmt: skip
-        names = ", ".join(f'"{d}"' for d in decision.dimensions)
-        base = self._trusted(scan, f'SELECT DISTINCT {names}, "raw_{entity}" AS entity FROM rel')
-        self.services.guard.release(
-            relation.name, decision.min_group or 0, base, relation.columns,
-            Question(shape.predicates, shape.keys, found.released),
-        )  # fmt: skip
+    def _source_of(self, relation: Governed) -> tuple[Capabilities, str, str]:
+        source = self.services.sources[relation.spec.source]
+        return source.capabilities(), self.services.view_text(relation.name), self.fragment.fragment_id
+
+    def _contributed(self, shape: aggregate.Shape, relation: Governed, epoch: str) -> aggregate.Cells:
+        """An answer out of the whole relation, as far as the guard lets it out."""
+        table = self._trusted(*aggregate.contribution_scan(relation, *self._source_of(relation)))
+        engine = self.services.engines.private()
+        self.stop.cancel.on_cancel(engine.interrupt)
+        with aggregate.Contributions(relation, table, engine, self.services.parameter_key) as everything:
+            self._account.rewritten = everything.sql(shape)
+            cells, noise = everything.cells(shape), everything.noise(epoch)
+
+            def answer(chosen: Question | None = None) -> aggregate.Cells:
+                keys = None if chosen is None else chosen.cells
+                return aggregate.release(shape, cells, relation.decision.public.get, keys, noise)
+
+            found = answer()
+            if not relation.decision.guard or not found.released:
+                return found
+            spec = relation.spec
+            family = spec.family or f"{spec.source}: {spec.table or spec.view}"
+            given = self.services.guard.release(everything.ask(shape, family, epoch, found, answer))
+        return aggregate.Cells.from_blob(*given.old) if given.old else answer(given.question)
+
+    def _local_now(self) -> datetime:
+        return self.access.now.astimezone(ZoneInfo(self.services.department.limits.timezone))
 
     def _trusted(self, scan: Scan, sql: str) -> pa.Table:
         source = self.services.sources[scan.relation.spec.source]
@@ -205,7 +241,7 @@ class FragmentRun:
             raise mode_refusal(relation, self.who)
         self._account.mode = Mode.verify
         self._account.relations = (relation,)
-        self._watch_grants()
+        self._settled()
         claims = verify.claims_of(self.keys, relation.spec.columns[decision.key].concept)
         self.schema = verify.VERIFY_SCHEMA
         if self.fragment.dry_run:
@@ -242,15 +278,34 @@ class FragmentRun:
 
     def _timers(self) -> None:
         seconds = min(self.services.department.limits.seconds, self.fragment.timeout)
-        self._timer(
-            seconds,
-            DepartmentError(
-                f"The query took longer than {seconds} seconds.", Outcome.LIMIT, who=self.who, rule="seconds",
-                trino=TrinoError.EXCEEDED_TIME_LIMIT, hint="Ask for less at once.",
-            ),
+        self._timer(seconds, self._too_long(seconds))
+
+    def _too_long(self, seconds: int) -> CityError:
+        return DepartmentError(
+            f"The query took longer than {seconds} seconds.", Outcome.LIMIT, who=self.who, rule="seconds",
+            trino=TrinoError.EXCEEDED_TIME_LIMIT, hint="Ask for less at once.",
         )  # fmt: skip
 
+    def _charge_questions(self) -> None:
+        """Count this question against grants that cap a day's. Raises DepartmentError(BUDGET)."""
+        zone = ZoneInfo(self.services.department.limits.timezone)
+        for relation in {r.name: r for r in self._account.relations}.values():
+            cap = relation.decision.questions_per_day
+            if cap is not None and not self.fragment.dry_run:
+                now = self.access.now.astimezone(zone)
+                self.services.budget.charge(f"{relation.name}|questions", self.principal.sub, 1, (), cap, 0, now)
+
+    def _settled(self) -> None:
+        """The relations are known: the question must be the user's own where they ask that, and grants must last."""
+        check_question(self.fragment.question, self.question, self._tree, self._account.relations, self.who)
+        self._watch_grants()
+
     def _watch_grants(self) -> None:
+        """What the grants cap of a run as a whole: its end, its seconds, and the questions of a day."""
+        self._charge_questions()
+        seconds = min((s for r in self._account.relations if (s := r.decision.max_seconds) is not None), default=None)
+        if seconds is not None:
+            self._timer(seconds, self._too_long(seconds))
         ends = [r.decision.until for r in self._account.relations if r.decision.until is not None]
         if ends:
             left = (min(ends) - datetime.now(UTC)).total_seconds()
@@ -312,9 +367,10 @@ class FragmentRun:
                 f"The answer has more than {rows} rows.", Outcome.LIMIT, who=self.who, rule="rows",
                 hint="Ask for less at once, or aggregate.",
             )  # fmt: skip
-        if frames.bytes > limits.bytes:
+        allowed = min([limits.bytes, *(b for r in self._account.relations if (b := r.decision.max_bytes) is not None)])
+        if frames.bytes + batch.nbytes > allowed:
             raise DepartmentError(
-                f"The answer has more than {limits.bytes} bytes.", Outcome.LIMIT, who=self.who, rule="bytes",
+                f"The answer has more than {allowed} bytes.", Outcome.LIMIT, who=self.who, rule="bytes",
                 hint="Ask for less at once, or aggregate.",
             )  # fmt: skip
 
@@ -343,6 +399,7 @@ class FragmentRun:
             "purpose": self.principal.purpose, "jti": self.principal.jti, "policy": self.services.version,
             "sql_sha256": self.sha256,
             "witness": f.witness.model_dump(mode="json") if f.witness else None,
+            "question": self.question, "proof": f.question.proof if f.question and self.question else "",
         }  # fmt: skip
 
     def _begin(self) -> None:
@@ -354,9 +411,21 @@ class FragmentRun:
             "columns": {r.name: list(r.columns) for r in a.relations},
             "masks": self._masks(), "mode": a.mode.name, "dry_run": self.fragment.dry_run,
             "keys": 0 if self.keys is None else len(self.keys), "subjects": list(a.subjects),
+            "canonical_sha256": sha256(self._pattern()), "parameters": self._parameters(),
+            "rewritten_sha256": sha256(a.rewritten) if a.rewritten else "",
         }  # fmt: skip
         self.services.ledger.append("begin", facts)
         self._begun = True
+
+    def _pattern(self) -> str:
+        """The canonical text, `?` for each literal: what was asked, whatever the values."""
+        return self._tree.transform(lambda n: exp.Placeholder() if isinstance(n, exp.Literal) else n).sql("trino")
+
+    def _parameters(self) -> str:
+        """A keyed HMAC of literals and bind keys: equal for equal ones, and no dictionary finds them out."""
+        values = [str(n.this) for n in self._tree.find_all(exp.Literal)]
+        text = canonical_json([values, sha256(self.fragment.keys or "")])
+        return hmac.new(self.services.parameter_key, b"parameters|" + text, "sha256").hexdigest()
 
     def _refuse(self, error: CityError) -> None:
         facts = self._facts() | {"outcome": error.outcome.name, "rule": error.rule}
@@ -376,10 +445,13 @@ class FragmentRun:
         outcome = self.outcome = error.outcome.name if error else Outcome.OK.name
         micros = int(a.seconds * 1_000_000)
         delivered = frames.digest()
+        cases = sorted({case for r in a.relations for case in r.decision.cases})
+        review = {"review": cases} if cases else {}  # raw answers, for the owner to look at
         head = self.services.ledger.append("end", {
             "query": self.fragment.query_id, "fragment": self.fragment.fragment_id, "sub": self.principal.sub,
             "outcome": outcome, "rows": frames.rows, "bytes": frames.bytes, "micros": micros,
             "hidden_cells": a.hidden, "suppressed": a.suppressed, "delivered": delivered,
+            **review,
         })  # fmt: skip
         receipt = None
         if error is None:
@@ -424,7 +496,7 @@ class FragmentRun:
 
 def shown(kind: str, text: str) -> str:
     """A mask as people see it: literals of the policy stay in the policy."""
-    return kind if kind in ("constant", "top_code", "bottom_code") else text
+    return kind if kind in ("constant", "top_code", "bottom_code", "bucket") else text
 
 
 def _terms(decision: Decision) -> Decision:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,7 +33,8 @@ class RowPlan:
     """scans: one an occurrence. sql: the residual query, in DuckDB's dialect, over the scans' names.
 
     streams: each scan is read once, so that nothing needs to be held. columns: the answer's. hints: scans
-    that may wait for others, to read less.
+    that may wait for others, to read less. copies: the published column behind each output, if the answer is
+    nothing but columns of the only scan, its first `limit` rows (None: all); () if there is more to do.
     """
 
     scans: tuple[Scan, ...]
@@ -42,6 +43,8 @@ class RowPlan:
     streams: bool
     relations: tuple[Governed, ...]
     hints: tuple[Hint, ...] = ()
+    copies: tuple[str, ...] = ()
+    limit: int | None = None
 
 
 @dataclass
@@ -156,25 +159,64 @@ def plan_rows(
         raise UserError("The outputs of a fragment are named c0, c1, .. in order.", Outcome.NODE, rule="names")
     scans: list[Scan] = []
     places: list[tuple[exp.Table, Scan]] = []
+    whole = True
     for found in planner.found:
         relation = found.relation
         text = view_text(relation.name)
         if found.group is not None:
             bound = _bound(relation, found.group.bind, keys)
-            scans.append(enforce_grouped(found.name, relation, found.group, text, bound, query_id))
+            dialect = capabilities(relation.spec.source).masks
+            scans.append(enforce_grouped(found.name, relation, found.group, text, bound, query_id, dialect))
             continue
         allowed = capabilities(relation.spec.source)
         predicates, rest = predicates_of(found.node, relation, allowed)
+        whole = whole and not rest
         columns = keys_of(found.node, relation, allowed)
         columns = columns if planner.binds(relation, columns) else ()
-        limit = limit_of(tree, found.node, not rest, len(planner.found))
+        complete = not rest and not relation.hides
+        limit = limit_of(tree, found.node, complete, len(planner.found))
         used = compiled.used.get(found.name, frozenset())
         bound = _bound(relation, columns, keys)
         scans.append(enforce(found.name, relation, used, text, predicates, bound, limit, query_id))
         places.append((found.node, scans[-1]))
     relations = tuple({o.relation.name: o.relation for o in planner.found}.values())
     hints = hints_of(places, capabilities)
-    return RowPlan(tuple(scans), compiled.sql, compiled.columns, _reads_once(tree), relations, hints)
+    copies, limit = _copies(tree, scans, whole)
+    return RowPlan(tuple(scans), compiled.sql, compiled.columns, _reads_once(tree), relations, hints, copies, limit)
+
+
+def _copies(tree: exp.Expr, scans: Sequence[Scan], whole: bool) -> tuple[tuple[str, ...], int | None]:
+    """(columns, limit) if the query is `SELECT column, .. FROM scan [WHERE ..] [LIMIT n]`, else ((), None).
+
+    whole: WHERE went down whole; here it may read unmasked columns only. Proof: the source has then evaluated it
+    exactly (`predicates_of`), so the residual would find it true for every row of the scan; what is left of it
+    copies columns, in the order of the rows, and stops after n. Types are the scan's: a bare column has its
+    relation's type.
+    """
+    nothing: tuple[tuple[str, ...], int | None] = (), None
+    if not isinstance(tree, exp.Select) or len(scans) != 1 or not whole:
+        return nothing
+    if not {k for k, v in tree.args.items() if v} <= {"expressions", "from_", "where", "limit"}:
+        return nothing
+    table = tree.args["from_"].this if tree.args.get("from_") else None
+    if not isinstance(table, exp.Table) or (table.args.get("alias") and table.args["alias"].args.get("columns")):
+        return nothing
+    where = tree.args.get("where")
+    native, masks = scans[0].native, scans[0].relation.masks
+    if where and (native.aggregates or any(c.name.lower() in masks for c in where.find_all(exp.Column))):
+        return nothing
+    published = {name for name, _ in scans[0].columns}
+    items = [item.this if isinstance(item, exp.Alias) else item for item in tree.expressions]
+    names = tuple(i.name.lower() if isinstance(i, exp.Column) else "" for i in items)
+    if not names or not published.issuperset(names):
+        return nothing
+    limit = tree.args.get("limit")
+    if limit is None:
+        return names, None
+    count = limit.expression if isinstance(limit, exp.Limit) else None
+    if not isinstance(count, exp.Literal) or not count.name.isdigit() or count.is_string:
+        return nothing
+    return names, int(count.name)
 
 
 def _bound(relation: Governed, columns: tuple[str, ...], keys: pa.Array | None) -> list[tuple[str, pa.Array]]:

@@ -3,7 +3,8 @@
 Notation: M(R) is the governed relation, Q the analyst's query over it. A rule may change what is read from
 the source only if Q's answer over M(R) stays the same. All rules copy: the predicate stays in Q.
 
-    predicates_of   safe conjuncts of WHERE and ON on unmasked columns     (`copy`)
+    predicates_of   safe conjuncts of WHERE and ON on unmasked columns     (`copy`), and on masked ones where
+                    `inverse` knows which raw values they mean
     keys_of         `k IN (SELECT k FROM "$keys")` on unmasked columns
     grouped         a whole single-relation GROUP BY
     limit_of        LIMIT over a plain projection
@@ -14,15 +15,17 @@ the source only if Q's answer over M(R) stays the same. All rules copy: the pred
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 
 from sqlglot import exp
 
 from catalog.exchange import KEYS_TABLE
+from catalog.masks import Mask
 from catalog.types import BIGINT, TrinoType
+from connectors.agent import inverse
 from connectors.agent.authorise import Governed
 from connectors.base import Aggregate, Capabilities, GroupKey, Op, Predicate, Value
 
@@ -62,9 +65,11 @@ def predicates_of(
 ) -> tuple[tuple[Predicate, ...], tuple[exp.Expr, ...]]:
     """Safe predicates that every row of `table` that can matter fulfils, and the rest of WHERE.
 
-    Proof. Let p be a conjunct `column op literal` on an unmasked, visible column of R. The column's value
-    in M(R) is the raw one, so p over R and over M(R) select the same rows, if the source compares as Trino
-    does (`allowed`). A row of R that fails p, or for which p is NULL:
+    Proof. Let p be a conjunct `column op literal` on a visible column of R. Unmasked, its value in M(R) is the
+    raw one, so p over R and over M(R) select the same rows, if the source compares as Trino does (`allowed`).
+    Masked, the source is asked for a condition q on the raw column that holds wherever p holds of what the
+    mask shows (`inverse`); where q is exact, they select the same rows. `x BETWEEN a AND b` is its two halves.
+    A row of R that fails q fails p, or p is NULL for it:
     - WHERE, R not on the nullable side of an outer join: each joined row that contains it fails WHERE.
     - WHERE, R on a nullable side: removing it may leave a partner unmatched, which then appears with NULLs
       for R. p is NULL there unless it is `IS NULL`, so WHERE, which stays, removes it; `IS NULL` stays above.
@@ -80,17 +85,64 @@ def predicates_of(
     found: list[Predicate] = []
     where = select.args.get("where")
     rest: list[exp.Expr] = []
-    for part in conjuncts(where.this if where else None):
-        predicate = safe_predicate(part, alias, relation, allowed, single)
-        if predicate is None or (nullable and predicate.op == "is null"):
+    for part in _halves(conjuncts(where.this if where else None)):
+        lower = _lowered(part, alias, relation, allowed, single)
+        if lower is None or (nullable and lower.asks_null):
             rest.append(part)
             continue
-        found.append(predicate)
-    for part in _on_conjuncts(table, select):
-        predicate = safe_predicate(part, alias, relation, allowed, single)
-        if predicate is not None and predicate.op != "is null":
-            found.append(predicate)
+        found += lower.predicates
+        if not lower.exact:
+            rest.append(part)
+    for part in _halves(_on_conjuncts(table, select)):
+        lower = _lowered(part, alias, relation, allowed, single)
+        if lower is not None and not lower.asks_null:
+            found += lower.predicates
     return tuple(dict.fromkeys(found)), tuple(rest)
+
+
+def _halves(parts: Iterable[exp.Expr]) -> Iterator[exp.Expr]:
+    """Conjuncts, `x BETWEEN a AND b` as `x >= a` and `x <= b`, which it is short for."""
+    for part in parts:
+        if isinstance(part, exp.Between) and {k for k, v in part.args.items() if v} == {"this", "low", "high"}:
+            yield exp.GTE(this=part.this.copy(), expression=part.args["low"].copy())
+            yield exp.LTE(this=part.this.copy(), expression=part.args["high"].copy())
+        else:
+            yield part
+
+
+@dataclass(frozen=True)
+class _Lowered:
+    """A conjunct in raw names. exact: the source selects by it what the query does. asks_null: it is IS NULL."""
+
+    predicates: tuple[Predicate, ...]
+    exact: bool
+    asks_null: bool
+
+
+def _lowered(node: exp.Expr, alias: str, relation: Governed, allowed: Capabilities, single: bool) -> _Lowered | None:
+    """What a conjunct asks of the source, on a masked column through the mask's inverse image; None: nothing."""
+    plain = safe_predicate(node, alias, relation, allowed, single)
+    if plain is not None:
+        return _Lowered((plain,), True, plain.op == "is null")
+    found = _parts(node, alias, replace(relation, masks={}), single)
+    if found is None or found[0] not in relation.masks:
+        return None
+    column, op, literals = found
+    values = tuple(_value(v, relation.columns[column]) for v in literals)
+    if any(v is None for v in values):
+        return None
+    mask = relation.masks[column]
+    image = inverse.image(mask, op, tuple(v for v in values if v is not None), relation.above)
+    if image is None or not all(_may_ask(o, vs, mask.column_type, allowed) for o, vs in image.conditions):
+        return None
+    predicates = tuple(Predicate(relation.raw(column), o, vs) for o, vs in image.conditions)
+    return _Lowered(predicates, image.exact, op == "is null")
+
+
+def _may_ask(op: Op, values: tuple[Value, ...], kind: TrinoType, allowed: Capabilities) -> bool:
+    """Whether the source compares the type so, and a text can be written for it (codes of a list may not be)."""
+    texts = all("\0" not in v for v in values if isinstance(v, str))
+    return texts and kind.name in allowed.predicates.get(op, frozenset())
 
 
 def keys_of(table: exp.Table, relation: Governed, allowed: Capabilities) -> tuple[str, ...]:
@@ -132,6 +184,9 @@ def key_column(part: exp.Expr, alias: str, relation: Governed, single: bool) -> 
 def limit_of(tree: exp.Expr, table: exp.Table, complete: bool, sources: int) -> int | None:
     """Rows that suffice, if Q is a projection of one relation whose WHERE went down completely.
 
+    complete: it did, and the relation hides nothing; which rows a source delivers first may follow values
+    that are hidden (an index on a masked column).
+
     Proof: without ORDER BY, DISTINCT, grouping, windows or anything that drops rows, the first n rows of
     any order are an answer of LIMIT n.
     """
@@ -156,7 +211,10 @@ def limit_of(tree: exp.Expr, table: exp.Table, complete: bool, sources: int) -> 
 
 @dataclass(frozen=True)
 class Grouped:
-    """A SELECT that the source answers whole. select: what replaces it, over the columns g0.. and a0.."""
+    """A SELECT that the source answers whole. select: what replaces it, over the columns g0.. and a0..
+
+    masked: keys that show a mask -> the published column; `enforce_grouped` puts the mask on.
+    """
 
     select: exp.Select
     table: exp.Table
@@ -164,6 +222,7 @@ class Grouped:
     aggregates: tuple[Aggregate, ...]
     predicates: tuple[Predicate, ...]
     bind: tuple[str, ...]
+    masked: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[tuple[str, TrinoType], ...]:
@@ -175,11 +234,14 @@ def grouped(select: exp.Select, table: exp.Table, relation: Governed, allowed: C
     """One grouped scan instead of a plain one, None if the SELECT is not of that shape.
 
     Shape: one relation, WHERE of safe predicates only, keys that are unmasked columns (or year, month,
-    quarter of a date), outputs that are keys or count(*), count, sum, min, max of unmasked columns.
+    quarter of a date) or masked ones whose mask the source computes, outputs that are keys or count(*), count,
+    sum, min, max of unmasked columns.
 
-    Proof: WHERE, keys and aggregates see only unmasked values, which are equal in R and M(R); the row
-    filter is applied below in both. The source groups, compares and aggregates these types exactly as
-    Trino does (`allowed`), so its groups are Q's groups. ORDER BY and LIMIT stay above, over the outputs.
+    Proof: WHERE is exact for each row, masked columns included. Aggregates see only unmasked values, which are
+    equal in R and M(R). A key is equal in both too: unmasked as it is, masked because `enforce_grouped` puts the
+    mask's own form for this source around it, which gives the mask's value for every raw one. The row filter is
+    applied below in both. The source groups, compares and aggregates these types exactly as Trino does
+    (`allowed`), so its groups are Q's groups. ORDER BY and LIMIT stay above, over the outputs.
     """
     used = {k for k, v in select.args.items() if v}
     if not used <= {"expressions", "from_", "where", "group", "order", "limit", "offset"}:
@@ -215,7 +277,7 @@ def grouped(select: exp.Select, table: exp.Table, relation: Governed, allowed: C
     for key in ("order", "limit", "offset"):
         if select.args.get(key):
             rewritten.set(key, select.args[key].copy())
-    return Grouped(rewritten, table, tuple(builder.keys), tuple(builder.aggregates), predicates, keys)
+    return Grouped(rewritten, table, tuple(builder.keys), tuple(builder.aggregates), predicates, keys, builder.masked)
 
 
 class _Grouping:
@@ -225,6 +287,7 @@ class _Grouping:
         self.alias, self.relation, self.allowed = alias, relation, allowed
         self.keys: list[GroupKey] = []
         self.aggregates: list[Aggregate] = []
+        self.masked: dict[str, str] = {}
         self._names: dict[tuple[str, str], str] = {}
 
     def key(self, node: exp.Expr) -> bool:
@@ -232,23 +295,32 @@ class _Grouping:
         if not column:
             return False
         kind = self.relation.spec.columns[column].type
+        mask = self.relation.masks.get(column)
         if function:
             if function not in self.allowed.key_functions or kind.name != "date":
                 return False
-        elif kind.name not in self.allowed.group_types:
+        elif kind.name not in self.allowed.group_types or (mask is not None and not self._computes(mask)):
             return False
         identity = (function, column)
         if identity not in self._names:
             name = f"g{len(self.keys)}"
             self._names[identity] = name
             raw = self.relation.raw(column)
-            self.keys.append(GroupKey(raw, BIGINT if function else kind, name, function or None))  # type: ignore[arg-type]
+            shown = BIGINT if function else self.relation.columns[column]
+            self.keys.append(GroupKey(raw, shown, name, function or None))  # type: ignore[arg-type]
+            if mask is not None:
+                self.masked[name] = column
         return True
+
+    def _computes(self, mask: Mask) -> bool:
+        return bool(self.allowed.masks) and mask.source(self.allowed.masks) is not None
 
     def _key_parts(self, node: exp.Expr) -> tuple[str, str]:
         functions: dict[type[exp.Expr], str] = {exp.Year: "year", exp.Month: "month", exp.Quarter: "quarter"}
         function = functions.get(type(node), "")
-        return function, own_column(node.this if function else node, self.alias, self.relation, True)
+        # A part of a masked date would be a part of what the mask shows: that is for the residual query.
+        seen = self.relation if function else replace(self.relation, masks={})
+        return function, own_column(node.this if function else node, self.alias, seen, True)
 
     def output(self, node: exp.Expr) -> str | None:
         """The grouped scan's column that gives this output, None if there is none."""

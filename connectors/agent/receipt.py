@@ -11,7 +11,8 @@ import hashlib
 import pyarrow as pa
 
 from catalog.exchange import EndRecord
-from catalog.keys import SigningKey
+from catalog.keys import KeyRing, SigningKey
+from connectors.agent.scrub import scrubbed
 
 __all__ = ["Frames", "sign_end"]
 
@@ -62,7 +63,8 @@ class Frames:
         return self._count(self._pipe.take())
 
     def batch(self, batch: pa.RecordBatch) -> bytes:
-        self._writer.write_batch(batch)
+        # The last door: whatever made this batch, nothing lies under its NULLs.
+        self._writer.write_batch(scrubbed(batch))
         self.rows += batch.num_rows
         return self._count(self._pipe.take())
 
@@ -82,5 +84,5 @@ class Frames:
         return data
 
 
-def sign_end(record: EndRecord, key: SigningKey) -> EndRecord:
+def sign_end(record: EndRecord, key: SigningKey | KeyRing) -> EndRecord:
     return record.model_copy(update={"signature": key.sign(record.signed_bytes())})

@@ -2,34 +2,45 @@
 
     GET    /v1/relations               POST /v1/fragment      DELETE /v1/fragment/{id}
     GET    /v1/ledger/head             GET  /v1/keys          /healthz  /metrics
-    owner: GET /owner/status  /owner/ledger   POST /owner/pause  /owner/resume  /owner/refresh
+    owner: GET /owner/status  /owner/ledger   /healthz
+           POST /owner/pause  /owner/resume  /owner/refresh  /owner/untoken
 
 Every request to /v1 but `keys` carries a token of the identity provider and a signature by the key that
-the token names; both are checked here before anything is parsed. A fragment is run by a worker thread;
-a queue of four chunks lies between it and the reader, and a reader that goes away ends the work.
+the token names; both are checked here before anything is parsed. Where the department pinned its gateways
+the connection is TLS, and key and certificate must be one pinned gateway's. All doors but the one that
+cancels are closed while the owner pauses, outside opening hours and without a valid policy.
+
+A fragment is run by a worker thread; a queue of four chunks lies between it and the reader, and a reader
+that goes away ends the work.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 import uvicorn
 import yaml
-from fastapi import FastAPI, Request
+from fastapi import Body, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from catalog import tls
 from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome, UserError
 from catalog.exchange import Fragment
-from catalog.identity import Principal, TokenVerifier, verify_request
+from catalog.identity import Pins, Principal, TokenVerifier, agent_audience, verify_request
 from catalog.policy import PolicyError
 from connectors.agent.budget import FairQueue
 from connectors.agent.fragment import FragmentRun, canceled
@@ -44,6 +55,7 @@ CHUNKS = 4
 WATCH = 0.5
 SLOW_READER = 30.0
 MAX_BODY = 4 * 1024 * 1024
+LOOKS = 10_000
 _log = structlog.get_logger("atoll.agent")
 
 _STATUS = {
@@ -73,8 +85,13 @@ class _Metrics:
         self.running = Gauge("atoll_agent_running", "Fragments running now", registry=self.registry)
 
 
-def create_app(agent: Agent, verifier: TokenVerifier | None = None) -> FastAPI:
-    """The gateways' door. verifier: of tokens; by default the one that the policy's `identity` names."""
+def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates: bool = False) -> FastAPI:
+    """The gateways' door. verifier: of tokens; by default the one that the policy's `identity` names.
+
+    certificates: the connection must have shown a pinned gateway's certificate, since TLS ends here.
+    """
+    pins = agent.pins()
+    looks: OrderedDict[tuple[str, ...], None] = OrderedDict()
     limits = agent.department.limits
     queue = FairQueue(limits.concurrent, limits.queue, agent.name)
     tokens = verifier or agent.verifier()
@@ -82,7 +99,7 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def watching(app: FastAPI) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(_watch(agent))
+        watcher = asyncio.create_task(_watch(agent, pins))
         try:
             yield
         finally:
@@ -113,6 +130,8 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None) -> FastAPI:
         try:
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             principal = tokens.verify(token.strip() if scheme.lower() == "bearer" else "")
+            if pins is not None and not pins.admits(principal.cnf_jwk, _certificate(request, certificates)):
+                raise _unknown_gateway(agent.name)
             target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             verify_request(
                 request.method, target, body, request.headers, principal.cnf_jwk, agent.replay, who=agent.name
@@ -122,19 +141,48 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None) -> FastAPI:
             raise
         return principal, body
 
+    async def opened(request: Request, principal: Principal) -> None:
+        """Raise, and record, unless the department answers now."""
+        try:
+            await asyncio.to_thread(agent.reload)
+            agent.check_open()
+        except CityError as refusal:
+            await refused(refusal, request.url.path, principal.sub)
+            raise
+
+    async def looked(request: Request, principal: Principal) -> None:
+        """Record who was shown what lies here: at first sight, and again after a change of policy or purpose.
+
+        Gateways ask every minute for every user; a record each time would bury the questions.
+        """
+        look = (principal.sub, principal.purpose, request.url.path, agent.policy.version)
+        if look in looks:
+            looks.move_to_end(look)
+            return
+        looks[look] = None
+        if len(looks) > LOOKS:
+            looks.popitem(last=False)
+        names = ("sub", "purpose", "path", "policy")
+        fields = {**dict(zip(names, look, strict=True)), "jti": principal.jti}
+        try:
+            await asyncio.to_thread(agent.ledger.append, "look", fields)
+        except LedgerError:
+            looks.pop(look, None)
+            raise
+
     @app.get("/v1/relations")
     async def relations(request: Request) -> Response:
         principal, _ = await principal_of(request)
-        await asyncio.to_thread(agent.reload)
+        await opened(request, principal)
         found = await asyncio.to_thread(agent.relations, principal)
+        await looked(request, principal)
         return Response(found.model_dump_json(), media_type="application/json")
 
     @app.post("/v1/fragment")
     async def fragment(request: Request) -> Response:
         principal, body = await principal_of(request)
+        await opened(request, principal)
         try:
-            await asyncio.to_thread(agent.reload)
-            agent.check_open()
             asked = _fragment(body, agent.name)
             await queue.acquire(principal.sub)
         except CityError as refusal:
@@ -150,7 +198,10 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None) -> FastAPI:
                 await asyncio.shield(stream.discard())
             queue.release()
             if isinstance(bad, CityError):
-                metrics.fragments.labels(bad.outcome.name).inc()
+                if stream is None:  # no fragment run records it itself
+                    await refused(bad, request.url.path, principal.sub)
+                else:
+                    metrics.fragments.labels(bad.outcome.name).inc()
             raise
         stream.start()
         return StreamingResponse(stream.chunks(), media_type=ARROW)
@@ -159,16 +210,26 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None) -> FastAPI:
     async def cancel(fragment_id: str, request: Request) -> Response:
         principal, _ = await principal_of(request)
         found = agent.cancel(principal, fragment_id, canceled(agent.name))
+        if not found:
+            await refused(_nothing_runs(agent.name), "/v1/fragment", principal.sub)
         return JSONResponse({"canceled": found})
 
     @app.get("/v1/ledger/head")
     async def head(request: Request) -> Response:
-        await principal_of(request)
+        principal, _ = await principal_of(request)
+        await opened(request, principal)
+        await looked(request, principal)
         return Response(agent.head().model_dump_json(), media_type="application/json")
+
+    @app.exception_handler(HTTPException)
+    async def on_unknown(request: Request, error: HTTPException) -> JSONResponse:
+        """An address or method that is not here: recorded without its text, which anybody may choose."""
+        await refused(_no_such_address(agent.name), "")
+        return JSONResponse({"error": "there is nothing at this address"}, error.status_code)
 
     @app.get("/v1/keys")
     async def public_keys() -> Response:
-        return JSONResponse({"receipt": agent.receipt_jwk()})
+        return JSONResponse({"receipt": agent.receipt_jwk(), "keys": agent.public_keys()})
 
     @app.get("/healthz")
     async def health() -> Response:
@@ -194,6 +255,10 @@ def create_owner_app(agent: Agent) -> FastAPI:
             return JSONResponse({"error": "the owner's door opens to programs on this machine only"}, 403)
         return await call_next(request)
 
+    @app.get("/healthz")
+    def health() -> dict[str, str]:
+        return {"department": agent.name, "status": "paused" if agent.breaker.paused else "ok"}
+
     @app.get("/owner/status")
     def status() -> dict[str, Any]:
         return agent.status()
@@ -215,6 +280,11 @@ def create_owner_app(agent: Agent) -> FastAPI:
         except SourceError as bad:
             return JSONResponse({"refreshed": False, "error": str(bad)}, 502)
         return JSONResponse({"refreshed": True})
+
+    @app.post("/owner/untoken")
+    def untoken(token: Annotated[str, Body(embed=True)]) -> dict[str, Any]:
+        held = agent.untoken(token)
+        return {"found": held is not None, **(asdict(held) if held else {})}
 
     @app.get("/owner/ledger")
     def ledger(after: int = 0, limit: int = 1000) -> dict[str, Any]:
@@ -259,12 +329,40 @@ def _fragment(body: bytes, who: str) -> Fragment:
         raise UserError("The request is no fragment.", Outcome.SYNTAX, who=who, rule="message") from bad
 
 
-async def _watch(agent: Agent) -> None:
-    """The breaker as a file works without any request: look twice a second."""
+def _certificate(request: Request, required: bool) -> bytes | None:
+    """The certificate (DER) that the connection showed; None where TLS ends elsewhere. b"" fits no pin."""
+    if not required:
+        return None
+    shown = request.scope.get("extensions", {}).get("tls", {}).get("client_cert")
+    return shown if isinstance(shown, bytes) else b""
+
+
+def _nothing_runs(who: str) -> CityError:
+    return UserError("No such fragment runs for this user.", Outcome.NOT_AVAILABLE, who=who, rule="cancel")
+
+
+def _no_such_address(who: str) -> CityError:
+    return UserError("There is nothing at this address.", Outcome.NOT_AVAILABLE, who=who, rule="address")
+
+
+def _unknown_gateway(who: str) -> CityError:
+    return AccessDenied(
+        "This department lets another gateway in.", Outcome.AUTH, who=who, rule="pinned gateways",
+        hint="Ask the gateway's operator: its key is not, or not any more, one that the department trusts.",
+    )  # fmt: skip
+
+
+async def _watch(agent: Agent, pins: Pins | None) -> None:
+    """The breaker as a file, and a revoked gateway, work without any request: look twice a second."""
+    known = "" if pins is None else pins.version
     while True:
         await asyncio.sleep(WATCH)
         if agent.breaker.paused and agent.running:
             agent.stop_all()
+        if pins is not None and pins.version != known:
+            agent.stop_those(lambda p: not pins.admits(p.cnf_jwk), _unknown_gateway(agent.name))
+            old, known = known, pins.version
+            await asyncio.to_thread(agent.ledger.append, "gateways", {"old": old, "new": known})
         await asyncio.to_thread(agent.reload)
 
 
@@ -343,35 +441,54 @@ class _Stream:
         self._metrics.fragments.labels(self._run.outcome).inc()
 
 
-def serve(path: str | Path) -> None:
+def serve(path: str | Path, behind_tls_proxy: bool = False, owners: Path | None = None) -> None:
     """Serve one department until interrupted. Prints `ready <url>` once it answers.
 
     A broken policy does not end the process: it refuses everything, and its log names the fault.
+    behind_tls_proxy: something in front ends TLS; plain HTTP then leaves this machine on the owner's word.
+    owners: public keys of those who sign the policy; None = as pinned, or no signature is needed.
+    Raises ValueError rather than serve plain HTTP on an address that others reach.
     """
+    # What a program reads, `ready <url>`, stands alone on standard output.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
-        agent = Agent.from_file(path)
+        agent = Agent.from_file(path, owners=owners)
     except PolicyError as bad:
         _log.error("the policy is not valid", faults=list(bad.faults))
-        asyncio.run(_server(create_broken_app(str(bad)), _listen_of(Path(path))).serve())
+        asyncio.run(_broken_server(str(bad), Path(path), behind_tls_proxy).serve())
         return
     try:
-        asyncio.run(_serve(agent))
+        asyncio.run(_serve(agent, behind_tls_proxy))
     finally:
         agent.close()
 
 
-def _listen_of(path: Path) -> str:
-    """Where a policy that is not valid asks to listen, as far as it can be read."""
+def _broken_server(fault: str, path: Path, behind_tls_proxy: bool) -> uvicorn.Server:
+    """What refuses everything, where a policy that is not valid asks to listen, as far as it can be read."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))["listen"]
-        return found if isinstance(found, str) and found.rpartition(":")[2].isdigit() else "127.0.0.1:0"
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        return "127.0.0.1:0"
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        listen, state = str(found.get("listen", "")), str(found.get("state", "state"))
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        listen, state = "", "state"
+    if not listen.rpartition(":")[2].isdigit():
+        listen = "127.0.0.1:0"
+    private = behind_tls_proxy or tls.is_loopback(_host(listen))
+    ring = None if private else tls.create_ring(path.parent / state / "tls.key", agent_audience("unknown"))
+    return _server(create_broken_app(fault), listen, None if ring is None else tls.ServerTls(ring, None))
 
 
-async def _serve(agent: Agent) -> None:
+async def _serve(agent: Agent, behind_tls_proxy: bool) -> None:
     department = agent.department
-    servers = [_server(create_app(agent), department.listen)]
+    pins = agent.pins()
+    secure = None
+    if pins is not None and not behind_tls_proxy:
+        secure = tls.ServerTls(agent.certificates(), pins.certificates)
+    elif not behind_tls_proxy and not tls.is_loopback(_host(department.listen)):
+        raise ValueError(
+            f"`listen: {department.listen}` is plain HTTP on an address that others reach. Pin the gateways that may "
+            "ask (identity.gateways, see `atoll keys trust`), or end TLS in front and say --behind-tls-proxy"
+        )
+    servers = [_server(create_app(agent, certificates=secure is not None), department.listen, secure)]
     if department.owner_listen:
         host = department.owner_listen.rpartition(":")[0]
         if host not in ("127.0.0.1", "localhost", "[::1]"):
@@ -380,10 +497,28 @@ async def _serve(agent: Agent) -> None:
     await asyncio.gather(*(s.serve() for s in servers))
 
 
-def _server(app: FastAPI, listen: str) -> uvicorn.Server:
-    host, _, port = listen.rpartition(":")
-    config = uvicorn.Config(app, host=host or "127.0.0.1", port=int(port), log_level="warning", access_log=False)
+def _host(listen: str) -> str:
+    return listen.rpartition(":")[0].strip("[]") or "127.0.0.1"
+
+
+def _server(app: FastAPI, listen: str, secure: tls.ServerTls | None = None) -> uvicorn.Server:
+    port = int(listen.rpartition(":")[2])
+    factory = None if secure is None else lambda config, default: secure.context()
+    config = uvicorn.Config(
+        app, host=_host(listen), port=port, log_level="warning", access_log=False, http=_Protocol,
+        ssl_context_factory=factory,
+    )  # fmt: skip
     return _Announced(config)
+
+
+class _Protocol(HttpToolsProtocol):
+    """Tells the application which certificate the client showed, as `extensions.tls.client_cert` (DER)."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        peer = self.transport.get_extra_info("ssl_object")
+        if peer is not None:
+            self.scope["extensions"] = {"tls": {"client_cert": peer.getpeercert(binary_form=True)}}
 
 
 class _Announced(uvicorn.Server):
@@ -392,4 +527,4 @@ class _Announced(uvicorn.Server):
         for server in self.servers:
             for socket in server.sockets:
                 host, port = socket.getsockname()[:2]
-                print(f"ready http://{host}:{port}", flush=True)
+                print(f"ready {'https' if self.config.is_ssl else 'http'}://{host}:{port}", flush=True)

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,23 @@ from typing import Any
 import duckdb
 import structlog
 
-from catalog import duck, keys, masks
+from catalog import duck, masks, tls
 from catalog.errors import CityError, DepartmentError, Outcome
-from catalog.exchange import Fragment, Head
-from catalog.identity import Principal, ReplayStore, SqliteReplayStore, TokenVerifier, agent_audience
-from catalog.keys import Jwk, SigningKey
+from catalog.exchange import Fragment, Head, sha256
+from catalog.identity import Pins, Principal, ReplayStore, SqliteReplayStore, TokenVerifier, agent_audience
+from catalog.keys import Jwk, KeyRing, SigningKey
 from catalog.masks.pseudonym import derive_key
-from catalog.policy import Department, PolicyError, digest, load, read_hierarchy
+from catalog.policy import Department, PolicyError, Stamp
 from catalog.relation import Column, Mode, Relation, RelationList
 from connectors.agent.authorise import Access, Governed
 from connectors.agent.budget import Breaker, VerifyBudget, check_hours
+from connectors.agent.child import Children, Residual
 from connectors.agent.disclosure import Guard
 from connectors.agent.execute import Engine, Stop, connect
 from connectors.agent.fragment import FragmentRun, Services, grant_ended, shown
-from connectors.agent.ledger import Ledger
+from connectors.agent.ledger import Ledger, LedgerError
+from connectors.agent.policy_file import Loaded, PolicyFile, record_refusal, refusal_facts
+from connectors.agent.vault import Held, Vault, untoken
 from connectors.base import Source, SourceError
 from connectors.config import resolve_secret
 from connectors.sources import open_source, parse_source
@@ -55,7 +58,8 @@ class _Policy:
     version: str
     views: Mapping[str, str]
     roots: Mapping[str, bytes] = field(repr=False)
-    hierarchies: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    hierarchies: Mapping[str, Mapping[str, tuple[str, ...]]]
+    loaded: Loaded
 
     def context(self, purpose: str) -> masks.Context:
         """Mask context for one purpose: its pseudonyms join with nothing of another."""
@@ -71,13 +75,14 @@ class _Policy:
 class Agent:
     """One department's agent. Thread-safe. `close()` ends it with a `stop` record."""
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None, owners: Path | None = None) -> None:
         self._path = path
         self._clock = clock or (lambda: datetime.now(UTC))
         self._lock = threading.RLock()
-        self._stamp: tuple[int, int] | None = None
+        self._file = PolicyFile(path, owners)
         self._policy: _Policy | None = None
         self._fault = ""
+        self._refused: tuple[str, Stamp | None] | None = None
         self._running: dict[str, tuple[FragmentRun, Stop]] = {}
         self._sources: dict[str, Source] = {}
         self._source_configs: dict[str, Any] = {}
@@ -88,72 +93,94 @@ class Agent:
         state = self._state = (path.parent / department.state).resolve()
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         state.chmod(0o700)  # somebody else may have made it
-        self.receipt_key: SigningKey = keys.load_or_create(state / "receipt.key")
-        self.ledger = Ledger(state / "ledger.jsonl", keys.load_or_create(state / "ledger.key"))
+        self._receipts = KeyRing.create(state / "receipt.key")
+        self.ledger = Ledger(state / "ledger.jsonl", KeyRing.create(state / "ledger.key"))
         secret = _secret(state / "hmac.key")
         self._secret = secret
         self.replay: ReplayStore = SqliteReplayStore(state / "replay.db")
         self.budget = VerifyBudget(state / "budget.db", secret, self.name)
         self.guard = Guard(state / "guard.db", self.name)
+        self.vault = Vault(state / "vault.db", self.name)
         self.breaker = Breaker(state / "PAUSED", self.name)
         self._engines = _Engines(state / "spill", department.limits.memory_mb)
         self._open_sources(department)
         self._policy = policy
-        self.ledger.append("start", {"policy": policy.version, "department": self.name})
+        facts = policy.loaded.facts()
+        self.ledger.append("start", {"policy": policy.version, "department": self.name, **facts})
+        self._file.keep(policy.loaded)
 
     @classmethod
-    def from_file(cls, path: str | Path, clock: Clock | None = None) -> Agent:
+    def from_file(cls, path: str | Path, clock: Clock | None = None, owners: Path | None = None) -> Agent:
         """Open an agent. Raises PolicyError, SourceError, KeyFileError, LedgerError, ValueError, OSError.
 
-        clock: the time for decisions, for tests; the system's by default.
+        clock: the time for decisions, for tests; the system's by default. owners: public keys of those who sign
+        the policy; None = those pinned at an earlier start, or no signature is needed.
         """
-        return cls(Path(path).resolve(), clock)
+        file = Path(path).resolve()
+        try:
+            return cls(file, clock, owners)
+        except PolicyError as bad:
+            record_refusal(file, bad)
+            raise
 
     # ---- policy --------------------------------------------------------------------------------------
 
     def _read(self) -> _Policy:
-        seen = self._path.stat()
-        self._stamp = (seen.st_mtime_ns, seen.st_size)
-        department = load(self._path)
+        """The policy as it is on disk, with its secrets. Raises PolicyError, ValueError, OSError."""
+        loaded = self._file.read()
         base = self._path.parent
-        views = {n: _view_text(base, department, n) for n, s in department.relations.items() if s.view}
-        roots = {n: _root(g.root, base) for n, g in department.linkage_groups.items()}
-        hierarchies = {n: read_hierarchy(base / f) for n, f in department.hierarchies.items()}
-        return _Policy(department, digest(department), views, roots, hierarchies)
+        roots = {n: _root(g.root, base, loaded.digests) for n, g in loaded.department.linkage_groups.items()}
+        return _Policy(loaded.department, loaded.version, loaded.views, roots, loaded.hierarchies, loaded)
 
     def reload(self) -> None:
-        """Take a changed department.yaml. An invalid or vanished one closes the agent until it is mended.
+        """Take a changed policy. An invalid, unsigned or vanished one closes the agent until it is mended.
 
         The old policy does not stay in force: the change may have been a revocation. Sources, identity,
         addresses and state folder are fixed at the start: a change of those needs a restart.
         """
         with self._lock:
-            try:
-                seen = self._path.stat()
-            except OSError as bad:
-                self._refuse_policy(bad)
-                return
-            if (seen.st_mtime_ns, seen.st_size) == self._stamp or self._policy is None:
+            if not self._file.changed():
                 return
             try:
                 fresh = self._read()
-                _same_house(self._policy.department, fresh.department)
+                _same_house(self.policy.department, fresh.department)
+                self._take(fresh)
             except (PolicyError, ValueError, OSError) as bad:
                 self._refuse_policy(bad)
-                return
-            self._fault = ""
-            if fresh.version == self._policy.version:
-                return
-            self.ledger.append("policy", {"old": self._policy.version, "new": fresh.version})
+            except LedgerError as bad:
+                self._fault = str(bad)
+                self.stop_all()
+                raise
+
+    def _take(self, fresh: _Policy) -> None:
+        """Put a policy in force: first on record, then pinned, then in use."""
+        old = self.policy
+        known = (old.version, old.loaded.facts()) == (fresh.version, fresh.loaded.facts())
+        if self._fault or not known:
+            self.ledger.append("policy", {"old": old.version, "new": fresh.version, **fresh.loaded.facts()})
+            self._file.keep(fresh.loaded)
+        self._fault, self._refused = "", None
+        if not known:
             self._policy = fresh
             self._stop_revoked()
 
     def _refuse_policy(self, fault: Exception) -> None:
-        if self._fault == str(fault):
-            return
+        """Answer nothing more, say why to the owner, and put it on record once."""
         self._fault = str(fault)
-        _log.error("new policy refused, nothing is answered until it is mended", fault=self._fault)
+        if self._refused == (self._fault, self._file.seen):
+            return
+        self._refused = (self._fault, self._file.seen)
+        _log.error("policy refused, nothing is answered until it is mended", fault=self._fault)
         self.stop_all()
+        self.ledger.append("policy_refused", refusal_facts(fault, self._file))
+
+    def _check_policy(self) -> None:
+        """Raises DepartmentError(CLOSED) without a valid policy."""
+        if self._fault:
+            raise DepartmentError(
+                "The department's policy is being mended; nothing is answered meanwhile.",
+                Outcome.CLOSED, who=self.name, rule="policy", hint="Ask again later, or ask its owner.",
+            )  # fmt: skip
 
     def _stop_revoked(self) -> None:
         for run, stop in list(self._running.values()):
@@ -179,23 +206,29 @@ class Agent:
         """The verifier of tokens for this agent, by its policy's `identity`."""
         identity = self.department.identity
         audience = identity.audience or agent_audience(self.name)
-        path = (self._path.parent / identity.jwks.removeprefix("file:")).resolve()
+        path = self._file.jwks(self.policy.loaded)
         return TokenVerifier(identity.issuer, audience, path, identity.leeway)
+
+    def pins(self) -> Pins | None:
+        """The gateways that the policy's `identity` lets in; None = every one that the issuer knows."""
+        listed = self.department.identity.gateways
+        return Pins((self._path.parent / listed.removeprefix("file:")).resolve()) if listed else None
+
+    def certificates(self) -> KeyRing:
+        """The agent's own TLS certificates."""
+        return tls.create_ring(self._state / "tls.key", agent_audience(self.name))
 
     # ---- asking --------------------------------------------------------------------------------------
 
     def access(self, principal: Principal) -> Access:
         policy = self.policy
-        return Access(policy.department, policy.context(principal.purpose), principal, self._clock())
+        context = replace(policy.context(principal.purpose), vault=self.vault.of(principal.purpose))
+        return Access(policy.department, context, principal, self._clock())
 
     def check_open(self) -> None:
         """Raises DepartmentError(CLOSED) while paused, outside opening hours or without a valid policy."""
         self.breaker.check()
-        if self._fault:
-            raise DepartmentError(
-                "The department's policy is being mended; nothing is answered meanwhile.",
-                Outcome.CLOSED, who=self.name, rule="policy", hint="Ask again later, or ask its owner.",
-            )  # fmt: skip
+        self._check_policy()
         check_hours(self.department.limits, self._clock(), self.name)
 
     def relations(self, principal: Principal) -> RelationList:
@@ -239,10 +272,11 @@ class Agent:
         policy = self.policy
         services = Services(
             policy.department, policy.version, self._sources, lambda name: policy.views.get(name, ""),
-            self._engines, self.ledger, self.budget, self.guard, self.receipt_key, self._secret,
+            self._engines, self.ledger, self.budget, self.guard, self._receipts, self._secret,
         )  # fmt: skip
         run = FragmentRun(services, self.access(principal), fragment, stop)
         with self._lock:
+            self._check_policy()
             if fragment.fragment_id in self._running:
                 raise DepartmentError(
                     "A fragment of this id is running already.", Outcome.BUSY, who=self.name, rule="fragment id"
@@ -267,6 +301,10 @@ class Agent:
 
     # ---- the owner -----------------------------------------------------------------------------------
 
+    def untoken(self, token: str) -> Held | None:
+        """What a token stands for, for the owner; each look is in the ledger, and one in vain too."""
+        return untoken(self.vault, self.ledger, token)
+
     def pause(self) -> None:
         """Answer nothing any more and stop what is running."""
         self.breaker.pause()
@@ -284,6 +322,14 @@ class Agent:
         for _, stop in found:
             stop(self.breaker.closed())
 
+    def stop_those(self, wrong: Callable[[Principal], bool], reason: CityError) -> None:
+        """Stop every running fragment of principals that are `wrong`."""
+        with self._lock:
+            found = list(self._running.values())
+        for run, stop in found:
+            if wrong(run.principal):
+                stop(reason)
+
     def refresh(self) -> None:
         """Bring the snapshots of all sources up to date. Raises SourceError."""
         for source in self._sources.values():
@@ -298,7 +344,8 @@ class Agent:
             ]
         return {
             "department": self.name, "paused": self.breaker.paused, "policy": self.policy.version,
-            "policy_fault": self._fault, "running": running, "started": self.started.isoformat(),
+            "policy_fault": self._fault, "policy_number": self.policy.loaded.facts().get("number"),
+            "running": running, "started": self.started.isoformat(),
             "ledger": self.ledger.head.model_dump(mode="json"),
             "sources": {n: _health(s) for n, s in self._sources.items()},
             "vintages": {n: v.isoformat() for n, s in self._sources.items() if (v := s.vintage()) is not None},
@@ -311,8 +358,17 @@ class Agent:
     def head(self) -> Head:
         return self.ledger.head
 
+    @property
+    def receipt_key(self) -> SigningKey:
+        """The key that signs answers now."""
+        return self._receipts.signing()
+
     def receipt_jwk(self) -> Jwk:
         return self.receipt_key.public_jwk
+
+    def public_keys(self) -> list[Jwk]:
+        """Every key that ever signed answers, with its terms: old receipts stay verifiable."""
+        return self._receipts.public()
 
     def close(self) -> None:
         """Stop all work and close everything. Raises LedgerError, after all the rest is closed."""
@@ -325,22 +381,25 @@ class Agent:
             self._engines.close()
             self.budget.close()
             self.guard.close()
+            self.vault.close()
             self.ledger.close()
 
 
 class _Engines:
-    """Warm private DuckDB instances: making one takes 20 ms, so the next ones are made ahead.
+    """Engines in processes of their own for analysts' queries, and private instances in this one for the rest.
 
-    One more instance, without any table, runs masks; each fragment has a connection of its own to it.
+    Making one takes time, so the next ones are made ahead. One more instance here, without any table, runs
+    masks; each fragment has a connection of its own to it.
     """
 
-    def __init__(self, spill: Path, memory_mb: int, warm: int = 3) -> None:
+    def __init__(self, spill: Path, memory_mb: int, warm: int = 1) -> None:
         self._spill = spill
         self._memory_mb = memory_mb
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._lock = threading.Lock()
         # What a crash left behind: spilled parts of answers that nobody waits for any more.
         shutil.rmtree(spill, ignore_errors=True)
+        self._children = Children(spill, memory_mb)
         self._masks, self._masks_folder = self._make()
         duck.lock(self._masks)
         self._ready = [self._pool.submit(self._make) for _ in range(warm)]
@@ -349,6 +408,10 @@ class _Engines:
         self._spill.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = Path(tempfile.mkdtemp(dir=self._spill))
         return connect(self._memory_mb, folder), folder
+
+    def residual(self) -> Residual:
+        """An engine process that nobody used before. The taker closes it."""
+        return self._children.take()
 
     def private(self) -> Engine:
         """An instance that nobody used before. The taker closes it."""
@@ -369,6 +432,7 @@ class _Engines:
             _end(connection, folder)
 
     def close(self) -> None:
+        self._children.close()
         for waiting in self._ready:
             _end(*waiting.result())
         self._pool.shutdown()
@@ -388,21 +452,18 @@ def _health(source: Source) -> str:
     return "ok"
 
 
-def _view_text(base: Path, department: Department, name: str) -> str:
-    """The owner's SELECT of a view: `views/<view>.<source kind>.sql`, or `views/<view>.sql`."""
-    spec = department.relations[name]
-    kind = str(department.sources[spec.source].get("kind", ""))
-    for file in (base / "views" / f"{spec.view}.{kind}.sql", base / "views" / f"{spec.view}.sql"):
-        if file.is_file():
-            return file.read_text(encoding="utf-8").strip().rstrip(";")
-    raise PolicyError([f"relations.{name}: no file views/{spec.view}.{kind}.sql or views/{spec.view}.sql"])
-
-
-def _root(reference: str, base: Path) -> bytes:
-    """A linkage group's root: 32 bytes, in hex, by reference."""
-    text = resolve_secret(reference, base) or ""
+def _root(reference: str, base: Path, digests: Mapping[str, str]) -> bytes:
+    """A linkage group's root: 32 bytes, in hex, by reference. digests: of the files as they were checked."""
+    file = reference.removeprefix("file:")
+    if file in digests:
+        content = (base / file).read_bytes()
+        if sha256(content) != digests[file]:
+            raise PolicyError([f"{file} changed while the policy was read"], "changed")
+        text = content.decode("ascii", "replace")
+    else:
+        text = resolve_secret(reference, base) or ""
     try:
-        root = bytes.fromhex(text)
+        root = bytes.fromhex(text.strip())
     except ValueError:
         root = b""
     if len(root) != 32:

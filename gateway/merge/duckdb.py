@@ -10,6 +10,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from catalog import duck
-from catalog.errors import CityError
+from catalog.errors import CityError, TrinoError, UserError
 from catalog.types import TrinoType, field_type
 from gateway.execution import Execution
 from gateway.settings import Limits
@@ -37,6 +38,7 @@ class MergePool:
         shutil.rmtree(spill, ignore_errors=True)
         spill.mkdir(parents=True, mode=0o700)
         self._ready: queue.Queue[duckdb.DuckDBPyConnection] = queue.Queue(warm)
+        self._bare: queue.Queue[duckdb.DuckDBPyConnection] = queue.Queue(warm)
         self._wanted = threading.Semaphore(warm)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="merge-pool", daemon=True)
@@ -64,38 +66,67 @@ class MergePool:
         duck.lock(con)
         return con
 
-    def take(self) -> duckdb.DuckDBPyConnection:
-        """An instance that nobody used before; the caller closes it."""
+    def take(self, bare: bool = False) -> duckdb.DuckDBPyConnection:
+        """An instance that nobody used before; the caller closes it.
+
+        bare: for a statement that reads no table, such as `SELECT 1`. It may get one that only such statements
+        used, and gives it back: there is nothing in it of anybody.
+        """
+        if bare:
+            with suppress(queue.Empty):
+                return self._bare.get_nowait()
         con = self._ready.get()
         self._wanted.release()
         return con
+
+    def give_back(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Keep an instance that was taken as bare, if there is room."""
+        try:
+            self._bare.put_nowait(con)
+        except queue.Full:
+            con.close()
 
     def close(self) -> None:
         self._closed.set()
         self._wanted.release()
         self._thread.join(timeout=5)
-        while True:
-            try:
-                self._ready.get_nowait().close()
-            except queue.Empty:
-                break
+        for waiting in (self._ready, self._bare):
+            with suppress(queue.Empty):
+                while True:
+                    waiting.get_nowait().close()
         shutil.rmtree(self._spill, ignore_errors=True)
 
 
 class Merge:
     """One statement's engine. Use as a context manager; `cancel` of the execution interrupts it."""
 
-    def __init__(self, pool: MergePool, execution: Execution) -> None:
-        self._con = pool.take()
+    def __init__(self, pool: MergePool, execution: Execution, bare: bool = False) -> None:
+        """bare: nothing will be attached, stored or loaded."""
+        self._pool = pool
+        self._bare = bare
+        self._con = pool.take(bare)
+        self._running = threading.Lock()
+        self._ended = False
         self._execution = execution
         self._tables: dict[str, duck.Table] = {}
-        execution.on_cancel(self._con.interrupt)
+        execution.on_cancel(self._interrupt)
+
+    def _interrupt(self) -> None:
+        """Stop what runs here; once this statement has ended, the engine is closed or another's."""
+        with self._running:
+            if not self._ended:
+                self._con.interrupt()
 
     def __enter__(self) -> Merge:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._con.close()
+    def __exit__(self, error: object, *_: object) -> None:
+        with self._running:
+            self._ended = True
+        if self._bare and error is None and not self._tables:
+            self._pool.give_back(self._con)
+        else:
+            self._con.close()
 
     def attach(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
         """Make a stream readable once, under `name`."""
@@ -131,8 +162,16 @@ class Merge:
         return column.cast(compiled.columns[0][1].arrow())
 
     def compile(self, query: exp.Query) -> duck.Compiled:
-        """DuckDB text of the merge query and the Trino types of its result."""
-        return duck.compile_query(query, self._tables)
+        """DuckDB text of the merge query and the Trino types of its result. Raises UserError."""
+        compiled = duck.compile_query(query, self._tables)
+        for _, kind in compiled.columns:
+            if kind.name.startswith("interval"):
+                raise UserError(
+                    f"An answer cannot have a column of type {kind}.",
+                    trino=TrinoError.NOT_SUPPORTED,
+                    hint="date_diff gives a difference as a number.",
+                )
+        return compiled
 
     def run(self, compiled: duck.Compiled) -> Iterator[pa.RecordBatch]:
         """The merge's result, batch by batch, in the types that `compiled` promises."""

@@ -157,12 +157,19 @@ class StateChange(_Model):
 
 
 class Registration(_Model):
-    """A department's agent: where it answers and the public key (JWK) that signs its receipts."""
+    """A department's agent: where it answers and the public key (JWK) that signs its receipts.
+
+    keys: all its public keys and certificates with their terms. at, proof: unix seconds, and the signature by
+    `key`, or by a registered key where something changes.
+    """
 
     name: str = Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     url: str = Field(pattern=r"^https?://[^\s]{1,500}$")
     title: str = Field(default="", max_length=200)
     key: dict[str, Any]
+    keys: list[dict[str, Any]] = Field(default_factory=list, max_length=32)
+    at: int = 0
+    proof: str = Field(default="", max_length=200)
 
 
 class DepartmentState(BaseModel):

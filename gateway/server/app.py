@@ -28,14 +28,13 @@ from starlette.exceptions import HTTPException
 
 from catalog.errors import AccessDenied, CityError, DepartmentError, Outcome, UserError
 from gateway.execution import Execution
-from gateway.server import api, me, statement
+from gateway.server import api, me, oauth, statement
 from gateway.server.session import Gateway, HttpProblem, Options
 from gateway.server.statement import Statements
 
 __all__ = ["create_app"]
 
 CONSOLE = Path(__file__).with_name("console")
-SWEEP_SECONDS = 5.0
 
 
 class Metrics:
@@ -93,6 +92,8 @@ def create_app(gateway: Gateway, options: Options | None = None) -> FastAPI:
     app.state.statements = statements
     _errors(app)
     app.include_router(statement.router(statements))
+    if options.oauth is not None:
+        app.include_router(oauth.router(statements, options.oauth))
     app.include_router(api.router(statements))
     app.include_router(me.router(statements))
     _operations(app, metrics)
@@ -103,7 +104,7 @@ def create_app(gateway: Gateway, options: Options | None = None) -> FastAPI:
 async def _sweep(statements: Statements) -> None:
     """Now and then look for statements that nobody reads."""
     while True:
-        await asyncio.sleep(min(SWEEP_SECONDS, statements.options.abandon_seconds / 4))
+        await asyncio.sleep(min(statements.options.sweep_seconds, statements.options.abandon_seconds / 4))
         await statements.run(statements.sweep)
 
 
@@ -149,12 +150,18 @@ def _as_error(status: int, text: str) -> CityError:
 
 def _operations(app: FastAPI, metrics: Metrics) -> None:
     @app.get("/healthz", include_in_schema=False)
+    @app.head("/healthz", include_in_schema=False)
     async def alive() -> Response:
+        """The process lives."""
         return PlainTextResponse("ok")
 
     @app.get("/readyz", include_in_schema=False)
+    @app.head("/readyz", include_in_schema=False)
     async def ready() -> Response:
-        return PlainTextResponse("ready")
+        """A statement sent now would be taken; 503 with the reasons otherwise."""
+        statements: Statements = app.state.statements
+        faults = await statements.run(statements.faults)
+        return PlainTextResponse("\n".join(faults) or "ready", 503 if faults else 200)
 
     @app.get("/metrics", include_in_schema=False)
     async def measured() -> Response:

@@ -17,23 +17,29 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, unquote_plus
 
-import zstandard
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from catalog.errors import AccessDenied, CityError, Outcome, TrinoError, UserError
+from catalog.question import HEADER
 from gateway.catalogue import UserView
 from gateway.execution import Effects, Execution, Session
 from gateway.metadata import VERSION
+from gateway.server.compress import unpacked
+from gateway.server.problem import HttpProblem
 from gateway.statements import is_zone
+
+if TYPE_CHECKING:
+    from gateway.server.oauth import OAuth
 
 __all__ = ["Gateway", "HttpProblem", "Options", "Transactions", "base_url", "login", "with_headers"]
 
 MAX_PREPARED_BYTES = 1_000_000
-MAX_ENTRIES = 1000
+MAX_ENTRIES = 10_000
+MAX_PROOF = 2000
 
 
 class Explanation(Protocol):
@@ -61,6 +67,9 @@ class Gateway(Protocol):
     def execution(self, query_id: str) -> Execution | None: ...
     def executions(self) -> Sequence[Execution]: ...
     def cancel(self, query_id: str, error: CityError | None = None) -> bool: ...
+    def faults(self) -> Sequence[str]:
+        """What keeps statements from being answered now, in words for the operator; blocks a little."""
+
     def receipt(self, receipt_id: str) -> dict[str, Any] | None: ...
     def register(self, data: dict[str, Any]) -> dict[str, str]: ...
     def set_department_state(self, name: str, state: str) -> None: ...
@@ -72,7 +81,13 @@ class Options:
 
     max_queries: running statements above which a client is asked to come back (503).
     poll_seconds: how long a request waits for news. abandon_seconds: after so long without a request a
-    statement is cancelled. keep_seconds, keep_queries: how long and how many ended statements stay.
+    statement is cancelled; gone_seconds: the same once the client's connection is closed. sweep_seconds:
+    how often both are looked at.
+    keep_seconds, keep_queries: how long and how many ended statements stay.
+    page_memory_bytes: bound of the pages kept for a repeat, all together, as Arrow data.
+    spooling: whether clients that ask for it get encoded results. spool: folder for the segments that do
+    not fit into memory, None for one of its own. segment_seconds: how long a segment can be fetched.
+    oauth: how users log in with their browser, None for not at all.
     require_tls: refuse credentials over plain HTTP from anywhere but this machine.
     admins: users who may approve and suspend departments. questions: folder of q*.sql, None for none.
     version: the Trino release that clients are told.
@@ -81,23 +96,20 @@ class Options:
     max_queries: int = 200
     poll_seconds: float = 1.0
     abandon_seconds: float = 300.0
+    gone_seconds: float = 45.0
+    sweep_seconds: float = 5.0
     keep_seconds: float = 900.0
     keep_queries: int = 100
+    page_memory_bytes: int = 128_000_000
+    spooling: bool = True
+    spool: Path | None = None
+    segment_seconds: float = 900.0
     require_tls: bool = True
     admins: frozenset[str] = frozenset()
     questions: Path | None = None
+    oauth: OAuth | None = None
     environment: str = "atoll"
     version: str = VERSION
-
-
-class HttpProblem(Exception):
-    """An answer that is no SQL error: status, one line of text, headers."""
-
-    def __init__(self, status: int, text: str, headers: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
-        self.headers = tuple(headers)
 
 
 # -- who asks ------------------------------------------------------------------------------------------
@@ -112,12 +124,28 @@ def unauthorized(text: str) -> HttpProblem:
     return HttpProblem(401, text, CHALLENGES)
 
 
+def _login_ways(request: Request, options: Options) -> list[tuple[str, str]]:
+    """One challenge for each way to log in; the browser's has addresses of its own."""
+    if options.oauth is None:
+        return list(CHALLENGES)
+    return [*CHALLENGES, ("WWW-Authenticate", options.oauth.challenge(base_url(request)))]
+
+
 def login(request: Request, gateway: Gateway, options: Options) -> Session:
     """The session of the user whom the request's credentials prove. Blocks on the identity provider.
 
     `Authorization: Bearer TOKEN`, or Basic with the token as password; a bare `X-Trino-User` counts only
     where the gateway has the dev-login door. Raises HttpProblem 401 or 403.
     """
+    try:
+        return _proven(request, gateway, options)
+    except HttpProblem as refused:
+        if refused.status == 401:
+            refused.headers = tuple(_login_ways(request, options))
+        raise
+
+
+def _proven(request: Request, gateway: Gateway, options: Options) -> Session:
     user, token = _credentials(request.headers)
     if token and options.require_tls and not _is_private(request):
         raise HttpProblem(403, "Credentials are accepted over TLS only")
@@ -135,7 +163,10 @@ def login(request: Request, gateway: Gateway, options: Options) -> Session:
         raise unauthorized(denied.message) from denied
     if user and user != principal.user:
         raise unauthorized("The user name is not the token's")
-    return principal
+    proof = request.headers.get(HEADER, "").strip()
+    if len(proof) > MAX_PROOF:
+        raise HttpProblem(400, f"The header {HEADER} is too long")
+    return replace(principal, proof=proof)
 
 
 def _credentials(headers: Headers) -> tuple[str, str]:
@@ -235,12 +266,8 @@ def _prepared(text: str) -> str:
     if not text.startswith("$zstd:"):
         return text
     try:
-        packed = base64.urlsafe_b64decode(text.removeprefix("$zstd:"))
-        plain = zstandard.ZstdDecompressor().stream_reader(packed).read(MAX_PREPARED_BYTES + 1)
-        if len(plain) > MAX_PREPARED_BYTES:
-            raise HttpProblem(400, "Prepared statement is too large")
-        return plain.decode()
-    except (binascii.Error, zstandard.ZstdError, UnicodeDecodeError) as bad:
+        return unpacked("zstd", base64.urlsafe_b64decode(text.removeprefix("$zstd:")), MAX_PREPARED_BYTES).decode()
+    except ValueError as bad:
         raise HttpProblem(400, "Invalid X-Trino-Prepared-Statement header") from bad
 
 

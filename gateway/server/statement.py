@@ -1,414 +1,41 @@
-"""The Trino protocol: POST a statement, follow `nextUri` until there is none.
+"""The Trino protocol over HTTP: POST a statement, follow `nextUri` until there is none.
 
     POST   /v1/statement                                       -> first page, always with a nextUri
     GET    /v1/statement/{queued|executing}/{id}/{slug}/{n}    -> page n; HEAD keeps alive, DELETE cancels
+    DELETE /v1/statement/partial/{id}/{slug}                   the client has enough rows
+    GET    /v1/spooled/{download|ack}/{segment}                segments of an encoded result
     GET    /v1/query, /v1/query/{id}; DELETE /v1/query/{id}    the user's own statements
-    GET    /v1/info, /v1/info/state
+    GET    /v1/info, /v1/info/state, /v1/status
 
-A `Conversation` is one statement and the client that reads it: it makes page after page and keeps the
-last one, so that a page that got lost can be asked for again. Whoever knows the slug may read; nothing
-else is asked of a follow-up request. Pages are made in threads of their own, never on the event loop.
+Whoever knows a slug or a segment's id may read it; nothing else is asked of a follow-up request.
+What a statement's pages hold is `conversation.py`'s business.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-import itertools
-import secrets
-import threading
+import os
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any, TypeVar
-from urllib.parse import quote_plus
+from collections.abc import Sequence
+from typing import Any
 
 import orjson
-import pyarrow as pa
 from fastapi import APIRouter, Request, Response
+from starlette.types import Receive, Scope, Send
 
-from catalog.errors import CityError, InternalError, TrinoError, UserError
-from gateway.execution import Department, Effects, Execution, ResultColumn, Session, State
-from gateway.server.pages import Pages, client_columns, column_list
-from gateway.server.session import (
-    Gateway,
-    HttpProblem,
-    Options,
-    Transactions,
-    base_url,
-    check_user,
-    login,
-    with_headers,
-)
-from gateway.statements import first_word
+from catalog.errors import CityError
+from gateway.execution import Execution, Session
+from gateway.server.compress import WORTH_PACKING, body, coding, packed
+from gateway.server.conversation import Conversation, Page, Segment, Statements, abandoned
+from gateway.server.report import error_body, failure, state_of, stats, summary
+from gateway.server.session import HttpProblem, base_url, check_user, login, with_headers
+from gateway.server.spool import HEADER, chosen
+from gateway.server.wire import connection_of
 
-__all__ = ["Conversation", "Statements", "abandoned", "error_body", "router", "state_of"]
+__all__ = ["Conversation", "Statements", "abandoned", "error_body", "router", "state_of", "stats"]
 
 MAX_BODY = 4_000_000
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Page:
-    """One page: its body without the addresses, whether another follows, headers of the effects."""
-
-    body: dict[str, Any]
-    more: bool
-    queued: bool = False
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-class Conversation:
-    """One statement and the client that reads it."""
-
-    def __init__(
-        self,
-        execution: Execution,
-        transactions: Transactions,
-        on_end: Callable[[Conversation], None] = lambda ended: None,
-    ) -> None:
-        self.execution = execution
-        self.slug = secrets.token_urlsafe(24)
-        self.touched = time.monotonic()
-        self.ended = False
-        self._on_end = on_end
-        self._transactions = transactions
-        self._columns: tuple[ResultColumn, ...] | None = None
-        self._pages: Pages | None = None
-        self._lock = threading.Lock()
-        self._last = (0, _Page({"stats": stats(execution, State.QUEUED)}, True, queued=True))
-
-    @property
-    def first(self) -> _Page:
-        """The answer to the POST."""
-        return self._last[1]
-
-    def touch(self) -> None:
-        self.touched = time.monotonic()
-
-    def repeat(self, token: int) -> _Page | None:
-        """The last page if it is that one. Raises HttpProblem 410 for an older one, 404 for a later one."""
-        last, page = self._last
-        if token == last:
-            return page
-        if token < last:
-            raise HttpProblem(410, "That page is gone")
-        if token > last + 1 or not page.more:
-            raise HttpProblem(404, "No such page")
-        return None
-
-    def page(self, token: int, wait: float) -> _Page:
-        """Page `token`, made now if it is the next one; waits up to `wait` seconds for something to say."""
-        with self._lock:
-            known = self.repeat(token)
-            if known is not None:
-                return known
-            page = self._make(wait)
-            self._last = (token, page)
-        if not page.more:
-            self._end()
-        return page
-
-    def cancel(self, error: CityError | None = None) -> None:
-        """Stop the statement; an open transaction can only be rolled back after that."""
-        if not self.ended:
-            self.execution.cancel(error)
-        if self.execution.error is not None:
-            self._transactions.abort(self.execution.session)
-
-    def _end(self) -> None:
-        if not self.ended:
-            self.ended = True
-            self._on_end(self)
-
-    def _make(self, wait: float) -> _Page:
-        until = time.monotonic() + wait
-        try:
-            if self._pages is None and not self._open(wait):
-                return _Page({"stats": stats(self.execution)}, True, queued=True)
-            return self._data(max(0.0, until - time.monotonic()))
-        except CityError as error:
-            return self._failed(error)
-        except (pa.ArrowException, TypeError, ValueError) as bad:
-            fault = InternalError("A result column cannot be written as its type.", rule="encoding")
-            fault.__cause__ = bad
-            self.execution.cancel(fault)
-            return self._failed(fault)
-
-    def _open(self, wait: float) -> bool:
-        columns = self.execution.columns(wait)
-        if columns is None:
-            return False
-        self._columns = client_columns(columns, self.execution.session.capabilities)
-        self._pages = Pages(self.execution, self._columns)
-        return True
-
-    def _data(self, wait: float) -> _Page:
-        assert self._pages is not None
-        rows = self._pages.next(wait)
-        body = self._described()
-        if rows is not None:
-            body["data"] = orjson.Fragment(rows)
-        elif self._pages.finished:
-            effects = self._transactions.apply(self.execution.effects, self.execution.session)
-            body["stats"] = stats(self.execution, State.FINISHED)
-            return _Page(body, False, headers=tuple(effect_headers(effects)))
-        shown = State.RUNNING if self.execution.ended is None else State.FINISHING
-        body["stats"] = stats(self.execution, shown)
-        return _Page(body, True)
-
-    def _described(self) -> dict[str, Any]:
-        body: dict[str, Any] = {}
-        if self._columns is not None:
-            body["columns"] = column_list(self._columns)
-        if self.execution.effects.update_type:
-            body["updateType"] = self.execution.effects.update_type
-        if self.execution.warnings:
-            body["warnings"] = [
-                {"warningCode": {"code": 1, "name": "ATOLL"}, "message": text} for text in list(self.execution.warnings)
-            ]
-        return body
-
-    def _failed(self, error: CityError) -> _Page:
-        self._transactions.abort(self.execution.session)
-        body = {
-            **self._described(),
-            "error": error_body(error),
-            "stats": stats(self.execution, State.FAILED),
-        }
-        over = Effects(clear_transaction=self.execution.effects.clear_transaction)
-        return _Page(body, False, headers=tuple(effect_headers(over)))
-
-
-# -- what pages say ------------------------------------------------------------------------------------
-
-
-def error_body(error: CityError) -> dict[str, Any]:
-    """The protocol's `error`: no stack, nothing of a department's inside."""
-    text = str(error)
-    info = {"code": error.trino.code, "name": error.trino.name, "type": error.trino.kind}
-    failure: dict[str, Any] = {
-        "type": "io.trino.spi.TrinoException",
-        "message": text,
-        "suppressed": [],
-        "stack": [],
-        "errorInfo": info,
-    }
-    body: dict[str, Any] = {
-        "message": text,
-        "errorCode": error.trino.code,
-        "errorName": error.trino.name,
-        "errorType": error.trino.kind,
-        "failureInfo": failure,
-    }
-    if error.location:
-        where = {"lineNumber": error.location.line, "columnNumber": error.location.column}
-        body["errorLocation"] = failure["errorLocation"] = where
-    return body
-
-
-def state_of(execution: Execution) -> State:
-    """The state to show: once departments are at work a statement is no longer queued."""
-    waiting = execution.state in (State.QUEUED, State.PLANNING)
-    return State.RUNNING if waiting and execution.departments() else execution.state
-
-
-def stats(execution: Execution, state: State | None = None) -> dict[str, Any]:
-    """The protocol's `stats`, counting only what agents delivered; one stage a department."""
-    state = state or state_of(execution)
-    departments = execution.departments()
-    elapsed = int(execution.seconds * 1000)
-    counted = _splits(departments)
-    done = state in (State.FINISHED, State.FAILED)
-    found: dict[str, Any] = {
-        "state": state.value,
-        "queued": state is State.QUEUED,
-        "scheduled": state not in (State.QUEUED, State.PLANNING),
-        "nodes": len(departments),
-        **counted,
-        "planningTimeMillis": 0,
-        "analysisTimeMillis": 0,
-        "cpuTimeMillis": 0,
-        "wallTimeMillis": elapsed,
-        "queuedTimeMillis": 0,
-        "elapsedTimeMillis": elapsed,
-        "finishingTimeMillis": 0,
-        "physicalInputTimeMillis": 0,
-        "processedRows": sum(d.rows for d in departments),
-        "processedBytes": sum(d.bytes for d in departments),
-        "physicalInputBytes": 0,
-        "physicalWrittenBytes": 0,
-        "internalNetworkInputBytes": sum(d.bytes for d in departments),
-        "peakMemoryBytes": 0,
-        "spilledBytes": 0,
-    }
-    total = counted["totalSplits"]
-    if done or total:
-        percent = 100.0 if done else round(100.0 * counted["completedSplits"] / total, 1)
-        found["progressPercentage"] = percent
-        found["runningPercentage"] = 0.0 if done else 100.0 - percent
-    if departments and not done:
-        found["rootStage"] = _stage("merge", state.value, done, departments, map(_department, departments))
-    return found
-
-
-_ENDED = ("done", "refused", "down", "cancelled")
-
-
-def _splits(departments: tuple[Department, ...]) -> dict[str, int]:
-    def count(*states: str) -> int:
-        return sum(max(1, d.fragments) for d in departments if d.state in states)
-
-    return {
-        "totalSplits": sum(max(1, d.fragments) for d in departments),
-        "queuedSplits": count("queued"),
-        "runningSplits": count("running"),
-        "completedSplits": count(*_ENDED),
-    }
-
-
-def _department(department: Department) -> dict[str, Any]:
-    states = {"queued": "PLANNED", "running": "RUNNING", "done": "FINISHED", "cancelled": "ABORTED"}
-    state = states.get(department.state, "FAILED")
-    return _stage(department.name, state, department.state in _ENDED, (department,), ())
-
-
-def _stage(name: str, state: str, done: bool, departments: tuple[Department, ...], below: Any) -> dict[str, Any]:
-    return {
-        "stageId": name,
-        "state": state,
-        "done": done,
-        "nodes": 1,
-        **_splits(departments),
-        "cpuTimeMillis": 0,
-        "wallTimeMillis": int(1000 * max((d.seconds for d in departments), default=0.0)),
-        "processedRows": sum(d.rows for d in departments),
-        "processedBytes": sum(d.bytes for d in departments),
-        "physicalInputBytes": 0,
-        "failedTasks": 0,
-        "coordinatorOnly": False,
-        "subStages": list(below),
-    }
-
-
-def effect_headers(effects: Effects) -> list[tuple[str, str]]:
-    """The response headers by which a statement changes its client's session."""
-    found: list[tuple[str, str]] = []
-    if effects.set_catalog:
-        found.append(("X-Trino-Set-Catalog", effects.set_catalog))
-    if effects.set_schema:
-        found.append(("X-Trino-Set-Schema", effects.set_schema))
-    found += [("X-Trino-Set-Session", f"{k}={quote_plus(v)}") for k, v in effects.set_session]
-    found += [("X-Trino-Clear-Session", name) for name in effects.clear_session]
-    found += [("X-Trino-Added-Prepare", f"{quote_plus(k)}={quote_plus(v)}") for k, v in effects.added_prepare]
-    found += [("X-Trino-Deallocated-Prepare", quote_plus(name)) for name in effects.deallocated_prepare]
-    if effects.started_transaction:
-        found.append(("X-Trino-Started-Transaction-Id", effects.started_transaction))
-    if effects.clear_transaction:
-        found.append(("X-Trino-Clear-Transaction-Id", "true"))
-    if effects.set_role:
-        catalog, _, role = effects.set_role.partition("=")
-        found.append(("X-Trino-Set-Role", f"{catalog}={quote_plus(role)}"))
-    if effects.set_path:
-        found.append(("X-Trino-Set-Path", quote_plus(effects.set_path)))
-    return found
-
-
-# -- all conversations ---------------------------------------------------------------------------------
-
-
-@dataclass
-class Statements:
-    """All conversations of one server, with the threads that make their pages."""
-
-    gateway: Gateway
-    options: Options
-    on_end: Callable[[Execution], None] = lambda ended: None
-    conversations: dict[str, Conversation] = field(default_factory=dict)
-    sweepers: list[Callable[[], None]] = field(default_factory=list)
-    _counter: itertools.count[int] = field(default_factory=itertools.count)
-
-    def __post_init__(self) -> None:
-        self.transactions = Transactions(self.options.abandon_seconds)
-        threads = min(256, self.options.max_queries + 16)
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="page")
-
-    async def run(self, work: Callable[..., T], *args: Any) -> T:
-        """Do blocking work in a thread of the server's own."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, partial(work, *args))
-
-    def running(self) -> int:
-        return sum(1 for c in list(self.conversations.values()) if not c.ended)
-
-    def admit(self) -> None:
-        """Raise HttpProblem 503 when too many statements run: every client comes back by itself."""
-        if self.running() >= self.options.max_queries:
-            raise HttpProblem(503, "Too many statements are running", [("Retry-After", "1")])
-
-    def start(self, sql: str, session: Session, refusal: CityError | None = None) -> Conversation:
-        """Submit a statement; one that is refused beforehand answers with its error like any other."""
-        execution = self._submit(sql, session, refusal)
-        conversation = Conversation(execution, self.transactions, lambda c: self.on_end(c.execution))
-        self.conversations[execution.query_id] = conversation
-        return conversation
-
-    def _submit(self, sql: str, session: Session, refusal: CityError | None) -> Execution:
-        try:
-            if refusal is not None:
-                raise refusal
-            self.transactions.check(session, first_word(sql))
-            return self.gateway.submit(sql, session)
-        except CityError as error:
-            number = next(self._counter) % 100_000
-            name = f"{datetime.now(UTC):%Y%m%d_%H%M%S}_{number:05d}_{secrets.token_hex(3)}"
-            execution = Execution(name, sql, session)
-            if first_word(sql) in ("COMMIT", "ROLLBACK"):
-                # Whatever became of the transaction, the client is rid of it.
-                execution.effects = Effects(clear_transaction=True)
-            execution.finish(error)
-            return execution
-
-    def find(self, query_id: str, slug: str) -> Conversation:
-        """The conversation of that address. Raises HttpProblem 404."""
-        found = self.conversations.get(query_id)
-        expected = found.slug if found else "no conversation"
-        if not hmac.compare_digest(expected.encode(), slug.encode()) or found is None:
-            raise HttpProblem(404, "Query not found")
-        found.touch()
-        return found
-
-    def sweep(self) -> None:
-        """Cancel what nobody reads any more, forget what ended long ago."""
-        now = time.monotonic()
-        for conversation in list(self.conversations.values()):
-            if not conversation.ended and conversation.touched < now - self.options.abandon_seconds:
-                conversation.cancel(abandoned(self.options.abandon_seconds))
-                conversation.ended = True
-                self.on_end(conversation.execution)
-        ended = sorted((c for c in list(self.conversations.values()) if c.ended), key=lambda c: c.touched, reverse=True)
-        for at, conversation in enumerate(ended):
-            if at >= self.options.keep_queries or conversation.touched < now - self.options.keep_seconds:
-                self.conversations.pop(conversation.execution.query_id, None)
-        self.transactions.expire()
-        for sweeper in self.sweepers:
-            sweeper()
-
-    def close(self) -> None:
-        """Stop all statements and the threads."""
-        for conversation in list(self.conversations.values()):
-            conversation.cancel()
-        self.pool.shutdown(wait=False, cancel_futures=True)
-
-
-def abandoned(seconds: float) -> CityError:
-    """The error of a statement whose client has gone away."""
-    return UserError(f"Nobody asked for the next page for {seconds:.0f} seconds.", trino=TrinoError.ABANDONED_QUERY)
-
-
-# -- HTTP ----------------------------------------------------------------------------------------------
+PIECE = 256 * 1024
+"""Bytes handed to the network at once; the next piece waits until the client took this one."""
 
 
 def router(statements: Statements) -> APIRouter:
@@ -416,39 +43,41 @@ def router(statements: Statements) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     gateway, options = statements.gateway, statements.options
 
-    def answer(request: Request, conversation: Conversation, page: _Page, token: int) -> Response:
+    async def answer(request: Request, conversation: Conversation, page: Page, token: int) -> Response:
         base = base_url(request)
-        execution = conversation.execution
-        body = {
-            "id": execution.query_id,
-            "infoUri": f"{base}/ui/query.html?{execution.query_id}",
-            **page.body,
-        }
-        if page.more:
-            kind = "queued" if page.queued else "executing"
-            body["nextUri"] = f"{base}/v1/statement/{kind}/{execution.query_id}/{conversation.slug}/{token + 1}"
-        response = Response(orjson.dumps(body), media_type="application/json")
-        for name, value in page.headers:
-            response.headers.append(name, value)
-        return response
+        parts = _parts(base, conversation, page, token)
+        headers = [*page.headers, *_STATIC_HEADERS]
+        if conversation.encoding:
+            headers.append((HEADER, conversation.encoding))
+        chosen_coding = coding(request.headers)
+        # The segments of an encoded result are packed already.
+        if chosen_coding and not page.segments and sum(map(len, parts)) >= WORTH_PACKING:
+            parts = [await statements.run(packed, chosen_coding, parts)]
+            headers.append(("Content-Encoding", chosen_coding))
+        return _Body(parts, headers, "application/json", conversation)
 
     async def who(request: Request) -> Session:
         return await statements.run(login, request, gateway, options)
 
-    @routes.post("/v1/statement")
-    async def submit(request: Request) -> Response:
-        principal = await who(request)
+    def session_of(request: Request) -> tuple[Session, CityError | None]:
+        """The session that the headers say, and why it may not ask; long headers take their time."""
+        principal = login(request, gateway, options)
         session = with_headers(principal, request.headers)
         base_url(request)
-        sql = await _text(request)
-        statements.admit()
-        refusal: CityError | None = None
         try:
             check_user(request, principal)
         except CityError as error:
-            refusal = error
-        conversation = await statements.run(statements.start, sql, session, refusal)
-        return answer(request, conversation, conversation.first, 0)
+            return session, error
+        return session, None
+
+    @routes.post("/v1/statement")
+    async def submit(request: Request) -> Response:
+        session, refusal = await statements.run(session_of, request)
+        sql = await _text(request)
+        encoding = chosen(request.headers) if options.spooling else ""
+        conversation = await statements.run(statements.start, sql, session, refusal, encoding)
+        conversation.touch(connection_of(request))
+        return await answer(request, conversation, conversation.first, 0)
 
     @routes.head("/v1/statement")
     async def validate(request: Request) -> Response:
@@ -458,16 +87,15 @@ def router(statements: Statements) -> APIRouter:
     @routes.get("/v1/statement/{kind}/{query_id}/{slug}/{token}")
     async def page(request: Request, kind: str, query_id: str, slug: str, token: str) -> Response:
         conversation = statements.find(query_id, slug)
+        conversation.touch(connection_of(request))
         number = _token(kind, token)
-        found = conversation.repeat(number)
-        if found is None:
-            found = await statements.run(conversation.page, number, options.poll_seconds)
+        found = await statements.run(conversation.page, number, options.poll_seconds)
         conversation.touch()
-        return answer(request, conversation, found, number)
+        return await answer(request, conversation, found, number)
 
     @routes.head("/v1/statement/{kind}/{query_id}/{slug}/{token}")
-    async def keep_alive(kind: str, query_id: str, slug: str, token: str) -> Response:
-        statements.find(query_id, slug)
+    async def keep_alive(request: Request, kind: str, query_id: str, slug: str, token: str) -> Response:
+        statements.find(query_id, slug).touch(connection_of(request))
         _token(kind, token)
         return Response()
 
@@ -478,22 +106,68 @@ def router(statements: Statements) -> APIRouter:
         await statements.run(conversation.cancel)
         return Response(status_code=204)
 
+    @routes.delete("/v1/statement/partial/{query_id}/{slug}")
+    async def stop_early(query_id: str, slug: str) -> Response:
+        await statements.run(statements.find(query_id, slug).stop_early)
+        return Response(status_code=204)
+
+    def segment(name: str, connection: Any) -> tuple[bytes, Conversation | None]:
+        try:
+            owner, data = statements.spool.read(name)
+        except KeyError:
+            raise HttpProblem(404, "Segment not found") from None
+        conversation = statements.conversations.get(owner)
+        if conversation is not None:
+            conversation.touch(connection)
+        return data, conversation
+
+    @routes.get("/v1/spooled/download/{name}")
+    async def download(request: Request, name: str) -> Response:
+        data, conversation = await statements.run(segment, name, connection_of(request))
+        return _Body([data], _STATIC_HEADERS, "application/octet-stream", conversation)
+
+    @routes.get("/v1/spooled/ack/{name}")
+    async def acknowledge(request: Request, name: str) -> Response:
+        owner = statements.spool.drop(name)
+        conversation = statements.conversations.get(owner or "")
+        if conversation is not None:
+            conversation.touch(connection_of(request))
+        # A second acknowledgement of the same segment, after a lost answer, is as welcome as the first.
+        return Response()
+
     @routes.get("/v1/info")
+    @routes.head("/v1/info")
     async def info(request: Request) -> Response:
-        seconds = time.monotonic() - request.app.state.started
         return _json(
             {
                 "nodeVersion": {"version": options.version},
                 "environment": options.environment,
                 "coordinator": True,
                 "starting": False,
-                "uptime": f"{seconds:.2f}s",
+                "uptime": _uptime(request),
             }
         )
 
     @routes.get("/v1/info/state")
+    @routes.head("/v1/info/state")
     async def state() -> Response:
-        return _json("ACTIVE")
+        return _json("SHUTTING_DOWN" if statements.closing else "ACTIVE")
+
+    @routes.get("/v1/status")
+    @routes.head("/v1/status")
+    async def status(request: Request) -> Response:
+        """What load balancers ask; nothing about the machine or its users."""
+        return _json(
+            {
+                "nodeId": "gateway",
+                "nodeVersion": {"version": options.version},
+                "environment": options.environment,
+                "coordinator": True,
+                "uptime": _uptime(request),
+                "processors": os.cpu_count() or 1,
+                "runningQueries": statements.running(),
+            }
+        )
 
     async def own(request: Request, query_id: str) -> Execution:
         principal = await who(request)
@@ -508,12 +182,12 @@ def router(statements: Statements) -> APIRouter:
         shown = [e for e in gateway.executions() if e.session.user == principal.user]
         wanted = state.upper()
         base = base_url(request)
-        return _json([_summary(e, base) for e in shown if not wanted or state_of(e).value == wanted])
+        return _json([summary(e, base) for e in shown if not wanted or state_of(e).value == wanted])
 
     @routes.get("/v1/query/{query_id}")
     async def query(request: Request, query_id: str) -> Response:
         execution = await own(request, query_id)
-        return _json({**_summary(execution, base_url(request)), **_failure(execution)})
+        return _json({**summary(execution, base_url(request)), **failure(execution)})
 
     @routes.delete("/v1/query/{query_id}")
     async def stop(request: Request, query_id: str) -> Response:
@@ -541,15 +215,10 @@ def _token(kind: str, text: str) -> int:
 
 
 async def _text(request: Request) -> str:
-    """The statement in the body. Raises HttpProblem 400, 413."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY:
-            raise HttpProblem(413, "The statement is too long")
-        parts.append(part)
+    """The statement in the body. Raises HttpProblem 400, 413, 415."""
+    data = await body(request, MAX_BODY)
     try:
-        text = b"".join(parts).decode()
+        text = data.decode()
     except UnicodeDecodeError as bad:
         raise HttpProblem(400, "The statement is no UTF-8 text") from bad
     if not text.strip():
@@ -557,46 +226,67 @@ async def _text(request: Request) -> str:
     return text
 
 
-def _summary(execution: Execution, base: str) -> dict[str, Any]:
-    session = execution.session
-    created = _moment(execution.created)
+def _uptime(request: Request) -> str:
+    return f"{time.monotonic() - request.app.state.started:.2f}s"
+
+
+# -- bodies --------------------------------------------------------------------------------------------
+
+_STATIC_HEADERS = (("Cache-Control", "no-store"), ("Vary", "Accept-Encoding"))
+
+
+def _parts(base: str, conversation: Conversation, page: Page, token: int) -> list[bytes]:
+    """A page as JSON, in parts: the rows are not copied."""
+    name, slug = conversation.execution.query_id, conversation.slug
+    told: dict[str, Any] = {"id": name, "infoUri": f"{base}/ui/query.html?{name}"}
+    if page.more:
+        kind = "queued" if page.queued else "executing"
+        told["nextUri"] = f"{base}/v1/statement/{kind}/{name}/{slug}/{token + 1}"
+    if page.cancellable:
+        told["partialCancelUri"] = f"{base}/v1/statement/partial/{name}/{slug}"
+    told |= page.body
+    if page.segments:
+        segments = [_segment(base, segment) for segment in page.segments]
+        told["data"] = {"encoding": conversation.encoding, "segments": segments}
+    if not page.rows:
+        return [orjson.dumps(told)]
+    return [orjson.dumps(told)[:-1] + b',"data":', page.rows, b"}"]
+
+
+def _segment(base: str, segment: Segment) -> dict[str, Any]:
+    if not segment.id:
+        return {"type": "inline", "data": segment.data, "metadata": segment.metadata}
     return {
-        "queryId": execution.query_id,
-        "session": {
-            "user": session.user,
-            "principal": session.user,
-            "source": session.source,
-            "catalog": session.catalog,
-            "schema": session.schema,
-        },
-        "state": state_of(execution).value,
-        "scheduled": state_of(execution) not in (State.QUEUED, State.PLANNING),
-        "self": f"{base}/v1/query/{execution.query_id}",
-        "query": execution.sql,
-        "queryStats": {
-            "createTime": created,
-            "endTime": _moment(execution.ended) if execution.ended else None,
-            "elapsedTime": f"{execution.seconds:.2f}s",
-            "executionTime": f"{execution.seconds:.2f}s",
-            **stats(execution),
-        },
-        "departments": [
-            {"name": d.name, "state": d.state, "rows": d.rows, "bytes": d.bytes, "seconds": d.seconds}
-            for d in execution.departments()
-        ],
+        "type": "spooled",
+        "uri": f"{base}/v1/spooled/download/{segment.id}",
+        "ackUri": f"{base}/v1/spooled/ack/{segment.id}",
+        "headers": {},
+        "metadata": segment.metadata,
     }
 
 
-def _failure(execution: Execution) -> dict[str, Any]:
-    if execution.error is None:
-        return {}
-    body = error_body(execution.error)
-    return {
-        "failureInfo": body["failureInfo"],
-        "errorType": body["errorType"],
-        "errorCode": body["failureInfo"]["errorInfo"],
-    }
+class _Body(Response):
+    """A body in known parts, sent piece by piece: nothing is copied, and a slow reader holds up only himself."""
 
+    def __init__(
+        self,
+        parts: Sequence[bytes],
+        headers: Sequence[tuple[str, str]],
+        media_type: str,
+        conversation: Conversation | None,
+    ) -> None:
+        super().__init__(media_type=media_type)
+        self._pieces = parts
+        self._conversation = conversation
+        self.headers["content-length"] = str(sum(map(len, parts)))
+        for name, value in headers:
+            self.headers.append(name, value)
 
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for part in self._pieces:
+            for at in range(0, len(part), PIECE):
+                await send({"type": "http.response.body", "body": memoryview(part)[at : at + PIECE], "more_body": True})
+                if self._conversation is not None:
+                    self._conversation.touch()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -5,7 +5,7 @@ about the client's session ends here (`Effect`), SHOW and DESCRIBE become querie
 of `gateway/metadata.py`, EXECUTE becomes the prepared query with its parameters bound as parsed literals.
 Whatever is not named here is refused by name: atoll only reads.
 
-    Query | Effect | Explain | DescribeOutput | Kill = classify(sql, session)
+    Query | Effect | Explain | DescribeInput | DescribeOutput | Kill = classify(sql, session)
 
 `classify` is pure. What needs the catalogue (does this schema exist?) is left in `requires`, and
 `metadata.check(statement.requires, view)` settles it.
@@ -23,14 +23,16 @@ from catalog.errors import Outcome, TrinoError, UserError
 from gateway.execution import Session
 from gateway.statements import prepared, show
 from gateway.statements import session as session_statements
-from gateway.statements.answers import DESCRIBED, describe_output, explain_io, killed
-from gateway.statements.kinds import DescribeOutput, Effect, Explain, Kill, Query, Statement
+from gateway.statements.answers import DESCRIBED, INPUTS, describe_input, describe_output, explain_io, killed
+from gateway.statements.kinds import DescribeInput, DescribeOutput, Effect, Explain, Kill, Query, Statement
 from gateway.statements.reader import Handler, Reader, Token, first_word, location, syntax_error, unsupported
 from gateway.statements.session import PROPERTIES, Property, check_properties, is_zone, seconds_of
 
 __all__ = [
     "DESCRIBED",
+    "INPUTS",
     "PROPERTIES",
+    "DescribeInput",
     "DescribeOutput",
     "Effect",
     "Explain",
@@ -40,6 +42,7 @@ __all__ = [
     "Statement",
     "check_properties",
     "classify",
+    "describe_input",
     "describe_output",
     "explain_io",
     "first_word",

@@ -13,12 +13,12 @@ from catalog import duck
 from catalog.duck.compiler import table_name
 from catalog.errors import Outcome, TrinoError, UserError
 from catalog.relation import Relation
-from catalog.types import BIGINT, BOOLEAN, VARCHAR, TrinoType
+from catalog.types import BIGINT, BOOLEAN, VARCHAR, TrinoType, parse
 from gateway import metadata
 from gateway.execution import ResultColumn
 from gateway.statements.kinds import NameParts
 
-__all__ = ["DESCRIBED", "describe_output", "explain_io", "killed", "text_column"]
+__all__ = ["DESCRIBED", "INPUTS", "describe_input", "describe_output", "explain_io", "killed", "marker", "text_column"]
 
 
 DESCRIBED = (
@@ -31,6 +31,64 @@ DESCRIBED = (
     ResultColumn("Aliased", BOOLEAN),
 )
 """The columns of DESCRIBE OUTPUT's answer."""
+
+INPUTS = (ResultColumn("Position", BIGINT), ResultColumn("Type", VARCHAR))
+"""The columns of DESCRIBE INPUT's answer."""
+
+_MARK = 770_000_000
+"""A parameter without a value is a NULL of a varchar this long and longer: no such type occurs elsewhere."""
+
+
+def marker(number: int) -> exp.Expr:
+    """What stands for parameter `number` while its type is looked for."""
+    return exp.cast(exp.Null(), f"VARCHAR({_MARK + number})", dialect="trino")
+
+
+def describe_input(tree: exp.Query, count: int, known: Mapping[int, str]) -> pa.Table:
+    """The rows of DESCRIBE INPUT for a resolved query with markers: each parameter's type by its neighbours.
+
+    known: types told beforehand. `unknown` is said of a parameter that stands alone, as in `SELECT ?`.
+    """
+    found = dict(known)
+    for cast in tree.find_all(exp.Cast):
+        number = _marked(cast)
+        if number is not None and number < count:
+            found[number] = _wanted(cast)
+    rows = [found.get(i, "unknown") for i in range(count)]
+    return pa.table({"Position": pa.array(range(count), pa.int64()), "Type": pa.array(rows, pa.string())})
+
+
+def _marked(node: exp.Expr) -> int | None:
+    if not isinstance(node, exp.Cast) or not isinstance(node.this, exp.Null) or not node.to.expressions:
+        return None
+    length = str(node.to.expressions[0].this)
+    return int(length) - _MARK if length.isdigit() and int(length) >= _MARK else None
+
+
+def _wanted(marked: exp.Expr) -> str:
+    """The type of what a marker is compared or computed with."""
+    node, parent = marked, marked.parent
+    while isinstance(parent, (exp.Paren, exp.Neg)):
+        node, parent = parent, parent.parent
+    if isinstance(parent, (exp.Like, exp.ILike, exp.Concat, exp.DPipe, exp.RegexpLike, exp.Escape)):
+        return "varchar"
+    if isinstance(parent, exp.Cast):
+        return _typed(parent.to)
+    if isinstance(parent, (exp.And, exp.Or, exp.Not, exp.Where, exp.Having)):
+        return "boolean"
+    if isinstance(parent, (exp.Binary, exp.Between, exp.In, exp.Coalesce, exp.Case, exp.If, exp.Tuple)):
+        near = (n for n in parent.iter_expressions() if n is not node and _marked(n) is None)
+        return next((kind for n in near if (kind := _typed(n.type)) != "unknown"), "unknown")
+    return "unknown"
+
+
+def _typed(kind: exp.DataType | None) -> str:
+    if kind is None:
+        return "unknown"
+    try:
+        return metadata.type_text(parse(kind.sql("trino").lower()))
+    except ValueError:
+        return "unknown"
 
 
 def describe_output(tree: exp.Query, labels: Sequence[str], tables: Mapping[str, Mapping[str, TrinoType]]) -> pa.Table:

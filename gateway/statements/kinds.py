@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from gateway.execution import Effects, ResultColumn
 
-__all__ = ["DescribeOutput", "Effect", "Explain", "Kill", "NameParts", "Query", "Statement"]
+__all__ = ["DescribeInput", "DescribeOutput", "Effect", "Explain", "Kill", "NameParts", "Query", "Statement"]
 
 
 NameParts = tuple[str, ...]
@@ -69,6 +69,19 @@ class DescribeOutput:
 
 
 @dataclass(frozen=True)
+class DescribeInput:
+    """DESCRIBE INPUT: the parameters of a prepared query, told by markers (`prepared.marked`) in their places.
+
+    known: position -> type of those that no marker can stand for.
+    """
+
+    sql: str
+    count: int
+    known: dict[int, str]
+    requires: tuple[NameParts, ...] = ()
+
+
+@dataclass(frozen=True)
 class Kill:
     """CALL system.runtime.kill_query: end one of the user's own queries."""
 
@@ -76,4 +89,4 @@ class Kill:
     message: str = ""
 
 
-Statement = Query | Effect | Explain | DescribeOutput | Kill
+Statement = Query | Effect | Explain | DescribeInput | DescribeOutput | Kill

@@ -19,10 +19,10 @@ from sqlglot.tokenizer_core import TokenType
 
 from catalog import duck
 from catalog.errors import Location, Outcome, TrinoError, UserError
-from catalog.types import BIGINT, BOOLEAN
+from catalog.types import BOOLEAN
 from gateway.execution import Effects, ResultColumn, Session
-from gateway.statements.answers import DESCRIBED, text_column
-from gateway.statements.kinds import DescribeOutput, Effect, Explain, Query, Statement
+from gateway.statements.answers import DESCRIBED, INPUTS, marker
+from gateway.statements.kinds import DescribeInput, DescribeOutput, Effect, Explain, Query, Statement
 from gateway.statements.reader import Handler, Reader, syntax_error, unsupported
 from gateway.statements.session import effect
 
@@ -205,11 +205,31 @@ _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)\Z")
 _WITH_PRECISION = {exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPTZ, exp.DataType.Type.TIME}
 
 
-def _describe_input(reader: Reader, session: Session) -> Statement:
+def _describe_input(classify: Classify, reader: Reader, session: Session) -> Statement:
     inner = _prepared(reader.identifier(), session)
     reader.end()
-    rows = tuple((i, "unknown") for i in range(len(placeholders(inner))))
-    return Effect(Effects(), (ResultColumn("Position", BIGINT), text_column("Type")), rows)
+    count = len(placeholders(inner))
+    if not count:
+        return Effect(Effects(), INPUTS)
+    limits = _limit_places(inner)
+    values = [_ONE if i in limits else marker(i) for i in range(count)]
+    statement = _bind(classify, inner, values, session)
+    if not isinstance(statement, Query):
+        return Effect(Effects(), INPUTS)
+    return DescribeInput(statement.sql, count, dict.fromkeys(limits, "bigint"), statement.requires)
+
+
+def _limit_places(sql: str) -> set[int]:
+    """Which of the `?` follow LIMIT, OFFSET or FETCH: a number must stand there."""
+    tokens = _tokenize(sql)
+    words = ("LIMIT", "OFFSET", "FIRST", "NEXT")
+    found, number = set(), 0
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        if token.token_type == TokenType.PLACEHOLDER:
+            if before is not None and before.text.upper() in words:
+                found.add(number)
+            number += 1
+    return found
 
 
 def _describe_output(classify: Classify, reader: Reader, session: Session) -> Statement:
@@ -264,6 +284,6 @@ def handlers(classify: Classify) -> dict[str, Handler]:
         "EXECUTE": partial(_execute, classify),
         "DEALLOCATE": _deallocate,
         "EXPLAIN": partial(_explain, classify),
-        "DESCRIBE INPUT": _describe_input,
+        "DESCRIBE INPUT": partial(_describe_input, classify),
         "DESCRIBE OUTPUT": partial(_describe_output, classify),
     }

@@ -227,7 +227,7 @@ def _reset(reader: Reader, session: Session) -> Statement:
     reader.expect("SESSION")
     if reader.word("AUTHORIZATION"):
         reader.end()
-        return effect("RESET SESSION AUTHORIZATION")
+        return effect("RESET SESSION AUTHORIZATION", reset_authorization=True)
     name = ".".join(reader.name())
     reader.end()
     check_property(name, PROPERTIES[name].default if name in PROPERTIES and name != "time_zone_id" else "UTC")

@@ -43,6 +43,7 @@ GRANT: dict[str, Any] = {
     "entity": "org", "dimensions": ["district", "year", "ward", "age"], "measures": ["qty", "kg"],
     "masks": {"age": "number(50, 0)"}, "row_filter": "secret = 0",
     "public": {"district": [f"44990{i}" for i in range(1, 7)], "year": ["2014", "2015"]},
+    "guard": False, "unguarded": "a test of floors asks what differs by a few",
 }  # fmt: skip
 COLUMNS = {"org": "varchar", "district": "varchar", "year": "integer", "ward": "varchar", "age": "integer",
            "qty": "decimal(14,3)", "kg": "bigint"}  # fmt: skip
@@ -60,7 +61,7 @@ def policy() -> dict[str, Any]:
             {**GRANT, "id": "capped", "relation": "capped", "largest_share": 80},
             {**GRANT, "id": "rounded", "relation": "rounded", "round_to": {"kg": 100}},
             {**GRANT, "id": "guarded", "relation": "guarded", "purposes": ["public-health"], "min_group": 10,
-             "guard": True},
+             "guard": True, "unguarded": ""},
         ],
     }  # fmt: skip
 

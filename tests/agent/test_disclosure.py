@@ -8,19 +8,30 @@ import time
 from fractions import Fraction
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.types import parse
-from connectors.agent.disclosure import Question, discloses
+from connectors.agent.disclosure import Crowd, Question, Rules, Variant, discloses
 from connectors.base import Predicate
 
+VARCHAR = parse("varchar")
+VARIANT = Variant("r", (), {"d": "", "w": ""}, {"d": VARCHAR, "w": VARCHAR})
 
-def base(rows: list[tuple[Any, ...]]) -> pa.Table:
-    columns = list(zip(*rows, strict=True))
-    return pa.table({"d": columns[0], "w": columns[1], "entity": columns[2]})
+
+def base(rows: list[tuple[Any, ...]]) -> Crowd:
+    """Distinct (d, w, entity); an entity is named by a number or a text."""
+    rows = sorted(set(rows), key=repr)
+    values, codes = [], []
+    for place in (0, 1):
+        known = sorted({r[place] for r in rows})
+        values.append(tuple(known))
+        codes.append([known.index(r[place]) for r in rows])
+    names = {e: i + 1 for i, e in enumerate(sorted({r[2] for r in rows}, key=repr))}
+    entity = np.array([names[r[2]] for r in rows], dtype=np.uint64)
+    return Crowd(VARIANT, tuple(values), np.array(codes).T, entity, np.zeros(len(rows), dtype=np.uint64))
 
 
 def total(*predicates: Predicate) -> Question:
@@ -111,7 +122,7 @@ def test_a_history_is_refused_exactly_when_it_isolates_a_few(data: st.DataObject
         question = data.draw(questions(rows, k))
         if not question.cells:
             continue
-        refused = discloses(base(rows), k, answered, question)
+        refused = discloses(base(rows), Rules(k), answered, question)
         assert refused == isolates(rows, [*answered, question], k)
         if not refused:
             answered.append(question)
@@ -139,7 +150,7 @@ CITY = crowd("A", "1", 30) + crowd("A", "2", 20) + crowd("A", "9", 4) + crowd("B
     ],
 )
 def test_differences_and_trackers(history: list[Question], new: Question, refused: bool) -> None:
-    assert discloses(base(CITY), 10, history, new) is refused
+    assert discloses(base(CITY), Rules(10), history, new) is refused
 
 
 def test_one_entity_in_many_cells_counts_once() -> None:
@@ -148,7 +159,7 @@ def test_one_entity_in_many_cells_counts_once() -> None:
         + [("A", "2", f"same{i % 3}") for i in range(3)]
         + [("A", "3", f"same{i}") for i in range(3)]
     )
-    assert discloses(base(rows), 5, [total(eq("d", "A"))], total(eq("w", "1")))
+    assert discloses(base(rows), Rules(5), [total(eq("d", "A"))], total(eq("w", "1")))
 
 
 def test_a_question_reads_back_as_it_was_written() -> None:
@@ -166,5 +177,5 @@ def test_a_long_history_over_many_base_cells_is_tested_in_time() -> None:
         total(eq("w", *map(str, range(n, n + 500)))) for n in range(0, 3000, 500)
     ]
     begun = time.monotonic()
-    assert not discloses(base(rows), 10, history, Question((), ("d",), tuple((a,) for a in "ABCDEF")))
+    assert not discloses(base(rows), Rules(10), history, Question((), ("d",), tuple((a,) for a in "ABCDEF")))
     assert time.monotonic() - begun < 20

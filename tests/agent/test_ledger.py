@@ -108,7 +108,7 @@ def test_rewritten_history_with_the_real_key_is_found_by_a_peer(tmp_path: Path) 
         record |= {"prev": previous, "n": 99 if i == 4 else record["n"]}
         previous = record_hash(previous, record)
         signature = KEY.sign(head_bytes(i + 1, previous))
-        forged.append(orjson.dumps({"r": record, "h": previous, "s": signature}) + b"\n")
+        forged.append(orjson.dumps({"r": record, "h": previous, "s": signature}, option=orjson.OPT_SORT_KEYS) + b"\n")
     path.write_bytes(b"".join(forged))
     assert verify_ledger(path, KEY.public_jwk).good
     assert verify_ledger(path, KEY.public_jwk, [heads[6]]).bad_seq == 7

@@ -1,8 +1,9 @@
-"""The cost shield over real HTTP: caps, queue, cancel, a reader who leaves, the breaker, a grant that ends."""
+"""The cost shield over real HTTP: caps, queue, cancel, a reader who leaves, the breaker, a grant that ends, bombs."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -321,6 +322,116 @@ async def test_a_stalled_source_is_left_when_it_does_not_answer_a_cancel(tmp_pat
         assert (await client().refusal(SQL)).rule == "seconds"
         assert time.monotonic() - begun < 5
         tap.open.set()
+
+
+# ---- ten million rows, and bombs -------------------------------------------------------------------------------
+
+MB = 1 << 20
+RESIDUAL = "SELECT t.n + 1 AS c0 FROM water.main.numbers AS t"
+
+
+def resident() -> int:
+    """Bytes of memory of this process: agent, server and client."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def revoked(house: House, agent: Agent) -> None:
+    house.write(grants=[])
+
+
+def masked(house: House, agent: Agent) -> None:
+    house.write(grants=[{**house.policy["grants"][0], "masks": {"n": "null"}}])
+
+
+def paused(house: House, agent: Agent) -> None:
+    agent.pause()
+
+
+def expiring(house: House, agent: Agent) -> None:
+    """Nothing happens but that time passes: `until` was set before the query began."""
+
+
+@pytest.mark.parametrize("sql", [RESIDUAL, SQL], ids=["through an engine", "columns only"])
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        (revoked, Outcome.GRANT_ENDED),
+        (masked, Outcome.GRANT_ENDED),
+        (expiring, Outcome.GRANT_ENDED),
+        (paused, Outcome.CLOSED),
+    ],
+)
+async def test_ten_million_rows_stop_in_mid_stream_and_fill_no_memory(
+    tmp_path: Path, sql: str, change: Any, outcome: Outcome
+) -> None:
+    tap = Tap()
+    tap.batches = 10_000
+    house = house_with(tmp_path, rows=20_000_000)
+    async with serving(house, tap) as (client, agent):
+        if change is expiring:
+            soon = (datetime.now(UTC) + timedelta(seconds=1.5)).isoformat()
+            house.write(grants=[{**house.policy["grants"][0], "until": soon}])
+        ask = client()
+        body = ask.fragment(sql)
+        headers = signed(ask, body)
+        received, before, most = bytearray(), resident(), 0
+        async with ask.http.stream("POST", "/v1/fragment", content=body, headers=headers) as response:
+            async for chunk in response.aiter_bytes():
+                if not received:
+                    change(house, agent)
+                received += chunk
+                most = max(most, resident())
+        table, end = read_answer(bytes(received))
+        assert 0 < table.num_rows < 10_000_000
+        assert end.error is not None
+        assert CityError.from_dict(end.error).outcome is outcome
+        assert end.receipt is None
+        assert most - before < 150 * MB
+        await until(lambda: agent.running == 0 and tap.running == 0, 1)
+    assert ends(house) == [outcome.name]
+
+
+WIDE = "SELECT rpad(CAST(t.n AS varchar), 1000000, 'x') AS s FROM water.main.numbers AS t"
+TWICE = "concat_ws('', " + ", ".join(["u.s"] * 60) + ")"
+CTES = "WITH t0 AS (SELECT n FROM water.main.numbers)" + "".join(
+    f", t{i} AS (SELECT a.n FROM t{i - 1} AS a CROSS JOIN t{i - 1} AS b)" for i in range(1, 41)
+)
+DOOR_BOMBS = [
+    (f"SELECT length(u.s) AS c0 FROM ({WIDE}) AS u", Outcome.LIMIT, "memory"),
+    (f"SELECT length({TWICE}) AS c0 FROM (SELECT {TWICE} AS s FROM ({WIDE}) AS u) AS u", Outcome.LIMIT, "memory"),
+    (f"SELECT array_agg(u.s || '1') AS c0 FROM ({WIDE}) AS u", Outcome.LIMIT, "memory"),
+    (
+        "SELECT count(*) AS c0 FROM water.main.numbers AS a CROSS JOIN water.main.numbers AS b "
+        "CROSS JOIN water.main.numbers AS c WHERE a.n + b.n + c.n = -1",
+        Outcome.LIMIT,
+        "seconds",
+    ),
+    (f"{CTES} SELECT count(*) AS c0 FROM t40", Outcome.TOO_LARGE, "limits"),
+]
+
+
+async def timed(ask: Ask) -> float:
+    """Seconds that a harmless question takes."""
+    begun = time.monotonic()
+    assert (await ask.rows(RESIDUAL)).num_rows == 10_000
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize(("sql", "outcome", "rule"), DOOR_BOMBS)
+async def test_after_a_bomb_the_next_question_is_answered_within_a_second(
+    tmp_path: Path, sql: str, outcome: Outcome, rule: str
+) -> None:
+    """Two at once, so that every place of the agent is taken by one."""
+    house = house_with(tmp_path, memory_mb=64, seconds=1 if rule == "seconds" else 60)
+    async with serving(house, Tap()) as (client, _):
+        usual = await timed(client())
+        before = resident()
+        refused = await asyncio.gather(client().refusal(sql), client("bi2").refusal(sql))
+        assert await timed(client()) < 1 + 3 * usual  # a busy machine is no fault of the bomb
+        assert [(r.outcome, r.rule) for r in refused] == [(outcome, rule)] * 2
+        if rule == "memory":
+            assert {r.trino.name for r in refused} == {"EXCEEDED_LOCAL_MEMORY_LIMIT"}
+        assert resident() - before < 100 * MB
 
 
 def test_the_agent_opens_no_source_that_its_policy_does_not_name(tmp_path: Path) -> None:

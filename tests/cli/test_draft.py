@@ -215,6 +215,23 @@ def test_check_shows_each_table_as_each_grant_would_show_it(atoll: Run, hospital
     assert "admission  anyone for research: rows" in atoll("agent", "check", "department.yaml").out
 
 
+def test_check_warns_of_pseudonyms_that_can_be_guessed(atoll: Run, tmp_path: Path) -> None:
+    """Few values, or one that many rows hold; a column of its own values for each row is not named."""
+    people = [(f"p{i}", "mf"[i % 2], "Li" if i % 15 == 0 else str(i)) for i in range(3000)]
+    with sqlite3.connect(tmp_path / "hospital.db") as db:
+        db.execute('CREATE TABLE Admission (PersonId TEXT, sex TEXT, "姓名" TEXT)')
+        db.executemany("INSERT INTO Admission VALUES (?, ?, ?)", people)
+    masks = "{sex: pseudonym(clinic), name: pseudonym(clinic), person_id: pseudonym(clinic)}"
+    policy = POLICY.replace("{name: deny, person_id: pseudonym(clinic)}", masks)
+    (tmp_path / "department.yaml").write_text(policy)
+    done = atoll("agent", "check", "department.yaml", "--json")
+    assert done.code == 0
+    sex, name = json.loads(done.out)["warnings"]
+    assert "admission.columns.sex has 2 distinct values, one of them in 50% of its rows" in sex
+    assert "admission.columns.name has many values, one of them in 7% of its rows" in name
+    assert "can be guessed" in atoll("agent", "check", "department.yaml").err
+
+
 def test_check_names_what_the_silo_has_not_with_the_nearest_name(atoll: Run, hospital: Path) -> None:
     wrong = POLICY.replace("from: PersonId", "from: PersonID").replace(
         "      sex: varchar", "      sex: varchar\n      ward: varchar"

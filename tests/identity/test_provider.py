@@ -22,6 +22,7 @@ from catalog.identity import MemoryReplayStore as Memory
 from catalog.identity import (
     TokenVerifier,
     agent_audience,
+    dpop_proof,
     exchange_error,
     exchange_form,
     sign_request,
@@ -224,6 +225,58 @@ def test_login_takes_the_right_password_only_and_tells_no_one_which_users_exist(
     assert wrong.status_code == nobody.status_code == 401
     assert wrong.json() == nobody.json()
     assert http.post("/login", json={"user": "chen"}).status_code == 400
+
+
+def test_a_login_with_a_key_of_ones_own_binds_every_token_to_it(http: TestClient, clock: Clock, tmp_path: Path) -> None:
+    mine = SigningKey.generate()
+    passwords = orjson.loads((tmp_path / "passwords.json").read_bytes())
+    ways = {"/login": {"user": "lin", "password": passwords["lin"]}, "/dev-login": {"user": "lin"}}
+    for path, body in ways.items():
+        proof = dpop_proof(mine, "POST", f"{ISSUER}{path}", clock.at)
+        token = http.post(path, json=body, headers={"DPoP": proof}).json()["access_token"]
+        assert TokenVerifier(ISSUER, "gateway", tmp_path / "jwks.json").verify(token, clock.at).user_jkt == mine.kid
+        agent_s = exchange(http, clock, subject_token=token).json()["access_token"]
+        agent = TokenVerifier(ISSUER, agent_audience("water"), tmp_path / "jwks.json")
+        assert agent.verify(agent_s, clock.at).user_jkt == mine.kid
+    unbound = exchange(http, clock, user_jkt=mine.kid, cnf="x").json()["access_token"]
+    assert agent.verify(unbound, clock.at).user_jkt == ""
+
+
+def test_a_proof_of_a_key_is_for_one_login_now(http: TestClient, clock: Clock) -> None:
+    mine = SigningKey.generate()
+    url = f"{ISSUER}/dev-login"
+    good = dpop_proof(mine, "POST", url, clock.at)
+    answers = [http.post("/dev-login", json={"user": "lin"}, headers={"DPoP": good}) for _ in range(2)]
+    assert [a.status_code for a in answers] == [200, 400]
+    wrong = [
+        dpop_proof(mine, "POST", f"{ISSUER}/login", clock.at),
+        dpop_proof(mine, "GET", url, clock.at),
+        dpop_proof(mine, "POST", url, clock.at - 90),
+        dpop_proof(mine, "POST", url, clock.at + 90),
+        good[:-4] + "AAAA",
+        user_token(http),
+        "x",
+        "",
+    ]
+    for proof in wrong:
+        answer = http.post("/dev-login", json={"user": "lin"}, headers={"DPoP": proof})
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_dpop_proof")
+
+
+def test_the_gateways_new_key_and_its_old_one_exchange_until_the_old_one_ends(
+    http: TestClient, clock: Clock, tmp_path: Path
+) -> None:
+    new = SigningKey.generate()
+    end = int(clock.at) + 100
+    register_client(tmp_path, "gateway", [{**GATEWAY.public_jwk, "exp": end}, new.public_jwk])
+
+    def works(key: SigningKey) -> bool:
+        form = exchange_form(user_token(http), "water", None, key, f"{ISSUER}/token", now=clock.at)
+        return bool(http.post("/token", data=form).status_code == 200)
+
+    assert (works(GATEWAY), works(new), works(SigningKey.generate())) == (True, True, False)
+    clock.at = end
+    assert (works(GATEWAY), works(new)) == (False, True)
 
 
 def test_secrets_are_readable_by_their_owner_alone(tmp_path: Path, provider: IdentityProvider) -> None:

@@ -8,9 +8,10 @@ in Python, then each mask's Arrow definition.
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from catalog import masks
 from catalog.masks.pseudonym import derive_key
+from catalog.relation import Linkage
 from catalog.types import TrinoType, parse
 
 __all__ = [
@@ -37,7 +39,8 @@ TYPES: dict[str, TrinoType] = {
         "note": "varchar", "place": "integer", "name": "varchar", "phone": "varchar", "mail": "varchar",
         "org": "varchar(18)", "card": "bigint", "born": "date", "seen": "timestamp(3)", "income": "integer",
         "debt": "decimal(12,2)", "score": "double", "icd": "varchar", "post": "varchar", "age": "integer",
-        "saldo": "decimal(12,2)", "hidden": "integer",
+        "saldo": "decimal(12,2)", "badge": "varchar", "serial": "bigint", "plate": "varchar", "weight": "integer",
+        "joined": "date", "lat": "double", "lon": "double", "hidden": "integer",
     }.items()
 }  # fmt: skip
 """Raw column -> raw type. `hidden` is read by row filters only and is not published."""
@@ -47,10 +50,13 @@ MASKS: dict[str, str] = {
     "name": "keep_first(1)", "phone": "keep_last(3, fixed)", "mail": "email", "org": "pseudonym(city)",
     "card": "pseudonym(cards)", "born": "date(year)", "seen": "date(month)", "income": "number(100, 50)",
     "debt": "number(0.5)", "score": "number(0.25)", "icd": "hierarchy(icd, 1)", "post": "prefix(2)",
-    "age": "top_code(90)", "saldo": "bottom_code(-1.25)",
+    "age": "top_code(90)", "saldo": "bottom_code(-1.25)", "badge": "token", "serial": "token", "plate": "format",
+    "weight": "bucket(0|50|100, none|light|heavy|light)", "joined": "bucket(2000-01-01|2010-01-01, old|mid|new)",
+    "lat": "geo(5000, lat, lon)", "lon": "geo(5000, lat, lon)",
 }  # fmt: skip
 CLIENT_MASKS: dict[str, str] = {
-    **{c: MASKS[c] for c in ("ssn", "name", "org", "card", "born", "icd", "mail", "debt")},
+    **{c: MASKS[c] for c in ("ssn", "name", "org", "card", "born", "icd", "mail", "debt", "badge", "serial",
+                             "weight", "joined", "lat", "lon")},
     "religion": "constant(none)", "post": "prefix(1)",
 }  # fmt: skip
 """The other relation shows some columns raw and masks some in another way: joins compare what is shown."""
@@ -72,11 +78,13 @@ _NAMES = ["Ana", "ana", "ANA", "Ana ", "Ａna", "e\u0301lan", "élan", "elan", "
 _ORGS = ["91AB01", " 91ab01", "９１ＡＢ０１", "91AB02", "91ab02 ", "91CD", "", "　"]
 _MAILS = ["Ana@Hailan.CN", "bo@hailan.cn", "bo@HAILAN.cn", "x@y@z", "no mail", "@hailan.cn", "é@sea.org"]
 _ICD = ["J45", "J46", "I21", "T67", "j45", "J45 ", "Z99"]
+_PLATES = ["AB-123", "ab-123", "AB 123", "AB-1234", "９９-AB", "", "李-12", "e\u0301-1", "x.y/z", "AB-124"]
+_PLACES = [31.2304, 31.2305, 31.23, 31.9, -0.0, 0.0, 89.99999, 90.0, -90.0, 95.0, 121.4737, 180.0, -180.0, -179.99999]
 _POSTS = ["44990", "44991", "44", "4", "", "45000", "é1000", "e\u03011000", "😀x"]
 
 
 def _people(count: int, seed: int) -> list[Row]:
-    rng = random.Random(seed)
+    rng, later = random.Random(seed), random.Random(seed + 1)
     pick = rng.choice
 
     def maybe(value: Any) -> Any:
@@ -98,7 +106,19 @@ def _people(count: int, seed: int) -> list[Row]:
             maybe(pick(_ICD)), maybe(pick(_POSTS)), maybe(pick([17, 18, 64, 90, 91, 99, 104])),
             maybe(Decimal(pick([-500, -126, -125, -124, 0, 99, 250])) / 100), pick([0, 0, 0, 0, 1, None]),
         ))  # fmt: skip
+        rows[-1] = (*rows[-1][:-1], *_newer(later), rows[-1][-1])
     return rows
+
+
+def _newer(rng: random.Random) -> Row:
+    """badge, serial, plate, weight, joined, lat, lon: drawn apart, so that the others stay what they were."""
+    found = (
+        rng.choice(["B-1", "b-1", "B-1 ", "B-2", "e\u0301", "é", "", "7"]), rng.choice([7, 70, -7, 0, 2**63 - 1]),
+        rng.choice(_PLATES), rng.choice([-1, 0, 49, 50, 99, 100, 2**31 - 1, -(2**31)]),
+        rng.choice([date(1999, 12, 31), date(2000, 1, 1), date(2009, 12, 31), date(2010, 1, 1), date(1000, 1, 1)]),
+        rng.choice(_PLACES), rng.choice(_PLACES),
+    )  # fmt: skip
+    return tuple(None if rng.random() < 0.12 else value for value in found)
 
 
 PEOPLE = _people(160, 11)
@@ -110,7 +130,16 @@ def _linkage(group: str) -> masks.LinkageKey:
     return masks.LinkageKey(PURPOSE, group, "", derive_key(ROOT, PURPOSE, group), normaliser)
 
 
-CONTEXT = masks.Context(_linkage, {"icd": HIERARCHY})
+class KnownTokens:
+    """A vault whose tokens are known beforehand; `silos` puts the same ones into each agent's."""
+
+    linkage = Linkage(purpose=PURPOSE, group="token@dept")
+
+    def tokens(self, values: Iterable[str]) -> dict[str, str]:
+        return {v: hashlib.sha256(f"{PURPOSE} {v}".encode()).hexdigest()[:32] for v in values}
+
+
+CONTEXT = masks.Context(_linkage, {"icd": HIERARCHY}, KnownTokens())
 
 
 @dataclass(frozen=True)
@@ -139,8 +168,9 @@ def materialise(
         if name in unpublished or text == "deny":
             continue
         array = pa.array(raw[name], kind.arrow())
-        mask = masks.build(text, kind, CONTEXT) if text else None
-        shown[name] = mask.arrow(array) if mask else array
+        mask = masks.build(text, kind, replace(CONTEXT, column=name)) if text else None
+        beside = [pa.array(raw[b], types[b].arrow()) for b in mask.beside] if mask else []
+        shown[name] = mask.arrow(array, *beside) if mask else array
         out[name] = mask.type if mask else kind
     return Copy(out, pa.table(shown), raw)
 

@@ -28,10 +28,11 @@ from catalog.exchange import EndRecord, Fragment, encode_keys
 from catalog.identity import Principal
 from catalog.types import TrinoType
 from connectors.agent.service import Agent
+from connectors.agent.vault import Vault
 from tests.agent.house import House, read_answer
 from tests.conformance.register import Register
 from tests.conformance.silos import NULL, _create, _mariadb_type, _postgres_type, _sqlite_type, plain
-from tests.masks_first.people import HIERARCHY, PURPOSE
+from tests.masks_first.people import HIERARCHY, PURPOSE, KnownTokens
 
 __all__ = ["KINDS", "Data", "Department", "open_department"]
 
@@ -95,9 +96,21 @@ def open_department(
         lines = [",".join([code, *ancestors]) for code, ancestors in HIERARCHY.items()]
         (folder / "icd.csv").write_text("\n".join(lines))
         house = House(folder, {**policy, "sources": {"main": config}}, {})
+        _fill_vault(house, data)
         agent = house.open()
         stack.callback(agent.close)
         yield Department(house, agent, PURPOSE)
+
+
+def _fill_vault(house: House, data: Data) -> None:
+    """Give the agent the tokens that the copies have: its own would be random."""
+    state = house.folder / "state"
+    state.mkdir(mode=0o700)
+    texts = {str(v) for _, rows in data.values() for row in rows for v in row if isinstance(v, (str, int))}
+    Vault(state / "vault.db", "dept").close()
+    with closing(sqlite3.connect(state / "vault.db")) as vault, vault:
+        tokens = KnownTokens().tokens(texts)
+        vault.executemany("INSERT INTO tokens VALUES (?, ?, ?, '')", [(t, PURPOSE, v) for v, t in tokens.items()])
 
 
 def _sqlite(folder: Path, request: pytest.FixtureRequest, stack: ExitStack, data: Data) -> dict[str, Any]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from catalog import policy
 from catalog.errors import CityError
-from connectors.agent import fragment, plan, pushdown
+from connectors.agent import fragment, inverse, plan, pushdown
 from connectors.agent.authorise import Access
 from connectors.agent.enforce import enforce, enforce_grouped
 from tests.masks_first.oracle import Oracle, bag
@@ -26,6 +28,13 @@ pytestmark = [
     pytest.mark.parametrize("department", ["sqlite"], indirect=True),
 ]
 BORN = describe("born", people_copy())
+
+
+@pytest.fixture(autouse=True)
+def no_rule_for_dates(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conditions on `born` stay above, so that each fault shows in every shape that it concerns."""
+    if "inverse" not in request.node.name:
+        monkeypatch.delitem(inverse.RULES, "date")
 
 
 def differing(department: Department, oracle: Oracle) -> set[str]:
@@ -60,7 +69,8 @@ def test_masks_in_the_outermost_projection_only(
             g.model_copy(update={"masks": {c: m for c, m in g.masks.items() if m == "deny"}})
             for g in access.department.grants
         )
-        bare = access.department.model_copy(update={"grants": grants})
+        fields = {name: getattr(access.department, name) for name in policy.Department.model_fields}
+        bare = policy.Department.model_construct(**{**fields, "grants": grants})
         found = honest(tree, Access(bare, access._context, access.principal, access.now), *rest)
         listed = ", ".join(
             f"{masks[o].duckdb(name) if o in masks else name} AS {name}"
@@ -70,7 +80,7 @@ def test_masks_in_the_outermost_projection_only(
             (name, masks[o].type if o in masks else kind)
             for o, (name, kind) in zip(outputs, found.columns, strict=True)
         )
-        return replace(found, sql=f"SELECT {listed} FROM ({found.sql}) AS q", columns=columns)
+        return replace(found, sql=f"SELECT {listed} FROM ({found.sql}) AS q", columns=columns, copies=())
 
     monkeypatch.setattr(fragment, "plan_rows", outermost)
     found = differing(department, oracle)
@@ -87,7 +97,25 @@ def test_predicates_on_masked_columns_go_to_the_source(
     honest = pushdown.predicates_of
     monkeypatch.setattr(plan, "predicates_of", lambda table, relation, allowed: honest(
         table, replace(relation, masks={}), allowed))  # fmt: skip
-    assert differing(department, oracle) == {"equal", "less-and", "in", "limit"}
+    assert differing(department, oracle) == {"equal", "less-and", "in", "between", "limit"}
+
+
+@pytest.mark.parametrize("off", [-200, 200])
+def test_an_inverse_image_beside_the_point(
+    department: Department, oracle: Oracle, monkeypatch: pytest.MonkeyPatch, off: int
+) -> None:
+    """Every bound too early, or too late: rows at the other edge of a year are lost."""
+    honest = inverse.RULES["date"]
+
+    def shifted(mask: Any, op: Any, values: Any) -> Any:
+        found = honest(mask, op, values)
+        days = timedelta(days=off)
+        moved = tuple((o, tuple(v + days for v in vs)) for o, vs in found.conditions) if found is not None else ()
+        return replace(found, conditions=moved) if found is not None else None
+
+    assert differing(department, oracle) == set()
+    monkeypatch.setitem(inverse.RULES, "date", shifted)
+    assert differing(department, oracle) >= {"equal", "less-and" if off < 0 else "between"}
 
 
 def test_bind_keys_on_masked_columns_go_to_the_source(
@@ -155,5 +183,9 @@ def test_masks_that_leave_something_through(
         masks = {c: m for c, m in relation.masks.items() if c != "born"}
         return enforce(name, replace(relation, masks=masks), *rest, **named)
 
+    def grouping_raw(name: str, relation: Any, group: Any, *rest: Any) -> Any:
+        return enforce_grouped(name, relation, replace(group, masked={}), *rest)
+
     monkeypatch.setattr(plan, "enforce", forgetful)
+    monkeypatch.setattr(plan, "enforce_grouped", grouping_raw)
     assert differing(department, oracle) >= set(SHAPES) - {"null", "limit", "union", "like"}

@@ -86,7 +86,7 @@ class StubGateway:
         self.release = threading.Event()
         self.canned: dict[str, tuple[tuple[ResultColumn, ...], list[pa.RecordBatch]]] = {}
         self.departments_registered: dict[str, str] = {}
-        self._workers = ThreadPoolExecutor(64)
+        self._workers = ThreadPoolExecutor(256)
         self._executions: dict[str, Execution] = {}
         self._numbers = itertools.count()
 
@@ -148,6 +148,9 @@ class StubGateway:
             found.cancel(error)
         return found is not None
 
+    def faults(self) -> list[str]:
+        return []
+
     def receipt(self, receipt_id: str) -> dict[str, Any] | None:
         return {"id": receipt_id, "sub": "lin", "rows": 3} if receipt_id == "R1" else None
 
@@ -206,12 +209,21 @@ class StubGateway:
             self._query(execution, view, statement)
 
     def _query(
-        self, execution: Execution, view: UserView, statement: statements.Query | statements.DescribeOutput
+        self,
+        execution: Execution,
+        view: UserView,
+        statement: statements.Query | statements.DescribeInput | statements.DescribeOutput,
     ) -> None:
         session = execution.session
         resolved = resolve(parse(statement.sql), view, session, tuple(self.executions()))
         tables = {str(n): self.data[n][1] for n in resolved.relations} | resolved.local
         types = {str(n): {c.name: c.type for c in columns} for n, columns in resolved.columns.items()}
+        if isinstance(statement, statements.DescribeInput):
+            rows = statements.describe_input(resolved.tree, statement.count, statement.known)
+            execution.publish(statements.INPUTS)
+            for batch in rows.to_batches():
+                execution.put(batch)
+            return
         if isinstance(statement, statements.DescribeOutput):
             rows = statements.describe_output(resolved.tree, resolved.labels, types)
             execution.publish(statements.DESCRIBED)

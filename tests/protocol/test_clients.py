@@ -128,7 +128,7 @@ def test_a_transaction_commits(served: Served) -> None:
 def test_prepared_statements_are_described(connection: Any) -> None:
     fetch(connection, "PREPARE p FROM SELECT org_no, m3 AS Volume, 1 FROM company_month WHERE meters > ?")
     assert fetch(connection, "EXECUTE p USING 98") == [["910001", Decimal("12.375"), 1]]
-    assert fetch(connection, "DESCRIBE INPUT p") == [[0, "unknown"]]
+    assert fetch(connection, "DESCRIBE INPUT p") == [[0, "integer"]]
     assert fetch(connection, "DESCRIBE OUTPUT p") == [
         ["org_no", "water", "main", "company_month", "varchar(18)", 0, False],
         ["Volume", "water", "main", "company_month", "decimal(14,3)", 8, True],

@@ -213,6 +213,24 @@ def test_cancelling_an_answer_half_read_ends_it(client: httpx.Client) -> None:
 
 
 @pytest.mark.usefixtures("held")
+def test_a_client_with_enough_rows_can_stop_the_departments_and_keep_them(client: httpx.Client) -> None:
+    page = client.get(submit(client, "SELECT id FROM water.main.slow")["nextUri"]).json()
+    assert len(page["data"]) == 10
+    assert client.delete(page["partialCancelUri"]).status_code == 204
+    last = client.get(page["nextUri"]).json()
+    assert last["stats"]["state"] == "FINISHED"
+    assert "rows are missing" in last["warnings"][0]["message"]
+    assert "error" not in last
+    *base, _ = page["partialCancelUri"].split("/")
+    assert client.delete("/".join([*base, "guessed"])).status_code == 404
+
+
+def test_a_statement_that_has_ended_cannot_be_stopped_early(client: httpx.Client) -> None:
+    _, last = run(client, "SELECT 1")
+    assert "partialCancelUri" not in last
+
+
+@pytest.mark.usefixtures("held")
 def test_kill_query_ends_another_statement_of_mine(client: httpx.Client) -> None:
     page = client.get(submit(client, "SELECT id FROM water.main.slow")["nextUri"]).json()
     run(client, f"CALL system.runtime.kill_query(query_id => '{page['id']}', message => 'enough')")
@@ -324,6 +342,12 @@ def test_faults_have_trinos_names(client: httpx.Client, sql: str, name: str) -> 
         ("RESET SESSION purpose", "X-Trino-Clear-Session", "purpose", "RESET SESSION"),
         ("SET TIME ZONE LOCAL", "X-Trino-Clear-Session", "time_zone_id", "SET TIME ZONE"),
         ("SET ROLE ALL", "X-Trino-Set-Role", "system=ALL", "SET ROLE"),
+        (
+            "RESET SESSION AUTHORIZATION",
+            "X-Trino-Reset-Authorization-User",
+            "true",
+            "RESET SESSION AUTHORIZATION",
+        ),
         ("PREPARE p FROM SELECT ? + 1", "X-Trino-Added-Prepare", "p=SELECT+%3F+%2B+1", "PREPARE"),
     ],
 )
@@ -546,6 +570,25 @@ def test_info_and_health_are_public(served: Served) -> None:
     assert httpx.get(f"{served.url}/v1/info/state").json() == "ACTIVE"
     assert httpx.get(f"{served.url}/healthz").status_code == 200
     assert httpx.get(f"{served.url}/readyz").status_code == 200
+
+
+def test_status_is_public_and_says_nothing_of_anybody(served: Served) -> None:
+    found = httpx.get(f"{served.url}/v1/status").json()
+    assert found["nodeVersion"] == {"version": "476"}
+    assert found["coordinator"] is True
+    assert set(found) == {
+        "nodeId", "nodeVersion", "environment", "coordinator", "uptime", "processors", "runningQueries",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/v1/info", "/v1/info/state", "/v1/status", "/healthz", "/readyz"])
+def test_load_balancers_may_ask_by_head(served: Served, path: str) -> None:
+    response = httpx.head(f"{served.url}{path}")
+    assert (response.status_code, response.content) == (200, b"")
+
+
+def test_answers_are_never_to_be_stored_on_the_way(client: httpx.Client) -> None:
+    assert {page.headers["Cache-Control"] for page in pages(client, "SELECT 1")} == {"no-store"}
 
 
 def test_metrics_count_statements_and_name_nobody(served: Served, client: httpx.Client) -> None:

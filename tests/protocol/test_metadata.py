@@ -88,12 +88,59 @@ def test_show_has_trinos_columns(cursor: Any, sql: str, labels: list[str]) -> No
     assert asked(cursor, sql)[0] == labels
 
 
-def test_show_columns_says_mask_unit_and_meaning(cursor: Any) -> None:
+def test_show_columns_says_what_i_see_for_my_purpose_and_what_it_means(cursor: Any) -> None:
     _, rows = asked(cursor, "SHOW COLUMNS FROM company_month")
     found = {row[0]: row[1:] for row in rows}
-    assert found["org_no"] == ["varchar(18)", "masked: pseudonym(market)", ""]
-    assert found["m3"] == ["decimal(14,3)", "", "water drawn [m3]"]
-    assert found["month"] == ["date", "", ""], "empty texts, not NULL"
+    assert found["org_no"] == ["varchar(18)", "masked: pseudonym(market); purpose planning", ""]
+    assert found["m3"] == ["decimal(14,3)", "purpose planning", "water drawn [m3]"]
+    assert found["month"] == ["date", "purpose planning", ""], "empty texts, not NULL"
+    _, rows = asked(cursor, "DESCRIBE tax.main.firm")
+    assert {row[2] for row in rows[1:]} == {"filtered rows; purpose planning"}
+    assert rows[0][2] == "masked: pseudonym(market); filtered rows; purpose planning"
+    _, rows = asked(cursor, "DESCRIBE tax.main.turnover")
+    assert {row[2] for row in rows} == {"at least 10 per group; purpose planning"}
+    _, rows = asked(cursor, "DESCRIBE information_schema.tables")
+    assert {row[2] for row in rows} == {""}, "metadata tables are nobody's"
+
+
+def test_a_silent_department_is_listed_as_last_known() -> None:
+    gateway = StubGateway()
+    session = Session("lin")
+    view = gateway.view(session)
+    name = RelationName("tax", "main", "firm")
+    stale = view.relations[name].model_copy(update={"stale": True})
+    older = type(view)(**{**view.__dict__, "relations": {**view.relations, name: stale}})
+    found = metadata.read(RelationName("tax", "information_schema", "columns"), older, session).to_pylist()
+    comments = {row["comment"] for row in found if row["table_name"] == "firm"}
+    assert comments == {"as last known; the department does not answer now"}
+    gateway.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "types"),
+    [
+        ("SELECT org_no FROM company_month WHERE m3 > ? AND org_no = ?", ["decimal(14,3)", "varchar(18)"]),
+        ("SELECT org_no FROM company_month WHERE ? < month AND meters IN (?, ?)", ["date", "integer", "integer"]),
+        ("SELECT org_no FROM company_month WHERE month BETWEEN ? AND ? LIMIT ?", ["date", "date", "bigint"]),
+        ("SELECT name FROM tax.main.firm WHERE name LIKE ? OR active = ?", ["varchar", "boolean"]),
+        ("SELECT meters + ?, CAST(? AS date), coalesce(meters, ?) FROM company_month", ["integer", "date", "integer"]),
+        ("SELECT ?", ["unknown"]),
+        ("SELECT org_no FROM company_month", []),
+        ("SHOW CATALOGS", []),
+    ],
+)
+def test_parameters_are_described_by_what_they_are_compared_with(cursor: Any, sql: str, types: list[str]) -> None:
+    cursor.execute(f"PREPARE p FROM {sql}")
+    cursor.fetchall()
+    assert asked(cursor, "DESCRIBE INPUT p") == (["Position", "Type"], [[i, t] for i, t in enumerate(types)])
+
+
+def test_tasks_show_what_departments_do_for_me(client: httpx.Client) -> None:
+    run(client, "SELECT count(*) FROM water.main.big")
+    rows, _ = run(client, "SELECT stage_id, state, splits, completed_splits FROM system.runtime.tasks")
+    assert ["water", "DONE", 1, 1] in rows
+    ana, _ = run(client, "SELECT query_id FROM system.runtime.tasks", {"X-Trino-User": "ana"})
+    assert ana == []
 
 
 def test_a_table_in_aggregate_mode_says_its_floor(cursor: Any) -> None:
@@ -115,7 +162,7 @@ def test_hidden_columns_can_be_selected_but_are_not_in_star(cursor: Any) -> None
         "SELECT comment, extra_info FROM information_schema.columns "
         "WHERE table_name = 'company_month' AND column_name = 'm3'",
     )
-    assert rows == [["water drawn [m3]", None]]
+    assert rows == [["water drawn [m3]", "purpose planning"]]
     _, rows = asked(
         cursor,
         "SELECT count(*) FROM information_schema.columns WHERE table_name = 'columns' AND column_name = 'comment'",

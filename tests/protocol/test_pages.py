@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.types import TrinoType, parse
@@ -124,6 +124,7 @@ def test_columns_carry_the_signature_that_clients_decode_by() -> None:
 # -- properties ----------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.decimals(-(10**17), 10**17, places=9)), max_size=20))
 def test_decimals_are_plain_digits_and_read_back_equal(numbers: list[Decimal | None]) -> None:
     found = values(pa.array(numbers, pa.decimal128(27, 9)), parse("decimal(27, 9)"))
@@ -136,6 +137,7 @@ def test_decimals_are_plain_digits_and_read_back_equal(numbers: list[Decimal | N
             assert "E" not in text
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=20))
 def test_reals_are_the_shortest_text_of_the_same_float32(numbers: list[float]) -> None:
     found = values(pa.array(numbers, pa.float32()), parse("real"))
@@ -143,6 +145,7 @@ def test_reals_are_the_shortest_text_of_the_same_float32(numbers: list[float]) -
     assert all(len(Decimal(repr(value)).normalize().as_tuple().digits) <= 9 for value in found)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.datetimes(datetime.datetime(1, 1, 1))), max_size=20), st.integers(0, 6))
 def test_timestamps_are_cut_to_exactly_their_digits(moments: list[datetime.datetime | None], digits: int) -> None:
     found = values(pa.array(moments, pa.timestamp("us")), TrinoType("timestamp", (digits,)))
@@ -158,6 +161,7 @@ def test_timestamps_are_cut_to_exactly_their_digits(moments: list[datetime.datet
 nested = st.lists(st.one_of(st.none(), st.lists(st.one_of(st.none(), st.text(max_size=3)), max_size=3)), max_size=8)
 
 
+@settings(deadline=None)
 @given(nested, st.integers(0, 4), st.integers(0, 4))
 def test_slices_of_nested_columns_are_cut_at_the_right_places(
     lists: list[list[str | None] | None], start: int, length: int
@@ -185,6 +189,7 @@ def execution_of(batches: list[pa.RecordBatch]) -> Execution:
     return execution
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=6), st.integers(1, 5000))
 def test_pages_hand_out_every_row_once_and_in_order(sizes: list[int], page_bytes: int) -> None:
     columns = (ResultColumn("n", parse("bigint")), ResultColumn("t", parse("varchar")))
@@ -212,3 +217,50 @@ def test_a_batch_is_a_list_of_rows() -> None:
     batch = pa.record_batch([pa.array([1, 2]), pa.array(["x", None])], ["a", "b"])
     columns = (ResultColumn("a", parse("bigint")), ResultColumn("b", parse("varchar")))
     assert encode(batch, columns) == b'[[1,"x"],[2,null]]'
+
+
+# -- whole rows ----------------------------------------------------------------------------------------
+
+COLUMNS: dict[str, st.SearchStrategy[Any]] = {
+    "varchar": st.text(max_size=12),
+    "char(4)": st.text(max_size=4),
+    "bigint": st.integers(-(2**63), 2**63 - 1),
+    "integer": st.integers(-(2**31), 2**31 - 1),
+    "boolean": st.booleans(),
+    "double": st.floats(),
+    "real": st.floats(width=32),
+    "decimal(20, 3)": st.decimals(-(10**15), 10**15, places=3),
+    "date": st.dates(),
+    "timestamp(6)": st.datetimes(),
+    "time(3)": st.times(),
+    "varbinary": st.binary(max_size=9),
+    "json": st.sampled_from(['{"b":1,"a":"\\u00e9"}', "[1, 2]", '"\\n"', "no json"]),
+    "array(varchar)": st.lists(st.text(max_size=4), max_size=3),
+}
+
+
+@settings(deadline=None)
+@given(st.data(), st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=6), st.integers(0, 5))
+def test_rows_are_the_same_column_by_column_and_value_by_value(
+    data: st.DataObject, kinds: list[str], count: int
+) -> None:
+    """The quick way (kernels that join texts) and the plain one (Python values) say the same."""
+    types = [parse(kind) for kind in kinds]
+    arrays = [
+        pa.array(data.draw(st.lists(st.none() | COLUMNS[kind], min_size=count, max_size=count)), found.arrow())
+        for kind, found in zip(kinds, types, strict=True)
+    ]
+    batch = pa.RecordBatch.from_arrays(arrays, names=[f"c{i}" for i in range(len(arrays))])
+    columns = [ResultColumn(f"c{i}", found) for i, found in enumerate(types)]
+    plain = [values(array, found) for array, found in zip(arrays, types, strict=True)]
+    expected = orjson.loads(orjson.dumps([list(row) for row in zip(*plain, strict=True)]))
+    assert orjson.loads(encode(batch, columns)) == expected
+    part = batch.slice(count // 2)
+    assert orjson.loads(encode(part, columns)) == expected[count // 2 :]
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_is_escaped_as_json_wants(text: str) -> None:
+    batch = pa.RecordBatch.from_arrays([pa.array([text, None, text])], names=["c0"])
+    assert orjson.loads(encode(batch, [ResultColumn("c0", parse("varchar"))])) == [[text], [None], [text]]

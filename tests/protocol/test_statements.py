@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from catalog.errors import CityError
 from gateway.execution import Session
-from gateway.statements import DescribeOutput, Effect, Explain, Kill, Query, classify, syntax_error
+from gateway.statements import DescribeInput, DescribeOutput, Effect, Explain, Kill, Query, classify, syntax_error
 
 LIN = Session("lin", catalog="water", schema="main", transaction="NONE")
 
@@ -226,7 +226,9 @@ def test_the_number_of_parameters_must_fit() -> None:
 def test_prepare_keeps_the_text_and_describe_reads_it() -> None:
     text = "SELECT NationKey FROM t WHERE a = ?"
     assert effects(f"PREPARE p FROM {text}").effects.added_prepare == (("p", text),)
-    assert effects("DESCRIBE INPUT p", prepared(text)).rows == ((0, "unknown"),)
+    described = classify("DESCRIBE INPUT p", prepared(text))
+    assert isinstance(described, DescribeInput)
+    assert (described.count, described.known) == (1, {})
     assert classify("DESCRIBE OUTPUT p", prepared(text)) == DescribeOutput("SELECT NationKey FROM t WHERE a = NULL")
     assert effects("DEALLOCATE PREPARE p", prepared(text)).effects.deallocated_prepare == ("p",)
 

@@ -1,18 +1,20 @@
-"""A captured gateway: its key and its users' tokens, but code of our own that sends what it likes."""
+"""A captured gateway: its keys and its users' tokens, but code of our own that sends what it likes."""
 
 from __future__ import annotations
 
 import io
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
+from catalog import tls
 from catalog.exchange import EndRecord, Fragment, encode_keys
 from catalog.http import Client, Response
 from catalog.identity import exchange_form, sign_request
-from catalog.keys import SigningKey, load
+from catalog.keys import KeyRing, SigningKey, load
 from gateway.settings import GatewaySettings
 from gateway.settings import load as load_settings
 from tests.city.live.running import City
@@ -37,6 +39,7 @@ class CapturedGateway:
         self.settings: GatewaySettings = load_settings(city.folder / "gateway" / "gateway.yaml")
         self.key: SigningKey = load(self.settings.state / "gateway.jwk")
         self.http = Client(timeout=60, trust_env=False)
+        self._ways: dict[str, Client] = {}
 
     def user_token(self, user: str) -> str:
         answer = self.http.post(self.settings.identity.dev_login, json={"user": user})
@@ -51,6 +54,14 @@ class CapturedGateway:
         answer = self.http.post(identity.token_url, data=form)
         answer.raise_for_status()
         return str(answer.json()["access_token"])
+
+    def way(self, department: str) -> Client:
+        """The gateway's own mutual TLS with one agent."""
+        if department not in self._ways:
+            ring = KeyRing(self.settings.state / "tls.key")
+            pins = tls.pinned(self.settings.departments[department].keys, time.time())
+            self._ways[department] = Client(timeout=60, trust_env=False, verify=tls.client_context(ring, pins))
+        return self._ways[department]
 
     def ask(
         self, department: str, sql: str, user: str, purpose: str, keys: pa.Array | None = None, fragment: str = "f0"
@@ -69,7 +80,8 @@ class CapturedGateway:
         headers = {"Content-Type": "application/json", **signed}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        return read(self.http.post(f"{self.city.agent(department)}/v1/fragment", content=body, headers=headers))
+        url = f"{self.city.agent(department)}/v1/fragment"
+        return read(self.way(department).post(url, content=body, headers=headers))
 
 
 def read(answer: Response) -> Reply:

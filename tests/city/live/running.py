@@ -39,6 +39,8 @@ START_SECONDS = 180
 class City:
     """folder: the running city's. key: where its truth/ and answers/ lie now. state: demo.json.
 
+    also_stop: what tests started in place of the city's own.
+
     url: of the gateway that tests ask. demo_url: of the one that `atoll demo` started. taps: by department.
     """
 
@@ -48,6 +50,7 @@ class City:
     state: dict[str, Any]
     process: subprocess.Popen[str]
     output: list[str] = field(default_factory=list)
+    also_stop: list[subprocess.Popen[bytes]] = field(default_factory=list)
     url: str = ""
     taps: dict[str, Tap] = field(default_factory=dict)
 
@@ -62,6 +65,10 @@ class City:
     def agent(self, department: str) -> str:
         """The address of one department's agent."""
         return str(self.state["departments"][department]["url"])
+
+    def owner(self, department: str) -> str:
+        """The address of the owner's door of one department's agent."""
+        return str(self.state["departments"][department]["owner"])
 
     def pid(self, name: str) -> int:
         """Process id of one part of the city: a department, `gateway`, `idp`, `register`."""
@@ -123,9 +130,12 @@ def running_city(folder: Path, *options: str, seed: int | None = None) -> Iterat
         _wait_ready(city)
         city.state = json.loads((city.folder / "demo.json").read_text())
         agents = {name: d["url"] for name, d in city.state["departments"].items()}
-        with tapped(agents) as city.taps, _blind_gateway(city) as city.url:
+        with tapped(agents, city.folder) as city.taps, _blind_gateway(city) as city.url:
             yield city
     finally:
+        for other in city.also_stop:
+            other.terminate()
+            other.wait(10)
         process.send_signal(signal.SIGINT)
         try:
             process.wait(30)

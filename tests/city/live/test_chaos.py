@@ -47,10 +47,10 @@ def water_killed(city: City) -> Iterator[Callable[[], None]]:
 
     def kill() -> None:
         os.kill(city.pid("water"), signal.SIGKILL)
-        assert until(lambda: not healthy(city.agent("water")), 5)
+        assert until(lambda: not healthy(city.owner("water")), 5)
 
     yield kill
-    if not healthy(city.agent("water")):
+    if not healthy(city.owner("water")):
         restart(city)
     assert until(lambda: city.post(ACROSS, "lin", "mass-balance").status_code == 200, 20)
 
@@ -62,7 +62,8 @@ def restart(city: City) -> None:
         [sys.executable, "-m", "connectors.agent.serve", str(file)], stdout=log, stderr=log, cwd=file.parent
     )
     city.state["processes"]["water"] = agent.pid
-    assert until(lambda: healthy(city.agent("water")), 30)
+    city.also_stop.append(agent)
+    assert until(lambda: healthy(city.owner("water")), 30)
 
 
 def test_a_department_killed_in_the_middle_is_one_error_that_names_it(

@@ -1,7 +1,8 @@
 """Taps on the trust line: every byte between a gateway and the agents passes here and is kept.
 
-A `Tap` relays TCP and remembers both directions; `Exchange` is one HTTP request with its answer, decoded.
-Plain sockets, so that a frozen or killed agent looks to the gateway just as it does without a tap.
+A `Tap` relays and remembers both directions; `Exchange` is one HTTP request with its answer, decoded. It holds
+the keys of both sides, so that it can stand in the middle of their mutual TLS: nobody without them could. It
+reaches the agent before it greets the gateway, so that a frozen or killed agent looks as it does without a tap.
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ from __future__ import annotations
 import io
 import select
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import orjson
 import pyarrow as pa
 
+from catalog import tls
 from catalog.exchange import EndRecord
+from catalog.keys import KeyRing
 
 
 @dataclass
@@ -30,16 +36,17 @@ class Connection:
 
 @dataclass
 class Tap:
-    """A relay in front of one agent. address: where the gateway connects."""
+    """A relay in front of one agent. url: where the gateway connects. keys: as the agent, and as the gateway."""
 
     department: str
     target: tuple[str, int]
     listener: socket.socket
+    keys: tuple[ssl.SSLContext, ssl.SSLContext]
     connections: list[Connection] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        return f"https://127.0.0.1:{self.listener.getsockname()[1]}"
 
     def serve(self) -> None:
         while True:
@@ -52,23 +59,26 @@ class Tap:
     def _relay(self, client: socket.socket) -> None:
         with client:
             try:
-                agent = socket.create_connection(self.target, timeout=5)
+                plain = socket.create_connection(self.target, timeout=5)
+                agent = self.keys[1].wrap_socket(plain)
+                greeted = self.keys[0].wrap_socket(client, server_side=True)
             except OSError:
                 return
-            with agent:
+            with agent, greeted:
                 agent.settimeout(None)
                 found = Connection()
                 self.connections.append(found)
                 try:
-                    _pump(client, agent, found)
+                    _pump(greeted, agent, found)
                 except OSError:
                     return
 
 
-def _pump(client: socket.socket, agent: socket.socket, found: Connection) -> None:
+def _pump(client: ssl.SSLSocket, agent: ssl.SSLSocket, found: Connection) -> None:
     while True:
-        ready, _, _ = select.select([client, agent], [], [])
-        for source in ready:
+        # What TLS has decrypted already does not make its socket ready.
+        waiting = [s for s in (client, agent) if s.pending()]
+        for source in waiting or select.select([client, agent], [], [])[0]:
             data = source.recv(1 << 16)
             if not data:
                 return
@@ -80,15 +90,23 @@ def _pump(client: socket.socket, agent: socket.socket, found: Connection) -> Non
                 client.sendall(data)
 
 
+def _keys(city: Path, department: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The agent's side and the gateway's side of their TLS, with the keys of a city in `city`."""
+    agent = KeyRing(city / "departments" / department / "state" / "tls.key")
+    gateway = KeyRing(city / "gateway" / "state" / "tls.key")
+    gateways, agents = (tls.pinned(ring.public(), time.time()) for ring in (gateway, agent))
+    return tls.ServerTls(agent, lambda: gateways).context(), tls.client_context(gateway, agents)
+
+
 @contextmanager
-def tapped(agents: dict[str, str]) -> Iterator[dict[str, Tap]]:
-    """Taps in front of agents, by department; agents: department -> address."""
+def tapped(agents: dict[str, str], city: Path) -> Iterator[dict[str, Tap]]:
+    """Taps in front of agents, by department; agents: department -> address. city: its folder."""
     taps = {}
     with ExitStack() as stack:
         for department, url in agents.items():
-            host, _, port = url.removeprefix("http://").partition(":")
+            host, _, port = url.removeprefix("https://").partition(":")
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            taps[department] = Tap(department, (host, int(port)), listener)
+            taps[department] = Tap(department, (host, int(port)), listener, _keys(city, department))
             threading.Thread(target=taps[department].serve, daemon=True).start()
         yield taps
 

@@ -1,0 +1,345 @@
+"""The hash-chained ledger that both sides of the trust line keep: who asked what, and what left.
+
+One JSON line a record: {"h": hash, "r": record, "s": signature}, append-only. h_i = SHA-256(h_(i-1) | canonical(r_i)),
+with 64 zeros before the first; the signature is Ed25519 over "seq:hash". A record is on disk (fsync) before
+anything that depends on it leaves the house. It holds hashes of statements, never values of rows.
+
+Kinds at an agent: start, stop, policy, pause, resume, refusal, begin, end. At a gateway: start, stop, begin, end,
+refusal. Each side records the other's newest head (`witness` in an agent's records, `receipts` in a gateway's),
+so that neither can rewrite or drop its own history alone: `witnessed` reads them out again.
+
+Memory does not grow with the file: opening reads its tail, reading and verifying go line by line.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fcntl
+import hashlib
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from catalog.exchange import Head, canonical_json
+from catalog.keys import Jwk
+
+__all__ = [
+    "GENESIS",
+    "Ledger",
+    "LedgerError",
+    "LedgerReport",
+    "head_bytes",
+    "read_last",
+    "read_ledger",
+    "record_hash",
+    "verify_ledger",
+    "witnessed",
+]
+
+GENESIS = "0" * 64
+TAIL = 1 << 16
+MAX_LINE = 1 << 26
+# The length of the file is all of its metadata that matters, and fdatasync writes that too.
+_sync = getattr(os, "fdatasync", os.fsync)
+
+
+class LedgerError(Exception):
+    """The ledger cannot be read or written; nothing may be answered."""
+
+
+@dataclass(frozen=True)
+class LedgerReport:
+    """records: number of good ones. bad_seq: the first bad one, None if all is well; fault: what is wrong.
+
+    unfinished: fragments (statements, at a gateway) that have a `begin` and no `end`: crashes.
+    witnessed: heads of this ledger that others kept and that were found in it.
+    """
+
+    records: int
+    bad_seq: int | None
+    fault: str
+    unfinished: tuple[str, ...]
+    witnessed: int = 0
+
+    @property
+    def good(self) -> bool:
+        return self.bad_seq is None
+
+
+def record_hash(previous: str, record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(previous.encode() + b"|" + canonical_json(dict(record))).hexdigest()
+
+
+def head_bytes(seq: int, digest: str) -> bytes:
+    """What a head's signature covers."""
+    return f"{seq}:{digest}".encode()
+
+
+def _line(record: Mapping[str, Any], digest: str, signature: str) -> bytes:
+    """The one text of an entry: a second spelling of the same entry is a change like any other."""
+    return orjson.dumps({"r": record, "h": digest, "s": signature}, option=orjson.OPT_SORT_KEYS) + b"\n"
+
+
+class Signer(Protocol):
+    """What signs heads: a key, or a ring of keys of which the newest in force signs."""
+
+    def sign(self, data: bytes) -> str: ...
+
+
+class Ledger:
+    """One ledger file with one writer, which holds its lock. Safe for use from several threads.
+
+    Two writers over one state folder would fork the chain, so the second does not open.
+    """
+
+    def __init__(self, path: str | Path, key: Signer) -> None:
+        self._path = Path(path)
+        self._key = key
+        self._lock = threading.Lock()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._file = open(self._path, "ab")  # noqa: SIM115 - kept open for the writer's life
+            self._head = self._take()
+        except OSError as bad:
+            raise LedgerError("the ledger cannot be opened") from bad
+
+    def _take(self) -> Head:
+        """Lock the file and find its end. A failure gives the file back, so that somebody else may try."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._recover()
+        except BlockingIOError as bad:
+            self._file.close()
+            raise LedgerError("another process writes this ledger: stop it, or give this one its own state") from bad
+        except (OSError, LedgerError):
+            self._file.close()
+            raise
+
+    def _recover(self) -> Head:
+        """The last whole record. A line cut by a crash was never acknowledged to anyone: it is taken off."""
+        with open(self._path, "r+b") as file:
+            last, end = _last_line(file)
+            file.seek(0, os.SEEK_END)
+            if file.tell() != end:
+                file.truncate(end)
+        if not last:
+            return Head(seq=0, hash=GENESIS)
+        try:
+            return _head_of(last)
+        except (ValueError, KeyError, TypeError) as bad:
+            raise LedgerError("the ledger's last record cannot be read: verify it") from bad
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
+    def head(self) -> Head:
+        """The newest entry, signed."""
+        with self._lock:
+            return self._signed(self._head)
+
+    def _signed(self, head: Head) -> Head:
+        if head.signature:
+            return head
+        return Head(seq=head.seq, hash=head.hash, signature=self._key.sign(head_bytes(head.seq, head.hash)))
+
+    def append(self, kind: str, fields: Mapping[str, Any], now: datetime | None = None) -> Head:
+        """Write one record and wait until it is on disk. Returns its signed head. Raises LedgerError."""
+        with self._lock:
+            record = {
+                **fields,
+                "kind": kind,
+                "seq": self._head.seq + 1,
+                "prev": self._head.hash,
+                "time": (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds"),
+            }
+            digest = record_hash(self._head.hash, record)
+            head = self._signed(Head(seq=record["seq"], hash=digest))
+            try:
+                self._file.write(_line(record, digest, head.signature))
+                self._file.flush()
+                _sync(self._file.fileno())
+            except (OSError, ValueError) as bad:
+                raise LedgerError("the ledger cannot be written") from bad
+            self._head = head
+            return head
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """All records, oldest first, each with its `hash`."""
+        return read_ledger(self._path)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _last_line(file: IO[bytes]) -> tuple[bytes, int]:
+    """(the last whole line without its end mark, where it ends), read from the end of the file backwards."""
+    file.seek(0, os.SEEK_END)
+    start = file.tell()
+    data = b""
+    while True:
+        end = data.rfind(b"\n")
+        begin = data.rfind(b"\n", 0, end) if end > 0 else -1
+        if start == 0 or begin >= 0:
+            return (data[begin + 1 : end], start + end + 1) if end >= 0 else (b"", start)
+        if len(data) > MAX_LINE:
+            raise LedgerError("the ledger's last record cannot be read: verify it")
+        step = min(TAIL, start)
+        start -= step
+        file.seek(start)
+        data = file.read(step) + data
+
+
+def _head_of(line: bytes) -> Head:
+    entry = orjson.loads(line)
+    return Head(seq=entry["r"]["seq"], hash=entry["h"], signature=entry["s"])
+
+
+def read_ledger(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Records of a ledger file, oldest first, each with its `hash`, unverified. Raises LedgerError."""
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                entry = orjson.loads(line)
+                yield {**entry["r"], "hash": entry["h"]}
+    except (OSError, ValueError, KeyError, TypeError) as bad:
+        raise LedgerError("the ledger cannot be read") from bad
+
+
+def read_last(path: str | Path) -> Head | None:
+    """The newest head of a ledger file, with the signature of its record; None of an empty one. Raises LedgerError."""
+    try:
+        with open(path, "rb") as file:
+            last, _ = _last_line(file)
+        return _head_of(last) if last else None
+    except (OSError, ValueError, KeyError, TypeError) as bad:
+        raise LedgerError("the ledger cannot be read") from bad
+
+
+# ---- verifying -------------------------------------------------------------------------------------------
+
+
+def verify_ledger(
+    path: str | Path, public_key: Jwk | Sequence[Jwk], peer_heads: Iterable[Head] | None = None
+) -> LedgerReport:
+    """Check chain, signatures, numbering and time order, and every head that others witnessed.
+
+    public_key: of the ledger; several after a rotation. peer_heads: heads that other ledgers recorded. One of
+    this ledger that is not in the file names the first bad seq too: the end was cut, or history was
+    rewritten. A head of another ledger, or forged (bad signature), is passed over, so that a peer cannot
+    invent a fault.
+    """
+    check = _Check(public_key)
+    heads = sorted((h for h in peer_heads or () if check.signed(h.seq, h.hash, h.signature)), key=lambda h: h.seq)
+    previous, count, last_time, place = GENESIS, 0, "", 0
+    open_begins: dict[str, None] = {}
+
+    def report(bad: int | None, fault: str) -> LedgerReport:
+        return LedgerReport(count, bad, fault, tuple(open_begins), place)
+
+    try:
+        with open(path, "rb") as file:
+            for seq, line in enumerate(file, start=1):
+                try:
+                    entry = orjson.loads(line)
+                    record, digest = entry["r"], entry["h"]
+                    fault = check.fault(line, entry, seq, previous, last_time)
+                    if not fault:
+                        _follow(open_begins, record)
+                except (ValueError, KeyError, TypeError):
+                    return report(seq, "not a record")
+                if fault:
+                    return report(seq, fault)
+                previous, last_time, count = digest, record["time"], seq
+                while place < len(heads) and heads[place].seq <= seq:
+                    head = heads[place]
+                    if (head.seq == seq and head.hash != digest) or (head.seq < 1 and head.hash != GENESIS):
+                        return report(seq, "differs from what a peer witnessed")
+                    place += 1
+    except OSError:
+        return report(1, "the file cannot be read")
+    if any(h.seq > 0 for h in heads[place:]):
+        return report(count + 1, "the end is cut: a peer witnessed more")
+    return report(None, "")
+
+
+def _follow(open_begins: dict[str, None], record: Mapping[str, Any]) -> None:
+    name = str(record.get("fragment") or record.get("query"))
+    if record["kind"] == "begin":
+        open_begins[name] = None
+    elif record["kind"] == "end":
+        open_begins.pop(name, None)
+
+
+class _Check:
+    """The checks of single records against one ledger's public keys, which are read once."""
+
+    def __init__(self, public_key: Jwk | Sequence[Jwk]) -> None:
+        given = [public_key] if isinstance(public_key, dict) else list(public_key)
+        self._keys = [key for key in map(_public, given) if key is not None]
+
+    def signed(self, seq: int, digest: str, signature: str) -> bool:
+        try:
+            raw = base64.b64decode(signature, validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        # The last character of base64 has spare bits: one signature must have one text.
+        if base64.b64encode(raw).decode() != signature:
+            return False
+        return any(_holds(key, raw, head_bytes(seq, digest)) for key in self._keys)
+
+    def fault(self, line: bytes, entry: Mapping[str, Any], seq: int, previous: str, last_time: str) -> str:
+        """What is wrong with one entry, "" if nothing is."""
+        record, digest, signature = entry["r"], entry["h"], entry["s"]
+        if set(entry) != {"r", "h", "s"} or _line(record, digest, signature) != line:
+            return "not a record"
+        if record["seq"] != seq:
+            return f"numbered {record['seq']}"
+        if record["prev"] != previous:
+            return "does not follow its predecessor"
+        if record_hash(previous, record) != digest:
+            return "its content does not match its hash"
+        if not self.signed(seq, digest, signature):
+            return "its signature is not the ledger's"
+        if not isinstance(record["time"], str) or record["time"] < last_time:
+            return "older than its predecessor"
+        return ""
+
+
+def _public(jwk: Jwk) -> Ed25519PublicKey | None:
+    try:
+        text = str(jwk["x"])
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return Ed25519PublicKey.from_public_bytes(raw) if jwk.get("crv") == "Ed25519" else None
+    except (KeyError, ValueError):
+        return None
+
+
+def _holds(key: Ed25519PublicKey, signature: bytes, data: bytes) -> bool:
+    try:
+        key.verify(signature, data)
+    except InvalidSignature:
+        return False
+    return True
+
+
+# ---- the other side's heads ------------------------------------------------------------------------------
+
+
+def witnessed(record: Mapping[str, Any]) -> Iterator[tuple[str, Head]]:
+    """(whose, head) of every other ledger's head that a record keeps: of a gateway's, or of departments'."""
+    own = record.get("witness")
+    if own:
+        yield "gateway", Head.model_validate(own)
+    for receipt in record.get("receipts") or ():
+        yield str(receipt["department"]), Head.model_validate(receipt["ledger"])

@@ -1,0 +1,130 @@
+"""The signed statement's own conditions on a strict table, written into the fragment that reads it.
+
+A user signs `SELECT name FROM person WHERE id = 7`; a captured gateway that holds the proof asks for every
+`name`. The agent therefore looks up which rows of the table the statement can need, and asks for no others:
+
+    each SELECT that has the table in FROM, without outer joins, gives the parts of its WHERE that compare
+    columns of that table with literals; a row that fails them cannot reach the statement's answer.
+    Where the table is named several times a row must pass one of them; if one has no condition, all do.
+
+What an honest gateway asks for anyway it gets unchanged: such rows would have been dropped later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlglot import exp
+
+from catalog.errors import AccessDenied, Outcome
+from catalog.exchange import KEYS_TABLE
+from catalog.names import MAIN
+from catalog.relation import Mode
+from connectors.agent.authorise import Access, Governed
+
+__all__ = ["restrict"]
+
+_CONDITION = (
+    exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.In, exp.Between,
+    exp.Is, exp.Neg, exp.Column, exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.DataType, exp.DataTypeParam,
+)  # fmt: skip
+"""What a condition may be made of; `DATE '..'` beside them."""
+
+
+def restrict(tree: exp.Expr, statement: exp.Expr, access: Access) -> exp.Expr:
+    """The fragment with the conditions of the signed statement. tree: admitted; it is not changed.
+
+    Raises AUTH for a fragment that reads a strict table in a way that no part of the statement does.
+    """
+    found = tree.copy()
+    ctes = {c.alias.lower() for c in found.find_all(exp.CTE)}
+    for table in list(found.find_all(exp.Table)):
+        if not table.args.get("db") and (table.name == KEYS_TABLE or table.name.lower() in ctes):
+            continue
+        relation = access.resolve(table)
+        if not relation.decision.strict or relation.mode not in (Mode.masked, Mode.raw):
+            continue
+        condition = _condition(statement, relation, access.department.department)
+        if condition is None:
+            continue
+        select = _block(table)
+        if select is None or _has_outer_join(select):
+            raise AccessDenied(
+                f"Table {access.department.department}.{MAIN}.{relation.name} is read in another way than the signed "
+                "question reads it.",
+                Outcome.AUTH, who=access.department.department, rule="signed question",
+                hint="Ask again with `atoll query`; if it stays, tell the department.",
+            )  # fmt: skip
+        select.where(_under(condition, table.alias_or_name), append=True, copy=False)
+    return found
+
+
+def _condition(statement: exp.Expr, relation: Governed, department: str) -> exp.Expr | None:
+    """What a row of a relation must fulfil to matter to a statement; None if any may matter."""
+    ctes = {c.alias.lower() for c in statement.find_all(exp.CTE)}
+    ways = []
+    for table in statement.find_all(exp.Table):
+        name, catalog = table.name.lower(), table.catalog.lower()
+        if name != relation.name or catalog not in ("", department) or (not table.args.get("db") and name in ctes):
+            continue
+        select = _block(table)
+        parts = [] if select is None or _has_outer_join(select) else list(_parts(select, table, relation))
+        if not parts:
+            return None
+        ways.append(exp.and_(*parts))
+    return exp.or_(*ways) if ways else None
+
+
+def _block(table: exp.Table) -> exp.Select | None:
+    """The SELECT that has a table directly in its FROM; None where it stands otherwise."""
+    clause = table.parent
+    if not isinstance(clause, (exp.From, exp.Join)) or table.args.get("joins"):
+        return None
+    return clause.parent if isinstance(clause.parent, exp.Select) else None
+
+
+def _has_outer_join(select: exp.Select) -> bool:
+    """Whether a row that is missing could turn into one of NULLs."""
+    return any(join.side or join.kind.upper() not in ("", "INNER", "CROSS") for join in select.args.get("joins") or ())
+
+
+def _parts(select: exp.Select, table: exp.Table, relation: Governed) -> Iterator[exp.Expr]:
+    """The conditions of a SELECT's WHERE that speak of one of its tables and of literals alone."""
+    where = select.args.get("where")
+    if where is None or table.args.get("sample") is not None:
+        return
+    alone = not select.args.get("joins") and not select.args.get("laterals")
+    label = table.alias_or_name.lower()
+    for part in _conjuncts(where.this):
+        columns = list(part.find_all(exp.Column))
+        own = all(
+            c.name.lower() in relation.columns and (c.table.lower() == label if c.table else alone) for c in columns
+        )
+        if columns and own and all(_allowed(node) for node in part.walk()):
+            yield part
+
+
+def _conjuncts(node: exp.Expr) -> Iterator[exp.Expr]:
+    if isinstance(node, exp.And):
+        yield from _conjuncts(node.left)
+        yield from _conjuncts(node.right)
+    elif isinstance(node, exp.Paren):
+        yield from _conjuncts(node.this)
+    else:
+        yield node
+
+
+def _allowed(node: exp.Expr) -> bool:
+    if isinstance(node, exp.Cast):
+        return isinstance(node.this, exp.Literal)
+    if isinstance(node, exp.In) and (node.args.get("query") or node.args.get("unnest") or node.args.get("field")):
+        return False
+    return isinstance(node, _CONDITION)
+
+
+def _under(condition: exp.Expr, label: str) -> exp.Expr:
+    """A condition on the fragment's own name of the table."""
+    written = condition.copy()
+    for column in list(written.find_all(exp.Column)):
+        column.replace(exp.column(column.name.lower(), table=label))
+    return exp.paren(written)

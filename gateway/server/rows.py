@@ -1,0 +1,357 @@
+"""Arrow columns -> JSON exactly as Trino writes it, a whole column at a time.
+
+    encode(batch, columns)   a batch -> b'[[1,"x"],[2,"y"]]'
+    values(array, type)      one column -> Python values that orjson writes as Trino does
+
+Three kinds of types: those whose JSON is a text that an Arrow kernel makes (`_TEXTS`), numbers and
+booleans, whose JSON is Arrow's own text (`_BARE`), and the others, value by value (`_VALUES`). `encode`
+joins the columns of a batch into rows by one kernel, which holds no interpreter lock: pages of several
+clients are made side by side.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalog.types import TrinoType
+from gateway.execution import ResultColumn
+
+__all__ = ["encode", "encode_rows", "values"]
+
+
+def encode(batch: pa.RecordBatch, columns: Sequence[ResultColumn]) -> bytes:
+    """A batch as a JSON list of row lists. Raises ArrowException, TypeError or ValueError for a misfit."""
+    return b"".join((b"[", encode_rows(batch, columns), b"]"))
+
+
+def encode_rows(batch: pa.RecordBatch, columns: Sequence[ResultColumn]) -> memoryview:
+    """The same without the brackets around it, and without a copy."""
+    if batch.num_rows == 0:
+        return memoryview(b"")
+    parts: list[Any] = []
+    literal = "["
+    for array, column in zip(batch.columns, columns, strict=True):
+        field, is_bare = _field(_plain(array), column.type)
+        quote = "" if is_bare else '"'
+        parts += [literal + quote, field]
+        literal = quote + ","
+    parts.append(literal.removesuffix(",") + "],")
+    rows = pc.binary_join_element_wise(*parts, "", null_handling="replace", null_replacement="null")
+    return _contents(rows)[:-1]
+
+
+def values(array: pa.Array, kind: TrinoType) -> list[Any]:
+    """One column as values whose JSON is what Trino sends; None for NULL."""
+    array = _plain(array)
+    if pa.types.is_null(array.type):
+        return [None] * len(array)
+    made = _VALUES.get(kind.name)
+    if made is not None:
+        return made(array, kind)
+    return list(_TEXTS.get(kind.name, _varchar)(array, kind).to_pylist())
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def _contents(texts: pa.Array) -> memoryview:
+    """The bytes of a text column one after the other, without a copy."""
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)
+    return memoryview(data)[ends[texts.offset] : ends[texts.offset + len(texts)]]
+
+
+# -- one column as JSON texts --------------------------------------------------------------------------
+
+
+def _field(array: pa.Array, kind: TrinoType) -> tuple[pa.Array, bool]:
+    """JSON texts of a column, and whether they stand bare; the others still want their quotes."""
+    if pa.types.is_null(array.type):
+        return array.cast(pa.string()), True
+    if kind.name in _BARE:
+        return _BARE[kind.name](array), True
+    if kind.name in _VALUES:
+        made = _VALUES[kind.name](array, kind)
+        return pa.array([None if v is None else orjson.dumps(v).decode() for v in made], pa.string()), True
+    make = _TEXTS.get(kind.name, _varchar)
+    text = make(array, kind)
+    if make not in _SAFE:
+        text = _escaped(text)
+    if text.null_count == 0:
+        return text, False
+    return pc.binary_join_element_wise('"', text, '"', ""), True
+
+
+def _escaped(texts: pa.Array) -> pa.Array:
+    """The texts with what JSON escapes: quote, backslash, control characters."""
+    found = np.frombuffer(_contents(texts), np.uint8)
+    has_control = bool(len(found)) and bool(found.min() < 0x20)
+    if not (has_control or (found == 0x22).any() or (found == 0x5C).any()):
+        return texts
+    for plain, written in _ESCAPES if has_control else _ESCAPES[:2]:
+        texts = pc.replace_substring(texts, plain, written)
+    return texts
+
+
+_ESCAPES = [("\\", "\\\\"), ('"', '\\"'), *((chr(n), orjson.dumps(chr(n)).decode()[1:-1]) for n in range(0x20))]
+
+
+def _bare_integer(array: pa.Array) -> pa.Array:
+    return _whole(array).cast(pa.string())
+
+
+def _bare_float(array: pa.Array, width: pa.DataType) -> pa.Array:
+    array = array.cast(width)
+    text = array.cast(pa.string())
+    if pc.all(pc.is_finite(array)).as_py() is not False:
+        return text
+    # JSON has no NaN and no infinities; Trino writes them as texts.
+    large = pc.if_else(pc.greater(array, 0), '"Infinity"', '"-Infinity"')
+    special = pc.if_else(pc.is_nan(array), '"NaN"', large)
+    return pc.if_else(pc.is_finite(array), text, special)
+
+
+_BARE: dict[str, Callable[[pa.Array], pa.Array]] = {
+    "boolean": lambda array: array.cast(pa.bool_()).cast(pa.string()),
+    **dict.fromkeys(("tinyint", "smallint", "integer", "bigint"), _bare_integer),
+    "real": lambda array: _bare_float(array, pa.float32()),
+    "double": lambda array: _bare_float(array, pa.float64()),
+}
+
+
+# -- plain types ---------------------------------------------------------------------------------------
+
+
+def _list_of(array: pa.Array) -> list[Any]:
+    if array.null_count == 0 and pa.types.is_primitive(array.type) and not pa.types.is_boolean(array.type):
+        return list(array.to_numpy(zero_copy_only=False).tolist())
+    return list(array.to_pylist())
+
+
+def _boolean(array: pa.Array, kind: TrinoType) -> list[Any]:
+    return _list_of(array.cast(pa.bool_()))
+
+
+def _whole(array: pa.Array) -> pa.Array:
+    return array if pa.types.is_integer(array.type) else array.cast(pa.int64())
+
+
+def _integer(array: pa.Array, kind: TrinoType) -> list[Any]:
+    return _list_of(_whole(array))
+
+
+def _double(array: pa.Array, kind: TrinoType) -> list[Any]:
+    array = array if pa.types.is_float64(array.type) else array.cast(pa.float64())
+    finite = pc.all(pc.is_finite(array)).as_py() is not False
+    found = _list_of(array)
+    return found if finite else [_special(v) for v in found]
+
+
+def _special(value: float | None) -> Any:
+    if value is None or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _real(array: pa.Array, kind: TrinoType) -> list[Any]:
+    # By way of text: the shortest one that is this float32, not the exact double next to it.
+    return _double(array.cast(pa.float32()).cast(pa.string()).cast(pa.float64()), kind)
+
+
+def _text_of(array: pa.Array) -> pa.Array:
+    return array if pa.types.is_string(array.type) else array.cast(pa.string())
+
+
+def _varchar(array: pa.Array, kind: TrinoType) -> pa.Array:
+    return _text_of(array)
+
+
+def _char(array: pa.Array, kind: TrinoType) -> pa.Array:
+    return pc.utf8_rpad(_text_of(array), width=kind.args[0] if kind.args else 1)
+
+
+def _json(array: pa.Array, kind: TrinoType) -> list[Any]:
+    return [None if text is None else _canonical(text) for text in _text_of(array).to_pylist()]
+
+
+def _canonical(text: str) -> str:
+    """JSON without blanks, object keys sorted; a text that is no JSON stays as it is."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _varbinary(array: pa.Array, kind: TrinoType) -> list[Any]:
+    return [None if v is None else base64.b64encode(v).decode() for v in array.to_pylist()]
+
+
+def _decimal(array: pa.Array, kind: TrinoType) -> pa.Array:
+    scale = kind.args[1] if len(kind.args) == 2 else 0
+    if not pa.types.is_decimal(array.type) or array.type.scale != scale:
+        array = array.cast(pa.decimal128(38, scale))
+    found = array.cast(pa.string())
+    if scale <= 6 or not pc.any(pc.match_substring(found, "E")).as_py():
+        return found
+    # Arrow writes 0.00000001 as 1E-8.
+    return pa.array([None if n is None else format(n, "f") for n in array.to_pylist()], pa.string())
+
+
+# -- dates and times -----------------------------------------------------------------------------------
+
+_UNIT_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+
+
+def _date(array: pa.Array, kind: TrinoType) -> pa.Array:
+    return _signed_years(array.cast(pa.date32()).cast(pa.string()), 10)
+
+
+def _signed_years(text: pa.Array, width: int) -> pa.Array:
+    """Java writes a + before years above 9999."""
+    if int(pc.max(pc.binary_length(text)).as_py() or 0) <= width:
+        return text
+    far = pc.and_(pc.greater(pc.binary_length(text), width), pc.invert(pc.starts_with(text, "-")))
+    return pc.if_else(far, pc.binary_join_element_wise("+", text, ""), text)
+
+
+def _digits(kind: TrinoType) -> int:
+    return int(kind.args[0]) if kind.args else 3
+
+
+def _with_digits(text: pa.Array, unit: str, digits: int) -> pa.Array:
+    """Cut or lengthen the fraction of a second to exactly so many digits."""
+    have = _UNIT_DIGITS[unit]
+    if digits < have:
+        return pc.utf8_slice_codeunits(text, 0, -(have - digits + (digits == 0)))
+    if digits > have:
+        return pc.binary_join_element_wise(text, ("" if have else ".") + "0" * (digits - have), "")
+    return text
+
+
+def _time(array: pa.Array, kind: TrinoType) -> pa.Array:
+    if not pa.types.is_time(array.type):
+        return _text_of(array)
+    return _with_digits(array.cast(pa.string()), array.type.unit, _digits(kind))
+
+
+def _timestamp_text(array: pa.Array, digits: int) -> pa.Array:
+    text = _with_digits(array.cast(pa.string()), array.type.unit, digits)
+    return _signed_years(text, 19 + digits + (digits > 0))
+
+
+def _timestamp(array: pa.Array, kind: TrinoType) -> pa.Array:
+    if not pa.types.is_timestamp(array.type):
+        array = array.cast(pa.timestamp("us"))
+    if array.type.tz:
+        array = array.cast(pa.timestamp(array.type.unit))
+    return _timestamp_text(array, _digits(kind))
+
+
+def _timestamp_zone(array: pa.Array, kind: TrinoType) -> pa.Array:
+    if not pa.types.is_timestamp(array.type):
+        array = array.cast(pa.timestamp("us", "UTC"))
+    zone = array.type.tz or "UTC"
+    local = pc.local_timestamp(array) if array.type.tz else array
+    text = _timestamp_text(local, _digits(kind))
+    return pc.binary_join_element_wise(text, zone, " ")
+
+
+# -- nested types --------------------------------------------------------------------------------------
+
+
+def _array(array: pa.Array, kind: TrinoType) -> list[Any]:
+    if not pa.types.is_list(array.type):
+        array = array.cast(pa.list_(array.type.value_type))
+    start, end, bounds = _bounds(array)
+    inner = values(array.values.slice(start, end - start), kind.args[0])
+    return _cut(array, bounds, inner, list)
+
+
+def _map(array: pa.Array, kind: TrinoType) -> list[Any]:
+    start, end, bounds = _bounds(array)
+    keys = values(array.keys.slice(start, end - start), kind.args[0])
+    items = values(array.items.slice(start, end - start), kind.args[1])
+    return _cut(array, bounds, list(zip(map(_key, keys), items, strict=True)), dict)
+
+
+def _bounds(array: pa.Array) -> tuple[int, int, list[int]]:
+    """Start and end of the elements in the child, and each value's bounds counted from that start."""
+    offsets = array.offsets.to_pylist()
+    start = offsets[0] if offsets else 0
+    end = offsets[-1] if offsets else 0
+    return start, end, [offset - start for offset in offsets]
+
+
+def _cut(array: pa.Array, bounds: list[int], inner: list[Any], make: Callable[[list[Any]], Any]) -> list[Any]:
+    valid = array.is_valid().to_pylist()
+    return [
+        make(inner[low:high]) if there else None
+        for low, high, there in zip(bounds[:-1], bounds[1:], valid, strict=True)
+    ]
+
+
+def _key(value: Any) -> str:
+    """A map's key as Java writes the value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _java_double(value) if isinstance(value, float) else str(value)
+
+
+def _java_double(value: float) -> str:
+    size = abs(value)
+    if size == 0 or 1e-3 <= size < 1e7:
+        return repr(value)
+    digits, _, exponent = repr(value).partition("e")
+    if not exponent:
+        digits, _, exponent = f"{value:.{len(repr(size).replace('.', '').strip('0')) - 1}e}".partition("e")
+    return f"{digits if '.' in digits else digits + '.0'}E{int(exponent)}"
+
+
+def _row(array: pa.Array, kind: TrinoType) -> list[Any]:
+    fields = [values(child, t) for child, (_, t) in zip(array.flatten(), kind.args, strict=True)]
+    rows = zip(*fields, strict=True)
+    if array.null_count == 0:
+        return list(rows)
+    return [row if there else None for row, there in zip(rows, array.is_valid().to_pylist(), strict=True)]
+
+
+_TEXTS: dict[str, Callable[[pa.Array, TrinoType], pa.Array]] = {
+    "decimal": _decimal,
+    "char": _char,
+    "date": _date,
+    "time": _time,
+    "timestamp": _timestamp,
+    "timestamp with time zone": _timestamp_zone,
+}
+"""Types whose JSON is a text; any type that is in no table is one too, in Arrow's own words."""
+
+_SAFE = frozenset({_decimal, _date, _timestamp, _timestamp_zone})
+"""Makers whose texts never hold anything that JSON escapes."""
+
+_VALUES: dict[str, Callable[[pa.Array, TrinoType], list[Any]]] = {
+    "boolean": _boolean,
+    "tinyint": _integer,
+    "smallint": _integer,
+    "integer": _integer,
+    "bigint": _integer,
+    "real": _real,
+    "double": _double,
+    "json": _json,
+    "varbinary": _varbinary,
+    "array": _array,
+    "map": _map,
+    "row": _row,
+}

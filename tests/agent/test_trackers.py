@@ -1,0 +1,128 @@
+"""Trackers against the differencing guard: whatever they ask, no combination of answers tells of a few.
+
+TRACKER_SCRIPTS says how many scripts play (24 in the quick suite; `make attack`: 500).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import time
+
+import numpy as np
+import pytest
+
+from connectors.agent.disclosure import Crowd, Field, Question, Rules, Variant
+from connectors.base import Predicate
+from tests.agent.trackers import VARCHAR, play
+
+SCRIPTS = int(os.environ.get("TRACKER_SCRIPTS") or (500 if os.environ.get("ATTACK") else 24))
+RELEASED = 10_000 if SCRIPTS >= 500 else 1_000
+
+
+@pytest.mark.parametrize("greedy", [False, True], ids=["random", "greedy"])
+def test_trackers_get_neither_a_few_people_nor_one_who_outweighs_the_rest(greedy: bool) -> None:
+    answers = 0
+    for seed in range(SCRIPTS // 2):
+        loot, given = play(seed, greedy)
+        assert loot.isolated() is None, seed
+        assert loot.dominated() is None, seed
+        answers += given
+    assert answers > SCRIPTS // 2 * 3
+
+
+@pytest.mark.parametrize("greedy", [False, True], ids=["random", "greedy"])
+def test_the_same_trackers_succeed_against_floors_alone(greedy: bool) -> None:
+    few = heavy = 0
+    for seed in range(8):
+        loot, _ = play(seed, greedy, guarded=False)
+        few += loot.isolated() is not None
+        heavy += loot.dominated() is not None
+    assert few >= 6
+    assert heavy >= 3
+
+
+def dashboard_world() -> Crowd:
+    """Districts, years, causes, age groups: 480 base cells, uneven, a few of them small."""
+    rng = np.random.default_rng(4)
+    sizes = (5, 8, 4, 3)
+    people = 20_000
+    columns = []
+    for size in sizes:
+        weight = 1 / np.arange(1, size + 1) ** 0.85
+        columns.append(rng.choice(size, people * 2, p=weight / weight.sum()))
+    rows = np.unique(np.stack([*columns, rng.integers(1, people, people * 2)], axis=1), axis=0)
+    names = ("district", "year", "cause", "age")
+    variant = Variant("stays", (), dict.fromkeys(names, ""), dict.fromkeys(names, VARCHAR))
+    return Crowd(
+        variant, tuple(tuple(map(str, range(s))) for s in sizes), rows[:, :4], rows[:, 4].astype(np.uint64),
+        np.zeros(len(rows), dtype=np.uint64),
+    )  # fmt: skip
+
+
+def cells(
+    crowd: Crowd, predicates: tuple[Predicate, ...], keys: tuple[str, ...], k: int
+) -> tuple[tuple[str, ...], ...]:
+    """Keys of the cells with at least k people."""
+    names = list(crowd.variant.dimensions)
+    inside = np.ones(len(crowd.entity), dtype=bool)
+    for p in predicates:
+        allowed = np.array([v in p.values for v in crowd.values[names.index(p.column)]])
+        inside &= allowed[crowd.codes[:, names.index(p.column)]]
+    places = [names.index(k) for k in keys]
+    together = np.unique(np.column_stack([crowd.codes[inside][:, places], crowd.entity[inside].astype(int)]), axis=0)
+    found, count = np.unique(together[:, :-1], axis=0, return_counts=True)
+    return tuple(
+        tuple(crowd.values[p][c] for p, c in zip(places, row, strict=True))
+        for row, n in zip(found, count, strict=True) if n >= k
+    )  # fmt: skip
+
+
+def dashboard() -> list[tuple[tuple[Predicate, ...], tuple[str, ...]]]:
+    """300 questions as dashboards ask them: by one or two dimensions, for one or two values of another."""
+    sizes = {"district": 5, "year": 8, "cause": 4, "age": 3}
+    found: list[tuple[tuple[Predicate, ...], tuple[str, ...]]] = []
+    for keys in (*((d,) for d in sizes), *itertools.combinations(sizes, 2)):
+        found.append(((), keys))
+        for other in sizes.keys() - set(keys):
+            values = [str(v) for v in range(sizes[other])]
+            found += [((Predicate(other, "in", (v,)),), keys) for v in values]
+            found += [((Predicate(other, "in", (v, w)),), keys) for v, w in itertools.pairwise(values)]
+    random.Random(1).shuffle(found)
+    return found[:300]
+
+
+def test_a_dashboards_questions_are_answered() -> None:
+    crowd = dashboard_world()
+    _, people = np.unique(crowd.codes, axis=0, return_counts=True)
+    assert int((people < 10).sum()) >= 3
+    guard = Field([(crowd, Rules(10))])
+    questions = [Question(p, k, cells(crowd, p, k, 10)) for p, k in sorted(dashboard(), key=repr)]
+    random.Random(2).shuffle(questions)
+    assert len(questions) >= 150
+    refused = sum(guard.admit(0, q) is None for q in questions)
+    assert refused * 100 <= len(questions)
+
+
+def test_a_long_history_is_judged_in_time() -> None:
+    """The guard's own part of an answer, at 10,000 released cells (1,000 in the quick suite)."""
+    crowd = dashboard_world()
+    guard = Field([(crowd, Rules(10))])
+    names = list(crowd.variant.dimensions)
+    rng = random.Random(3)
+    released, spent = 0, []
+    while released < RELEASED:
+        keys = tuple(sorted(rng.sample(names, rng.choice([2, 3, 3])), key=names.index))
+        rest = [n for n in names if n not in keys]
+        chosen = rng.sample(rest, rng.randint(0, min(1, len(rest))))
+        predicates = tuple(
+            Predicate(n, "in", tuple(rng.sample(crowd.values[names.index(n)], rng.randint(1, 3)))) for n in chosen
+        )
+        question = Question(predicates, keys, cells(crowd, predicates, keys, 10))
+        begun = time.process_time()
+        given = guard.admit(0, question)
+        spent.append(time.process_time() - begun)
+        released += len(given.cells) if given is not None else 1
+    late = sorted(spent[-len(spent) // 4 :])
+    assert late[int(len(late) * 0.95)] < 0.25
