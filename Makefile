@@ -4,9 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-WORKERS ?= 2
+WORKERS ?= 3
 
-.PHONY: help setup demo test lint format types city-medium attack attack-nightly fuzz clients bench bench-protocol docs clean services
+.PHONY: help setup demo test lint format types city-medium attack attack-nightly fuzz clients bench-governance bench-protocol docs clean services
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ clients: setup services ## every Trino client there is, unmodified, against a ru
 	@$(BIN)/python -m tests.clients.prepare
 	@CLIENTS=all $(BIN)/python -m pytest tests/clients --no-header -q
 	@PROTOCOL_STEPS=$${PROTOCOL_STEPS:-20000} $(BIN)/python -m pytest tests/protocol/test_machine.py --no-header -q
+
+bench-governance: setup services ## what masks, filters and ledgers cost: governed departments beside open ones
+	@$(BIN)/python -m bench.governance
 
 bench-protocol: setup services ## the wire beside a real Trino and beside a server that does nothing
 	@$(BIN)/python -m bench.protocol

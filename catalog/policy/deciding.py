@@ -196,11 +196,10 @@ def _combined(spec: RelationSpec, grants: Sequence[Grant]) -> _Terms:
 
 def _terms(spec: RelationSpec, grant: Grant) -> _Terms:
     mode = Mode[grant.mode]
-    shown = {
-        c: (grant.masks[c],) if c in grant.masks else ()
-        for c in spec.columns
-        if not grant.columns or c in grant.columns
-    }
+    named = grant.columns or tuple(spec.columns)
+    if mode is Mode.aggregate:  # other columns are none of its business, so nothing it meets may check them either
+        named = tuple(c for c in named if c in (*grant.dimensions, *grant.measures, grant.entity))
+    shown = {c: (grant.masks[c],) if c in grant.masks else () for c in spec.columns if c in named}
     return _Terms(mode, _without_denied(shown), (grant.row_filter,) if grant.row_filter else ())
 
 

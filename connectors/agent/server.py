@@ -450,7 +450,7 @@ def serve(path: str | Path, behind_tls_proxy: bool = False, owners: Path | None 
     Raises ValueError rather than serve plain HTTP on an address that others reach.
     """
     # What a program reads, `ready <url>`, stands alone on standard output.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     try:
         agent = Agent.from_file(path, owners=owners)
     except PolicyError as bad:
