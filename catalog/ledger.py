@@ -20,6 +20,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,6 +106,7 @@ class Ledger:
         self._path = Path(path)
         self._key = key
         self._lock = threading.Lock()
+        self._broken = False
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._file = open(self._path, "ab")  # noqa: SIM115 - kept open for the writer's life
@@ -165,14 +167,30 @@ class Ledger:
             }
             digest = record_hash(self._head.hash, record)
             head = self._signed(Head(seq=record["seq"], hash=digest))
-            try:
-                self._file.write(_line(record, digest, head.signature))
-                self._file.flush()
-                _sync(self._file.fileno())
-            except (OSError, ValueError) as bad:
-                raise LedgerError("the ledger cannot be written") from bad
+            self._write(_line(record, digest, head.signature))
             self._head = head
             return head
+
+    def _write(self, line: bytes) -> None:
+        """The whole line, or nothing of it: half a record, or one that was refused, would break the chain."""
+        if self._broken:
+            raise LedgerError("the ledger cannot be written until it is opened anew")
+        try:
+            handle = self._file.fileno()
+            length = os.fstat(handle).st_size
+        except (OSError, ValueError) as bad:
+            raise LedgerError("the ledger cannot be written") from bad
+        try:
+            left = memoryview(line)
+            while left:
+                left = left[os.write(handle, left) :]
+            _sync(handle)
+        except OSError as bad:
+            self._broken = True
+            with suppress(OSError):
+                os.ftruncate(handle, length)
+                self._broken = False
+            raise LedgerError("the ledger cannot be written") from bad
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All records, oldest first, each with its `hash`."""

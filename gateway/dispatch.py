@@ -39,6 +39,7 @@ from gateway.settings import DepartmentEntry, GatewaySettings
 
 __all__ = ["Agents", "FragmentStream"]
 
+FEW = 4
 QUEUED_BATCHES = 4
 TOKEN_SECONDS = 240
 SILENCE_SECONDS = 1.0
@@ -327,6 +328,8 @@ class FragmentStream:
                     raise _lied(self.department, "its end record carries rows")
                 self._close(end, entry)
                 return
+            if self._stop.is_set():
+                return
             if batch.num_rows == 0:
                 continue
             self.rows += batch.num_rows
@@ -445,11 +448,9 @@ class _Raw(io.RawIOBase):
 
     def finish(self) -> None:
         """Read to the end what an honest agent has left, a few bytes: only then the connection serves again."""
-        left = 4096
         with suppress(HTTPError):
-            for chunk in self._chunks:
-                left -= len(chunk)
-                if left < 0:
+            for _ in range(FEW):
+                if next(self._chunks, None) is None:
                     return
 
 

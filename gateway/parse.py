@@ -79,6 +79,7 @@ def parse_query(sql: str) -> exp.Query:
     duck.check_functions(tokens, named, extra=(VERIFY, *SESSION_FUNCTIONS))
     _open_brackets(tree)
     _label(tree)
+    _spell_out_truth(tree)
     for node in tree.walk():
         node.pop_comments()
     for identifier in tree.find_all(exp.Identifier):
@@ -87,6 +88,16 @@ def parse_query(sql: str) -> exp.Query:
         identifier.set("this", identifier.this.lower())
         identifier.set("quoted", False)
     return tree
+
+
+def _spell_out_truth(tree: exp.Query) -> None:
+    """`x IS TRUE` as `x IS NOT DISTINCT FROM TRUE`, in place.
+
+    sqlglot writes the former in Trino's dialect as `x`, so `x IS NOT TRUE` as `NOT x`, which loses NULLs.
+    """
+    for test in list(tree.find_all(exp.Is)):
+        if isinstance(test.expression, exp.Boolean):
+            test.replace(exp.NullSafeEQ(this=test.this, expression=test.expression))
 
 
 def too_deep() -> UserError:

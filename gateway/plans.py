@@ -22,6 +22,8 @@ __all__ = ["Planned", "Plans"]
 
 KEPT = 512
 KEPT_SECONDS = 900
+LONG = 8192
+"""Longer statements are no dashboard's, and their plans are large."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Plans:
 
     def get(self, sql: str, session: Session, view: UserView, make: Callable[[], Planned]) -> Planned:
         """The statement's plan; made by `make` unless an equal one is known. Raises what `make` raises."""
+        if len(sql) > LONG:
+            return make()
         key = (sql, view.user, view.purpose, session.catalog, session.schema, session.time_zone, *sorted(view.down))
         with self._lock:
             lists, planned = self._known.get(key, ((), None))

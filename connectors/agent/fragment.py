@@ -318,7 +318,9 @@ class FragmentRun:
         self._stack.callback(timer.cancel)
 
     def still_granted(self, access: Access) -> bool:
-        """Whether a newer policy decides the same for every relation of this run."""
+        """Whether a newer policy decides the same for every relation of this run; no, while they are not known yet."""
+        if not self._account.relations:
+            return False
         for relation in self._account.relations:
             now = access.governed(relation.name)
             if now is None or _terms(now.decision) != _terms(relation.decision):

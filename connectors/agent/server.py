@@ -41,6 +41,7 @@ from catalog import tls
 from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome, UserError
 from catalog.exchange import Fragment
 from catalog.identity import Pins, Principal, TokenVerifier, agent_audience, verify_request
+from catalog.keys import KeyFileError
 from catalog.policy import PolicyError
 from connectors.agent.budget import FairQueue
 from connectors.agent.fragment import FragmentRun, canceled
@@ -124,20 +125,24 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         fields = {"outcome": error.outcome.name, "rule": error.rule, "path": path, "sub": sub}
         await asyncio.to_thread(agent.ledger.append, "refusal", fields)
 
+    def admitted(request: Request, principal: Principal) -> None:
+        """Raise AUTH unless the department lets this gateway in now."""
+        if pins is not None and not pins.admits(principal.cnf_jwk, _certificate(request, certificates)):
+            raise _unknown_gateway(agent.name)
+
     async def principal_of(request: Request) -> tuple[Principal, bytes]:
         """Who asks, and the body. Raises AUTH; refusals are recorded without what was claimed."""
         body = await _body(request, agent.name)
         try:
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             principal = tokens.verify(token.strip() if scheme.lower() == "bearer" else "")
-            if pins is not None and not pins.admits(principal.cnf_jwk, _certificate(request, certificates)):
-                raise _unknown_gateway(agent.name)
+            admitted(request, principal)
             target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             verify_request(
                 request.method, target, body, request.headers, principal.cnf_jwk, agent.replay, who=agent.name
             )
         except CityError as refusal:
-            await refused(refusal, request.url.path)
+            await refused(refusal, request.scope["route"].path)  # not the caller's own words
             raise
         return principal, body
 
@@ -190,6 +195,9 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
             raise
         stream: _Stream | None = None
         try:
+            # It may have waited for its place, and what let it in may have ended meanwhile.
+            admitted(request, principal)
+            agent.check_open()
             run = agent.start(principal, asked)
             stream = _Stream(agent, run, queue, metrics)
             await stream.prepare()
@@ -359,11 +367,16 @@ async def _watch(agent: Agent, pins: Pins | None) -> None:
         await asyncio.sleep(WATCH)
         if agent.breaker.paused and agent.running:
             agent.stop_all()
-        if pins is not None and pins.version != known:
-            agent.stop_those(lambda p: not pins.admits(p.cnf_jwk), _unknown_gateway(agent.name))
-            old, known = known, pins.version
-            await asyncio.to_thread(agent.ledger.append, "gateways", {"old": old, "new": known})
-        await asyncio.to_thread(agent.reload)
+        try:
+            if pins is not None and pins.version != known:
+                agent.stop_those(lambda p: not pins.admits(p.cnf_jwk), _unknown_gateway(agent.name))
+                old, known = known, pins.version
+                await asyncio.to_thread(agent.ledger.append, "gateways", {"old": old, "new": known})
+            await asyncio.to_thread(agent.reload)
+        except (LedgerError, KeyFileError) as bad:
+            # Without its book the department answers nothing; the watch itself goes on.
+            _log.error("what was seen could not be recorded", error=str(bad))
+            agent.stop_all()
 
 
 class _Stream:

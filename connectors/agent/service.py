@@ -267,16 +267,16 @@ class Agent:
         )  # fmt: skip
 
     def start(self, principal: Principal, fragment: Fragment) -> FragmentRun:
-        """A run of one fragment, not yet prepared; `finish(run)` must follow. Raises AUTH for a used id."""
+        """A run of one fragment, not yet prepared; `finish(run)` must follow. Raises BUSY for an id in use."""
         stop = Stop()
-        policy = self.policy
-        services = Services(
-            policy.department, policy.version, self._sources, lambda name: policy.views.get(name, ""),
-            self._engines, self.ledger, self.budget, self.guard, self._receipts, self._secret,
-        )  # fmt: skip
-        run = FragmentRun(services, self.access(principal), fragment, stop)
-        with self._lock:
+        with self._lock:  # decided and registered at once: a reload in between would not see the run
             self._check_policy()
+            policy = self.policy
+            services = Services(
+                policy.department, policy.version, self._sources, lambda name: policy.views.get(name, ""),
+                self._engines, self.ledger, self.budget, self.guard, self._receipts, self._secret,
+            )  # fmt: skip
+            run = FragmentRun(services, self.access(principal), fragment, stop)
             if fragment.fragment_id in self._running:
                 raise DepartmentError(
                     "A fragment of this id is running already.", Outcome.BUSY, who=self.name, rule="fragment id"

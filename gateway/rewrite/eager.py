@@ -34,6 +34,8 @@ FINAL: dict[type[exp.Expr], type[exp.AggFunc]] = {
     exp.Max: exp.Max,
 }
 
+GUARDS = (exp.Case, exp.If, exp.Coalesce, exp.And, exp.Or, exp.Try, exp.Anonymous)
+
 
 @dataclass
 class _Partial:
@@ -137,8 +139,8 @@ def _plan(select: exp.Select, source: Source) -> _Partial | None:
         if aliases_in(part) != {source.alias}:
             _collect(part, source.alias, keyed)
     for join in select.args.get("joins") or []:
-        if join.args.get("on") is not None:
-            _collect(join.args["on"], source.alias, keyed)
+        for part in conjuncts(join.args.get("on")):
+            _collect(part, source.alias, keyed)
     called = {call.sql(): call for part in [*select.expressions, *_clauses(select)] for call in aggregates_in(part)}
     if not called or (group is not None and not keyed):
         return None
@@ -147,16 +149,20 @@ def _plan(select: exp.Select, source: Source) -> _Partial | None:
     return _Partial(source, alias, keys, calls)
 
 
-def _collect(node: exp.Expr, alias: str, into: dict[str, exp.Expr]) -> None:
-    """Note the largest parts of `node` that read nothing but `alias`."""
+def _collect(node: exp.Expr, alias: str, into: dict[str, exp.Expr], guarded: bool = False) -> None:
+    """Note the largest parts of `node` that read nothing but `alias`.
+
+    guarded: below something that may not evaluate them (CASE, COALESCE, OR ..): columns alone, for a part
+    evaluated for every row could fail where the whole does not.
+    """
     read = aliases_in(node)
     if alias not in read:
         return
-    if read == {alias} and _is_value(node):
+    if read == {alias} and _is_value(node) and (not guarded or isinstance(node, exp.Column)):
         into[node.sql()] = node
         return
     for child in node.iter_expressions():
-        _collect(child, alias, into)
+        _collect(child, alias, into, guarded or isinstance(node, GUARDS))
 
 
 def _is_value(node: exp.Expr) -> bool:

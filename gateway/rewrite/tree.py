@@ -224,7 +224,8 @@ def part_names(tree: exp.Query) -> None:
     Exact: references keep the old name as their alias, so columns mean what they meant. `qualify` would
     take a correlated column of such a source for one of the CTE.
     """
-    taken = {n.alias for n in tree.find_all(exp.Table, exp.Subquery) if n.alias}
+    within = tree.find_all(exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
+    taken = {n.alias for n in within if n.alias}
     ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
     if not taken & ctes:
         return

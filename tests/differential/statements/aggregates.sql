@@ -305,3 +305,11 @@ GROUP BY flag HAVING COUNT(note) > 1;
 -- having on a key that USING merged (ordered)
 SELECT company FROM water.main.reading r JOIN chemicals.main.stock s USING (company)
 GROUP BY company HAVING company > 'B' ORDER BY company;
+
+-- what a CASE guards is not computed for the rows it keeps out
+SELECT CASE WHEN s.qty <> 0 THEN 100 / s.qty + length(m.company) END, SUM(s.amount)
+FROM market.main.sale s JOIN water.main.meter m ON m.company = s.buyer GROUP BY 1;
+
+-- nor is what an OR or a COALESCE guards
+SELECT COALESCE(m.id, 100 / NULLIF(s.qty, 0)), SUM(s.amount) FROM market.main.sale s
+JOIN water.main.meter m ON m.company = s.buyer AND (s.qty = 0 OR 100 / s.qty > m.id) GROUP BY 1;

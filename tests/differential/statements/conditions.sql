@@ -104,3 +104,10 @@ ORDER BY m.id, c.id, c.name FETCH FIRST 2 ROWS ONLY;
 
 -- no relation at all
 SELECT 1 AS one, 'a' || 'b', DATE '2024-02-29' + INTERVAL '1' YEAR;
+
+-- IS [NOT] TRUE and FALSE keep their NULLs on the way to a department
+SELECT id, open IS TRUE, open IS NOT FALSE FROM health.main.ward WHERE open IS NOT TRUE;
+
+-- the same as a grouping key, a filter of an aggregate and a condition of a join
+SELECT r.flag IS TRUE, COUNT(*), COUNT(*) FILTER (WHERE r.flag IS NOT TRUE), COUNT(c.id)
+FROM water.main.reading r LEFT JOIN market.main.company c ON c.id = r.company AND r.flag IS NOT TRUE GROUP BY 1;

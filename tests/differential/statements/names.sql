@@ -127,3 +127,7 @@ WHERE EXISTS (SELECT 1 FROM w AS q WHERE q.o = w.company) AND EXISTS (SELECT 1 F
 -- the same, where the WITH query's own name is read beside it
 WITH w AS (SELECT id AS o FROM market.main.company)
 SELECT w.m3 FROM water.main.reading AS w WHERE w.company IN (SELECT o FROM w) OR w.company IN (SELECT w.o FROM w);
+
+-- a list of values takes the name of a WITH query
+WITH v AS (SELECT id FROM market.main.company)
+SELECT v.a FROM (VALUES 'A1', 'ZZ') AS v (a) WHERE EXISTS (SELECT 1 FROM v AS c WHERE c.id = v.a);
