@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import yaml
 
 from atoll.demo.install import Ports, gateway_card, install_gateway, install_identity
 from atoll.demo.processes import Process, Processes, free_port, wait_until
 from bench.servers import Servers
-from bench.tpch import TABLES
+from bench.tpch import TABLES, columns
 from catalog.http import Client, HTTPError
 from catalog.keys import load_or_create
 
@@ -103,7 +102,7 @@ def _await(process: Process, port: int) -> None:
 
 
 def _state(folder: Path, name: str, state: Path | None) -> Path:
-    return (state or folder / "departments" / name / "state") if state is None else state / name
+    return folder / "departments" / name / "state" if state is None else state / name
 
 
 def _write_department(
@@ -123,7 +122,7 @@ def _write_department(
         "sources": {"main": _source(home, name, servers, tables)},
         "linkage_groups": {"bench": {"root": "file:linkage.key"}},
         "purposes": [PURPOSE],
-        "relations": {t: {"table": t, "columns": _columns(servers.c, t)} for t in tables},
+        "relations": {t: {"table": t, "columns": columns(servers.c, t)} for t in tables},
         "grants": [
             {"id": t, "relation": t, "purposes": [PURPOSE], "mode": "masked", **policy.get(t, {})} for t in tables
         ],
@@ -141,8 +140,3 @@ def _source(home: Path, name: str, servers: Servers, tables: list[str]) -> dict[
     secret.write_text(server.password)
     secret.chmod(0o600)
     return {**server.source, "password": "file:source.password"}
-
-
-def _columns(data: Path, table: str) -> dict[str, str]:
-    found = duckdb.sql(f"DESCRIBE SELECT * FROM '{data}/{table}.parquet'").fetchall()
-    return {str(name): str(kind).lower() for name, kind, *_ in found}

@@ -13,7 +13,7 @@ import pymysql
 
 from atoll.demo.databases import Database, find_mariadb, find_postgres, remove_leftovers, start_mariadb, start_postgres
 from atoll.demo.processes import Failed, Processes, free_port
-from bench.tpch import TABLES, parquet
+from bench.tpch import TABLES, columns, parquet
 
 __all__ = ["Servers", "running_servers"]
 
@@ -65,11 +65,6 @@ def running_servers(folder: Path, scale: float) -> Iterator[Servers]:
         remove_leftovers(record)
 
 
-def _columns(data: Path, table: str) -> dict[str, str]:
-    found = duckdb.sql(f"DESCRIBE SELECT * FROM '{data}/{table}.parquet'").fetchall()
-    return {str(name): str(kind).lower() for name, kind, *_ in found}
-
-
 def _csv(data: Path, table: str, folder: Path) -> Path:
     file = folder / f"{table}.csv"
     duckdb.sql(f"COPY (FROM '{data}/{table}.parquet') TO '{file}' (FORMAT csv, HEADER false)")
@@ -78,8 +73,8 @@ def _csv(data: Path, table: str, folder: Path) -> Path:
 
 def _create(data: Path, table: str, text: str) -> str:
     kinds = {"varchar": text}
-    columns = ", ".join(f"{n} {kinds.get(k, k)} NOT NULL" for n, k in _columns(data, table).items())
-    return f"CREATE TABLE {table} ({columns})"
+    listed = ", ".join(f"{n} {kinds.get(k, k)} NOT NULL" for n, k in columns(data, table).items())
+    return f"CREATE TABLE {table} ({listed})"
 
 
 def _load_postgres(server: Database, data: Path, folder: Path) -> None:

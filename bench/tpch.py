@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["CACHE", "TABLES", "parquet"]
+import duckdb
+
+__all__ = ["CACHE", "TABLES", "columns", "parquet"]
 
 CACHE = Path(__file__).parents[1] / ".cache" / "bench"
 PEER = ("duckdb==1.5.5", "duckdb-extension-tpch==1.5.5")
@@ -47,6 +49,12 @@ def parquet(scale: float) -> Path:
     subprocess.run([_peer(), "-c", GENERATE, str(folder), str(scale), *TABLES], check=True)
     (folder / "done").touch()
     return folder
+
+
+def columns(data: Path, table: str) -> dict[str, str]:
+    """Column -> type of one table in a folder that `parquet` made."""
+    found = duckdb.sql(f"DESCRIBE SELECT * FROM '{data}/{table}.parquet'").fetchall()
+    return {str(name): str(kind).lower() for name, kind, *_ in found}
 
 
 def _peer() -> str:

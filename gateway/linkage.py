@@ -26,7 +26,7 @@ from sqlglot import exp
 from catalog.errors import AccessDenied, CityError, Outcome
 from catalog.names import RelationName
 from catalog.relation import Linkage, Relation
-from gateway.rewrite.tree import unique_aliases
+from gateway.rewrite.tree import SOURCES, unique_aliases
 
 __all__ = ["check"]
 
@@ -174,8 +174,7 @@ class _Flows:
 
     def __init__(self, tree: exp.Query, relations: Mapping[RelationName, Relation]) -> None:
         self._relations = relations
-        sources = tree.find_all(exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
-        self._sources = {s.alias_or_name: s for s in sources}
+        self._sources = {s.alias_or_name: s for s in tree.find_all(*SOURCES)}
         self._ctes = {c.alias: c.this for c in tree.find_all(exp.CTE)}
         self._known: dict[int, Flow] = {}
         self._outputs: dict[int, list[Flow]] = {}

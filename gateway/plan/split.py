@@ -17,19 +17,20 @@ from gateway.plan.verify import VERIFY, plan_verify
 from gateway.resolve import SYSTEM_TABLE
 from gateway.rewrite.leaf import is_leaf
 from gateway.rewrite.tree import (
+    SOURCES,
     Source,
     aliases_in,
     conjuncts,
     has_aggregate,
     has_subquery,
     has_window,
+    is_closed,
     sources,
 )
 
 __all__ = ["fragment_text", "split"]
 
 LOCAL = "local_"
-ALIASED = (exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
 
 
 def split(
@@ -85,10 +86,10 @@ def fragment_text(query: exp.Query) -> str:
 def _renumbered(query: exp.Query) -> exp.Query:
     """Number aliases within the fragment, so that equal questions have equal texts wherever they stand."""
     names: dict[str, str] = {}
-    for node in query.find_all(*ALIASED):
+    for node in query.find_all(*SOURCES):
         if node.alias:
             names.setdefault(node.alias, f"t{len(names)}")
-    for node in query.find_all(*ALIASED):
+    for node in query.find_all(*SOURCES):
         if node.alias:
             node.args["alias"].set("this", exp.to_identifier(names[node.alias]))
     for column in query.find_all(exp.Column):
@@ -134,7 +135,7 @@ class _Cutter:
         departments = {t.catalog for t in tables if t.catalog}
         if len(departments) != 1 or any(_is_verify(n) for n in query.find_all(exp.Anonymous)):
             return ""
-        if not aliases_in(query) - {""} <= _defined(query):
+        if not is_closed(query):
             return ""
         modes = {self._relation(t).mode for t in tables if t.catalog}
         if Mode.aggregate in modes and not (isinstance(query, exp.Select) and self._is_aggregate_leaf(query)):
@@ -235,11 +236,6 @@ def scan_conditions(select: exp.Select, source: Source) -> list[exp.Expr]:
         and not (has_subquery(part) or has_window(part) or has_aggregate(part))
         and not any(_is_verify(n) for n in part.walk())
     ]
-
-
-def _defined(query: exp.Expr) -> set[str]:
-    """Aliases of sources defined inside a query."""
-    return {n.alias_or_name for n in query.find_all(*ALIASED) if n.alias_or_name}
 
 
 def _nested(select: exp.Select) -> list[exp.Query]:

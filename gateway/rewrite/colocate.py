@@ -125,7 +125,7 @@ def _name(select: exp.Select, group: list[Source], joins: list[exp.Join], condit
     """Put `group` into a derived table at the place of its first source; columns read it from there."""
     alias = f"{group[0].alias}_home"
     names = {s.alias for s in group}
-    place = next(n for n in _items(select) if n.alias_or_name == group[0].alias)
+    place = next(s.node for s in sources(select) if s.alias == group[0].alias)
     inner = exp.Select(from_=exp.From(this=place.copy()), joins=joins)
     set_where(inner, conditions)
     derived = exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(alias)))
@@ -138,10 +138,6 @@ def _name(select: exp.Select, group: list[Source], joins: list[exp.Join], condit
                 read[key] = exp.alias_(column.copy(), f"n{len(read)}", copy=False)
             _point(column, alias, read[key].alias)
     inner.set("expressions", list(read.values()) or [exp.alias_(exp.Literal.number(1), "n0", copy=False)])
-
-
-def _items(select: exp.Select) -> list[exp.Expr]:
-    return [s.node for s in sources(select)]
 
 
 def _outside(select: exp.Select, derived: exp.Subquery) -> Iterator[exp.Column]:

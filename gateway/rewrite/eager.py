@@ -13,6 +13,7 @@ from gateway.rewrite.tree import (
     aggregates_in,
     aliases_in,
     conjuncts,
+    departments_of,
     has_grouping_sets,
     has_subquery,
     has_window,
@@ -109,10 +110,6 @@ def _summed_source(select: exp.Select, context: Context) -> Source | None:
     if any(source.alias in aliases_in(j.this) for j in select.args["joins"]):
         return None  # UNNEST of x's own arrays
     return source
-
-
-def departments_of(node: exp.Expr) -> set[str]:
-    return {t.catalog for t in node.find_all(exp.Table) if t.catalog}
 
 
 def _is_summable(source: Source, context: Context) -> bool:

@@ -17,10 +17,12 @@ from catalog.names import RelationName, is_plain
 from catalog.relation import Mode, Relation
 
 __all__ = [
+    "SOURCES",
     "Source",
     "aggregates_in",
     "aliases_in",
     "conjuncts",
+    "departments_of",
     "has_aggregate",
     "has_grouping_sets",
     "has_subquery",
@@ -37,6 +39,9 @@ __all__ = [
     "unique_aliases",
     "visible_ctes",
 ]
+
+SOURCES = (exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
+"""What may stand in a FROM clause."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +156,12 @@ def has_grouping_sets(select: exp.Select) -> bool:
 
 def is_closed(node: exp.Expr) -> bool:
     """Whether a node reads no column but of sources that it holds itself."""
-    within = node.find_all(exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
-    return aliases_in(node) - {""} <= {n.alias_or_name for n in within}
+    return aliases_in(node) - {""} <= {n.alias_or_name for n in node.find_all(*SOURCES)}
+
+
+def departments_of(node: exp.Expr) -> set[str]:
+    """The departments whose relations a node names."""
+    return {t.catalog for t in node.find_all(exp.Table) if t.catalog}
 
 
 def home_of(source: Source, relations: dict[RelationName, Relation]) -> str:
@@ -224,8 +233,7 @@ def part_names(tree: exp.Query) -> None:
     Exact: references keep the old name as their alias, so columns mean what they meant. `qualify` would
     take a correlated column of such a source for one of the CTE.
     """
-    within = tree.find_all(exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
-    taken = {n.alias for n in within if n.alias}
+    taken = {n.alias for n in tree.find_all(*SOURCES) if n.alias}
     ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
     if not taken & ctes:
         return
