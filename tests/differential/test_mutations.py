@@ -114,7 +114,7 @@ MUTATIONS = (
     Mutation("a scan is filtered by every ON", split,
              'if not (join.side or "") and join.args', "if join.args", "outer_joins"),
     Mutation("a correlated subquery is a question of its own", split,
-             'if not aliases_in(query) - {""} <= _defined(query):', "if False:", "subqueries"),
+             "if not is_closed(query):", "if False:", "subqueries"),
     Mutation("a stream may be read twice", split,
              "if _uses(merge, f.id) > 1", "if _uses(merge, f.id) > 99", "bind ctes"),
     Mutation("ORDER BY does not follow its renamed outputs", split,
