@@ -14,10 +14,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
@@ -153,6 +153,9 @@ class PostgresSource(Source):
     dialect: ClassVar[str] = "postgres"
 
     def __init__(self, conninfo: str, connections: int) -> None:
+        # Here and not at the top: it brings pyarrow.dataset and, where there is one, pandas. 0.3 s of every
+        # agent's start, of which agents with another kind of silo have no use.
+        self._driver = import_module("adbc_driver_postgresql.dbapi")
         self._conninfo = conninfo
         self._bulk: Pool[Any] = Pool(self._connect_adbc, lambda c: c.close(), connections, alive=_adbc_alive)
         self._control: Pool[psycopg.Connection[Any]] = Pool(
@@ -310,7 +313,7 @@ class PostgresSource(Source):
 
     def _connect_adbc(self) -> Any:
         try:
-            return adbc.connect(self._conninfo, autocommit=True)
+            return self._driver.connect(self._conninfo, autocommit=True)
         except AdbcError as bad:
             raise SourceError(f"PostgreSQL cannot be reached: {bad}") from bad
 

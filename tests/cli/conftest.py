@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.forked import run_forked
 from tests.cli.stub_gateway import Done, Run, Stub, serving
 
 
@@ -27,10 +26,7 @@ def atoll(gateway: Stub, tmp_path: Path) -> Run:
         known = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ATOLL_URL": gateway.url, "NO_COLOR": "1"}
         if login:
             known["ATOLL_USER"] = "lin"
-        done = subprocess.run(
-            [sys.executable, "-m", "atoll.cli", *arguments],
-            input=stdin.encode(), capture_output=True, cwd=tmp_path, env=known | (env or {}), timeout=60, check=False,
-        )  # fmt: skip
-        return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(), done.stdout)
+        done = run_forked([*arguments], tmp_path, known | (env or {}), stdin.encode())
+        return Done(done.status, done.out.decode(errors="replace"), done.err.decode(), done.out)
 
     return run
