@@ -15,8 +15,7 @@ def rows_of(answer: dict[str, Any]) -> list[list[Any]]:
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
 def test_the_answer_is_the_key(city: City, number: int) -> None:
-    key = city.answer_key(f"q{number}")
-    answer = city.ask(city.question(number), key["user"], key["purpose"])
+    key, answer = city.answer_key(f"q{number}"), city.answered(number)
     assert [c["name"] for c in answer["columns"]] == [c["name"] for c in key["columns"]]
     assert [c["type"].replace(" ", "") for c in answer["columns"]] == [
         c["type"].replace(" ", "") for c in key["columns"]
@@ -43,12 +42,9 @@ def test_ignoring_one_rule_of_dirt_would_give_another_answer(city: City, number:
 
 @pytest.mark.parametrize(("number", "most"), [(2, 3_000), (3, 20_000), (5, 500)])
 def test_few_rows_cross_the_trust_line(city: City, number: int, most: int) -> None:
-    key = city.answer_key(f"q{number}")
-    answer = city.ask(city.question(number), key["user"], key["purpose"])
-    assert 0 < sum(d["rows"] for d in answer["departments"]) <= most
+    assert 0 < sum(d["rows"] for d in city.answered(number)["departments"]) <= most
 
 
 def test_a_row_without_a_mapping_is_counted_in_a_warning(city: City) -> None:
-    key = city.answer_key("q1")
-    answer = city.ask(city.question(1), key["user"], key["purpose"])
-    assert any(w.startswith("7 rows of city.chem.flow") for w in answer["warnings"]), answer["warnings"]
+    warnings = city.answered(1)["warnings"]
+    assert any(w.startswith("7 rows of city.chem.flow") for w in warnings), warnings
