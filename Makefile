@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 WORKERS ?= 3
 
-.PHONY: help setup demo test lint format types city-medium attack attack-nightly fuzz clients bench-governance bench-protocol docs clean services
+.PHONY: help setup demo test lint format types city-medium attack attack-nightly fuzz clients bench-governance bench-guard bench-ledger bench-protocol docs clean services
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -47,7 +47,7 @@ fuzz: setup ## the differential fuzzer, for as long as FUZZ_SECONDS says
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/differential/test_fuzz.py
 
 attack: setup services ## every hostile case over every kind of silo, through the gateway too, and what must notice faults
-	@ATTACK=all $(BIN)/python -m pytest -n $(WORKERS) tests/attack tests/agent/test_trackers.py
+	@ATTACK=all $(BIN)/python -m pytest -n $(WORKERS) tests/attack tests/agent/test_trackers.py tests/cli/test_long_ledger.py
 
 attack-nightly: setup services ## twenty thousand random questions: as over a masked copy, and blind to what is hidden
 	@ATTACK=all ATTACK_EXAMPLES=$${ATTACK_EXAMPLES:-20000} $(BIN)/python -m pytest -n $(WORKERS) tests/attack tests/masks_first
@@ -59,6 +59,12 @@ clients: setup services ## every Trino client there is, unmodified, against a ru
 
 bench-governance: setup services ## what masks, filters and ledgers cost: governed departments beside open ones
 	@$(BIN)/python -m bench.governance
+
+bench-guard: setup ## what judging an answer costs after 10,000 released cells
+	@$(BIN)/python -m bench.guard
+
+bench-ledger: setup ## what ledger and receipt add to a one-row question
+	@$(BIN)/python -m bench.ledger
 
 bench-protocol: setup services ## the wire beside a real Trino and beside a server that does nothing
 	@$(BIN)/python -m bench.protocol

@@ -19,11 +19,13 @@ from atoll.commands import (
     demo,
     departments,
     gateway,
+    grants,
     keys,
     ledger,
     policy,
     query,
     receipt,
+    request,
     token,
     untoken,
 )
@@ -70,11 +72,13 @@ ANALYST, DEPARTMENT, OPERATOR = "For analysts", "For departments", "For operator
 app.command(rich_help_panel="First")(demo.demo)
 app.command(rich_help_panel=ANALYST)(query.query)
 app.command(rich_help_panel=ANALYST)(query.explain)
+app.command(rich_help_panel=ANALYST)(request.request)
 app.command(rich_help_panel=ANALYST)(token.token)
 app.command(rich_help_panel=ANALYST)(receipt.receipt)
 agent.app.command()(untoken.untoken)
 app.add_typer(agent.app, name="agent", rich_help_panel=DEPARTMENT)
 app.add_typer(policy.app, name="policy", rich_help_panel=DEPARTMENT)
+app.add_typer(grants.app, name="grants", rich_help_panel=DEPARTMENT)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=DEPARTMENT)
 app.command(rich_help_panel=DEPARTMENT)(audit.audit)
 app.command(rich_help_panel=DEPARTMENT)(departments.register)

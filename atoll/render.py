@@ -19,7 +19,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from catalog.errors import CityError, Location
+from catalog.errors import CityError, Location, Outcome
 
 __all__ = ["Answer", "answer_json", "error_lines", "footer", "listing", "markdown", "progress", "table"]
 
@@ -181,6 +181,9 @@ def footer(answer: Answer) -> Text:
     absent = sum(int(d.get("suppressed") or 0) for d in answer.departments)
     if absent:
         parts.append(f"{_count(absent, 'cell')} absent")
+    made_up = [f"{d['name']}.{r}" for d in answer.departments for r in d.get("synthetic") or ()]
+    if made_up:
+        parts.append(f"SYNTHETIC, not real data: {', '.join(made_up)}")
     receipts = [str(r) for d in answer.departments for r in d.get("receipts") or ()]
     if len(receipts) == 1:
         parts.append(f"receipt {receipts[0]}")
@@ -259,6 +262,8 @@ def error_lines(error: CityError, sql: str = "") -> list[Text]:
         lines.append(Text.assemble(("  rule  ", "dim"), visible(error.rule)))
     if error.hint:
         lines.append(Text.assemble(("  next  ", "dim"), visible(error.hint)))
+    if error.contact and error.outcome is not Outcome.CANCELED:
+        lines.append(Text.assemble(("  ask   ", "dim"), visible(error.contact)))
     if error.retry_after:
         lines.append(Text.assemble(("  wait  ", "dim"), f"{error.retry_after:.0f} s, then ask again"))
     return lines

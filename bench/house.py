@@ -22,7 +22,7 @@ from bench.tpch import TABLES, columns
 from catalog.http import Client, HTTPError
 from catalog.keys import load_or_create
 
-__all__ = ["DEPARTMENTS", "House", "running_house"]
+__all__ = ["DEPARTMENTS", "USER", "House", "running_house"]
 
 USER, PURPOSE = "bi", "statistics"
 DEPARTMENTS = {"a": "PostgreSQL", "b": "MariaDB", "c": "Parquet"}
@@ -49,33 +49,37 @@ class House:
 
 @contextmanager
 def running_house(
-    folder: Path, servers: Servers, policy: Mapping[str, Mapping[str, Any]], state: Path | None = None
+    folder: Path,
+    servers: Servers,
+    policy: Mapping[str, Mapping[str, Any]],
+    state: Path | None = None,
+    departments: Mapping[str, str] = DEPARTMENTS,
 ) -> Iterator[House]:
     """Start everything; stop it afterwards. policy: table -> the fields of its grant beyond relation and purpose.
 
-    state: where agents keep their ledgers and other state, if not in `folder`.
+    state: where agents keep their ledgers and other state, if not in `folder`. departments: name -> title.
     """
     taken: set[int] = set()
     ports = Ports(
         free_port(taken), free_port(taken), free_port(taken),
-        {n: free_port(taken) for n in DEPARTMENTS}, {n: free_port(taken) for n in DEPARTMENTS},
+        {n: free_port(taken) for n in departments}, {n: free_port(taken) for n in departments},
     )  # fmt: skip
     install_identity(folder)
-    for name in DEPARTMENTS:
+    for name in departments:
         _write_department(folder, name, servers, ports, policy, state)
     processes = Processes(folder / "logs")
     try:
         idp = ["--dir", str(folder / "idp"), "--port", str(ports.idp), "--dev-login"]
         started = {"idp": _module(processes, "idp", "atoll.demo.idp", *idp)}
-        for name in DEPARTMENTS:
+        for name in departments:
             file = folder / "departments" / name / "department.yaml"
             started[name] = _module(processes, name, "connectors.agent.serve", str(file))
         _await(started["idp"], ports.idp)
-        for name in DEPARTMENTS:
+        for name in departments:
             _await(started[name], ports.owners[name])
         registered = {
             n: (title, load_or_create(_state(folder, n, state) / "receipt.key").public_jwk)
-            for n, title in DEPARTMENTS.items()
+            for n, title in departments.items()
         }
         settings = install_gateway(folder, ports, registered, folder / "questions")
         _await(_module(processes, "gateway", "gateway.server.serve", str(settings), "--allow-dev-login"), ports.gateway)
@@ -136,7 +140,10 @@ def _source(home: Path, name: str, servers: Servers, tables: list[str]) -> dict[
         parquet = {t: {"format": "parquet", "glob": f"{t}.parquet"} for t in tables}
         return {"kind": "files", "path": os.path.relpath(servers.c, home), "tables": parquet}
     server = servers.a if name == "a" else servers.b
+    if server is None:
+        raise ValueError(f"department {name} has no server")
     secret = home / "source.password"
     secret.write_text(server.password)
     secret.chmod(0o600)
-    return {**server.source, "password": "file:source.password"}
+    slow = {"timeout": LIMITS["seconds"]} if name == "a" else {}
+    return {**server.source, **slow, "password": "file:source.password"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,29 +36,31 @@ INDEXES = {
 
 @dataclass(frozen=True)
 class Servers:
-    """a: PostgreSQL, b: MariaDB, c: the folder of Parquet files."""
+    """a: PostgreSQL, b: MariaDB (None where it was not asked for), c: the folder of Parquet files."""
 
     a: Database
-    b: Database
+    b: Database | None
     c: Path
     processes: Processes
 
 
 @contextmanager
-def running_servers(folder: Path, scale: float) -> Iterator[Servers]:
-    """Both servers, loaded. folder: for logs. Raises Failed where a server is not installed."""
+def running_servers(folder: Path, scale: float, departments: Collection[str] = ("a", "b", "c")) -> Iterator[Servers]:
+    """The servers that these departments need, loaded. folder: for logs. Raises Failed where one is not installed."""
     data = parquet(scale)
     postgres, mariadb = find_postgres(), find_mariadb()
-    if postgres is None or mariadb is None:
+    if postgres is None or (mariadb is None and "b" in departments):
         raise Failed("the benchmark needs PostgreSQL and MariaDB: make services")
     folder.mkdir(parents=True, exist_ok=True)
     taken: set[int] = set()
     processes, record = Processes(folder / "logs"), folder / "homes"
     try:
         a = start_postgres(postgres, processes, free_port(taken), "tpch", record)
-        b = start_mariadb(mariadb, processes, free_port(taken), "tpch", record)
+        b = None
         _load_postgres(a, data, folder)
-        _load_mariadb(b, data, folder)
+        if mariadb is not None and "b" in departments:
+            b = start_mariadb(mariadb, processes, free_port(taken), "tpch", record)
+            _load_mariadb(b, data, folder)
         yield Servers(a, b, data, processes)
     finally:
         processes.stop()

@@ -7,8 +7,8 @@
     └── InternalError      a fault of atoll itself; the text says nothing of the data
 
 An error is an answer to a person. It says what was refused (`message`), by whom (`who`: "gateway" or
-a department), by which rule (`rule`) and what to do next (`hint`). A source's own error text never
-becomes part of one: it goes to the owner's log.
+a department), by which rule (`rule`), what to do instead (`hint`) and whom to ask (`contact`). A source's
+own error text never becomes part of one: it goes to the owner's log.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ __all__ = [
     "TrinoError",
     "UserError",
 ]
+
+MAX_CONTACT = 200
+"""Characters of a contact that another side named."""
 
 
 class TrinoError(Enum):
@@ -122,6 +125,35 @@ class Outcome(Enum):
         return found
 
 
+_INSTEAD: dict[Outcome, str] = {
+    Outcome.SYNTAX: "Send one statement of Trino's SQL.",
+    Outcome.STATEMENT: "Queries are answered: SELECT, WITH, VALUES.",
+    Outcome.NODE: "Write it without that part.",
+    Outcome.FUNCTION: "SHOW FUNCTIONS lists what is answered.",
+    Outcome.TOO_LARGE: "Ask in smaller parts.",
+    Outcome.NOT_AVAILABLE: "SHOW TABLES names what you may ask; `atoll request --list`, what you may ask for.",
+    Outcome.PURPOSE: "Ask for one of your own purposes, with --purpose.",
+    Outcome.MODE: "EXPLAIN of a statement that is answered shows the mode; DESCRIBE shows what each column allows.",
+    Outcome.DISCLOSURE: "Ask for coarser cells.",
+    Outcome.GRANT_ENDED: "Ask for the grant to be renewed.",
+    Outcome.AUTH: "Log in again.",
+    Outcome.BUDGET: "Ask again when the budget renews.",
+    Outcome.LIMIT: "Ask for less at once.",
+    Outcome.BUSY: "Ask again in a moment.",
+    Outcome.CLOSED: "Ask again later.",
+    Outcome.DOWN: "Ask again when it is back.",
+    Outcome.SEMANTIC: "DESCRIBE shows names and types of a table that you may ask.",
+}
+"""What would be answered instead, where an error has no closer word. A cancel is its user's own wish."""
+
+
+def _instead(outcome: Outcome, trino: TrinoError) -> str:
+    if outcome is Outcome.EXECUTION:
+        by_value = trino.kind == "USER_ERROR"
+        return "try(..) gives NULL instead." if by_value else "Ask again; if it stays so, say so to whom it names."
+    return _INSTEAD.get(outcome, "")
+
+
 @dataclass(frozen=True)
 class Location:
     """Where in the user's own text, both from 1."""
@@ -136,7 +168,9 @@ class CityError(Exception):
     message: what was refused or went wrong, one sentence, no values of any row.
     outcome: one of `Outcome`.  trino: closer Trino error than the outcome's usual one.
     who: "gateway" or the department's name.  rule: the rule that refused, e.g. "no grant".
-    hint: what the reader can do next.  location: in the user's text.
+    hint: what would be answered instead, by default the outcome's own words.  location: in the user's text.
+    contact: whom to ask about it, "" until the door that gives the refusal fills it in (`with_contact`).
+    about: department that the user's text names, where `who` is another; its contact is the one to ask.
     """
 
     default_outcome: ClassVar[Outcome] = Outcome.EXECUTION
@@ -152,6 +186,8 @@ class CityError(Exception):
         hint: str = "",
         location: Location | None = None,
         retry_after: float | None = None,
+        contact: str = "",
+        about: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -159,13 +195,16 @@ class CityError(Exception):
         self.trino = trino or self.outcome.trino
         self.who = who
         self.rule = rule
-        self.hint = hint
+        self.hint = hint or _instead(self.outcome, self.trino)
         self.location = location
         self.retry_after = retry_after
+        self.contact = contact
+        self.about = about
 
     def __str__(self) -> str:
         at = f"line {self.location.line}:{self.location.column}: " if self.location else ""
-        return at + self.message + (f" {self.hint}" if self.hint else "")
+        ask = f"Contact: {self.contact}" if self.contact and self.outcome is not Outcome.CANCELED else ""
+        return at + " ".join(part for part in (self.message, self.hint, ask) if part)
 
     def to_dict(self) -> dict[str, Any]:
         """The form that crosses the trust line and that REST and --json show."""
@@ -178,6 +217,7 @@ class CityError(Exception):
             "who": self.who,
             "rule": self.rule,
             "hint": self.hint,
+            "contact": self.contact,
         }
         if self.location:
             out["location"] = {"line": self.location.line, "column": self.location.column}
@@ -191,7 +231,8 @@ class CityError(Exception):
         try:
             outcome = Outcome[str(data["outcome"])]
             trino = TrinoError[str(data["error_name"])]
-        except KeyError:
+            outcome.trino  # noqa: B018 - OK is none of an error's outcomes
+        except (KeyError, ValueError):
             outcome, trino = Outcome.EXECUTION, TrinoError.GENERIC_INTERNAL_ERROR
         where = data.get("location")
         kind = _BY_OUTCOME.get(outcome, InternalError)
@@ -204,11 +245,17 @@ class CityError(Exception):
             hint=str(data.get("hint", "")),
             location=Location(int(where["line"]), int(where["column"])) if where else None,
             retry_after=data.get("retry_after"),
+            contact=str(data.get("contact", ""))[:MAX_CONTACT],
         )
 
     def at(self, location: Location | None) -> Self:
         """The same error with a place in the user's text."""
         self.location = location
+        return self
+
+    def with_contact(self, contact: str) -> Self:
+        """The same error with whom to ask about it, unless it names somebody already."""
+        self.contact = self.contact or contact
         return self
 
 

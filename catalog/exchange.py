@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import struct
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 import orjson
@@ -108,6 +110,7 @@ class Receipt(_Message):
     50 ms, and 0 in aggregate and verify modes, where it would tell how many rows are hidden.
     masks: "relation.column: kind". suppressed: cells withheld against public code lists, None if
     unknown or not in aggregate mode. vintages: relation -> ISO time of the snapshot that answered.
+    synthetic: relations whose rows were generated: what was delivered is not real data.
     delivered: SHA-256 of the delivered stream. ledger: the `end` record's place in the agent's ledger.
     """
 
@@ -128,6 +131,7 @@ class Receipt(_Message):
     micros: int = 0
     suppressed: int | None = None
     vintages: dict[str, str] = {}
+    synthetic: tuple[str, ...] = ()
     policy: str = ""
     delivered: str = ""
     ledger: Head
@@ -176,15 +180,59 @@ def encode_keys(keys: pa.Array) -> str:
 
 
 def decode_keys(text: str) -> pa.Array:
-    """Inverse of `encode_keys`. Raises ValueError for anything but one column `k` without NULLs."""
+    """Inverse of `encode_keys`. Raises ValueError for anything but one plain column `k` without NULLs.
+
+    The sender is not trusted: offsets that point out of the message would read this process's memory, and a few
+    packed bytes would fill it.
+    """
     try:
-        with pa.ipc.open_stream(base64.b64decode(text, validate=True)) as reader:
+        raw = base64.b64decode(text, validate=True)
+        for message in _messages(raw):
+            if message.type not in ("schema", "record batch") or _is_packed(message):
+                raise ValueError("the keys part is no plain Arrow stream")
+        with pa.ipc.open_stream(raw) as reader:
             table = reader.read_all()
-    except (pa.ArrowInvalid, OSError) as bad:
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, EOFError, struct.error) as bad:
         raise ValueError("the keys part is no Arrow stream") from bad
-    if table.schema.names != ["k"] or table.column("k").null_count:
-        raise ValueError("the keys part needs exactly one column `k`, without NULLs")
+    if table.schema.names != ["k"] or table.column("k").null_count or not _is_plain(table.column("k").type):
+        raise ValueError("the keys part needs exactly one column `k` of plain values, without NULLs")
     return table.column("k").combine_chunks()
+
+
+def _messages(raw: bytes) -> Iterator[pa.ipc.Message]:
+    reader = pa.ipc.MessageReader.open_stream(raw)
+    while True:
+        try:
+            yield reader.read_next_message()
+        except StopIteration:
+            return
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_decimal128(kind))
+
+
+def _is_packed(message: pa.ipc.Message) -> bool:
+    """Whether a record batch has compressed buffers: `Message.header.compression` of Arrow's flatbuffers."""
+    if message.type != "record batch":
+        return False
+    data = message.metadata.to_pybytes()
+
+    def field(table: int, number: int) -> int:
+        """Where a field of a table stands, 0 if it has none."""
+        fields = table - struct.unpack_from("<i", data, table)[0]
+        place = 4 + 2 * number
+        if place >= struct.unpack_from("<H", data, fields)[0]:
+            return 0
+        offset = int(struct.unpack_from("<H", data, fields + place)[0])
+        return table + offset if offset else 0
+
+    def follow(place: int) -> int:
+        return place + int(struct.unpack_from("<I", data, place)[0])
+
+    batch = follow(field(follow(0), 2))
+    return field(batch, 3) != 0
 
 
 def sha256(data: bytes | str) -> str:

@@ -32,7 +32,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import math
+import os
 import re
 import secrets
 import sqlite3
@@ -53,6 +55,7 @@ from joserfc.jws import JWSRegistry
 
 from catalog import keys, tls
 from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome
+from catalog.files import read_file
 from catalog.keys import Jwk, SigningKey
 
 __all__ = [
@@ -90,6 +93,9 @@ DPOP_SECONDS = 60
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+MAX_KEYS = 1 << 20
+"""Bytes of a file of public keys."""
+_log = logging.getLogger("atoll.identity")
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 _ONCE = ("authorization", "atoll-date", "atoll-nonce", "atoll-signature")
 _SECONDS = re.compile(r"[0-9]{1,12}\Z")
@@ -160,7 +166,8 @@ class TokenVerifier:
         self._is_agent = audience != GATEWAY_AUDIENCE
         self._who = audience.removeprefix("agent:")
         self._file = Path(jwks) if isinstance(jwks, (str, Path)) else None
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
+        self._fault = ""
         self._keys: dict[str, tuple[ECKey | OKPKey, Jwk]] = {}
         if isinstance(jwks, Mapping):
             self._keys = _key_set(jwks)
@@ -185,6 +192,11 @@ class TokenVerifier:
         except (JoseError, ValueError, TypeError):
             # Why it is not valid helps only the one who forged it.
             raise self._invalid() from None
+
+    def check_lasting(self, principal: Principal, now: float | None = None) -> None:
+        """Raises AccessDenied(AUTH) once the token of a principal has expired: what waited must not begin then."""
+        if principal.exp + self.leeway < (time.time() if now is None else now):
+            raise self._expired()
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         iat, exp = claims.get("iat"), claims.get("exp")
@@ -227,15 +239,19 @@ class TokenVerifier:
         if self._file is None:
             return
         try:
-            seen = self._file.stat()
-            stamp = (seen.st_mtime_ns, seen.st_size)
-            if stamp != self._stamp:
-                self._keys = _key_set(orjson.loads(self._file.read_bytes()))
-                self._stamp = stamp
+            seen = _stamp(self._file.stat())
+            if seen != self._stamp:
+                found, raw = read_file(self._file, MAX_KEYS)
+                self._keys, self._stamp, self._fault = _key_set(orjson.loads(raw)), _stamp(found), ""
         except (OSError, ValueError) as bad:
             if not self._keys:
                 raise ValueError(f"the key set {self._file.name} cannot be read") from bad
-            # A half-written or vanished file must not lock the city out: the pinned keys stay.
+            # A half-written or vanished file must not lock the city out: the pinned keys stay. But the change may
+            # have been a revocation, so somebody must look. The chained text of a JSON error quotes the file.
+            fault = type(bad).__name__ if isinstance(bad, orjson.JSONDecodeError) else str(bad)
+            if fault != self._fault:
+                self._fault = fault
+                _log.error("the key set %s cannot be read, the keys known before stay: %s", self._file.name, fault)
 
     def _invalid(self) -> AccessDenied:
         return AccessDenied(
@@ -244,6 +260,11 @@ class TokenVerifier:
 
     def _expired(self) -> AccessDenied:
         return AccessDenied("The token has expired.", Outcome.AUTH, who=self._who, rule="token", hint="Log in again.")
+
+
+def _stamp(seen: os.stat_result) -> tuple[int, ...]:
+    """What tells one content of a file from the next."""
+    return (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, seen.st_size)
 
 
 def _text(value: Any) -> bool:
@@ -282,6 +303,9 @@ class ReplayStore(Protocol):
     def claim(self, nonce: str, until: float, now: float) -> bool:
         """Take a nonce that stays taken until `until` (unix seconds); False if it was taken already."""
 
+    def close(self) -> None:
+        """Free what it holds."""
+
 
 class MemoryReplayStore:
     """Nonces in memory: for tests and for processes that refuse all older requests after a restart."""
@@ -300,6 +324,9 @@ class MemoryReplayStore:
                 self._swept = now
             self._until[nonce] = until
             return True
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
 
 
 class SqliteReplayStore:
@@ -326,7 +353,8 @@ class SqliteReplayStore:
             return done.rowcount == 1
 
     def close(self) -> None:
-        self._db.close()
+        with self._lock:
+            self._db.close()
 
 
 def _string_to_sign(method: str, path: str, body: bytes, token: str, date: str, nonce: str) -> bytes:
@@ -411,7 +439,7 @@ class Pins:
         """Raises ValueError for a file that is no list of gateways, so that a wrong one is found at the start."""
         self._path = Path(path)
         self._lock = threading.Lock()
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
         self._gateways: list[list[Jwk]] = []
         self._version = ""
         self._read()
@@ -441,16 +469,14 @@ class Pins:
     def _fresh(self) -> list[list[Jwk]]:
         with self._lock:
             try:
-                seen = self._path.stat()
-                if (seen.st_mtime_ns, seen.st_ino, seen.st_size) != self._stamp:
+                if _stamp(self._path.stat()) != self._stamp:
                     self._read()
             except (OSError, ValueError):
                 self._stamp, self._gateways, self._version = None, [], ""
             return self._gateways
 
     def _read(self) -> None:
-        seen = self._path.stat()
-        raw = self._path.read_bytes()
+        seen, raw = read_file(self._path, MAX_KEYS)
         found = orjson.loads(raw)
         gateways = found.get("gateways") if isinstance(found, dict) else None
         if not isinstance(gateways, dict) or not all(isinstance(listed, list) for listed in gateways.values()):
@@ -459,7 +485,7 @@ class Pins:
             if not isinstance(jwk, dict) or (tls.certificate_of(jwk) is None and not keys.thumbprint(jwk)):
                 raise ValueError(f"{self._path.name} holds something that is no public key")
         self._gateways, self._version = list(gateways.values()), hashlib.sha256(raw).hexdigest()
-        self._stamp = (seen.st_mtime_ns, seen.st_ino, seen.st_size)
+        self._stamp = _stamp(seen)
 
 
 def _has_key(listed: list[Jwk], cnf_jwk: Jwk | None, at: float) -> bool:
@@ -478,10 +504,14 @@ def _has_certificate(listed: list[Jwk], certificate: bytes, at: float) -> bool:
 # ---------------------------------------------------------------- registration
 
 
-def registration_bytes(name: str, url: str, key: Jwk, listed: Sequence[Jwk], at: int) -> bytes:
-    """What a department signs when it registers: its name, address and keys, and when (unix seconds)."""
+def registration_bytes(
+    name: str, url: str, key: Jwk, listed: Sequence[Jwk], at: int, contact: str = "", title: str = ""
+) -> bytes:
+    """What a department signs when it registers: name, address, keys, contact, title, and when (unix seconds)."""
     public = [keys.public_jwk(jwk) for jwk in listed]
     told = {"registration": name, "url": url, "key": keys.thumbprint(key), "keys": public, "at": at}
+    told |= {"contact": contact} if contact else {}
+    told |= {"title": title} if title else {}
     return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
 
 

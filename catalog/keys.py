@@ -16,9 +16,8 @@ import base64
 import binascii
 import fcntl
 import math
-import os
+import secrets
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +31,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
+from catalog.files import create_file, read_file, replace_file
+
 __all__ = [
     "Jwk",
     "KeyFileError",
@@ -40,6 +41,8 @@ __all__ = [
     "in_force",
     "load",
     "load_or_create",
+    "load_or_create_secret",
+    "load_secret",
     "new_jwk",
     "public_jwk",
     "replace_file",
@@ -50,6 +53,8 @@ __all__ = [
 ]
 
 Jwk = dict[str, Any]
+SECRET_BYTES = 32
+MAX_FILE = 1 << 20
 _SECRET = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 
 
@@ -153,6 +158,23 @@ def load_or_create(path: str | Path) -> SigningKey:
     return KeyRing.create(path).signing()
 
 
+def load_secret(path: str | Path) -> bytes:
+    """The 32 bytes in a file that its owner alone can read. Raises KeyFileError for anything else, half of them too."""
+    file = Path(path)
+    _, raw = _private(file)
+    if len(raw) != SECRET_BYTES:
+        raise KeyFileError(f"the key file {file.name} holds {len(raw)} bytes and not {SECRET_BYTES}: bring it back")
+    return raw
+
+
+def load_or_create_secret(path: str | Path) -> bytes:
+    """The secret in `path`, made if there is none: on disk before it is used. Raises KeyFileError."""
+    file = Path(path)
+    if not file.exists():
+        create_file(file, secrets.token_bytes(SECRET_BYTES))
+    return load_secret(file)
+
+
 class KeyRing:
     """The keys of one use in one file, secrets included. Read again when the file changes; thread-safe.
 
@@ -177,7 +199,7 @@ class KeyRing:
         file = Path(path)
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write_new(file, make(0))
+            create_file(file, orjson.dumps(make(0), option=orjson.OPT_INDENT_2))
         return cls(file, now)
 
     def _read(self) -> None:
@@ -288,9 +310,7 @@ def _kid(jwk: Jwk) -> str:
 def _private(file: Path) -> tuple[tuple[int, int], bytes]:
     """(stamp, content) of a file that its owner alone can read. Raises KeyFileError."""
     try:
-        with file.open("rb") as opened:
-            seen = os.fstat(opened.fileno())
-            raw = opened.read()
+        seen, raw = read_file(file, MAX_FILE)
     except OSError as bad:
         raise KeyFileError(f"the key file {file.name} cannot be read") from bad
     if stat.S_IMODE(seen.st_mode) & 0o077:
@@ -304,37 +324,6 @@ def _changing(file: Path) -> Iterator[None]:
     with open(file.with_name(f".{file.name}.lock"), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def replace_file(file: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file whole, so that no reader sees half of it; on disk when this returns."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            os.fchmod(out.fileno(), mode)
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(name, file)
-    except OSError:
-        os.unlink(name)
-        raise
-
-
-def _write_new(file: Path, jwk: Jwk) -> None:
-    """Publish a whole file by a hard link, which fails if another process was first."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(orjson.dumps(jwk, option=orjson.OPT_INDENT_2))
-            out.flush()
-            os.fsync(out.fileno())
-        try:
-            os.link(name, file)
-        except FileExistsError:
-            return
-    finally:
-        os.unlink(name)
 
 
 def _import(jwk: Jwk) -> OKPKey:

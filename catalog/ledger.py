@@ -4,11 +4,14 @@ One JSON line a record: {"h": hash, "r": record, "s": signature}, append-only. h
 with 64 zeros before the first; the signature is Ed25519 over "seq:hash". A record is on disk (fsync) before
 anything that depends on it leaves the house. It holds hashes of statements, never values of rows.
 
-Kinds at an agent: start, stop, policy, pause, resume, refusal, begin, end. At a gateway: start, stop, begin, end,
-refusal. Each side records the other's newest head (`witness` in an agent's records, `receipts` in a gateway's),
-so that neither can rewrite or drop its own history alone: `witnessed` reads them out again.
+Kinds at an agent: start, stop, policy, policy_refused, pause, resume, gateways, look, untoken, refusal, refusals,
+request, request_decided, begin, end. At a gateway: start, stop, begin, end, refusal, request. Each side records the
+other's newest head (`witness` in an agent's records, `receipts` in a gateway's), so that neither can rewrite or drop
+its own history alone: `witnessed` reads them out again.
 
-Memory does not grow with the file: opening reads its tail, reading and verifying go line by line.
+Time never runs backwards in a ledger: while the clock lags behind the last record, a record repeats that one's time
+and says in `clock` what the clock said. Memory does not grow with the file: opening reads its tail, reading and
+verifying go line by line, and heads that others kept are sorted in a file of their own.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ import binascii
 import fcntl
 import hashlib
 import os
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +35,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from catalog.exchange import Head, canonical_json
-from catalog.keys import Jwk
+from catalog.files import sync_folder
+from catalog.keys import Jwk, KeyFileError, thumbprint
 
 __all__ = [
     "GENESIS",
@@ -62,7 +67,8 @@ class LedgerReport:
     """records: number of good ones. bad_seq: the first bad one, None if all is well; fault: what is wrong.
 
     unfinished: fragments (statements, at a gateway) that have a `begin` and no `end`: crashes.
-    witnessed: heads of this ledger that others kept and that were found in it.
+    witnessed: heads of this ledger that others kept and that were found in it. foreign: heads that no key of this
+    ledger signed: another ledger's, forged, or of a key that is kept from the verifier. They prove nothing.
     """
 
     records: int
@@ -70,6 +76,7 @@ class LedgerReport:
     fault: str
     unfinished: tuple[str, ...]
     witnessed: int = 0
+    foreign: int = 0
 
     @property
     def good(self) -> bool:
@@ -107,17 +114,20 @@ class Ledger:
         self._key = key
         self._lock = threading.Lock()
         self._broken = False
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._file = open(self._path, "ab")  # noqa: SIM115 - kept open for the writer's life
-            self._head = self._take()
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._file = open(handle, "ab")  # noqa: SIM115 - kept open for the writer's life
+            self._head, self._time = self._take()
         except OSError as bad:
             raise LedgerError("the ledger cannot be opened") from bad
 
-    def _take(self) -> Head:
+    def _take(self) -> tuple[Head, str]:
         """Lock the file and find its end. A failure gives the file back, so that somebody else may try."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.fchmod(self._file.fileno(), 0o600)  # a release before this one left it open to others
+            sync_folder(self._path.parent)
             return self._recover()
         except BlockingIOError as bad:
             self._file.close()
@@ -126,17 +136,17 @@ class Ledger:
             self._file.close()
             raise
 
-    def _recover(self) -> Head:
-        """The last whole record. A line cut by a crash was never acknowledged to anyone: it is taken off."""
+    def _recover(self) -> tuple[Head, str]:
+        """Head and time of the last whole record. A line cut by a crash is taken off: nobody was told of it."""
         with open(self._path, "r+b") as file:
             last, end = _last_line(file)
             file.seek(0, os.SEEK_END)
             if file.tell() != end:
                 file.truncate(end)
         if not last:
-            return Head(seq=0, hash=GENESIS)
+            return Head(seq=0, hash=GENESIS), ""
         try:
-            return _head_of(last)
+            return _head_of(last), str(orjson.loads(last)["r"]["time"])
         except (ValueError, KeyError, TypeError) as bad:
             raise LedgerError("the ledger's last record cannot be read: verify it") from bad
 
@@ -146,29 +156,35 @@ class Ledger:
 
     @property
     def head(self) -> Head:
-        """The newest entry, signed."""
+        """The newest entry, signed. Raises LedgerError if there is no key to sign it with."""
         with self._lock:
             return self._signed(self._head)
 
     def _signed(self, head: Head) -> Head:
         if head.signature:
             return head
-        return Head(seq=head.seq, hash=head.hash, signature=self._key.sign(head_bytes(head.seq, head.hash)))
+        try:
+            signature = self._key.sign(head_bytes(head.seq, head.hash))
+        except KeyFileError as bad:
+            raise LedgerError(f"the ledger cannot be signed: {bad}") from bad
+        return Head(seq=head.seq, hash=head.hash, signature=signature)
 
     def append(self, kind: str, fields: Mapping[str, Any], now: datetime | None = None) -> Head:
         """Write one record and wait until it is on disk. Returns its signed head. Raises LedgerError."""
         with self._lock:
+            clock = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds")
             record = {
                 **fields,
+                **({"clock": clock} if clock < self._time else {}),
                 "kind": kind,
                 "seq": self._head.seq + 1,
                 "prev": self._head.hash,
-                "time": (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds"),
+                "time": max(clock, self._time),
             }
             digest = record_hash(self._head.hash, record)
             head = self._signed(Head(seq=record["seq"], hash=digest))
             self._write(_line(record, digest, head.signature))
-            self._head = head
+            self._head, self._time = head, record["time"]
             return head
 
     def _write(self, line: bytes) -> None:
@@ -252,43 +268,82 @@ def verify_ledger(
 ) -> LedgerReport:
     """Check chain, signatures, numbering and time order, and every head that others witnessed.
 
-    public_key: of the ledger; several after a rotation. peer_heads: heads that other ledgers recorded. One of
+    public_key: of the ledger; several after a rotation. One that is `revoked` vouches for what it signed before
+    that, and for nothing once another has signed after it. peer_heads: heads that other ledgers recorded. One of
     this ledger that is not in the file names the first bad seq too: the end was cut, or history was
-    rewritten. A head of another ledger, or forged (bad signature), is passed over, so that a peer cannot
-    invent a fault.
+    rewritten. A head that no key of this ledger signed is counted as `foreign` and judges nothing, so that a peer
+    cannot invent a fault.
     """
     check = _Check(public_key)
-    heads = sorted((h for h in peer_heads or () if check.signed(h.seq, h.hash, h.signature)), key=lambda h: h.seq)
-    previous, count, last_time, place = GENESIS, 0, "", 0
+    previous, count, last_time = GENESIS, 0, ""
     open_begins: dict[str, None] = {}
+    with closing(_Heads(peer_heads or (), check)) as heads:
 
-    def report(bad: int | None, fault: str) -> LedgerReport:
-        return LedgerReport(count, bad, fault, tuple(open_begins), place)
+        def report(bad: int | None, fault: str) -> LedgerReport:
+            return LedgerReport(count, bad, fault, tuple(open_begins), heads.met, heads.foreign)
 
-    try:
-        with open(path, "rb") as file:
-            for seq, line in enumerate(file, start=1):
-                try:
-                    entry = orjson.loads(line)
-                    record, digest = entry["r"], entry["h"]
-                    fault = check.fault(line, entry, seq, previous, last_time)
-                    if not fault:
-                        _follow(open_begins, record)
-                except (ValueError, KeyError, TypeError):
-                    return report(seq, "not a record")
-                if fault:
-                    return report(seq, fault)
-                previous, last_time, count = digest, record["time"], seq
-                while place < len(heads) and heads[place].seq <= seq:
-                    head = heads[place]
-                    if (head.seq == seq and head.hash != digest) or (head.seq < 1 and head.hash != GENESIS):
+        try:
+            with open(path, "rb") as file:
+                for seq, line in enumerate(file, start=1):
+                    try:
+                        entry = orjson.loads(line)
+                        record, digest = entry["r"], entry["h"]
+                        fault = check.fault(line, entry, seq, previous, last_time)
+                        if not fault:
+                            _follow(open_begins, record)
+                    except (ValueError, KeyError, TypeError):
+                        return report(seq, "not a record")
+                    if fault:
+                        return report(seq, fault)
+                    previous, last_time, count = digest, record["time"], seq
+                    if not heads.meet(seq, digest):
                         return report(seq, "differs from what a peer witnessed")
-                    place += 1
-    except OSError:
-        return report(1, "the file cannot be read")
-    if any(h.seq > 0 for h in heads[place:]):
-        return report(count + 1, "the end is cut: a peer witnessed more")
-    return report(None, "")
+        except OSError:
+            return report(1, "the file cannot be read")
+        if heads.left:
+            return report(count + 1, "the end is cut: a peer witnessed more")
+        return report(None, "")
+
+
+class _Heads:
+    """Heads that others kept of one ledger, in its order, however many: what is not needed yet lies on disk.
+
+    met: found in the ledger so far. foreign: not signed by it.
+    """
+
+    def __init__(self, found: Iterable[Head], check: _Check) -> None:
+        self.met = self.foreign = 0
+        self._db = sqlite3.connect("")  # a file without a name, gone when it is closed
+        self._db.execute("CREATE TABLE head (seq INTEGER, hash TEXT, PRIMARY KEY (seq, hash)) WITHOUT ROWID")
+        for head in found:
+            if check.signed(head.seq, head.hash, head.signature):
+                self._db.execute("INSERT OR IGNORE INTO head VALUES (?, ?)", (head.seq, head.hash))
+            else:
+                self.foreign += 1
+        self._sorted = self._db.execute("SELECT seq, hash FROM head ORDER BY seq")
+        self._next = self._sorted.fetchone()
+        # Of an empty ledger everybody knows the head: it needs no record.
+        while self._next == (0, GENESIS):
+            self._advance()
+
+    def meet(self, seq: int, digest: str) -> bool:
+        """Whether the record agrees with every head that is its own, or should have come before it."""
+        while self._next is not None and self._next[0] <= seq:
+            if self._next != (seq, digest):
+                return False
+            self._advance()
+        return True
+
+    def _advance(self) -> None:
+        self.met += 1
+        self._next = self._sorted.fetchone()
+
+    @property
+    def left(self) -> bool:
+        return self._next is not None
+
+    def close(self) -> None:
+        self._db.close()
 
 
 def _follow(open_begins: dict[str, None], record: Mapping[str, Any]) -> None:
@@ -300,21 +355,30 @@ def _follow(open_begins: dict[str, None], record: Mapping[str, Any]) -> None:
 
 
 class _Check:
-    """The checks of single records against one ledger's public keys, which are read once."""
+    """The checks of single records against one ledger's public keys, which are read once.
+
+    A record may tell an earlier `clock` than its time, and so would a thief of a revoked key. So that key is done
+    with once the ledger has gone on with another after the revocation.
+    """
 
     def __init__(self, public_key: Jwk | Sequence[Jwk]) -> None:
         given = [public_key] if isinstance(public_key, dict) else list(public_key)
-        self._keys = [key for key in map(_public, given) if key is not None]
+        self._keys = [key for key in map(_read_key, given) if key is not None]
+        self._over: set[str] = set()
 
     def signed(self, seq: int, digest: str, signature: str) -> bool:
+        """Whether one of the keys, a revoked one too, made a signature."""
+        return self._signer(seq, digest, signature) is not None
+
+    def _signer(self, seq: int, digest: str, signature: str) -> _Key | None:
         try:
             raw = base64.b64decode(signature, validate=True)
         except (binascii.Error, ValueError):
-            return False
+            return None
         # The last character of base64 has spare bits: one signature must have one text.
         if base64.b64encode(raw).decode() != signature:
-            return False
-        return any(_holds(key, raw, head_bytes(seq, digest)) for key in self._keys)
+            return None
+        return next((key for key in self._keys if _holds(key.public, raw, head_bytes(seq, digest))), None)
 
     def fault(self, line: bytes, entry: Mapping[str, Any], seq: int, previous: str, last_time: str) -> str:
         """What is wrong with one entry, "" if nothing is."""
@@ -327,19 +391,44 @@ class _Check:
             return "does not follow its predecessor"
         if record_hash(previous, record) != digest:
             return "its content does not match its hash"
-        if not self.signed(seq, digest, signature):
+        signer = self._signer(seq, digest, signature)
+        if signer is None:
             return "its signature is not the ledger's"
         if not isinstance(record["time"], str) or record["time"] < last_time:
             return "older than its predecessor"
+        at = str(record.get("clock", record["time"]))
+        if signer.name in self._over or not signer.vouches(at):
+            return "signed by a key that was revoked"
+        self._over |= {key.name for key in self._keys if key is not signer and not key.vouches(at)}
         return ""
 
 
-def _public(jwk: Jwk) -> Ed25519PublicKey | None:
+@dataclass(frozen=True)
+class _Key:
+    """One public key of a ledger. revoked: from when on it vouches for nothing, "" for never."""
+
+    name: str
+    public: Ed25519PublicKey
+    revoked: str
+
+    def vouches(self, time: str) -> bool:
+        return not self.revoked or time < self.revoked
+
+
+def _read_key(jwk: Jwk) -> _Key | None:
     try:
         text = str(jwk["x"])
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        return Ed25519PublicKey.from_public_bytes(raw) if jwk.get("crv") == "Ed25519" else None
-    except (KeyError, ValueError):
+        if jwk.get("crv") != "Ed25519":
+            return None
+        # Key files tell whole seconds: what was signed within that of the revocation was signed before it.
+        ended = (
+            datetime.fromtimestamp(jwk["revoked"] + 1, UTC).isoformat(timespec="microseconds")
+            if "revoked" in jwk
+            else ""
+        )
+        return _Key(thumbprint(jwk), Ed25519PublicKey.from_public_bytes(raw), ended)
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
 
 

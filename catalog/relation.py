@@ -35,6 +35,11 @@ class Mode(IntEnum):
     masked = 5
     raw = 6
 
+    @property
+    def gives_rows(self) -> bool:
+        """Whether any SELECT is answered: by the relation's own rows, or by generated ones."""
+        return self in (Mode.synthetic, Mode.masked, Mode.raw)
+
 
 def _mode(value: Any) -> Any:
     return Mode[value] if isinstance(value, str) and value in Mode.__members__ else value
@@ -60,6 +65,7 @@ class Column(_Frozen):
 
     mask: the kind of mask for this user, as shown ("pseudonym(market)", "" if none).
     unit: UCUM-like unit or the name of the column that holds it. concept: entry of catalog/standards.
+    codes: the public code list, where the relation gives no real values from which to learn it (`schema`, `synthetic`).
     """
 
     name: PlainName
@@ -69,15 +75,18 @@ class Column(_Frozen):
     concept: str = ""
     mask: str = ""
     linkage: Linkage | None = None
+    codes: tuple[str, ...] = ()
 
 
 class Relation(_Frozen):
     """One governed relation as one user sees it for one purpose.
 
     rows: published row count (rounded by the owner), None if the owner publishes none.
+    key: columns whose values together stand in one row only, as the owner declares; planning believes it, answers
+    do not depend on it.
     min_group, entity, dimensions, measures: set in `aggregate` mode. verify_keys: in `verify` mode.
     vintage: age of the snapshot that answers, None for a live source. stale: the department is
-    unreachable and this is the last that was known.
+    unreachable and this is the last that was known. notice: what must be said beside every answer from it.
     """
 
     catalog: PlainName
@@ -94,9 +103,11 @@ class Relation(_Frozen):
     measures: tuple[str, ...] = ()
     verify_keys: tuple[str, ...] = ()
     rows: int | None = None
+    key: tuple[PlainName, ...] = ()
     source_kind: str = ""
     vintage: datetime | None = None
     stale: bool = False
+    notice: str = ""
 
     @property
     def full_name(self) -> RelationName:

@@ -2,7 +2,7 @@
 
 Every session is read-only with a statement timeout, `TimeZone=UTC` and the owner's `search_path`; the
 role in department.yaml should own nothing and be able to SELECT only what the department serves.
-Scans stream in small batches over COPY; ADBC delivers numeric as text, which becomes an exact decimal.
+Scans stream in small batches over COPY; numeric is read as text, which becomes an exact decimal.
 Literals are bound on the psycopg path and quoted by `native` on the ADBC path, whose COPY cannot bind.
 
 A column's own type must fit its declared type (`_FITS`); NaN in a numeric column, infinite dates and
@@ -44,7 +44,8 @@ from connectors.pool import Lease, Pool
 
 __all__ = ["PostgresConfig", "PostgresSource"]
 
-BATCH_BYTES = 262_144
+BATCH_BYTES = 1_048_576
+"""Of what the server sends: some thousand rows, so that what a batch costs by itself hardly counts."""
 STREAM_ROWS = 2_000
 BOUND_VALUES = 50  # an IN list beyond this is bound as an array on the psycopg path
 DESCRIBE_SECONDS = 60.0

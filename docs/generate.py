@@ -147,10 +147,16 @@ def _default(option: Any) -> str:
 
 
 def department_keys() -> str:
-    models = (policy.Department, policy.Identity, policy.RelationSpec, policy.ColumnSpec, policy.ClassRule,
-              policy.Grant, policy.PolicyTest, policy.Limits, policy.LinkageGroup)  # fmt: skip
-    places = ("the file", "`identity`", "`relations.NAME`", "`relations.NAME.columns.NAME`", "`classes.NAME`",
-              "`grants[]`", "`tests[]`", "`limits`", "`linkage_groups.NAME`")  # fmt: skip
+    models = (
+        policy.Department, policy.Identity, policy.RelationSpec, policy.ColumnSpec, policy.StandIn, policy.Synthetic,
+        policy.Fit, policy.ClassRule, policy.Grant, policy.Project, policy.PolicyTest, policy.Limits,
+        policy.LinkageGroup,
+    )  # fmt: skip
+    places = (
+        "the file", "`identity`", "`relations.NAME`", "`relations.NAME.columns.NAME`",
+        "`relations.NAME.columns.NAME.synthetic`", "`relations.NAME.synthetic`", "`relations.NAME.synthetic.fit`",
+        "`classes.NAME`", "`grants[]`", "`projects.NAME`", "`tests[]`", "`limits`", "`linkage_groups.NAME`",
+    )  # fmt: skip
     return "\n\n".join(_model(place, model) for place, model in zip(places, models, strict=True))
 
 

@@ -16,7 +16,7 @@ from cachetools import TTLCache
 
 from catalog.errors import CityError, DepartmentError, Outcome
 from catalog.names import RelationName
-from catalog.relation import Column, Relation, RelationList
+from catalog.relation import Column, Mode, Relation, RelationList
 from catalog.standards import CityTable, city_tables
 from gateway.execution import Session
 
@@ -160,10 +160,12 @@ def _assemble(
 def _city_relation(
     name: RelationName, table: CityTable, relations: dict[RelationName, Relation], purpose: str
 ) -> Relation:
+    modes = [relations[n].mode for n in table.relations]
     return Relation(
         catalog=name.catalog,
         schema_name=name.schema,
         name=name.table,
+        mode=min((m for m in modes if m in (Mode.schema, Mode.synthetic)), default=Mode.masked),
         columns=tuple(Column(name=c.name, type=c.type, unit=c.unit, comment=c.comment) for c in table.columns),
         purpose=purpose,
         comment=table.comment,

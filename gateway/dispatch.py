@@ -11,6 +11,7 @@ own; plain http goes to this machine alone, unless gateway.yaml says that the wa
 from __future__ import annotations
 
 import io
+import logging
 import queue
 import ssl
 import threading
@@ -27,7 +28,7 @@ from cachetools import TTLCache
 from pydantic import ValidationError
 
 from catalog import keys, tls
-from catalog.errors import CityError, DepartmentError, InternalError, Outcome
+from catalog.errors import CityError, DepartmentError, InternalError, Outcome, UserError
 from catalog.exchange import EndRecord, Fragment, Head, Question, Receipt, encode_keys, sha256
 from catalog.http import Client, HTTPError, Limits, Response, Timeout
 from catalog.identity import exchange_error, exchange_form, sign_request
@@ -37,8 +38,9 @@ from gateway.execution import Execution, Session
 from gateway.liveness import Liveness
 from gateway.settings import DepartmentEntry, GatewaySettings
 
-__all__ = ["Agents", "FragmentStream"]
+__all__ = ["Agents", "FragmentStream", "lied"]
 
+log = logging.getLogger("atoll.gateway")
 FEW = 4
 QUEUED_BATCHES = 4
 TOKEN_SECONDS = 240
@@ -179,19 +181,25 @@ class Agents:
 
     def relations(self, session: Session, department: str) -> RelationList:
         """What the user may see of one department. Raises DepartmentError if it does not answer."""
-        http, url = self.way(department)
-        headers = self.signed(session, department, "GET", "/v1/relations", b"")
         try:
-            answer = http.get(url + "/v1/relations", headers=headers)
+            return RelationList.model_validate_json(self.call(session, department, "GET", "/v1/relations"))
+        except ValidationError as bad:
+            raise lied(department, "its list of relations is malformed") from bad
+
+    def call(
+        self, session: Session, department: str, method: str, path: str, body: bytes = b"", good: int = 200
+    ) -> bytes:
+        """One signed request and its whole answer, of status `good`. Raises DepartmentError, or the agent's refusal."""
+        http, url = self.way(department)
+        headers = self.signed(session, department, method, path, body)
+        try:
+            answer = http.request(method, url + path, content=body, headers=headers)
         except HTTPError as bad:
             self.liveness.suspect(department)
             raise _down(department) from bad
-        if answer.status_code != 200:
+        if answer.status_code != good:
             raise _refusal(department, answer)
-        try:
-            return RelationList.model_validate_json(answer.content)
-        except ValidationError as bad:
-            raise _lied(department, "its list of relations is malformed") from bad
+        return answer.content
 
     def ask(
         self,
@@ -275,11 +283,12 @@ class FragmentStream:
             self._error = error
         except HTTPError:
             self._error = _down(self.department)
-        except (pa.ArrowInvalid, OSError, ValidationError, ValueError):
-            self._error = _lied(self.department, "its answer was cut off or is malformed")
-        except BaseException as bad:
+        except (pa.ArrowException, OSError, ValidationError, ValueError):
+            self._error = lied(self.department, "its answer was cut off or is malformed")
+        except Exception:
+            # Whatever atoll itself did wrong: the consumer gets an answer, and the operator the detail.
+            log.exception("reading an answer of %s failed inside the gateway", self.department)
             self._error = InternalError("The gateway failed while reading an answer.")
-            raise bad
         finally:
             self._end(started)
 
@@ -294,6 +303,8 @@ class FragmentStream:
                 self._queue.put_nowait(None)
 
     def _read(self, started: float) -> None:
+        if self._stop.is_set():  # while it waited for a thread: the agent is not even asked
+            return
         entry = self.agents.entry(self.department)
         http, url = self.agents.way(self.department)
         body = orjson.dumps(self.message.model_dump(mode="json", exclude_none=True))
@@ -320,18 +331,20 @@ class FragmentStream:
             try:
                 batch, metadata = reader.read_next_batch_with_custom_metadata()
             except StopIteration:
-                raise _lied(self.department, "its answer ended without an end record") from None
+                raise lied(self.department, "its answer ended without an end record") from None
             end = EndRecord.from_metadata(metadata)
             self.bytes = raw.count
             if end is not None:
                 if batch.num_rows:
-                    raise _lied(self.department, "its end record carries rows")
+                    raise lied(self.department, "its end record carries rows")
                 self._close(end, entry)
                 return
             if self._stop.is_set():
                 return
             if batch.num_rows == 0:
                 continue
+            # Offsets out of a batch would read this process's memory: other departments' rows, users' tokens.
+            batch.validate(full=True)
             self.rows += batch.num_rows
             self._heard = time.monotonic()
             self._offer(batch)
@@ -341,15 +354,26 @@ class FragmentStream:
 
     def _close(self, end: EndRecord, entry: DepartmentEntry) -> None:
         if not keys.verify_any(entry.receipt_keys, end.signed_bytes(), end.signature):
-            raise _lied(self.department, "its end record is not signed by its registered key")
+            raise lied(self.department, "its end record is not signed by its registered key")
+        if end.receipt is not None and not self._is_mine(end.receipt):
+            raise lied(self.department, "its receipt belongs to another question")
         if end.outcome != Outcome.OK.name:
-            raise CityError.from_dict(end.error or {"who": self.department})
+            raise _told(self.department, end.error or {})
         if end.rows != self.rows:
-            raise _lied(self.department, f"it certified {end.rows} rows and delivered {self.rows}")
-        if end.receipt is None or end.receipt.fragment_id != self.message.fragment_id:
-            raise _lied(self.department, "its receipt belongs to another question")
+            raise lied(self.department, f"it certified {end.rows} rows and delivered {self.rows}")
+        if end.receipt is None:
+            raise lied(self.department, "it gave no receipt")
+        if end.receipt.rows != self.rows:
+            raise lied(self.department, f"its receipt says {end.receipt.rows} rows and it delivered {self.rows}")
         self.receipt = end.receipt
         self.warnings = end.warnings
+
+    def _is_mine(self, receipt: Receipt) -> bool:
+        """Whether a receipt is of what was asked here: by whom, for what, of whom, and in which words."""
+        asked = self.message
+        told = (receipt.department, receipt.query_id, receipt.fragment_id, receipt.sub, receipt.purpose)
+        mine = (self.department, asked.query_id, asked.fragment_id, self.session.user, self.session.purpose)
+        return told == mine and receipt.sql_sha256 == sha256(asked.sql)
 
     def _offer(self, batch: pa.RecordBatch) -> None:
         while not self._stop.is_set():
@@ -378,7 +402,8 @@ class FragmentStream:
             self.execution.check()
             self._check_alive()
         if self._schema is None:
-            raise self._error or _lied(self.department, "it answered without a schema")
+            self.execution.check()
+            raise self._error or lied(self.department, "it answered without a schema")
         return self._schema
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -402,6 +427,10 @@ class FragmentStream:
                 self.cancel()
         if self._error is not None:
             raise self._error
+        if self.receipt is None:
+            # The reader was told to stop: what has come so far is no answer.
+            self.execution.check()
+            raise UserError("Query was canceled", Outcome.CANCELED)
 
     def _check_alive(self) -> None:
         """Raise if nothing was heard for a while and the agent doesn't answer a ping either."""
@@ -475,7 +504,12 @@ def _json(answer: Response) -> dict[str, Any]:
 def _refusal(department: str, answer: Response) -> CityError:
     found = _json(answer)
     if "outcome" not in found:
-        return _lied(department, f"it answered HTTP {answer.status_code} without a reason")
+        return lied(department, f"it answered HTTP {answer.status_code} without a reason")
+    return _told(department, found)
+
+
+def _told(department: str, found: dict[str, Any]) -> CityError:
+    """What an agent said, as its own word and nobody else's."""
     error = CityError.from_dict(found)
     error.who = department
     return error
@@ -512,7 +546,7 @@ def _stalled(department: str) -> DepartmentError:
     )
 
 
-def _lied(department: str, what: str) -> DepartmentError:
+def lied(department: str, what: str) -> DepartmentError:
     return DepartmentError(
         f"The answer of department '{department}' cannot be trusted: {what}.",
         Outcome.DOWN,

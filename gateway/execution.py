@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -136,6 +136,7 @@ class Department:
     receipts: tuple[str, ...] = ()
     suppressed: int | None = None
     vintages: dict[str, str] = field(default_factory=dict)
+    synthetic: tuple[str, ...] = ()
 
 
 class Execution:
@@ -197,6 +198,9 @@ class Execution:
             self.ended = time.time()
             self.error = self.error or error
             self.state = State.FAILED if self.error else State.FINISHING
+            if self.error is None:
+                # Nothing is at work any more, and what was would be kept with its batches as long as this is known.
+                self._on_cancel = []
         self._known.set()
         if self.error is None:
             self._put_end()
@@ -262,6 +266,10 @@ class Execution:
         if text not in self.warnings:
             self.warnings.append(text)
 
+    def retract(self, texts: Collection[str]) -> None:
+        """Take warnings back that turned out to be untrue."""
+        self.warnings = [w for w in self.warnings if w not in texts]
+
     # -- the server's side -----------------------------------------------------------------------
 
     def columns(self, timeout: float) -> tuple[ResultColumn, ...] | None:
@@ -295,6 +303,12 @@ class Execution:
                 self._drained = True
                 self.state = State.FINISHED
             return batch
+
+    def has_batch(self, timeout: float) -> bool:
+        """Whether `next_batch` would give a batch at once, not the end; waits up to `timeout` seconds for either."""
+        with self._batches.not_empty:
+            self._batches.not_empty.wait_for(lambda: self._batches.queue, timeout)
+            return bool(self._batches.queue) and self._batches.queue[0] is not None
 
     @property
     def finished(self) -> bool:
@@ -354,4 +368,5 @@ def _together(name: str, parts: list[Part]) -> Department:
         receipts=tuple(r.id for r in receipts),
         suppressed=sum(suppressed) if suppressed else None,
         vintages={k: v for r in receipts for k, v in r.vintages.items()},
+        synthetic=tuple(dict.fromkeys(s for r in receipts for s in r.synthetic)),
     )

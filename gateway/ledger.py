@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,16 @@ class GatewayLedger:
     """The ledger in one gateway's state folder. Safe from several threads. Raises LedgerError if it is taken."""
 
     def __init__(self, state: Path) -> None:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state.chmod(0o700)  # somebody else may have made it: who asked what is nobody else's business
         self._ledger = Ledger(state / "ledger.jsonl", KeyRing.create(state / "ledger.key"))
         self._ledger.append("start", {})
 
     @property
     def head(self) -> Head:
-        """The newest entry, signed: what every fragment carries."""
-        return self._ledger.head
+        """The newest entry, signed: what every fragment carries. Raises InternalError."""
+        with _written():
+            return self._ledger.head
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All records, oldest first."""
@@ -67,12 +71,14 @@ class GatewayLedger:
             "receipts": [_kept(r) for r in execution.receipts()],
         })  # fmt: skip
 
+    def request(self, session: Session, relation: str, outcome: str, id_: str) -> None:
+        """Record that a user asked a department for access. id_: the department's, "" if it took none."""
+        fields = {"sub": session.user, "purpose": session.purpose, "relation": relation, "outcome": outcome, "id": id_}
+        self._append("request", {**fields, "departments": [relation.partition(".")[0]]})
+
     def _append(self, kind: str, fields: dict[str, Any]) -> None:
-        try:
+        with _written():
             self._ledger.append(kind, fields)
-        except LedgerError as bad:
-            log.error("ledger failed: %s", bad)
-            raise InternalError("The gateway cannot write its ledger; nothing is asked meanwhile.") from bad
 
     def close(self) -> None:
         """End the ledger with a `stop`; what cannot be written is in the operator's log."""
@@ -81,6 +87,16 @@ class GatewayLedger:
         except LedgerError as bad:
             log.error("ledger failed: %s", bad)
         self._ledger.close()
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """Without its ledger a gateway asks nobody: the reason is its operator's to read."""
+    try:
+        yield
+    except LedgerError as bad:
+        log.error("ledger failed: %s", bad)
+        raise InternalError("The gateway cannot write its ledger; nothing is asked meanwhile.") from bad
 
 
 def _who(execution: Execution) -> dict[str, Any]:

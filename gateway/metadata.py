@@ -49,6 +49,7 @@ VERSION = "476"
 SYSTEM = "system"
 INFORMATION_SCHEMA = "information_schema"
 
+SHOWN_CODES = 20
 INTEGER = TrinoType("integer")
 MOMENT = TrinoType("timestamp with time zone", (3,))
 Row = tuple[Any, ...]
@@ -130,13 +131,14 @@ def require(parts: tuple[str, ...], view: UserView) -> None:
     catalog = parts[0]
     catalogs = _catalogs(view)
     if catalog not in catalogs:
-        raise _missing(f"Catalog '{catalog}' not found.", TrinoError.CATALOG_NOT_FOUND, catalog, catalogs)
+        raise _missing(f"Catalog '{catalog}' not found.", TrinoError.CATALOG_NOT_FOUND, catalog, catalogs, catalog)
     if len(parts) > 1 and parts[1] not in _schemas(view, catalog):
         raise _missing(
             f"Schema '{parts[1]}' does not exist.",
             TrinoError.SCHEMA_NOT_FOUND,
             parts[1],
             _schemas(view, catalog),
+            catalog,
         )
     if len(parts) == 3:
         name = RelationName(*parts)
@@ -144,13 +146,13 @@ def require(parts: tuple[str, ...], view: UserView) -> None:
             if catalog in view.down:
                 raise view.down[catalog]
             known = [str(n) for n in view.relations]
-            raise _missing(f"Table '{name}' does not exist.", TrinoError.TABLE_NOT_FOUND, str(name), known)
+            raise _missing(f"Table '{name}' does not exist.", TrinoError.TABLE_NOT_FOUND, str(name), known, catalog)
 
 
-def _missing(message: str, trino: TrinoError, name: str, known: Iterable[str]) -> UserError:
+def _missing(message: str, trino: TrinoError, name: str, known: Iterable[str], about: str) -> UserError:
     near = difflib.get_close_matches(name, list(known), 1, 0.7)
     hint = f"Did you mean {near[0]}?" if near else ""
-    return UserError(message, Outcome.NOT_AVAILABLE, trino=trino, rule="no such name for you", hint=hint)
+    return UserError(message, Outcome.NOT_AVAILABLE, trino=trino, rule="no such name for you", hint=hint, about=about)
 
 
 # -- what a statement may ask about its own session ----------------------------------------------------
@@ -241,7 +243,7 @@ def _comment(relation: Relation) -> str:
         case Mode.verify:
             notes.append(f"verify only, by {', '.join(relation.verify_keys)}")
         case Mode.synthetic:
-            notes.append("synthetic rows")
+            notes.append("synthetic rows: not real data")
         case Mode.schema:
             notes.append("names only, no rows")
         case Mode.raw:
@@ -262,6 +264,10 @@ def _extra(column: Column, relation: Relation | None) -> str:
     """
     notes = [f"masked: {column.mask}"] if column.mask else []
     if relation is not None:
+        if relation.mode is Mode.synthetic:
+            notes.append("synthetic: not real data")
+        if relation.mode is Mode.schema:
+            notes.append("no rows")
         if relation.filtered:
             notes.append("filtered rows")
         if relation.min_group:
@@ -278,11 +284,18 @@ def _meaning(column: Column, relation: Relation | None = None) -> str:
         parts.append(f"[{column.unit}]")
     if column.concept:
         parts.append(f"<{column.concept}>")
+    if column.codes:
+        parts.append(f"one of {_codes(column.codes)}")
     if relation is not None and relation.vintage:
         parts.append(f"as of {relation.vintage:%Y-%m-%d %H:%M}")
     if relation is not None and relation.stale:
         parts.append("as last known; the department does not answer now")
     return " ".join(parts)
+
+
+def _codes(codes: tuple[str, ...]) -> str:
+    left = len(codes) - SHOWN_CODES
+    return ", ".join(codes[:SHOWN_CODES]) + (f" and {left} more" if left > 0 else "")
 
 
 def _notes(column: Column, relation: Relation | None) -> str:

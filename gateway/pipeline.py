@@ -30,13 +30,16 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from cachetools import TTLCache
 
+from catalog.access import AccessAnswer, AccessRequest, Application
 from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
 from catalog.exchange import Receipt
 from catalog.identity import GATEWAY_AUDIENCE, TokenVerifier
 from catalog.keys import KeyRing
+from catalog.names import RelationName
 from catalog.standards import CityTable
 from catalog.types import TrinoType, field_type
 from gateway import metadata, statements
+from gateway.access import Applications
 from gateway.authorise import authorise
 from gateway.catalogue import Catalogue, UserView
 from gateway.dispatch import Agents, FragmentStream
@@ -46,9 +49,9 @@ from gateway.merge.duckdb import Merge, MergePool, conform
 from gateway.parse import parse, too_deep
 from gateway.partial import without_arms
 from gateway.plan import FragmentPlan, Plan
+from gateway.plan.cache import PlanCache
 from gateway.plan.explain import Explanation, explain_plan
 from gateway.plan.split import split
-from gateway.plans import Planned, Plans
 from gateway.registry import Registry
 from gateway.resolve import Resolved, resolve
 from gateway.rewrite import Context, rewrite
@@ -73,7 +76,8 @@ def plan_resolved(resolved: Resolved) -> Plan:
     authorised = authorise(resolved)
     context = Context(authorised.relations)
     tree = rewrite(authorised.tree, context)
-    return split(tree, authorised.labels, authorised.relations, authorised.local, tuple(context.notes))
+    plan = split(tree, authorised.labels, authorised.relations, authorised.local, tuple(context.notes))
+    return replace(plan, city=authorised.city)
 
 
 class Gateway:
@@ -86,10 +90,11 @@ class Gateway:
         self.ledger = GatewayLedger(settings.state)
         self.agents = Agents(settings, self.key, self.registry.departments, lambda: self.ledger.head)
         self.catalogue = Catalogue(self.registry.titles, self.agents.relations)
+        self._applications = Applications(self.agents, self.ledger, self.registry.titles)
         identity = settings.identity
         self.verifier = TokenVerifier(identity.issuer, GATEWAY_AUDIENCE, identity.jwks)
         self.pool = MergePool(settings.limits, settings.state / "spill")
-        self._plans = Plans()
+        self._plan_cache = PlanCache()
         self._workers = ThreadPoolExecutor(settings.limits.concurrent, thread_name_prefix="statement")
         self._executions: TTLCache[str, Execution] = TTLCache(KEPT, KEPT_SECONDS)
         self._receipts: TTLCache[str, Receipt] = TTLCache(10_000, 24 * 3600)
@@ -237,8 +242,8 @@ class Gateway:
 
     def _run_query(self, execution: Execution, session: Session, view: UserView, sql: str) -> None:
         try:
-            planned = self._plan(execution, session, view, sql)
-            self._exchange(execution, session, planned.plan)
+            plan = self._plan(execution, session, view, sql)
+            self._exchange(execution, session, plan)
         except DepartmentError as error:
             if not (session.allow_partial and error.outcome in (Outcome.DOWN, Outcome.CLOSED)):
                 raise
@@ -248,22 +253,27 @@ class Gateway:
             execution.warn(f"Partial answer: {error.who} is missing ({error.message})")
             self._run_query(execution, session, view, smaller)
             return
-        self._warn_unmapped(execution, session, view, planned.city)
+        self._warn_unmapped(execution, session, view, plan.city)
 
-    def _plan(self, execution: Execution, session: Session, view: UserView, sql: str) -> Planned:
-        def make() -> Planned:
+    def _plan(self, execution: Execution, session: Session, view: UserView, sql: str) -> Plan:
+        """The plan of a statement that runs: the one it had before, or a new one."""
+
+        def make() -> Plan:
             resolved = resolve(parse(sql), view, session, tuple(self.executions()))
             if LEDGER in resolved.local:
                 self.ledger.begin(execution, session, (), reads=[LEDGER])
-            return Planned(plan_resolved(resolved), resolved.city)
+            return plan_resolved(resolved)
 
-        return self._plans.get(sql, session, view, make)
+        return self._plan_cache.get(sql, session, view, make)
 
     # -- exchange and merge ----------------------------------------------------------------------
 
     def _exchange(self, execution: Execution, session: Session, plan: Plan) -> None:
         if plan.fragments:
             self.ledger.begin(execution, session, plan.fragments)
+        # Agents say it too, in their end records; a LIMIT may be satisfied before those come.
+        for notice in _notices(plan):
+            execution.warn(notice)
         if plan.merge is None:
             self._pass_through(execution, session, plan)
             return
@@ -280,7 +290,7 @@ class Gateway:
             except CityError:
                 _raise_first(streams)
                 raise
-            self._close(execution, streams)
+            self._close(execution, plan, streams)
 
     def _pass_through(self, execution: Execution, session: Session, plan: Plan) -> None:
         """One department answers alone: its stream is the result."""
@@ -291,7 +301,7 @@ class Gateway:
         execution.publish(_result_columns(plan.labels, types))
         for batch in stream.batches():
             execution.put(conform(batch, types))
-        self._close(execution, [stream])
+        self._close(execution, plan, [stream])
 
     def _gather(self, execution: Execution, session: Session, plan: Plan, merge: Merge) -> list[FragmentStream]:
         """Send every fragment: those without keys at once, the others when their keys are known."""
@@ -359,16 +369,22 @@ class Gateway:
         execution.part(name, fragment.department)
         return self.agents.ask(execution, session, fragment.department, name, sql, keys)
 
-    def _close(self, execution: Execution, streams: list[FragmentStream]) -> None:
+    def _close(self, execution: Execution, plan: Plan, streams: list[FragmentStream]) -> None:
         for stream in streams:
+            stream.cancel()  # a merge may end without a stream: nobody would ever read it to its end
             if stream.receipt is not None:
-                self._receipts[stream.receipt.id] = stream.receipt
+                with self._lock:
+                    self._receipts[stream.receipt.id] = stream.receipt
             for warning in stream.warnings:
                 execution.warn(warning)
+        if all(stream.receipt is not None for stream in streams):
+            # The catalogue may be a minute old; what the agents certified is what was delivered.
+            execution.retract(set(_notices(plan)) - {w for s in streams for w in s.warnings})
 
     def receipt(self, receipt_id: str) -> dict[str, Any] | None:
         """A receipt that an agent gave for an answer of this gateway."""
-        found = self._receipts.get(receipt_id)
+        with self._lock:
+            found = self._receipts.get(receipt_id)
         return found.model_dump(mode="json") if found is not None else None
 
     # -- standards -------------------------------------------------------------------------------
@@ -389,7 +405,7 @@ class Gateway:
         part.question = execution.question
         execution.on_cancel(part.cancel)
         try:
-            self._exchange(part, session, self._plan(part, session, view, sql).plan)
+            self._exchange(part, session, self._plan(part, session, view, sql))
         except CityError as error:
             self._finish(part, error)
             raise
@@ -404,8 +420,8 @@ class Gateway:
 
         analyze: run it as well, and add what each department delivered; otherwise nothing runs.
         """
-        settled, plan, city = self._planned(sql, session)
-        explanation = explain_plan(plan, settled, city)
+        settled, plan = self._plan_unrun(sql, session)
+        explanation = explain_plan(plan, settled)
         if not analyze:
             return explanation
         execution = self.submit(_explained(sql, session), session)
@@ -414,14 +430,14 @@ class Gateway:
 
     def dry_run(self, sql: str, session: Session) -> Explanation:
         """`explain`, and every department's verdict on its part: whether it would answer. No source is read."""
-        settled, plan, city = self._planned(sql, session)
+        settled, plan = self._plan_unrun(sql, session)
         execution = Execution(self._query_id(), sql, settled)
         if plan.fragments:
             self.ledger.begin(execution, settled, plan.fragments)
         streams = [self._ask_dry(execution, settled, fragment) for fragment in plan.fragments]
-        verdicts = [_verdict(stream) for stream in streams]
+        verdicts = [v and v.with_contact(self.contact(v.who)) for v in map(_verdict, streams)]
         self._finish(execution)
-        return explain_plan(plan, settled, city).with_verdicts(verdicts)
+        return explain_plan(plan, settled).with_verdicts(verdicts)
 
     def _ask_dry(self, execution: Execution, session: Session, fragment: FragmentPlan) -> FragmentStream:
         needs_keys = fragment.keys is not None and fragment.keys.always
@@ -429,7 +445,8 @@ class Gateway:
         name = f"{execution.query_id}_{fragment.id}"
         return self.agents.ask(execution, session, fragment.department, name, fragment.sql, keys, dry_run=True)
 
-    def _planned(self, sql: str, session: Session) -> tuple[Session, Plan, tuple[CityTable, ...]]:
+    def _plan_unrun(self, sql: str, session: Session) -> tuple[Session, Plan]:
+        """The plan of a statement that is only explained, and the session with its purpose settled."""
         session, purposes = self.with_purpose(session)
         query = statements.classify(_explained(sql, session), session)
         if not isinstance(query, statements.Query):
@@ -437,16 +454,18 @@ class Gateway:
         view = self._see(session, purposes)
         metadata.check(query.requires, view)
         resolved = resolve(parse(query.sql), view, session)
-        return session, plan_resolved(resolved), resolved.city
+        return session, plan_resolved(resolved)
 
     def _explain(self, execution: Execution, statement: statements.Explain) -> None:
+        session, purposes = self.with_purpose(execution.session)
+        view = self._see(session, purposes)
+        metadata.check(statement.requires, view)
         if statement.kind == "validate":
             self.explain(statement.sql, execution.session)
             _publish_table(execution, ("Valid",), pa.table({"c0": [True]}))
             return
         if statement.kind == "io":
-            session, purposes = self.with_purpose(execution.session)
-            resolved = resolve(parse(statement.sql), self._see(session, purposes), session)
+            resolved = resolve(parse(statement.sql), view, session)
             text = statements.explain_io(resolved.relations.values())
         else:
             text = self.explain(statement.sql, execution.session, statement.analyze).text
@@ -454,13 +473,16 @@ class Gateway:
 
     def _describe_input(self, execution: Execution, statement: statements.DescribeInput) -> None:
         session, purposes = self.with_purpose(execution.session)
-        resolved = resolve(parse(statement.sql), self._see(session, purposes), session)
+        view = self._see(session, purposes)
+        metadata.check(statement.requires, view)
+        resolved = resolve(parse(statement.sql), view, session)
         table = statements.describe_input(resolved.tree, statement.count, statement.known)
         _publish_table(execution, tuple(table.schema.names), table)
 
     def _describe_output(self, execution: Execution, statement: statements.DescribeOutput) -> None:
         session, purposes = self.with_purpose(execution.session)
         view = self._see(session, purposes)
+        metadata.check(statement.requires, view)
         resolved = resolve(parse(statement.sql), view, session)
         tables = {str(name): {c.name: c.type for c in found} for name, found in resolved.columns.items()}
         table = statements.describe_output(resolved.tree, resolved.labels, tables)
@@ -473,16 +495,38 @@ class Gateway:
         victim.cancel(statements.killed(statement.message))
         execution.publish((), Effects(update_type="CALL"))
 
+    # -- access requests -------------------------------------------------------------------------
+
+    def request_access(self, session: Session, name: RelationName, asked: AccessRequest) -> Application:
+        """Ask a table's department for access, for the session's purpose. Raises CityError."""
+        settled, _ = self.with_purpose(session)
+        return self._applications.file(settled, name, asked)
+
+    def access_requests(self, session: Session) -> list[AccessAnswer | CityError]:
+        """What the departments list, and how the user's own requests stand; for any purpose, if none is named."""
+        purposes = self.verifier.verify(session.token).purposes
+        any_of_them = replace(session, purpose=session.purpose or next(iter(purposes), ""))
+        settled, _ = self.with_purpose(any_of_them)
+        return [
+            a.with_contact(self.contact(a.who)) if isinstance(a, CityError) else a
+            for a in self._applications.all(settled)
+        ]
+
     # -- registration ----------------------------------------------------------------------------
+
+    def contact(self, name: str) -> str:
+        """Whom to ask about what a department refuses; see `Registry.contact`."""
+        return self.registry.contact(name)
 
     def register(self, data: dict[str, Any]) -> dict[str, str]:
         """A department asks to be known; see `Registry.register`."""
         return self.registry.register(data)
 
-    def set_department_state(self, name: str, state: str) -> None:
-        """Approve or suspend a department; its relations show or vanish at once."""
-        self.registry.set_state(name, state)
+    def set_department_state(self, name: str, state: str) -> dict[str, str]:
+        """Approve or suspend a department; its relations show or vanish at once. See `Registry.set_state`."""
+        found = self.registry.set_state(name, state)
         self.catalogue.forget(name)
+        return found
 
     def faults(self) -> list[str]:
         """What keeps statements from being answered now: without the identity provider nobody can be asked."""
@@ -495,11 +539,13 @@ class Gateway:
             return ["the identity provider does not answer"]
 
     def close(self) -> None:
-        """Cancel what runs and free everything."""
+        """Cancel what runs and free everything, the ledger last: what was cancelled ends there too."""
         for execution in self.executions():
             execution.cancel()
         self._workers.shutdown(wait=False, cancel_futures=True)
+        self._applications.close()
         self.agents.close()
+        self._workers.shutdown(wait=True)
         self.pool.close()
         self.ledger.close()
 
@@ -537,6 +583,11 @@ def _verdict(stream: FragmentStream) -> CityError | None:
 def _tagged(session: Session) -> str:
     """The purpose in a client tag `purpose:NAME`, "" if none."""
     return next((t.removeprefix("purpose:") for t in session.client_tags if t.startswith("purpose:")), "")
+
+
+def _notices(plan: Plan) -> list[str]:
+    """What the catalogue says must be said beside rows of the relations that a plan reads."""
+    return list(dict.fromkeys(r.notice for f in plan.fragments for r in f.relations if r.notice))
 
 
 def _result_columns(labels: tuple[str, ...], types: tuple[TrinoType, ...]) -> tuple[ResultColumn, ...]:

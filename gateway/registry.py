@@ -1,8 +1,9 @@
 """Who is registered at this gateway: the departments of gateway.yaml and those that registered since.
 
-A registration is a name, an address and keys: the receipt key that proves who it is, and the certificates by
-which the agent is recognised. Keys change only by the signature of a receipt key that is registered already;
-the address of an approved department changes not at all.
+A registration is a name, a title, an address, a contact and keys: the receipt key that proves who it is, and the
+certificates by which the agent is recognised. Nothing of it changes but by the signature of a receipt key that is
+registered already, not even while it waits for approval: what is approved is what was looked at. The address of an
+approved department changes not at all.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from cachetools import TTLCache
 
 from catalog import keys, tls
-from catalog.errors import AccessDenied, Outcome, UserError
+from catalog.errors import MAX_CONTACT, AccessDenied, Outcome, UserError
 from catalog.http import Client, HTTPError, Timeout
 from catalog.identity import registration_bytes
 from catalog.names import is_plain
@@ -40,6 +41,7 @@ class Registry:
         self._store = DepartmentStore(f"sqlite:///{settings.state / 'gateway.db'}")
         self._lock = threading.Lock()
         self._known: dict[str, DepartmentEntry] | None = None
+        self._changing = threading.Lock()  # what a change was decided upon holds until it is written
         self._dev: TTLCache[str, str] = TTLCache(1000, 1800)
         self._http = Client(timeout=Timeout(5), trust_env=False)
 
@@ -62,12 +64,25 @@ class Registry:
         """name -> title of the approved ones, in name order."""
         return {n: d.title or n for n, d in sorted(self.departments().items()) if d.state == "approved"}
 
+    def contact(self, name: str) -> str:
+        """Whom to ask about a department by the name that somebody wrote; the gateway's own for any other name.
+
+        Nothing but the name decides: a refusal says the same whatever else is true of what was asked.
+        """
+        found = self.departments().get(name)
+        own = self._settings.contact or "whoever runs this gateway"
+        if found is None or found.state != "approved":
+            return own
+        return found.contact or f"the owner of {name}"
+
     def register(self, data: dict[str, Any]) -> dict[str, str]:
-        """A department asks to be known: {name, url, title, key, keys, at, proof}. It stays `pending` until approved.
+        """A department asks to be known: {name, url, title, contact, key, keys, at, proof}.
+
+        It stays `pending` until approved.
 
         keys, at, proof: its public keys with their terms, and the signature over `registration_bytes`; the
-        three may be missing for an agent without TLS. Raises UserError for a malformed request, and for a
-        known name with other keys that no registered key signed.
+        three may be missing for an agent without TLS that was not known before. Raises UserError for a malformed
+        request, and for a known name with anything else than was registered that no registered key signed.
         """
         name, url = str(data.get("name", "")), str(data.get("url", ""))
         key = data.get("key")
@@ -87,16 +102,27 @@ class Registry:
                 rule="registration",
                 hint="Use `atoll register`, which sends it.",
             )
+        with self._changing:
+            return self._put(name, url, key, listed, data)
+
+    def _put(
+        self, name: str, url: str, key: dict[str, Any], listed: list[dict[str, Any]], data: dict[str, Any]
+    ) -> dict[str, str]:
+        """Keep a well-formed registration. Raises UserError."""
         known = self.departments().get(name)
+        contact = str(data.get("contact", ""))[:MAX_CONTACT]
+        title, address = str(data.get("title", "")), url.rstrip("/")
+        if not (contact.isprintable() and title.isprintable()):
+            raise UserError("A department's title and contact are a line of text each.", rule="registration")
         changed = known is not None and (
             not keys.same_key(known.key, key)
-            or tuple(listed) != known.keys
-            or (bool(listed) and url.rstrip("/") != known.url)
+            or (title, address, contact, tuple(listed)) != (known.title, known.url, known.contact, known.keys)
         )
         renewed = known.renewed if known is not None else 0
         if changed or (known is None and listed):
-            renewed = self._proven(known, name, url, key, listed, data)
-        if known is not None and known.state != "pending" and known.url != url.rstrip("/"):
+            signed = registration_bytes(name, url, key, listed, _at(data), contact, title)
+            renewed = self._proven(known, signed, key, data)
+        if known is not None and known.state != "pending" and known.url != address:
             # A public key proves nothing: whoever could move the address could read every user's questions.
             raise UserError(
                 f"Department '{name}' is registered at another address.",
@@ -104,46 +130,45 @@ class Registry:
                 hint="Ask the operator to suspend and remove the old registration first.",
             )
         state = known.state if known is not None else "pending"
-        self._store.put(name, url.rstrip("/"), str(data.get("title", "")), key, state, listed, renewed)
+        self._store.put(name, address, title, key, state, listed, renewed, contact)
         self._forget()
         return {"name": name, "state": state}
 
-    def _proven(
-        self,
-        known: DepartmentEntry | None,
-        name: str,
-        url: str,
-        key: dict[str, Any],
-        listed: list[dict[str, Any]],
-        data: dict[str, Any],
-    ) -> int:
+    def _proven(self, known: DepartmentEntry | None, signed: bytes, key: dict[str, Any], data: dict[str, Any]) -> int:
         """When the registration was signed, by a key that counts already. Raises UserError.
 
         An earlier signature proves nothing: it would bring back keys that were taken away since.
         """
-        at, proof, now = data.get("at", 0), str(data.get("proof", "")), time.time()
+        at, proof, now = _at(data), str(data.get("proof", "")), time.time()
         signers = (key,) if known is None else known.receipt_keys
-        fresh = isinstance(at, int) and abs(at - now) <= PROOF_SECONDS and (known is None or at > known.renewed)
-        if fresh and keys.verify_any(signers, registration_bytes(name, url, key, listed, at), proof, now):
-            return int(at)
+        fresh = abs(at - now) <= PROOF_SECONDS and (known is None or at > known.renewed)
+        if fresh and keys.verify_any(signers, signed, proof, now):
+            return at
         if known is None:
             raise UserError("The registration is not signed by its own key, now.", rule="registration")
         raise UserError(
-            f"Department '{name}' is registered with another key.",
+            f"Department '{data['name']}' is registered with another key, address, title or contact.",
             rule="registration",
             hint="A change is signed by a key that is registered, while it counts. Else ask the operator to "
             "remove the old registration first.",
         )
 
-    def set_state(self, name: str, state: str) -> None:
-        """Approve or suspend. Raises UserError for an unknown name or state."""
+    def set_state(self, name: str, state: str) -> dict[str, str]:
+        """Approve or suspend: {name, state, title, url, key} of what has that state now, key by its thumbprint.
+
+        Raises UserError for an unknown name or state.
+        """
         if state not in STATES:
             raise UserError(f"'{state}' is no state; known: {', '.join(STATES)}.", rule="registration")
-        known = self.departments().get(name)
-        if known is None:
-            raise UserError(f"Department '{name}' is not registered.", rule="registration")
-        self._store.put(name, known.url, known.title, known.key, state, known.keys, known.renewed)
-        self._forget()
+        with self._changing:
+            known = self.departments().get(name)
+            if known is None:
+                raise UserError(f"Department '{name}' is not registered.", rule="registration")
+            self._store.put(name, known.url, known.title, known.key, state, known.keys, known.renewed, known.contact)
+            self._forget()
+        return {
+            "name": name, "state": state, "title": known.title, "url": known.url, "key": keys.thumbprint(known.key),
+        }  # fmt: skip
 
     def _forget(self) -> None:
         with self._lock:
@@ -173,8 +198,14 @@ class Registry:
 
 def _later(stored: DepartmentEntry) -> dict[str, Any]:
     """What a stored entry changes in one of gateway.yaml."""
-    keys_too = {"key": stored.key, "keys": stored.keys, "renewed": stored.renewed} if stored.renewed else {}
-    return {"state": stored.state, **keys_too}
+    signed = {n: getattr(stored, n) for n in ("key", "keys", "renewed", "contact")} if stored.renewed else {}
+    return {"state": stored.state, **signed}
+
+
+def _at(data: dict[str, Any]) -> int:
+    """When a registration says it was signed; 0, which is no time to sign, for anything but a number."""
+    found = data.get("at", 0)
+    return found if isinstance(found, int) else 0
 
 
 def _public_keys(listed: Any) -> list[dict[str, Any]]:

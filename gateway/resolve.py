@@ -88,23 +88,45 @@ def _qualified(tree: exp.Query, columns: Columns) -> exp.Query:
 
 
 def _shorten(tree: exp.Query, session: Session) -> None:
-    """`org.company.status`, where FROM names org.company without an alias, is `company.status`: in place."""
+    """`org.company.status`, where FROM names org.company without an alias, is `company.status`: in place.
+
+    Raises UserError where a nearer item of FROM has the short name, whose column it would become.
+    """
     for column in [c for c in tree.find_all(exp.Column) if c.args.get("db") is not None]:
-        written = [column.args["catalog"].name] if column.args.get("catalog") is not None else []
-        written += [column.args["db"].name, column.table]
+        written = [column.args[part].name for part in ("catalog", "db", "table") if column.args.get(part) is not None]
+        nearer = False
         select = column.find_ancestor(exp.Select)
         while select is not None:
-            named = next((s.node for s in sources(select) if s.alias == column.table), None)
-            if named is not None:
-                break
-            select = select.find_ancestor(exp.Select)
-        else:
-            continue
-        if isinstance(named, exp.Table) and not named.alias and not _is_cte(named):
-            full = table_name(named, session)
-            if written == [full.catalog, full.schema, full.table][-len(written) :]:
+            called = [s.node for s in sources(select) if s.alias == column.table]
+            if any(_is_written(node, written, session) for node in called):
+                if nearer or len(called) > 1:
+                    raise _hidden(column, written)
                 column.set("catalog", None)
                 column.set("db", None)
+                break
+            nearer = nearer or bool(called)
+            select = select.find_ancestor(exp.Select)
+        else:
+            if nearer:
+                name = ".".join([*written, column.name])
+                raise UserError(f"Column '{name}' cannot be resolved.", trino=TrinoError.COLUMN_NOT_FOUND, rule="names")
+
+
+def _is_written(node: exp.Expr, written: list[str], session: Session) -> bool:
+    """Whether a FROM item is a relation without an alias whose full name ends as it is written."""
+    if not isinstance(node, exp.Table) or node.alias or _is_cte(node):
+        return False
+    full = table_name(node, session)
+    return written == [full.catalog, full.schema, full.table][-len(written) :]
+
+
+def _hidden(column: exp.Column, written: list[str]) -> UserError:
+    return UserError(
+        f"Column '{'.'.join([*written, column.name])}' cannot be told from one of a nearer table of that name.",
+        trino=TrinoError.AMBIGUOUS_NAME,
+        rule="names",
+        hint="Give one of the two tables an alias with AS.",
+    ).at(location_of(column))
 
 
 class _Binder:
@@ -202,7 +224,8 @@ class _Binder:
             f"Table '{name}' does not exist.",
             Outcome.NOT_AVAILABLE,
             rule="no such relation for you",
-            hint=f"Did you mean {near}?" if near else "`SHOW TABLES FROM <catalog>.main` lists what you may ask.",
+            hint=f"Did you mean {near}?" if near else "",
+            about=name.catalog,
         ).at(location_of(table))
 
 

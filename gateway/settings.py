@@ -46,11 +46,13 @@ class DepartmentEntry(_Model):
 
     keys: public keys with their terms that count beside `key`: receipt keys, and the TLS certificates (EC keys
     with `x5c`) by which an https address is recognised. renewed: when they were last changed, unix seconds.
+    contact: whom to ask about what the department refuses; shown to anybody.
     tunnel: the way to a plain http address on another machine is protected by other means.
     """
 
     url: str
     title: str = ""
+    contact: str = ""
     key: dict[str, Any]
     keys: tuple[dict[str, Any], ...] = ()
     state: str = "approved"
@@ -81,7 +83,7 @@ class GatewaySettings(_Model):
     questions: folder of example questions. admins: users who may approve and suspend departments.
     certificate, certificate_key: PEM files for TLS; without them the gateway serves this machine alone, or a
     TLS proxy (`--behind-tls-proxy`). require_tls: take credentials over TLS only, but for this machine's own.
-    version: the Trino release that clients are told.
+    version: the Trino release that clients are told. contact: whom to ask about what the gateway itself refuses.
     """
 
     listen: str = "127.0.0.1:8080"
@@ -96,6 +98,7 @@ class GatewaySettings(_Model):
     require_tls: bool = True
     version: str = "476"
     environment: str = "atoll"
+    contact: str = ""
 
 
 def load(path: str | Path) -> GatewaySettings:

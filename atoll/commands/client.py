@@ -84,6 +84,13 @@ class Gateway:
     def receipt(self, receipt_id: str) -> dict[str, Any]:
         return dict(self._call("GET", f"/api/receipts/{quote(receipt_id, safe='')}"))
 
+    def request_access(self, body: dict[str, Any]) -> dict[str, Any]:
+        return dict(self._call("POST", "/api/requests", body))
+
+    def access_requests(self) -> list[dict[str, Any]]:
+        """Each department's list and the user's own requests there, or its error."""
+        return list(self._call("GET", "/api/requests"))
+
     def register(self, body: dict[str, Any]) -> dict[str, Any]:
         return dict(self._call("POST", "/api/departments", body))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,6 +64,15 @@ def err() -> Console:
 def print_json(value: Any) -> None:
     """A value as indented JSON on stdout."""
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def print_json_list(values: Iterable[Any]) -> None:
+    """Values as one JSON list on stdout, one a line, each as it comes: however many, none is kept."""
+    begin = "[\n"
+    for value in values:
+        sys.stdout.write(begin + orjson.dumps(value).decode())
+        begin = ",\n"
+    sys.stdout.write("[]\n" if begin == "[\n" else "\n]\n")
 
 
 @contextmanager

@@ -69,6 +69,7 @@ def prepare(config: Config, work: Path, city: Path, addresses: dict[str, str], b
     ports = _ports(addresses, bind)
     install_identity(city)
     registered: dict[str, tuple[str, dict[str, Any]]] = {}
+    contacts: dict[str, str] = {}
     for name in DEPARTMENTS:
         if name in IN_DATABASES:
             _secret(city / "secrets" / name / "owner")
@@ -79,8 +80,9 @@ def prepare(config: Config, work: Path, city: Path, addresses: dict[str, str], b
             file = install_department(name, city, config, ports)
         department = load_department(file)
         registered[name] = (department.title, receipt_key(file, department).public_jwk)
+        contacts[name] = department.answers
         print(f"installed {name}", flush=True)
-    install_gateway(city, ports, registered, questions_folder())
+    install_gateway(city, ports, registered, questions_folder(), contacts)
 
 
 def _ports(addresses: dict[str, str], bind: str) -> Ports:

@@ -49,7 +49,10 @@ def approve(
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Let a registered department be asked. Example: atoll departments approve hospital"""
+    """Let a registered department be asked. Example: atoll departments approve hospital
+
+    Shows what it registered: compare the name of its key with its owner by another way than the one it came.
+    """
     _change(name, "approved", url, user, token, as_json)
 
 
@@ -72,6 +75,8 @@ def _change(name: str, state: str, url: str, user: str, token: str, as_json: boo
         common.print_json(found)
     else:
         typer.echo(f"{name} is {state}.")
+    if not as_json and state == "approved" and found.get("url"):
+        typer.echo(f"{found.get('title') or name}, asked at {found['url']}; receipts signed by {found.get('key')}")
 
 
 def register(

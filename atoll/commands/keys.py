@@ -24,6 +24,7 @@ from atoll.commands import common
 from atoll.commands.common import JsonOption
 from catalog import keys, tls
 from catalog.errors import UserError
+from catalog.files import replace_file
 from catalog.keys import Jwk, KeyFileError, KeyRing
 
 if TYPE_CHECKING:
@@ -125,10 +126,10 @@ def registration(file: Path, department: Department, address: str = "") -> dict[
     url = address or f"{'https' if secure else 'http'}://{department.listen}"
     ring, at = receipt.open(), int(time.time())
     body = {"name": department.department, "title": department.title, "url": url, "key": ring.public_jwk}
-    if not secure:
-        return body
-    listed = card((receipt, *others))["keys"]
-    data = registration_bytes(department.department, url, ring.public_jwk, listed, at)
+    body["contact"] = department.answers
+    listed = card((receipt, *others))["keys"] if secure else []
+    told = (ring.public_jwk, listed, at, department.answers, department.title)
+    data = registration_bytes(department.department, url, *told)
     # The gateway may know the old key alone: during the overlap it still counts, and vouches for the new one.
     return {**body, "keys": listed, "at": at, "proof": ring.oldest().sign(data)}
 
@@ -229,22 +230,28 @@ def revoke(
 def trust(
     file: OwnerArgument,
     given: Annotated[Path, typer.Argument(help="A gateway's card, or the key set (JWKS) of the identity provider.")],
+    again: Annotated[
+        list[str] | None, typer.Option("--again", help="A key that was revoked here, by name, to be trusted after all.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pin a gateway, or the identity provider's keys, as they were given to you by hand.
 
     Example: atoll keys trust department.yaml gateway.card.json
 
-    Compare the names of the keys with their owner by another way than the one that the file came.
+    Compare the names of the keys with their owner by another way than the one that the file came. A key that was
+    revoked here stays revoked, whatever a card says of it, unless --again names it.
     """
     with _readable(as_json):
         owner = _owner(file)
         found = _given(given)
         client_id = str(found.get("client_id", ""))
         if client_id:
-            _trust_gateway(owner, client_id, found["keys"])
+            _trust_gateway(owner, client_id, found["keys"], again or [])
         elif owner.jwks is not None:
-            keys.replace_file(owner.jwks, orjson.dumps({"keys": found["keys"]}, option=orjson.OPT_INDENT_2), 0o644)
+            known, listed = _key_set(owner.jwks), found["keys"]
+            kept = [*_still_revoked(known, listed, again or []), *_forgotten(known, listed)]
+            replace_file(owner.jwks, orjson.dumps({"keys": kept}, option=orjson.OPT_INDENT_2), 0o644)
         else:
             raise typer.BadParameter("an identity provider trusts gateways: give a gateway's card")
         _print(owner, as_json)
@@ -273,13 +280,42 @@ def _given(file: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def _trust_gateway(owner: Owner, client_id: str, listed: list[Jwk]) -> None:
+def _still_revoked(known: list[Jwk], given: list[Jwk], again: list[str]) -> list[Jwk]:
+    """Keys as they were given, but those that are known as revoked as they are known."""
+    ended = {_name(k): k for k in known if "revoked" in k and _name(k) not in again}
+    for jwk in given:
+        if _name(jwk) in ended and "revoked" not in jwk:
+            common.err().print(
+                f"! {_name(jwk)} was revoked here {_day(ended[_name(jwk)]['revoked'])} and stays revoked; "
+                "--again trusts it anew", style="yellow",
+            )  # fmt: skip
+    return [ended.get(_name(k), k) for k in given]
+
+
+def _forgotten(known: list[Jwk], given: list[Jwk]) -> list[Jwk]:
+    """Revoked keys that a new list does not speak of: they stay known, or the next list would bring them back."""
+    named = {_name(k) for k in given}
+    return [k for k in known if "revoked" in k and _name(k) not in named]
+
+
+def _key_set(file: Path) -> list[Jwk]:
+    """The keys that are pinned now; none of a file that is not there, or no key set any more."""
+    try:
+        return [k for k in orjson.loads(file.read_bytes())["keys"] if isinstance(k, dict)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _trust_gateway(owner: Owner, client_id: str, listed: list[Jwk], again: list[str]) -> None:
     if owner.folder is not None:
         from atoll.demo.idp import register_client
 
         register_client(owner.folder, client_id, [k for k in listed if k.get("kty") == "OKP"])
     elif owner.gateways is not None:
-        _write_pins(owner.gateways, {**_pins(owner.gateways), client_id: listed})
+        pins = _pins(owner.gateways)
+        known = [k for keys_of_one in pins.values() for k in keys_of_one]  # a gateway may call itself something new
+        kept = [*_still_revoked(known, listed, again), *_forgotten(pins.get(client_id, []), listed)]
+        _write_pins(owner.gateways, {**pins, client_id: kept})
     else:
         raise typer.BadParameter("a gateway trusts identity providers; agents come with `atoll register`")
 
@@ -294,7 +330,7 @@ def _pins(file: Path) -> dict[str, list[Jwk]]:
 
 
 def _write_pins(file: Path, pins: dict[str, list[Jwk]]) -> None:
-    keys.replace_file(file, orjson.dumps({"gateways": pins}, option=orjson.OPT_INDENT_2), 0o644)
+    replace_file(file, orjson.dumps({"gateways": pins}, option=orjson.OPT_INDENT_2), 0o644)
 
 
 def _revoke_trusted(owner: Owner, key: str) -> bool:

@@ -53,6 +53,9 @@ def show(
     path = _ledger(file, ledger)
     try:
         found = (r for r in read_ledger(path) if not review or "review" in r)
+        if as_json and not last:
+            common.print_json_list(found)
+            return
         records = list(deque(found, maxlen=last or None))
     except LedgerError as bad:
         common.err().print(f"✗ {path}: {bad}", style="red")
@@ -91,17 +94,18 @@ def verify(
 
     Exit 1 names the first bad record. Heads that others kept show a cut end or a rewritten history, which a chain
     alone cannot: they stand in every receipt, in the other side's ledger, and in what `atoll ledger heads` exported.
+    Of those, the ones that are said to be of another ledger are left out.
     Both kinds of ledger are verified alike, a department's and a gateway's.
     """
     from catalog.ledger import verify_ledger
 
     path = _ledger(file, ledger)
-    report = verify_ledger(path, _public_key(file, key), _heads(peer_heads))
+    report = verify_ledger(path, _public_key(file, key), _heads(peer_heads, _named(file)))
     if as_json:
         common.print_json(
             {
                 "good": report.good, "records": report.records, "bad_seq": report.bad_seq, "fault": report.fault,
-                "unfinished": list(report.unfinished), "witnessed": report.witnessed,
+                "unfinished": list(report.unfinished), "witnessed": report.witnessed, "foreign": report.foreign,
             }
         )  # fmt: skip
     elif report.good:
@@ -109,6 +113,11 @@ def verify(
         typer.echo(f"✓ {report.records:,} records, chain, signatures and order hold{told}")
     for name in () if as_json else report.unfinished:
         common.err().print(f"! {name} began and never ended: a crash, or it still runs", style="yellow")
+    if report.foreign and not as_json:
+        common.err().print(
+            f"! {report.foreign:,} heads prove nothing, since no key of this ledger signed them: they are of another "
+            "ledger, forged, or of a key that is not given here", style="yellow",
+        )  # fmt: skip
     if not report.good:
         common.err().print(f"✗ record {report.bad_seq}: {report.fault}", style="red")
         raise typer.Exit(1)
@@ -194,8 +203,11 @@ def _public_key(file: Path | None, key: Path | None) -> list[Jwk]:
     return listed
 
 
-def _heads(file: Path | None) -> Iterator[Head]:
-    """Heads that others kept: lines of heads, of receipts, or of the other side's ledger."""
+def _heads(file: Path | None, whose: str) -> Iterator[Head]:
+    """Heads that others kept: lines of heads, of receipts, or of the other side's ledger.
+
+    whose: the ledger that is verified, as others name it; "" if that is not known, and then all are taken.
+    """
     from pydantic import ValidationError
 
     from catalog.exchange import Head
@@ -207,9 +219,11 @@ def _heads(file: Path | None) -> Iterator[Head]:
         with file.open(encoding="utf-8") as lines:
             for body in (json.loads(line) for line in lines if line.strip()):
                 if "r" in body:
-                    yield from (head for _, head in witnessed(body["r"]))
+                    named = list(witnessed(body["r"]))
                 else:
                     head = body.get("ledger", body)
-                    yield Head.model_validate({name: head[name] for name in ("seq", "hash", "signature")})
+                    kept = Head.model_validate({name: head[name] for name in ("seq", "hash", "signature")})
+                    named = [(str(body.get("of") or body.get("department") or ""), kept)]
+                yield from (head for name, head in named if not whose or name in ("", whose))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
         raise typer.BadParameter(f"{file} holds no heads, receipts or ledger, one JSON object a line") from None

@@ -59,7 +59,7 @@ def _ask(file: Path, department: Department, token: str) -> dict[str, Any]:
 def _look(state: Path, department: str, token: str) -> dict[str, Any]:
     """In the vault of an agent that is not running: the ledger has one writer, and it must record the look."""
     from catalog.keys import KeyFileError, KeyRing
-    from connectors.agent.ledger import Ledger, LedgerError
+    from catalog.ledger import Ledger, LedgerError
     from connectors.agent.vault import Vault, untoken
 
     try:

@@ -44,6 +44,7 @@ __all__ = [
 
 DEPARTMENTS = ("water", "environment", "market", "health", "chemicals", "housing")
 ADMIN = "zhao"
+CONTACT = "desk@gateway.hailan.example"
 _LISTEN = "listen: 127.0.0.1:0"
 _IDENTITY = "identity: {issuer: http://127.0.0.1:0, jwks: file:jwks.json}"
 
@@ -184,9 +185,13 @@ def _secret(file: Path, text: str) -> None:
 
 
 def install_gateway(
-    folder: Path, ports: Ports, registered: dict[str, tuple[str, dict[str, Any]]], questions: Path
+    folder: Path,
+    ports: Ports,
+    registered: dict[str, tuple[str, dict[str, Any]]],
+    questions: Path,
+    contacts: dict[str, str] | None = None,
 ) -> Path:
-    """gateway.yaml. registered: department -> (title, public key of its receipts)."""
+    """gateway.yaml. registered: department -> (title, public key of its receipts). contacts: whom to ask there."""
     home = folder / "gateway"
     shutil.copyfile(folder / "idp" / "jwks.json", home / "jwks.json")
     settings = {
@@ -202,9 +207,16 @@ def install_gateway(
         "questions": str(questions),
         "admins": [ADMIN],
         "departments": {
-            name: {"url": ports.url(name), "title": title, "key": key, "keys": department_card(folder, name)}
+            name: {
+                "url": ports.url(name),
+                "title": title,
+                "contact": (contacts or {}).get(name, ""),
+                "key": key,
+                "keys": department_card(folder, name),
+            }
             for name, (title, key) in registered.items()
         },
+        "contact": CONTACT,
     }
     file = home / "gateway.yaml"
     file.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")

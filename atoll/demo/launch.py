@@ -342,7 +342,8 @@ class _City:
             name: (department.title, receipt_key(self._home(name), department).public_jwk)
             for name, department in self.departments.items()
         }
-        settings = install_gateway(self._folder, self._ports, registered, questions_folder())
+        contacts = {name: department.answers for name, department in self.departments.items()}
+        settings = install_gateway(self._folder, self._ports, registered, questions_folder(), contacts)
         self._module("gateway", "gateway.server.serve", str(settings), "--allow-dev-login")
 
     def wait(self) -> None:

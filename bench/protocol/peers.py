@@ -1,4 +1,8 @@
-"""What is measured side by side: a real Trino 476, `atoll demo`, and the null server, each in its own process."""
+"""What is measured side by side: a real Trino 476, atoll, and the null server, each in processes of its own.
+
+Trino and atoll export the same table out of the same PostgreSQL, both as the user who may only read. atoll has a
+department before it, as anybody has: an agent with its policy, tokens, ledgers, receipts and TLS.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +21,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from atoll.demo.processes import free_port
+from atoll.demo.processes import Failed, free_port
+from bench.house import running_house
+from bench.servers import Servers, running_servers
 
-__all__ = ["Missing", "java_for_trino", "running_atoll", "running_null", "running_trino"]
+__all__ = ["ATOLL", "TRINO", "Missing", "java_for_trino", "running_atoll", "running_null", "running_source",
+           "running_trino"]  # fmt: skip
+
+ATOLL, TRINO = "a.main", "a.public"
+"""Where either finds the table."""
 
 VERSION = "476"
 LEAST_JAVA = 24
 CACHE = Path(__file__).parents[2] / ".cache" / "trino-server"
 HOME = CACHE / f"trino-server-{VERSION}"
-WANTED = ("bin/", "lib/", "plugin/memory/")
-"""What of Trino's archive is unpacked: the engine and one connector."""
+WANTED = ("bin/", "lib/", "plugin/memory/", "plugin/postgresql/", "plugin/geospatial/")
+"""What of Trino's archive is unpacked: the engine and two connectors, one of which needs the types of geospatial."""
 START_SECONDS = 180
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -51,7 +61,7 @@ def java_for_trino() -> Path:
 
 def _unpacked() -> Path:
     """Trino's server, fetched once with Maven."""
-    if HOME.is_dir():
+    if all((HOME / part).is_dir() for part in WANTED):
         return HOME
     if shutil.which("mvn") is None:
         raise Missing("Trino's server comes by Maven: install the package `maven`")
@@ -66,13 +76,24 @@ def _unpacked() -> Path:
             for member in packed:
                 if member.name.partition("/")[2].startswith(WANTED):
                     packed.extract(member, folder, filter="data")
+        shutil.rmtree(HOME, ignore_errors=True)
         (Path(folder) / HOME.name).rename(HOME)
     return HOME
 
 
 @contextmanager
-def running_trino(folder: Path) -> Iterator[str]:
-    """A coordinator that is its own worker; its address. Raises Missing."""
+def running_source(folder: Path, scale: float) -> Iterator[Servers]:
+    """PostgreSQL with TPC-H's orders and lineitem in it. Raises Missing."""
+    try:
+        with running_servers(folder / "servers", scale, ("a",)) as servers:
+            yield servers
+    except Failed as failed:
+        raise Missing(str(failed)) from failed
+
+
+@contextmanager
+def running_trino(folder: Path, servers: Servers) -> Iterator[str]:
+    """A coordinator that is its own worker; its address. Its catalog `a` is PostgreSQL. Raises Missing."""
     java, home = java_for_trino(), _unpacked()
     port = free_port(set())
     etc = folder / "trino" / "etc"
@@ -81,8 +102,17 @@ def running_trino(folder: Path) -> Iterator[str]:
         "coordinator=true\nnode-scheduler.include-coordinator=true\n"
         f"http-server.http.port={port}\nnode.internal-address=127.0.0.1\n"
         f"discovery.uri=http://127.0.0.1:{port}\ncatalog.config-dir={etc}/catalog\nplugin.dir={home}/plugin\n"
+        f"http-server.log.path={folder}/trino/http-request.log\n"
     )
     (etc / "catalog" / "memory.properties").write_text("connector.name=memory\n")
+    source = servers.a.source
+    catalog = etc / "catalog" / "a.properties"
+    catalog.touch(mode=0o600)
+    catalog.write_text(
+        "connector.name=postgresql\n"
+        f"connection-url=jdbc:postgresql://{source['host']}:{source['port']}/{source['database']}\n"
+        f"connection-user={source['user']}\nconnection-password={servers.a.password}\n"
+    )
     (etc / "log.properties").write_text("io.trino=WARN\n")
     options = [
         "-Xmx3G", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", "-XX:ReservedCodeCacheSize=512M",
@@ -98,14 +128,13 @@ def running_trino(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running_atoll(folder: Path) -> Iterator[str]:
-    """A demonstration city as anybody starts it; its gateway's address."""
-    port = free_port(set())
-    command = [sys.executable, "-m", "atoll.cli", "demo", "--dir", str(folder / "city"), "--headless"]
-    with _process([*command, "--port", str(port)], folder / "atoll.log") as process:
-        log = folder / "atoll.log"
-        _wait(process, lambda: f"ready http://127.0.0.1:{port}" in log.read_text(errors="replace"), log)
-        yield f"http://127.0.0.1:{port}"
+def running_atoll(folder: Path, servers: Servers) -> Iterator[str]:
+    """A gateway's address, and behind it the department `a`, whose users are given every column as it is."""
+    try:
+        with running_house(folder / "house", servers, {}, departments={"a": "PostgreSQL"}) as house:
+            yield house.url
+    except Failed as failed:
+        raise Missing(str(failed)) from failed
 
 
 @contextmanager

@@ -1,14 +1,30 @@
-"""The statements of the benchmark: the same text for Trino and for atoll, rows out of the engine itself.
+"""The statements of the benchmark: the same text for Trino and for atoll, but for the name of a schema.
 
-No table is read, so that neither a connector nor a department is in the figures: what is measured is the way from
-the engine's rows to the client's. The wide one has the types and lengths of TPC-H's lineitem.
+    export(columns, schema)   TPC-H's lineitem, out of one PostgreSQL: what users do
+    engines_own(columns, n)   n rows that the engine makes itself, with types and lengths as in lineitem
+
+Of the second neither a connector nor a department is in the figures, only the way from the engine to the client.
 """
 
 from __future__ import annotations
 
-__all__ = ["ONE", "narrow", "wide"]
+__all__ = ["ENGINES_OWN", "EXPORTED", "ONE", "engines_own", "export"]
 
 ONE = "SELECT 1"
+NARROW_EXPORT = ("l_orderkey", "l_partkey", "l_extendedprice", "l_shipdate", "l_shipmode")
+WIDE_EXPORT = (
+    "l_orderkey", "l_partkey", "l_suppkey", "l_linenumber", "l_quantity", "l_extendedprice", "l_discount", "l_tax",
+    "l_returnflag", "l_linestatus", "l_shipdate", "l_commitdate", "l_receiptdate", "l_shipinstruct", "l_shipmode",
+    "l_comment",
+)  # fmt: skip
+EXPORTED = {"5 columns": NARROW_EXPORT, "16 columns": WIDE_EXPORT}
+
+
+def export(columns: tuple[str, ...], schema: str) -> str:
+    """Columns of the whole table. schema: with its catalog."""
+    return f"SELECT {', '.join(columns)} FROM {schema}.lineitem"
+
+
 WIDTH = 1000
 
 NARROW = {
@@ -38,17 +54,11 @@ WIDE = {
 }
 
 
-def _select(columns: dict[str, str], rows: int) -> str:
+ENGINES_OWN = {"5 columns": NARROW, "16 columns": WIDE}
+
+
+def engines_own(columns: dict[str, str], rows: int) -> str:
+    """columns: of `ENGINES_OWN`. rows: a multiple of 1,000, at most 10 million."""
     listed = ", ".join(f"{value} AS {name}" for name, value in columns.items())
     outer = f"UNNEST(sequence(1, {rows // WIDTH})) AS a (x) CROSS JOIN UNNEST(sequence(1, {WIDTH})) AS b (y)"
     return f"SELECT {listed} FROM {outer}"
-
-
-def narrow(rows: int) -> str:
-    """5 columns. rows: a multiple of 1,000, at most 10 million."""
-    return _select(NARROW, rows)
-
-
-def wide(rows: int) -> str:
-    """16 columns."""
-    return _select(WIDE, rows)

@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench.house import USER
+
 __all__ = ["Read", "Recording", "headers", "read", "record"]
 
 NEXT = re.compile(rb'"nextUri"\s*:\s*"([^"]+)"')
 HAS_DATA = re.compile(rb'"data"\s*:\s*[\[{]')
 EDGE = 6000
 """Bytes at either end of a page among which its nextUri stands."""
-COMMON = {"X-Trino-User": "lin", "X-Trino-Source": "bench"}
-"""lin is a user of the demonstration; Trino takes any name."""
+COMMON = {"X-Trino-User": USER, "X-Trino-Source": "bench"}
+"""Trino takes any name."""
 
 
 def headers(encoding: str = "", capabilities: str = "PARAMETRIC_DATETIME") -> dict[str, str]:

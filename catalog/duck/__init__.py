@@ -24,7 +24,7 @@ from datetime import datetime
 
 from sqlglot import exp
 
-from catalog.duck.compiler import NODES, Compiled, Table, compile_query, refuse
+from catalog.duck.compiler import NODES, Compiled, Table, compile_query, not_carried, refuse
 from catalog.duck.engine import double_text, lock, macros, prepare, translate_error
 from catalog.duck.functions import FUNCTIONS, unknown_function
 from catalog.duck.scanner import check_functions, scan
@@ -39,6 +39,7 @@ __all__ = [
     "double_text",
     "lock",
     "macros",
+    "not_carried",
     "prepare",
     "refuse",
     "scan",

@@ -104,8 +104,28 @@ def compile_query(tree: exp.Expr, tables: Mapping[str, Table] | Tables, now: dat
     resolve = tables if callable(tables) else _from_mapping(tables)
     compiler = _Compiler(resolve, now or datetime.now(UTC))
     query = compiler.query(tree, None)
+    for name, kind in query.columns:
+        _check_carried(name, kind)
     used = {name: frozenset(columns) for name, columns in compiler.used.items()}
     return Compiled(query.sql, tuple(query.columns), used)
+
+
+def _check_carried(name: str, kind: TrinoType) -> None:
+    """Raise UserError for an output of a type that no answer carries: an interval, a time with a zone."""
+    try:
+        kind.arrow()
+    except ValueError as bad:
+        raise not_carried(name, str(kind)) from bad
+
+
+def not_carried(name: str, kind: str) -> UserError:
+    """The refusal of an output for its type."""
+    return UserError(
+        f"Column '{name}' is of type {kind}, which no answer carries.",
+        Outcome.NODE,
+        rule="types",
+        hint="Add an interval to a date or timestamp, or cast it to something else.",
+    )
 
 
 def _from_mapping(tables: Mapping[str, Table]) -> Tables:

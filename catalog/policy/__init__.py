@@ -11,11 +11,14 @@ is loaded; everything not granted is a denial when a query comes.
     models.py     the keys of the file           reading.py   text -> Department, or faults with their lines
     checks.py     whether the parts fit          testing.py   the tests that ship with a policy
     deciding.py   the decision                   changes.py   two policies compared, in words
+    synthetic.py  values of generated rows            delegation.py  whether grants are given on as far as allowed
+    amending.py   a grant more in the text
     bundle.py     all files that decide          signing.py   signatures of two owners over all of them
 """
 
 from __future__ import annotations
 
+from catalog.policy.amending import with_grant
 from catalog.policy.bundle import Bundle, Stamp, read_bundle, signed_name, stamp
 from catalog.policy.changes import ANYONE, Change, changes, people
 from catalog.policy.checks import check, dry_context, view_files
@@ -26,13 +29,17 @@ from catalog.policy.models import (
     ClassRule,
     ColumnSpec,
     Department,
+    Fit,
     Grant,
     GrantMode,
     Identity,
     Limits,
     LinkageGroup,
     PolicyTest,
+    Project,
     RelationSpec,
+    StandIn,
+    Synthetic,
 )
 from catalog.policy.reading import digest, from_bundle, load, parse
 from catalog.policy.signing import (
@@ -44,7 +51,7 @@ from catalog.policy.signing import (
     signed,
     verify_seal,
 )
-from catalog.policy.testing import failures, shown_masks
+from catalog.policy.testing import failures, shown_masks, words_of
 
 __all__ = [
     "ANYONE",
@@ -57,6 +64,7 @@ __all__ = [
     "Decision",
     "Department",
     "Fault",
+    "Fit",
     "Grant",
     "GrantMode",
     "Identity",
@@ -65,9 +73,12 @@ __all__ = [
     "Owners",
     "PolicyError",
     "PolicyTest",
+    "Project",
     "RelationSpec",
     "Seal",
     "Stamp",
+    "StandIn",
+    "Synthetic",
     "changes",
     "check",
     "countersigned",
@@ -93,4 +104,6 @@ __all__ = [
     "stamp",
     "verify_seal",
     "view_files",
+    "with_grant",
+    "words_of",
 ]

@@ -2,7 +2,8 @@
 
 A policy is more than its yaml: a view or a hierarchy that somebody exchanged changes what is shown. So they are
 read together, checked together and, where signatures are required, signed together; what was checked is what
-is used, and no file is opened a second time.
+is used, and no file is opened a second time. Only regular files are read, `MAX_POLICY` bytes of them in all:
+whoever may write one must not be able to make the agent wait, or fill its memory.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 
 from catalog.exchange import sha256
+from catalog.files import read_file
 from catalog.policy.yaml_lines import read_yaml
 
 __all__ = ["Bundle", "Stamp", "read_bundle", "signed_name", "stamp"]
@@ -22,6 +24,8 @@ __all__ = ["Bundle", "Stamp", "read_bundle", "signed_name", "stamp"]
 FOLDERS = ("views", "hierarchies", "mappings", "synthetic")
 ENDINGS = (".sql", ".csv", ".yaml", ".yml", ".json")
 """What is read of these folders; the rest (an editor's copies) decides nothing."""
+
+MAX_POLICY = 64 << 20
 
 Stamp = tuple[tuple[str, int, int, int, int], ...]
 
@@ -52,7 +56,8 @@ def read_bundle(path: Path) -> Bundle:
     A file that cannot be understood names no other files: whoever parses it says why.
     """
     look = _look(path.parent, path.name)
-    data = path.read_bytes()
+    _, data = read_file(path, MAX_POLICY)
+    left = MAX_POLICY - len(data)
     text = data.decode("utf-8")
     document = _document(text)
     secrets = set(_secrets(document))
@@ -61,9 +66,10 @@ def read_bundle(path: Path) -> Bundle:
     for name in _others(path, named):
         looks.append(_look(path.parent, name))
         try:
-            found[name] = (path.parent / name).read_bytes()
+            _, found[name] = read_file(path.parent / name, left)
         except FileNotFoundError:
             continue
+        left -= len(found[name])
     signed = found.pop(signed_name(path.name), None)
     files = {name: content for name, content in found.items() if name != path.name and name not in secrets}
     digests = {name: sha256(content) for name, content in found.items()}

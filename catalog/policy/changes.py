@@ -101,7 +101,7 @@ def _moments(old: Department, new: Department, now: datetime) -> list[datetime]:
         zone = ZoneInfo(department.limits.timezone)
         for grant in department.grants:
             bounds = [instant(grant.from_, zone, False)] if grant.from_ else []
-            bounds += [instant(grant.until, zone, True)] if grant.until else []
+            bounds += [instant(end, zone, True) for end in department.ends(grant)]
             found.update(b for b in bounds if b > now)
     return sorted(found)
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, timedelta
+from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from catalog import masks
-from catalog.policy.deciding import instant, opening
+from catalog.policy.deciding import concerns, instant, opening
+from catalog.policy.delegation import delegation_faults
+from catalog.policy.families import family_of, is_guarded, meaning
 from catalog.policy.faults import Fault, nearest
 from catalog.policy.hierarchies import parse_hierarchy
 from catalog.policy.models import Department, Grant, RelationSpec
+from catalog.policy.synthetic import synthetic_faults
+from catalog.types import TrinoType
 
 __all__ = ["check", "dry_context", "view_files"]
 
@@ -51,6 +56,8 @@ def check(department: Department, files: Files | None = None) -> Iterator[Fault]
             yield Fault(("grants", i, *fault.path), fault.text)
     yield from _union_faults(department)
     yield from _family_faults(department)
+    yield from synthetic_faults(department)
+    yield from delegation_faults(department)
     yield from _test_faults(department)
 
 
@@ -116,6 +123,9 @@ def _relation_faults(department: Department, name: str, spec: RelationSpec, file
         yield Fault((*where, "view"), f"no file {' or '.join(view_files(department, name))}{near}")
     if not spec.columns:
         yield Fault((*where, "columns"), "has no columns")
+    for i, column in enumerate(spec.key):
+        if column not in spec.columns:
+            yield Fault((*where, "key", i), f"unknown column {column!r}{nearest(column, spec.columns)}")
     for column, c in spec.columns.items():
         if c.codes and c.codes not in department.code_lists:
             near = nearest(c.codes, department.code_lists)
@@ -219,6 +229,8 @@ def _grant_faults(department: Department, grant: Grant, context: masks.Context) 
     by_mode = {"aggregate": _aggregate_faults, "verify": _verify_faults, "raw": _raw_faults}
     if grant.mode in by_mode:
         yield from by_mode[grant.mode](grant, spec)
+    if grant.mode == "aggregate":
+        yield from _dimension_faults(department, grant, spec, context)
     yield from _misplaced(grant)
 
 
@@ -320,21 +332,186 @@ def _aggregate_faults(grant: Grant, spec: RelationSpec) -> Iterator[Fault]:
             yield Fault(("columns",), f"{name} is not among them; leave `columns` out in mode aggregate")
 
 
+def _dimension_faults(
+    department: Department, grant: Grant, spec: RelationSpec, context: masks.Context
+) -> Iterator[Fault]:
+    """Cells are named by values that can be written down and compared; public codes are such values."""
+    for i, name in enumerate(grant.dimensions):
+        if name not in spec.columns:
+            continue
+        kind = spec.columns[name].type
+        if name in grant.masks:
+            try:
+                kind = masks.build(grant.masks[name], kind, replace(context, column=name)).type
+            except masks.MaskError:
+                continue  # a fault of its own
+        if kind.name in ("double", "real"):
+            yield Fault(("dimensions", i), f"{name} is a floating number, of which no two need be equal: mask it with "
+                        "`bucket(..)`, or declare the column as decimal")  # fmt: skip
+            continue
+        listed, place = grant.public.get(name), ("public", name)
+        codes = listed if listed is not None else department.code_lists.get(spec.columns[name].codes, ())
+        bad = next((c for c in codes if not _is_code(c, kind)), None)
+        if bad is not None:
+            where = f"of the code list {spec.columns[name].codes} " if listed is None else ""
+            text = f"the public code {bad!r} {where}is no {kind} as {name} is shown"
+            yield Fault(place if listed is not None else ("dimensions", i), text)
+
+
+def _is_code(code: str, kind: TrinoType) -> bool:
+    """Whether a public code is a value of this type, written as code lists write it."""
+    if kind.is_text:
+        return True
+    if kind.name == "boolean":
+        return code in ("true", "false")
+    try:
+        if kind.is_integer:
+            return str(int(code)) == code
+        if kind.name == "date":
+            return date.fromisoformat(code).isoformat() == code
+        return kind.name == "decimal" and Decimal(code).is_finite()
+    except (ValueError, InvalidOperation):
+        return False
+
+
+# ---- families: what is held against each other --------------------------------------------------------------
+
+
 def _family_faults(department: Department) -> Iterator[Fault]:
-    """Answers that count different entities cannot be held against each other."""
-    counted: dict[str, tuple[str, str]] = {}
+    """Answers over the same entities that cannot be held against each other would tell of a few by their difference."""
+    families: dict[str, list[_Sums]] = {}
     for i, grant in enumerate(department.grants):
         spec = department.relations.get(grant.relation)
-        if grant.mode != "aggregate" or grant.guard is False or spec is None or not grant.entity:
+        known = spec is not None and {*grant.dimensions, *grant.measures, *grant.noise} <= {*spec.columns, "count"}
+        if spec is None or not known or grant.mode != "aggregate" or grant.deny:
             continue
-        family = spec.family or f"{spec.source}: {spec.table or spec.view}"
-        other, entity = counted.setdefault(family, (grant.relation, grant.entity))
-        if entity != grant.entity and (other == grant.relation or not spec.family):
-            yield Fault(
-                ("grants", i, "entity"),
-                f"{other} counts {entity} and {grant.relation} counts {grant.entity} of the same rows: "
-                "their answers cannot be guarded together; count one of them, or say why not by `unguarded`",
-            )
+        if is_guarded(grant) or grant.base_cells:
+            families.setdefault(family_of(spec), []).append(_Sums(i, grant, spec))
+        elif grant.noise:
+            text = "`noise` stays the same while somebody comes or leaves: leave the guard on, or `base_cells: true`"
+            yield Fault(("grants", i, "noise"), text)
+    for sums in families.values():
+        yield from _entity_faults(sums)
+        yield from _column_name_faults(sums)
+        yield from _noise_faults(sums)
+        whole = [s for s in sums if s.grant.base_cells]
+        parts = [s for s in sums if not s.grant.base_cells]
+        if whole and parts:
+            yield whole[0].fault(
+                "base_cells", f"{parts[0].name} sums the same rows under the guard; a family has either the guard or "
+                "`base_cells: true`: say the same in both",
+            )  # fmt: skip
+        yield from _base_cell_faults(whole)
+        yield from _guard_faults(parts)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """An aggregate grant among those of its family. number: its place in the file."""
+
+    number: int
+    grant: Grant
+    spec: RelationSpec
+
+    @property
+    def name(self) -> str:
+        return self.grant.id or f"grants.{self.number}"
+
+    def fault(self, key: str, text: str) -> Fault:
+        return Fault(("grants", self.number, key), text)
+
+    @property
+    def source(self) -> tuple[str, str, str]:
+        return self.spec.source, self.spec.table, self.spec.view
+
+
+def _entity_faults(sums: Sequence[_Sums]) -> Iterator[Fault]:
+    counted: _Sums | None = None
+    for s in sums:
+        if not s.grant.entity or s.grant.entity not in s.spec.columns:
+            continue
+        first = counted = counted or s
+        one, other = first.grant, s.grant
+        same = meaning(s.spec, s.grant.entity) == meaning(first.spec, one.entity or "")
+        if not same and (one.relation == other.relation or not s.spec.family):
+            yield s.fault(
+                "entity", f"{one.relation} counts {one.entity} and {other.relation} counts {other.entity} of the same "
+                "rows: their answers cannot be guarded together; count one of them, or say why not by `unguarded`",
+            )  # fmt: skip
+
+
+def _column_name_faults(sums: Sequence[_Sums]) -> Iterator[Fault]:
+    """In a declared family columns of one name are the same, so the same column must have one name."""
+    named: dict[tuple[object, ...], tuple[str, _Sums]] = {}
+    for s in sums:
+        for column in (*s.grant.dimensions, *s.grant.measures) if s.spec.family else ():
+            raw = s.spec.columns[column].from_ or column
+            other, first = named.setdefault((*s.source, raw), (column, s))
+            if other != column:
+                key = "dimensions" if column in s.grant.dimensions else "measures"
+                yield s.fault(
+                    key, f"{column} and {other} of {first.grant.relation} are one column of the source, and in a "
+                    "declared `family` columns are known by their names: call them the same, or grant one of them",
+                )  # fmt: skip
+
+
+def _noise_faults(sums: Sequence[_Sums]) -> Iterator[Fault]:
+    """Two scales would be two draws for one cell, of which the average is nearer to the truth."""
+    drawn: dict[str, _Sums] = {}
+    for s in sums:
+        for name in s.grant.noise:
+            what = name if name == "count" else meaning(s.spec, name)
+            first = drawn.setdefault(what, s)
+            ours, theirs = s.grant, first.grant
+            scale = next(x for n, x in theirs.noise.items() if (n if n == "count" else meaning(first.spec, n)) == what)
+            if scale != ours.noise[name]:
+                text = f"{first.name} adds noise of scale {scale:g} to the same {name}: one number has one scale"
+                yield s.fault("noise", text)
+            elif (ours.epoch or "month") != (theirs.epoch or "month"):
+                text = f"{first.name} draws the same noise for each {theirs.epoch or 'month'}: name one epoch"
+                yield s.fault("epoch", text)
+
+
+def _base_cell_faults(sums: Sequence[_Sums]) -> Iterator[Fault]:
+    """What one grant leaves out as small another must leave out too."""
+    terms = ("relation", "dimensions", "masks", "row_filter", "min_group", "largest_share", "p_percent", "epoch")
+    for s in sums[1:]:
+        first = sums[0].grant
+        for key in terms:
+            one, other = (_sorted(getattr(g, key)) for g in (first, s.grant))
+            if one != other:
+                yield s.fault(
+                    key, f"{sums[0].name} has another `{key}`: with `base_cells: true` the small cells of one would "
+                    "show as the difference to the other; write it alike in all grants over these rows",
+                )  # fmt: skip
+                break
+
+
+def _sorted(value: object) -> object:
+    return sorted(value) if isinstance(value, tuple) else value
+
+
+def _guard_faults(sums: Sequence[_Sums]) -> Iterator[Fault]:
+    """The guard tells rows apart by all dimensions of the family, and holds sums to one rule of dominance."""
+    counted = {meaning(s.spec, d): (s, d) for s in reversed(sums) for d in s.grant.dimensions}
+    missing = set()
+    for s in sums:
+        own = {meaning(s.spec, c) for c in s.spec.columns}
+        for what, (by, dimension) in sorted(counted.items()):
+            if what not in own and (s.grant.relation, what) not in missing:
+                missing.add((s.grant.relation, what))
+                yield Fault(
+                    ("relations", s.grant.relation, "columns"),
+                    f"{by.name} counts the same rows by {dimension} ({what}), which {s.grant.relation} has not: name "
+                    "the column here too; no grant need show it",
+                )  # fmt: skip
+    with_sums = [s for s in sums if s.grant.measures]
+    for s in with_sums[1:]:
+        for key in ("largest_share", "p_percent"):
+            wanted = getattr(with_sums[0].grant, key)
+            if getattr(s.grant, key) != wanted:
+                own_text = f"`{key}: {wanted}`" if wanted is not None else f"no `{key}`"
+                yield s.fault(key, f"{with_sums[0].name} sums the same rows with {own_text}: write the same in both")
 
 
 def _verify_faults(grant: Grant, spec: RelationSpec) -> Iterator[Fault]:
@@ -439,7 +616,10 @@ def _test_faults(department: Department) -> Iterator[Fault]:
                 yield Fault((*where, "mask", name), str(bad))
         if "deny" in test.expect and (len(test.expect) > 1 or test.mask or test.min_group is not None):
             yield Fault((*where, "expect"), "`deny` stands alone, with `columns` at most")
-        timed = [g for g in department.grants if g.relation == test.relation and (g.from_ or g.until or g.hours)]
+        timed = [
+            g for g in department.grants if g.relation == test.relation and (g.from_ or g.until or g.hours or g.project)
+            and concerns(department, g, test.user, test.purpose)
+        ]  # fmt: skip
         if timed and test.at is None:
             name = timed[0].id or timed[0].relation
             yield Fault(where, f"the grant {name} has a validity: say `at:`, so that the test holds tomorrow")

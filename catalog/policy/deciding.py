@@ -19,13 +19,14 @@ from catalog.policy.models import (
     DEFAULT_MIN_GROUP,
     DEFAULT_PER_DAY,
     DEFAULT_PER_SUBJECT,
+    MAX_STEPS,
     Department,
     Grant,
     RelationSpec,
 )
 from catalog.relation import Mode
 
-__all__ = ["Decision", "decide", "instant", "opening", "purposes_for"]
+__all__ = ["Decision", "concerns", "decide", "instant", "may_give_on", "opening", "origins", "purposes_for"]
 
 Named = tuple[str, Grant]
 EPOCHS = ("day", "month", "quarter", "year")
@@ -95,17 +96,23 @@ def decide(
     if spec is None or purpose not in department.purposes:
         return None
     zone = ZoneInfo(department.limits.timezone)
-    rules = [(n, g) for n, g in department.rules.get(relation, ()) if _concerns(department, g, sub, purpose)]
-    grants = [(n, g) for n, g in rules if not g.is_denial and _in_force(g, now, zone)]
-    denials = [g for _, g in rules if g.is_denial]
-    denied = [g for g in denials if _in_force(g, now, zone)]
+    held = _held(department, sub, purpose, relation, now, zone)
+    denials = [
+        g for _, g in department.rules.get(relation, ())
+        if g.is_denial and any(concerns(department, g, user, purpose) for user in held)
+    ]  # fmt: skip
+    denied = [g for g in denials if _in_force(department, g, now, zone)]
+    distinct = {(name, id(grant)): (name, grant) for rules in held.values() for name, grant in rules}
+    grants = sorted(distinct.values(), key=lambda rule: rule[0])
     found = [g for _, g in grants]
-    if not grants or any(not g.columns for g in denied) or not all(_open(g, now, zone) for g in found):
+    if not held[sub] or any(not g.columns for g in denied) or not all(_open(g, now, zone) for g in found):
         return None
-    terms = _classified(department, spec, _combined(spec, found))
+    terms = _meet(spec, [_combined(spec, [g for _, g in rules]) for rules in held.values()])
+    terms = _classified(department, spec, terms)
     hidden = {column for g in denied for column in g.columns}
     terms = _Terms(terms.mode, {c: m for c, m in terms.columns.items() if c not in hidden}, terms.filters)
-    ends = [*_ends(found, now, zone), *(s for g in denials if (s := _start(g, zone)) is not None and s > now)]
+    begins = (s for g in denials if (s := _start(g, zone)) is not None and s > now)
+    ends = [*_ends(department, found, now, zone), *begins]
     common: dict[str, Any] = {
         "relation": relation, "purpose": purpose, "mode": terms.mode, "ids": tuple(n for n, _ in grants),
         "masks": {c: texts for c, texts in terms.columns.items() if texts}, "filters": terms.filters,
@@ -131,7 +138,7 @@ def purposes_for(
 # ---- which grants fit ------------------------------------------------------------------------------------
 
 
-def _concerns(department: Department, grant: Grant, sub: str, purpose: str) -> bool:
+def concerns(department: Department, grant: Grant, sub: str, purpose: str) -> bool:
     """Whether a grant or denial is about this user and purpose. Names compare byte for byte."""
     if purpose not in grant.purposes and not (grant.is_denial and not grant.purposes):
         return False
@@ -140,10 +147,56 @@ def _concerns(department: Department, grant: Grant, sub: str, purpose: str) -> b
     return any(sub in department.groups.get(g, ()) for g in grant.groups)
 
 
+def _held(
+    department: Department, sub: str, purpose: str, relation: str, now: datetime, zone: tzinfo
+) -> dict[str, list[Named]]:
+    """The grants in force that the user holds, and after them those of each who gave one on, down to the first.
+
+    A grant that was given on is none without its origins: each in force now, for this purpose, and held by whoever
+    gave it on. Nobody gives more than is theirs: what narrows the giver narrows the receiver too.
+    """
+    held: dict[str, list[Named]] = {}
+    waiting = [sub]
+    while waiting:
+        user = waiting.pop()
+        rules = [(n, g) for n, g in department.rules.get(relation, ()) if concerns(department, g, user, purpose)]
+        chains = [origins(department, n, g, purpose) for n, g in rules if not g.is_denial]
+        whole = [c for c in chains if c and all(_in_force(department, g, now, zone) for _, g in c)]
+        held[user] = [rule for chain in whole for rule in chain]
+        waiting += [g.by for chain in whole for _, g in chain if g.via and g.by not in held]
+    return held
+
+
+def origins(department: Department, name: str, grant: Grant, purpose: str) -> list[Named] | None:
+    """A grant, then the one that it was given on from, and so on; None if one is missing, or not its giver's."""
+    chain = [(name, grant)]
+    while grant.via:
+        if len(chain) > MAX_STEPS:
+            return None
+        held = [(n, g) for n, g in department.rules.get(grant.relation, ()) if g.id == grant.via]
+        found = next(((n, g) for n, g in held if concerns(department, g, grant.by, purpose)), None)
+        if found is None or not may_give_on(found[1], grant):
+            return None
+        chain.append(found)
+        grant = found[1]
+    return chain
+
+
+def may_give_on(origin: Grant, given: Grant) -> bool:
+    """Whether a grant may be given on like this: to these users, and so many steps further."""
+    if given.of_everyone or given.groups or given.is_denial or given.mode != origin.mode:
+        return False
+    if isinstance(origin.delegate, int):
+        return isinstance(given.delegate, int) and given.delegate < origin.delegate
+    return set(given.users) <= set(origin.delegate) and given.delegate == 0
+
+
 def instant(value: date | datetime, zone: tzinfo, end: bool) -> datetime:
     """A bound of validity; a date as `until` lasts to its own end."""
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=zone)
+    if end and value == date.max:  # no day comes after it
+        return datetime.max.replace(tzinfo=zone)
     day = value + timedelta(days=1) if end else value
     return datetime.combine(day, time.min, tzinfo=zone)
 
@@ -152,9 +205,9 @@ def _start(grant: Grant, zone: tzinfo) -> datetime | None:
     return None if grant.from_ is None else instant(grant.from_, zone, False)
 
 
-def _in_force(grant: Grant, now: datetime, zone: tzinfo) -> bool:
+def _in_force(department: Department, grant: Grant, now: datetime, zone: tzinfo) -> bool:
     start = _start(grant, zone)
-    return (start is None or now >= start) and (grant.until is None or now < instant(grant.until, zone, True))
+    return (start is None or now >= start) and all(now < instant(end, zone, True) for end in department.ends(grant))
 
 
 def opening(hours: str) -> tuple[time, time]:
@@ -176,10 +229,9 @@ def _open(grant: Grant, now: datetime, zone: tzinfo) -> bool:
     return start <= now.astimezone(zone).time() < end
 
 
-def _ends(grants: Sequence[Grant], now: datetime, zone: tzinfo) -> Iterator[datetime]:
+def _ends(department: Department, grants: Sequence[Grant], now: datetime, zone: tzinfo) -> Iterator[datetime]:
     for grant in grants:
-        if grant.until is not None:
-            yield instant(grant.until, zone, True)
+        yield from (instant(end, zone, True) for end in department.ends(grant))
         if grant.hours:
             yield datetime.combine(now.astimezone(zone).date(), opening(grant.hours)[1], tzinfo=zone)
 

@@ -23,20 +23,26 @@ __all__ = [
     "ClassRule",
     "ColumnSpec",
     "Department",
+    "Fit",
     "Grant",
     "GrantMode",
     "Identity",
     "Limits",
     "LinkageGroup",
     "PolicyTest",
+    "Project",
     "RelationSpec",
+    "StandIn",
+    "Synthetic",
 ]
 
-GrantMode = Literal["none", "schema", "verify", "aggregate", "masked", "raw", "open"]
-ClassMode = Literal["none", "schema", "verify", "aggregate", "masked", "raw"]
+GrantMode = Literal["none", "schema", "synthetic", "verify", "aggregate", "masked", "raw", "open"]
+ClassMode = Literal["none", "schema", "synthetic", "verify", "aggregate", "masked", "raw"]
 DEFAULT_MIN_GROUP = 10
 DEFAULT_PER_DAY = 200
 DEFAULT_PER_SUBJECT = 5
+DEFAULT_ROWS = 1_000
+MAX_STEPS = 5
 
 
 class _Model(BaseModel):
@@ -54,12 +60,56 @@ class _Model(BaseModel):
         return data
 
 
+class StandIn(_Model):
+    """What generated values of a column look like in mode `synthetic`; without it they follow the type and `codes`.
+
+    values: one of these; what is named twice comes twice as often, null is NULL. range: [low, high], both inclusive,
+    of numbers, dates or timestamps. format: of text, `#` a digit, `@` a capital letter, `?` a small one, every other
+    sign itself. domain: keys that are the same in every relation and department that names this domain with this
+    format, so that they join; size: how many of them there are. unique: no key comes twice. nulls: so many % are NULL.
+    """
+
+    values: tuple[Any, ...] = ()
+    range: tuple[Any, Any] | None = None
+    format: str = Field(default="", max_length=100)
+    domain: str = Field(default="", max_length=63)
+    size: int = Field(default=1_000, ge=1, le=1_000_000)
+    unique: bool = False
+    nulls: int = Field(default=0, ge=0, le=100)
+
+
+class Fit(_Model):
+    """Generated rows that follow sums which were released. grant: id of an `aggregate` grant of the relation.
+
+    by: those of its dimensions whose combinations are made as often as its cells count, with the averages of its
+    measures.
+    The cells are asked for as any user of that grant would ask: floor, guard and its history, daily budgets. Done at
+    the owner's word (`POST /owner/fit`), never because somebody asks for rows.
+    """
+
+    grant: str
+    by: tuple[PlainName, ...] = Field(min_length=1)
+
+
+class Synthetic(_Model):
+    """Generated rows in place of a relation's own, in mode `synthetic`. rows: how many.
+
+    examples: rows, or parts of rows, that the owner made up; each generated row takes one of them, and generates the
+    columns that it leaves out. So values that belong together stay together.
+    """
+
+    rows: int = Field(default=DEFAULT_ROWS, ge=1, le=1_000_000)
+    examples: tuple[dict[PlainName, Any], ...] = ()
+    fit: Fit | None = None
+
+
 class ColumnSpec(_Model):
     """One published column: `org_no: varchar(18)` or `org_no: {type: varchar(18), from: ORG-NO, ..}`.
 
     from_: raw name, if it differs from the published one. personal/special: tags for the owner's review.
     class: one of `classes`, whose rule holds under every grant.
     codes: name of a public code list, whose empty cells a suppressed answer counts against.
+    synthetic: what its generated values look like.
     """
 
     type: TypeText
@@ -71,6 +121,7 @@ class ColumnSpec(_Model):
     special: bool = False
     class_: str = Field(default="", alias="class")
     codes: str = ""
+    synthetic: StandIn = StandIn()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -92,6 +143,9 @@ class RelationSpec(_Model):
     freshness: ISO-8601 duration or words, shown. rows: published row count.
     family: relations of one name tell of the same entities: their sums are guarded together, and dimensions of one
     name and mask mean the same. Without it, those of one table or view of a source are.
+    synthetic: rows that are generated for grants of that mode.
+    key: columns whose values together stand in one row only; shown to who sees them all unmasked or as pseudonyms. The
+    gateway then joins on them in the department; answers do not depend on it.
     """
 
     source: PlainName = "main"
@@ -102,6 +156,8 @@ class RelationSpec(_Model):
     listed: bool = False
     rows: int | None = None
     family: str = ""
+    synthetic: Synthetic = Synthetic()
+    key: tuple[PlainName, ...] = ()
 
 
 class ClassRule(_Model):
@@ -147,6 +203,17 @@ _Columns = Annotated[
     BeforeValidator(_columns),
     WithJsonSchema({"anyOf": [{"const": "*"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
+
+
+def _delegate(value: Any) -> Any:
+    named = isinstance(value, (list, tuple)) and value and all(isinstance(user, str) for user in value)
+    steps = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_STEPS
+    if named or steps:
+        return tuple(value) if named else value
+    raise ValueError(f"must be users, such as [ana, ben], or a number of steps up to {MAX_STEPS}; 0 = nobody")
+
+
+_Delegate = Annotated[int | tuple[str, ...], BeforeValidator(_delegate)]
 _Cap = Annotated[int | None, Field(default=None, ge=1)]
 
 
@@ -175,6 +242,9 @@ class Grant(_Model):
     requester, approver, second_approver, case, legal_basis: `raw` needs them, the second approver only where
     columns are tagged `special`; people of any grant are not their own approvers.
     strict: `question` = answer only questions that the user signed with a key of their own.
+    project: one of `projects`; the grant ends with it, if not before.
+    delegate: who may be given it on: named users, or a number of steps; 0, nobody. via: id of the grant that this one
+    was given on from; by: who gave it on. What holds is then the stricter of both, and neither without the other.
     """
 
     id: str = ""
@@ -216,6 +286,10 @@ class Grant(_Model):
     max_bytes: _Cap
     max_seconds: _Cap
     strict: Literal["", "question"] = ""
+    project: str = ""
+    delegate: _Delegate = 0
+    via: str = ""
+    by: str = ""
 
     @property
     def is_denial(self) -> bool:
@@ -224,6 +298,13 @@ class Grant(_Model):
     @property
     def of_everyone(self) -> bool:
         return not self.users and not self.groups
+
+
+class Project(_Model):
+    """Work that ends. until: its last day, or a moment; every grant of the project ends with it at the latest."""
+
+    until: Annotated[date | datetime, BeforeValidator(_moment)]
+    title: str = ""
 
 
 class Allowance(_Model):
@@ -252,6 +333,9 @@ class Limits(_Model):
 
     keep_above: kinds of masks; a condition on a column so masked is never sent to the source, as the range of raw
     values that it means. Answers stay the same, and may take longer.
+
+    confined: `required` = the agent does not start where the system cannot keep the processes that run analysts'
+    queries from network, files and memory; else it takes what there is, and its log says what.
     """
 
     concurrent: int = Field(default=4, ge=1)
@@ -266,6 +350,7 @@ class Limits(_Model):
     timezone: str = "UTC"
     strict: Literal["", "question"] = ""
     keep_above: tuple[str, ...] = ()
+    confined: Literal["possible", "required"] = "possible"
 
 
 class Identity(_Model):
@@ -293,7 +378,7 @@ class LinkageGroup(_Model):
     epoch: str = ""
 
 
-Expected = Literal["deny", "schema", "verify", "aggregate", "masked", "raw", "mask", "filter"]
+Expected = Literal["deny", "schema", "synthetic", "verify", "aggregate", "masked", "raw", "mask", "filter"]
 
 
 def _list(value: Any) -> Any:
@@ -332,7 +417,8 @@ class PolicyTest(_Model):
 class Department(_Model):
     """The whole file. sources: name -> source configuration (`connectors.sources`), kept opaque here.
 
-    purposes: the closed vocabulary, compared byte for byte. groups: name -> users. classes: class of columns -> rule.
+    purposes: the closed vocabulary, compared byte for byte. groups: name -> users. projects: name -> when it ends.
+    classes: class of columns -> rule.
     tests: what users must see; checked before the policy is taken.
     """
 
@@ -348,6 +434,7 @@ class Department(_Model):
     linkage_groups: dict[str, LinkageGroup] = {}
     purposes: tuple[str, ...] = ()
     groups: dict[str, tuple[str, ...]] = {}
+    projects: dict[str, Project] = {}
     classes: dict[str, ClassRule] = {}
     code_lists: dict[str, tuple[str, ...]] = {}
     hierarchies: dict[str, str] = {}
@@ -355,6 +442,16 @@ class Department(_Model):
     grants: tuple[Grant, ...] = ()
     limits: Limits = Limits()
     tests: tuple[PolicyTest, ...] = ()
+
+    def ends(self, grant: Grant) -> tuple[date | datetime, ...]:
+        """Every end that a grant has: its own, and its project's. It ends with the earliest."""
+        project = self.projects.get(grant.project)
+        return tuple(end for end in (grant.until, project.until if project else None) if end is not None)
+
+    @property
+    def answers(self) -> str:
+        """Whom to ask about a refusal: `contact`, else the custodian; every refusal names somebody."""
+        return self.contact or self.custodian or f"the owner of {self.department}"
 
     @cached_property
     def rules(self) -> dict[str, tuple[tuple[str, Grant], ...]]:

@@ -41,11 +41,12 @@ _departments = Table(
     Column("state", String(20), nullable=False),
     Column("keys", Text, nullable=False, server_default="[]"),
     Column("renewed", Integer, nullable=False, server_default="0"),
+    Column("contact", Text, nullable=False, server_default=""),
 )
 
 
 class DepartmentStore:
-    """Registered departments: name -> {url, title, key (JWK), state, keys (JWKs), renewed (unix seconds)}.
+    """Registered departments: name -> {url, title, key (JWK), state, keys (JWKs), renewed (unix seconds), contact}.
 
     state: pending, approved or suspended.
     """
@@ -86,10 +87,11 @@ class DepartmentStore:
         state: str,
         keys: Sequence[dict[str, Any]] = (),
         renewed: int = 0,
+        contact: str = "",
     ) -> None:
         """Add or replace one department."""
         values = {"url": url, "title": title, "key": json.dumps(key), "state": state}
-        more = {"keys": json.dumps(list(keys)), "renewed": renewed}
+        more = {"keys": json.dumps(list(keys)), "renewed": renewed, "contact": contact}
         with self._begin() as c:
             c.execute(delete(_departments).where(_departments.c.name == name))
             c.execute(insert(_departments).values(name=name, **values, **more))
@@ -104,5 +106,5 @@ class DepartmentStore:
 
 
 def _entry(row: Mapping[Any, Any]) -> dict[str, Any]:
-    plain = {k: row[k] for k in ("url", "title", "state", "renewed")}
+    plain = {k: row[k] for k in ("url", "title", "state", "renewed", "contact")}
     return {**plain, "key": json.loads(row["key"]), "keys": json.loads(row["keys"])}

@@ -16,7 +16,7 @@ policy grants for the purpose in the user's token, and writes down that it did. 
     execute.py     source --> mask engine (policy's SQL only) --> locked residual engine (analyst's query)
       |            the residual engine is a process of its own (child.py, engine.py, confine.py): raw values of
       |            masked columns are never in it, and it is killed without harm to anybody else
-    ledger.py      (catalog/ledger.py) `begin` on disk before the first byte, `end` before the last
+    catalog.ledger `begin` on disk before the first byte, `end` before the last
     receipt.py     Arrow stream, closed by a signed record: rows, masks, policy, hash of what was delivered
 
 Two modes leave this path after `authorise`, because they never give rows:

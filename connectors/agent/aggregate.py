@@ -5,7 +5,8 @@ a trusted engine that counts distinct entities per cell. A cell below the floor 
 reason: empty and small look alike. The answer is ordered by its keys, never by what is hidden.
 
 Where answers are guarded (or small base cells left out, or noise added) the whole relation is read once, as
-`Contributions`: one line per entity and combination of its declared dimensions, which serves the answer and the guard.
+`Contributions`: one line per entity and base cell, which serves the answer and the guard. A base cell is a combination
+of the dimensions by which its family is counted under any grant, as the source has them.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from sqlglot import exp
 
 from catalog import duck
 from catalog.duck.compiler import no_column
-from catalog.errors import UserError
-from catalog.exchange import canonical_json
+from catalog.errors import AccessDenied, Outcome, UserError
+from catalog.exchange import canonical_json, sha256
 from catalog.masks.base import sql_text
+from catalog.policy import Department
+from catalog.policy.families import base_columns, family_of, meaning, same_small_cells
 from catalog.relation import Mode
 from catalog.types import BIGINT, DOUBLE, TrinoType
 from connectors.agent.authorise import Access, Governed
@@ -43,13 +46,16 @@ from connectors.base import Capabilities, Predicate
 __all__ = [
     "Cells",
     "Contributions",
+    "Family",
     "Shape",
     "aggregate_relation",
     "contribution_scan",
     "entity_scan",
+    "family",
     "needs_contributions",
     "read_shape",
     "release",
+    "steady",
 ]
 
 ENTITY = "entity"
@@ -255,10 +261,11 @@ def _predicates(
         ]
         return None if any(p is None for p in parts) else tuple(itertools.chain.from_iterable(p or () for p in parts))
     found = safe_predicate(node, alias, relation, None, True)
-    published = {relation.raw(c): c for c in dimensions}
-    if found is None or found.column not in published:
+    # The published name: two of them may show one column of the source, each in its own way.
+    column = next((c.name.lower() for c in node.find_all(exp.Column)), "")
+    if found is None or column not in dimensions:
         return None
-    return (replace(found, column=published[found.column]),)
+    return (replace(found, column=column),)
 
 
 def _either(node: exp.Or, alias: str, relation: Governed, dimensions: Sequence[str]) -> tuple[Predicate, ...] | None:
@@ -295,7 +302,7 @@ def entity_scan(shape: Shape, allowed: Capabilities, view_text: str, query_id: s
     else:
         scan = enforce("rel", relation, [*needed, *measures], view_text,
                        _pushed(shape, allowed), query_id=query_id, hidden=(entity,))  # fmt: skip
-        sums = "".join(f', sum("{m}") AS s{i}, count("{m}") AS k{i}' for i, m in enumerate(measures))
+        sums = _measured(relation, measures)
         source = (
             f'SELECT {_names(needed)}"raw_{entity}" AS {ENTITY}, count(*) AS n{sums} FROM rel'
             f"{where_sql(shape.predicates, relation.columns)} GROUP BY ALL"
@@ -303,16 +310,27 @@ def entity_scan(shape: Shape, allowed: Capabilities, view_text: str, query_id: s
     return scan, f", base AS ({source}), {_cells_sql(shape)}"
 
 
+def _measured(relation: Governed, measures: Sequence[str]) -> str:
+    """`, s0, k0, ..`: the sums of measures, and how many values they have."""
+    columns = [(f'"{m}"', relation.spec.columns[m].type) for m in measures]
+    return "".join(f", {_sum(c, kind)} AS s{i}, count({c}) AS k{i}" for i, (c, kind) in enumerate(columns))
+
+
+def _sum(sql: str, kind: TrinoType) -> str:
+    """A sum that is the same in whatever order rows come: floating numbers are added in their own order."""
+    return f"sum({sql} ORDER BY {sql})" if kind.name in ("double", "real") else f"sum({sql})"
+
+
 def _cells_sql(shape: Shape) -> str:
     """The rest of a WITH over `base`, one line per (dimensions, entity): the cells of a shape."""
-    number = range(len(shape.measures))
+    sums = [_sum(f"s{i}", shape.relation.columns[m]) for i, m in enumerate(shape.measures)]
     totals = "".join(
-        f", sum(s{i}) AS s{i}, sum(k{i}) AS k{i}, max(abs(s{i})) AS x{i}, max(abs(s{i}), 2)[2] AS y{i}"
+        f", {total} AS s{i}, sum(k{i}) AS k{i}, max(abs(s{i})) AS x{i}, max(abs(s{i}), 2)[2] AS y{i}"
         f", sum(abs(s{i})) AS t{i}, count({ENTITY}) FILTER (WHERE k{i} > 0) AS e{i}"
-        for i in number
+        for i, total in enumerate(sums)
     )
     # An entity may lie in several base cells of one answer cell: add its parts up before looking for the largest.
-    inner = "".join(f", sum(s{i}) AS s{i}, sum(k{i}) AS k{i}" for i in number)
+    inner = "".join(f", {total} AS s{i}, sum(k{i}) AS k{i}" for i, total in enumerate(sums))
     per_entity = f"SELECT {_names(shape.keys)}{ENTITY}, sum(n) AS n{inner} FROM base GROUP BY ALL"
     keys = ", ".join(f'"{k}"' for k in shape.keys)
     tail = f" GROUP BY {keys} ORDER BY {keys}" if keys else ""
@@ -383,24 +401,110 @@ def needs_contributions(relation: Governed) -> bool:
     return decision.guard or decision.base_cells or bool(decision.noise)
 
 
-def contribution_scan(relation: Governed, allowed: Capabilities, view_text: str, query_id: str) -> tuple[Scan, str]:
-    """The scan and trusted SQL for `Contributions`: dimensions, `entity`, `n`, `s<i>`, `k<i>` of every measure."""
+@dataclass(frozen=True)
+class Family:
+    """What a relation's answers are held against. base: meaning -> published column, of the dimensions of all its
+    grants; they are read as the source has them, whatever the asker is shown."""
+
+    name: str
+    base: Mapping[str, str]
+
+
+def family(department: Department, relation: Governed) -> Family:
+    """The family of a relation; without small base cells the asker's own dimensions are all there are.
+
+    Raises AccessDenied(DISCLOSURE) where these are not those of everybody else.
+    """
+    spec, decision = relation.spec, relation.decision
+    if decision.base_cells and not same_small_cells(department, decision):
+        raise AccessDenied(
+            f"Your grants of {relation.name} together leave out other small cells than each alone.",
+            Outcome.DISCLOSURE, who=department.department, rule="base cells",
+            hint="Ask its owner for one grant of sums without other grants or denials beside it.",
+        )  # fmt: skip
+    own = {meaning(spec, d): d for d in decision.dimensions}
+    base = {} if decision.base_cells else base_columns(department, relation.name)
+    return Family(family_of(spec), dict(sorted({**own, **base}.items())))
+
+
+def _hidden(relation: Governed, base: Mapping[str, str]) -> list[str]:
+    """Base columns that the answer's own dimensions do not show as they are."""
+    shown = {d for d in relation.decision.dimensions if d not in relation.masks}
+    return [c for c in base.values() if c not in shown]
+
+
+def contribution_scan(
+    relation: Governed, of: Family, allowed: Capabilities, view_text: str, query_id: str
+) -> tuple[Scan, str]:
+    """The scan and trusted SQL for `Contributions`: dimensions, hidden base columns as `raw_<column>`, `entity`, `n`,
+    and `s<i>`, `k<i>` of every measure."""
     decision = relation.decision
     entity, dimensions, measures = decision.entity or "", decision.dimensions, decision.measures
-    scan = enforce_entities("rel", relation, dimensions, measures, entity, (), allowed, view_text, query_id)
+    hidden = [] if decision.base_cells else _hidden(relation, of.base)
+    keys = (*dimensions, *hidden)
+    scan = None
+    if not set(hidden) & set(dimensions):
+        scan = enforce_entities("rel", relation, keys, measures, entity, (), allowed, view_text, query_id)
     if scan is not None:
         extra = "".join(f", s{i}, k{i}" for i in range(len(measures)))
-        return scan, f"SELECT {_names(dimensions)}{ENTITY}, n{extra} FROM rel"
-    scan = enforce("rel", relation, [*dimensions, *measures], view_text, query_id=query_id, hidden=(entity,))
-    sums = "".join(f', sum("{m}") AS s{i}, count("{m}") AS k{i}' for i, m in enumerate(measures))
-    return scan, f'SELECT {_names(dimensions)}"raw_{entity}" AS {ENTITY}, count(*) AS n{sums} FROM rel GROUP BY ALL'
+        raw = "".join(f'"{c}" AS "raw_{c}", ' for c in hidden)
+        return scan, f"SELECT {_names(dimensions)}{raw}{ENTITY}, n{extra} FROM rel"
+    scan = enforce("rel", relation, [*dimensions, *measures], view_text, query_id=query_id, hidden=(entity, *hidden))
+    raw = _names(f"raw_{c}" for c in hidden)
+    return scan, (
+        f'SELECT {_names(dimensions)}{raw}"raw_{entity}" AS {ENTITY}, count(*) AS n{_measured(relation, measures)} '
+        "FROM rel GROUP BY ALL"
+    )
+
+
+def steady(relation: Governed, table: pa.Table, kept: pa.Table | None, engine: Engine, secret: bytes) -> pa.Table:
+    """Contributions for sums without small base cells, entities under secret names.
+
+    A base cell stays as it was kept until `min_group` entities of it have come, gone or changed: what differs between
+    two answers of an epoch is then never told of fewer. Under a rule of dominance it stays in any case.
+    """
+    decision = relation.decision
+    number = range(len(decision.measures))
+    listed = _names(decision.dimensions) + ", ".join([ENTITY, "n", *(f"{c}{i}" for i in number for c in "sk")])
+    names = ", ".join(f'"{d}"' for d in decision.dimensions)
+    now = f"SELECT * REPLACE ({_pseudonym(secret)} AS {ENTITY}) FROM contributions"
+    stays = "false" if decision.largest_share is not None or decision.p_percent is not None else (
+        f"count(DISTINCT coalesce({ENTITY}, 0)) >= {decision.min_group}"
+    )  # fmt: skip
+    same = " AND ".join(f'r."{d}" IS NOT DISTINCT FROM x."{d}"' for d in decision.dimensions)
+    sql = f"SELECT {listed} FROM ({now}) ORDER BY ALL"
+    if kept is not None and kept.schema.names == table.schema.names:
+        sql = f"""WITH now AS MATERIALIZED ({now}),
+            different AS (SELECT {listed} FROM (SELECT {listed} FROM now UNION ALL SELECT {listed} FROM kept)
+                          GROUP BY ALL HAVING count(*) = 1),
+            renewed AS MATERIALIZED (SELECT {names} FROM different GROUP BY {names} HAVING {stays})
+            SELECT {listed} FROM now AS x WHERE EXISTS (SELECT 1 FROM renewed AS r WHERE {same})
+            UNION ALL SELECT {listed} FROM kept AS x WHERE NOT EXISTS (SELECT 1 FROM renewed AS r WHERE {same})
+            ORDER BY ALL"""
+        engine.add("kept", kept)
+    engine.add("contributions", table)
+    engine.lock()
+    try:
+        return engine.run(sql).read_all()
+    except (duckdb.Error, pa.ArrowException) as bad:
+        raise duck.translate_error(bad) from bad
+    finally:
+        engine.close()
+
+
+def _pseudonym(secret: bytes) -> str:
+    """SQL of an entity's name in the agent's books: a keyed hash, NULL for nobody."""
+    key = sql_text(hmac.new(secret, b"guard entity", "sha256").hexdigest())
+    hashed = f"CAST('0x' || left(sha256({key} || CAST({ENTITY} AS VARCHAR)), 16) AS UBIGINT)"
+    return f"CASE WHEN {ENTITY} IS NULL THEN NULL ELSE greatest({hashed}, 1::UBIGINT) END"
 
 
 class Contributions:
     """What every entity contributes to every base cell of a relation, in a trusted engine of its own."""
 
-    def __init__(self, relation: Governed, table: pa.Table, engine: Engine, secret: bytes) -> None:
+    def __init__(self, relation: Governed, of: Family, table: pa.Table, engine: Engine, secret: bytes) -> None:
         self._relation = relation
+        self._family = of
         self._engine = engine
         self._secret = secret
         engine.add("contributions", table)
@@ -438,20 +542,29 @@ class Contributions:
             for i, m in enumerate(shape.measures)
         )
         where = where_sql(shape.predicates, self._relation.columns)
-        base = f"SELECT {_names(decision.dimensions)}{ENTITY}, n{parts} FROM contributions{where}"
+        columns = dict.fromkeys([*(f'"{d}"' for d in decision.dimensions), *self._base_columns()])
+        base = f"SELECT {', '.join(columns)}, {ENTITY}, n{parts} FROM contributions{where}"
         return self._solid(base, shape) if decision.base_cells else base
 
     def _places(self, base: str, shape: Shape, cells: pa.Table) -> pa.Array:
-        """A digest of the base cells in each cell, which names it in whatever words it was asked for."""
-        listed = ", ".join(f'"{d}"' for d in self._relation.decision.dimensions)
+        """A digest of the base cells in each cell, which names it in whatever words and under whatever grant."""
+        listed = ", ".join(f"CAST({c} AS VARCHAR)" for c in self._base_columns())
         keys = ", ".join(f'"{k}"' for k in shape.keys)
         places = self._read(
             f"SELECT {_names(shape.keys)}CAST(sum(hash({listed})) AS VARCHAR) AS place "
-            f"FROM (SELECT DISTINCT {listed} FROM ({base})){f' GROUP BY {keys}' if keys else ''}"
+            f"FROM (SELECT DISTINCT {_names(shape.keys)}{', '.join(self._base_columns())} FROM ({base}))"
+            f"{f' GROUP BY {keys}' if keys else ''}"
         )
         known = {tuple(row[k] for k in shape.keys): row["place"] for row in places.to_pylist()}
         rows = cells.select(shape.keys).to_pylist() if shape.keys else [{}]
         return pa.array([known.get(tuple(row.values())) for row in rows], pa.string())
+
+    def _base_columns(self) -> list[str]:
+        """The base columns as `contributions` names them, in the family's order."""
+        hidden = set(_hidden(self._relation, self._family.base))
+        if self._relation.decision.base_cells:
+            hidden = set()
+        return [f'"raw_{c}"' if c in hidden else f'"{c}"' for c in self._family.base.values()]
 
     def _solid(self, base: str, shape: Shape) -> str:
         """`base` without base cells that are small, or dominated in a measure that is asked for."""
@@ -471,62 +584,79 @@ class Contributions:
             f"HAVING {' AND '.join(rules)}) AS o ON {same}"
         )
 
-    def ask(self, shape: Shape, family: str, epoch: str, found: Cells, answer: Callable[[Question], Cells]) -> Ask:
-        """The answer as the guard judges it."""
+    def ask(self, shape: Shape, moment: datetime, found: Cells, answer: Callable[[Question], Cells]) -> Ask:
+        """The answer as the guard judges it. moment: now, local."""
         decision = self._relation.decision
-        variant = self.variant()
-        question = Question(shape.predicates, shape.keys, found.released, tuple(sorted(shape.measures)))
-        dominance = Dominance(decision.largest_share, decision.p_percent)
+        variant = self._variant()
+        named = self._meanings()
+        question = Question(
+            tuple(replace(p, column=named[p.column]) for p in shape.predicates), tuple(named[k] for k in shape.keys),
+            found.released, tuple(sorted(meaning(self._relation.spec, m) for m in shape.measures)),
+        )  # fmt: skip
+        rules = Rules(decision.min_group or 0, Dominance(decision.largest_share, decision.p_percent))
+        terms = {
+            "entity": decision.entity, "rules": rules.to_json(), "rounded": dict(decision.round_to),
+            "noise": {c: repr(scale) for c, scale in decision.noise.items()}, "masks": named,
+        }  # fmt: skip
+        asked = sha256(canonical_json([variant.name, terms, shape.canonical()]))
         return Ask(
-            family, variant, Rules(decision.min_group or 0, dominance), question, shape.canonical(), self._mark(),
-            lambda: self._crowd(variant), lambda given: answer(given).to_blob(), epoch,
+            self._family.name, variant, rules, question, asked, self._mark(), lambda: self._crowd(variant),
+            lambda given: answer(given).to_blob(), moment, decision.epoch,
         )  # fmt: skip
 
-    def variant(self) -> Variant:
-        """Filters and masks as far as they decide which rows are counted and what their dimensions mean."""
-        relation, decision = self._relation, self._relation.decision
-        meanings = {}
-        for name in decision.dimensions:
+    def _meanings(self) -> dict[str, str]:
+        """Dimension -> what it is in the family: a base column, or what a mask shows of one."""
+        relation, found = self._relation, {}
+        for name in relation.decision.dimensions:
             mask = relation.masks.get(name)
             # A pseudonym differs from purpose to purpose.
-            own = f" for {decision.purpose}" if mask is not None and mask.linkage else ""
-            meanings[name] = "" if mask is None else mask.text + own
-        columns = {d: relation.columns[d] for d in decision.dimensions}
+            own = f" for {relation.decision.purpose}" if mask is not None and mask.linkage else ""
+            found[name] = meaning(relation.spec, name) + ("" if mask is None else f" by {mask.text}{own}")
+        return found
+
+    def _columns(self) -> dict[str, tuple[str, TrinoType]]:
+        """What the guard knows of a row: meaning -> (its SQL, type), base columns first."""
+        relation = self._relation
+        base = zip(self._family.base.items(), self._base_columns(), strict=True)
+        found = {m: (sql, relation.spec.columns[c].type) for (m, c), sql in base}
+        return found | {
+            m: (f'"{d}"', relation.columns[d]) for d, m in self._meanings().items() if d in relation.masks
+        }  # fmt: skip
+
+    def _variant(self) -> Variant:
+        relation, decision = self._relation, self._relation.decision
         return Variant(
-            relation.name, tuple(sorted(decision.filters)), meanings, columns, tuple(sorted(decision.measures))
-        )
+            relation.name, tuple(sorted(decision.filters)), {m: kind for m, (_, kind) in self._columns().items()},
+            tuple(self._family.base), tuple(sorted({meaning(relation.spec, m) for m in decision.measures})),
+        )  # fmt: skip
 
     def _mark(self) -> str:
         """A digest of all rows in any order: equal while the data are."""
         number = range(len(self._relation.decision.measures))
         listed = ", ".join([
-            *(f'"{d}"' for d in self._relation.decision.dimensions), ENTITY, "n",
-            *(f"{c}{i}" for i in number for c in "sk"),
+            *(sql for sql, _ in self._columns().values()), ENTITY, "n", *(f"{c}{i}" for i in number for c in "sk"),
         ])  # fmt: skip
         rows = self._read(f"SELECT count(*) AS n, sum(hash({listed})) AS h FROM contributions")
         return str(rows.to_pylist()[0])
 
     def _crowd(self, variant: Variant) -> Crowd:
-        decision = self._relation.decision
-        key = sql_text(hmac.new(self._secret, b"guard entity", "sha256").hexdigest())
-        place = {m: i for i, m in enumerate(decision.measures)}
+        spec, decision = self._relation.spec, self._relation.decision
+        place = {meaning(spec, m): i for i, m in enumerate(decision.measures)}
+        shown = "".join(f"{sql} AS c{i}, " for i, (sql, _) in enumerate(self._columns().values()))
         sums = "".join(
-            f", CASE WHEN k{place[m]} > 0 THEN CAST(abs(s{place[m]}) AS DOUBLE) ELSE CAST('nan' AS DOUBLE) END AS m{i}"
+            f", coalesce(CAST(s{place[m]} AS DOUBLE), 0) AS s{i}, CAST(k{place[m]} AS DOUBLE) AS k{i}"
             for i, m in enumerate(variant.measures)
         )
-        parts = "".join(f", s{place[m]}, k{place[m]}" for m in variant.measures)
-        hashed = f"CAST('0x' || left(sha256({key} || CAST({ENTITY} AS VARCHAR)), 16) AS UBIGINT)"
         return Crowd.of(variant, self._read(
-            f"SELECT {_names(decision.dimensions)}"
-            f"CASE WHEN {ENTITY} IS NULL THEN 0::UBIGINT ELSE greatest({hashed}, 1::UBIGINT) END AS entity, "
-            f"hash(n{parts}) AS digest{sums} FROM contributions"
+            f"SELECT {shown}coalesce({_pseudonym(self._secret)}, 0::UBIGINT) AS entity, "
+            f"CAST(n AS DOUBLE) AS n{sums} FROM contributions"
         ))  # fmt: skip
 
     def noise(self, epoch: str) -> Noise | None:
         """The noise that the owner declared, of this relation and epoch."""
         if not self._relation.decision.noise:
             return None
-        text = f"guard noise|{self.variant().name}|{epoch}".encode()
+        text = f"guard noise|{self._family.name}|{epoch}".encode()
         return Noise(self._relation.decision.noise, hmac.new(self._secret, text, "sha256").digest())
 
 
@@ -584,18 +714,22 @@ class Noise:
         """A cell with noise on what has a scale. `place` says which base cells are in it."""
         noisy = dict(cell)
         if "count" in self.scales:
-            for name in ("n", "entities"):
-                noisy[name] = max(0, round(int(cell[name]) + self._draw(name, cell, self.scales["count"])))
+            # One draw for all numbers of a cell: several would be several tries at what they have in common. The number
+            # of values is among them, since an average beside a sum tells it.
+            drawn = self._draw("count", cell, self.scales["count"])
+            for name in ("n", "entities", *(f"k{i}" for i in range(len(shape.measures)))):
+                noisy[name] = max(1 if name[0] == "k" else 0, round(int(cell[name]) + drawn))
         for i, measure in enumerate(shape.measures):
             scale = self.scales.get(measure)
             if scale is not None and cell[f"s{i}"] is not None:
-                drawn = self._draw(measure, cell, scale)
+                drawn = self._draw(meaning(shape.relation.spec, measure), cell, scale)
                 total = cell[f"s{i}"]
                 noisy[f"s{i}"] = total + drawn if isinstance(total, float) else total + round(Decimal(str(drawn)), 6)
         return noisy
 
     def _draw(self, what: str, cell: Mapping[str, Any], scale: float) -> float:
-        digest = hmac.new(self.seed, f"{what}|{cell['place']}".encode(), "sha256").digest()
+        # Two scales of one draw would be two equations for what it hides.
+        digest = hmac.new(self.seed, f"{what}|{scale!r}|{cell['place']}".encode(), "sha256").digest()
         half = (int.from_bytes(digest[:8], "big") + 0.5) / 2**64 - 0.5
         return -scale * math.copysign(math.log1p(-2 * abs(half)), half)
 

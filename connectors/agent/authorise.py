@@ -21,6 +21,7 @@ from catalog.names import MAIN
 from catalog.policy import Decision, Department, RelationSpec, decide, purposes_for
 from catalog.relation import Mode
 from catalog.types import TrinoType
+from connectors.agent.synthetic import STAND_IN, blinded
 
 __all__ = ["Access", "Governed", "not_available"]
 
@@ -112,14 +113,18 @@ class Access:
         return result
 
     def _govern(self, name: str, decision: Decision) -> Governed:
-        spec = self.department.relations[name]
+        spec, masking = self.department.relations[name], self._context
+        if decision.mode in (Mode.schema, Mode.synthetic):
+            # From here on there is no silo behind the relation that anything could ask.
+            spec = spec.model_copy(update={"source": STAND_IN, "table": name, "view": "", "rows": None})
+            masking = blinded(masking)
         found: dict[str, Mask] = {}
         columns: dict[str, TrinoType] = {}
         for column in decision.columns:
             kind = spec.columns[column].type
             texts = decision.masks.get(column, ())
             if texts:
-                context = replace(self._context, column=column)
+                context = replace(masking, column=column)
                 mask = masks.strictest([masks.build(t, kind, context) for t in texts])
                 found[column] = mask
                 kind = mask.type

@@ -18,7 +18,7 @@ from catalog.errors import DepartmentError, Outcome
 from catalog.policy import Limits, opening
 from catalog.policy.models import Budgets
 
-__all__ = ["Asked", "Breaker", "FairQueue", "VerifyBudget", "check_hours", "subject_name"]
+__all__ = ["Asked", "Breaker", "Budget", "FairQueue", "check_hours", "subject_name"]
 
 
 class FairQueue:
@@ -145,12 +145,13 @@ class Asked:
         return {"user": self.user, "purpose": self.purpose, "relation": self.relation, "overall": ""}
 
 
-class VerifyBudget:
+class Budget:
     """What was asked today, kept in a file, so that a restart renews nothing.
 
     verify: claims, per user and per subject over all users; subjects only as keyed HMACs. All claims of a batch are
     charged together, before any look-up, or none is. aggregate: questions, cells and literals in predicates,
-    per user, purpose, relation and overall; a question is charged before it is run, so that refusals count.
+    per user, purpose, relation and overall; a question is charged before it is run, so that refusals count, and its
+    cells before they leave.
     """
 
     def __init__(self, path: Path, key: bytes, who: str) -> None:
@@ -220,14 +221,19 @@ class VerifyBudget:
                     (day, kind, who, predicates),
                 )
 
-    def count_cells(self, asked: Asked, cells: int, now: datetime) -> None:
-        """Count the cells of an answer against later questions of the day."""
+    def charge_cells(self, asked: Asked, cells: int, budgets: Budgets, now: datetime) -> None:
+        """Charge the cells of an answer before it leaves. Raises DepartmentError(BUDGET), and then none is charged."""
+        day = now.date().isoformat()
         with self._changing():
             for kind, who in asked.accounts().items():
                 self._db.execute(
-                    "UPDATE sums SET cells = cells + ? WHERE day = ? AND kind = ? AND who = ?",
-                    (cells, now.date().isoformat(), kind, who),
+                    "UPDATE sums SET cells = cells + ? WHERE day = ? AND kind = ? AND who = ?", (cells, day, kind, who)
                 )
+                used = self._db.execute(
+                    "SELECT cells FROM sums WHERE day = ? AND kind = ? AND who = ?", (day, kind, who)
+                ).fetchone()
+                if used is not None and used[0] > getattr(budgets, kind).cells:
+                    raise self._used_up("sums", now)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

@@ -46,6 +46,8 @@ GONE = 10.0
 """Seconds within which a killed process must be gone: its memory has to be given back first."""
 LINGER = 0.01
 """Seconds between the end of a query and the making of the next engine, which costs a processor as much."""
+CONFINED = ("no new privileges", "no network", "no files", "memory")
+"""What `limits.confined: required` asks of the system (connectors/agent/confine.py)."""
 _MEMORY_WORDS = ("Out of Memory Error", "bad_alloc", "Allocation failure", "MemoryError", "failed to allocate")
 _log = structlog.get_logger("atoll.agent")
 
@@ -62,19 +64,29 @@ class Seed:
         self._process: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
 
-    def fork(self, sock: socket.socket, folder: Path, memory_mb: int) -> tuple[int, int]:
-        """(process id, generation) of a new engine at the other end of `sock`. Raises EngineError."""
+    def fork(self, sock: socket.socket, folder: Path, memory_mb: int) -> tuple[_Process, int]:
+        """(process, generation) of a new engine at the other end of `sock`. Raises EngineError."""
         order = json.dumps({"folder": str(folder), "memory_mb": memory_mb}).encode()
         with self._lock:
             for _ in range(2):
                 try:
                     orders = self._orders or self._start()
                     socket.send_fds(orders, [order], [sock.fileno()])
-                    return int(self._reply(orders)), self._generation()
+                    return self._held(int(self._reply(orders))), self._generation()
                 except (OSError, EOFError) as bad:
                     _log.error("the engines' seed is gone", error=str(bad))
                     self._stop()
         raise EngineError("the engines' seed does not answer")
+
+    def _held(self, pid: int) -> _Process:
+        """The process, held so that its id cannot come to mean another. Raises EOFError if its seed is gone."""
+        assert self._process is not None
+        process = _Process(pid)
+        # Until its seed reaps it, or dies, the id is the engine's own.
+        if self._process.poll() is not None:
+            process.close()
+            raise EOFError("the seed ended")
+        return process
 
     def reap(self, pid: int, generation: int) -> int | None:
         """Exit status of a killed engine; None if its seed is gone, and the engine with it."""
@@ -140,6 +152,28 @@ seed = Seed()
 atexit.register(seed.close)
 
 
+class _Process:
+    """One process that can be killed, and no other in its place: where the system has such handles, by one."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        try:
+            self._handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+        except ProcessLookupError as bad:
+            raise EOFError("the process ended") from bad
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if self._handle < 0:
+                os.kill(self.pid, signal.SIGKILL)
+            else:
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+
+
 class _Child:
     """One engine process."""
 
@@ -151,7 +185,7 @@ class _Child:
         self._dead = False
         with theirs:
             try:
-                self.pid, self._generation = seed.fork(theirs, folder, memory_mb)
+                self._process, self._generation = seed.fork(theirs, folder, memory_mb)
             except EngineError:
                 mine.close()
                 shutil.rmtree(folder, ignore_errors=True)
@@ -176,12 +210,15 @@ class _Child:
         finally:
             self._socket.settimeout(START)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
-        """End it, whatever it does. Only its seed waits for it, and not before `end`: the id is still its own."""
+        """End it, whatever it does."""
         with self._lock:
             if not self._dead:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.pid, signal.SIGKILL)
+                self._process.kill()
 
     def end(self) -> tuple[int | None, str]:
         """Kill it and clear its folder; (exit status, end of what it wrote to stderr)."""
@@ -190,6 +227,7 @@ class _Child:
             if self._dead:
                 return None, ""
             self._dead = True
+            self._process.close()
         # The seed waits for it without end, so it is not asked to before the process gave its handles back.
         status = seed.reap(self.pid, self._generation) if self._is_gone() else None
         said = _tail(self.folder / "stderr")
@@ -363,7 +401,7 @@ class Children:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._spent: list[_Child] = []
-        self._told = False
+        self._told = self._confined = False
         self._makers = ThreadPoolExecutor(1, thread_name_prefix="fork")
         self._undertakers = ThreadPoolExecutor(1, thread_name_prefix="reap")
         self._ready = [self._makers.submit(self._make) for _ in range(warm)]
@@ -374,7 +412,19 @@ class Children:
         if not self._told:
             self._told = True
             _log.info("engines for analysts' queries are confined", by=child.confined)
+        if lacking := self._lacking(child):
+            child.end()
+            raise EngineError(f"engines cannot be confined here: the system does not give: {', '.join(lacking)}")
         return child
+
+    def _lacking(self, child: _Child) -> list[str]:
+        """What is asked of the system, and this engine does not have."""
+        return [name for name in CONFINED if name not in child.confined] if self._confined else []
+
+    def require_confined(self) -> None:
+        """From now on no engine runs that the system does not confine. Raises EngineError where it cannot."""
+        self._confined = True
+        self._make().end()
 
     def take(self) -> Residual:
         """An engine that nobody used before. Raises EngineError.
@@ -397,7 +447,7 @@ class Children:
         except EngineError as bad:
             _log.error("an engine did not start", error=str(bad))
             return None
-        if child.alive():
+        if child.alive() and not self._lacking(child):
             return child
         self._retire(child)
         return None

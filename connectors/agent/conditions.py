@@ -6,6 +6,7 @@ A user signs `SELECT name FROM person WHERE id = 7`; a captured gateway that hol
     each SELECT that has the table in FROM, without outer joins, gives the parts of its WHERE that compare
     columns of that table with literals; a row that fails them cannot reach the statement's answer.
     Where the table is named several times a row must pass one of them; if one has no condition, all do.
+    A city table that is built of the table needs all of its rows, and so does a name that may mean either.
 
 What an honest gateway asks for anyway it gets unchanged: such rows would have been dropped later.
 """
@@ -13,13 +14,15 @@ What an honest gateway asks for anyway it gets unchanged: such rows would have b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from sqlglot import exp
 
 from catalog.errors import AccessDenied, Outcome
 from catalog.exchange import KEYS_TABLE
-from catalog.names import MAIN
+from catalog.names import MAIN, RelationName
 from catalog.relation import Mode
+from catalog.standards import city_tables
 from connectors.agent.authorise import Access, Governed
 
 __all__ = ["restrict"]
@@ -29,6 +32,8 @@ _CONDITION = (
     exp.Is, exp.Neg, exp.Column, exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.DataType, exp.DataTypeParam,
 )  # fmt: skip
 """What a condition may be made of; `DATE '..'` beside them."""
+_NAME = {"this", "db", "catalog", "alias"}
+"""What a table node may hold to be a name and nothing else: no sample, no version, no pattern."""
 
 
 def restrict(tree: exp.Expr, statement: exp.Expr, access: Access) -> exp.Expr:
@@ -37,18 +42,17 @@ def restrict(tree: exp.Expr, statement: exp.Expr, access: Access) -> exp.Expr:
     Raises AUTH for a fragment that reads a strict table in a way that no part of the statement does.
     """
     found = tree.copy()
-    ctes = {c.alias.lower() for c in found.find_all(exp.CTE)}
     for table in list(found.find_all(exp.Table)):
-        if not table.args.get("db") and (table.name == KEYS_TABLE or table.name.lower() in ctes):
+        if _names_a_query(table) or (table.name == KEYS_TABLE and not table.args.get("db")):
             continue
         relation = access.resolve(table)
         if not relation.decision.strict or relation.mode not in (Mode.masked, Mode.raw):
             continue
-        condition = _condition(statement, relation, access.department.department)
+        condition = _condition(statement, RelationName(access.department.department, MAIN, relation.name), relation)
         if condition is None:
             continue
         select = _block(table)
-        if select is None or _has_outer_join(select):
+        if select is None or _has_outer_join(select) or not _is_plain(table, select):
             raise AccessDenied(
                 f"Table {access.department.department}.{MAIN}.{relation.name} is read in another way than the signed "
                 "question reads it.",
@@ -59,13 +63,15 @@ def restrict(tree: exp.Expr, statement: exp.Expr, access: Access) -> exp.Expr:
     return found
 
 
-def _condition(statement: exp.Expr, relation: Governed, department: str) -> exp.Expr | None:
+def _condition(statement: exp.Expr, name: RelationName, relation: Governed) -> exp.Expr | None:
     """What a row of a relation must fulfil to matter to a statement; None if any may matter."""
-    ctes = {c.alias.lower() for c in statement.find_all(exp.CTE)}
     ways = []
     for table in statement.find_all(exp.Table):
-        name, catalog = table.name.lower(), table.catalog.lower()
-        if name != relation.name or catalog not in ("", department) or (not table.args.get("db") and name in ctes):
+        if _names_a_query(table):
+            continue
+        if _may_open_to(table, name):
+            return None
+        if not _may_name(table, name):
             continue
         select = _block(table)
         parts = [] if select is None or _has_outer_join(select) else list(_parts(select, table, relation))
@@ -73,6 +79,43 @@ def _condition(statement: exp.Expr, relation: Governed, department: str) -> exp.
             return None
         ways.append(exp.and_(*parts))
     return exp.or_(*ways) if ways else None
+
+
+def _may_name(table: exp.Table, name: RelationName) -> bool:
+    """Whether a table of a statement can be that relation, whatever the session's catalog and schema are."""
+    return all(
+        written in ("", meant)
+        for written, meant in zip(_written(table), (name.catalog, name.schema, name.table), strict=True)
+    )
+
+
+def _may_open_to(table: exp.Table, name: RelationName) -> bool:
+    """Whether a table of a statement can be a city table that is built of that relation."""
+    return any(name in city.relations and _may_name(table, city.name) for city in city_tables().values())
+
+
+def _written(table: exp.Table) -> tuple[str, str, str]:
+    return table.catalog.lower(), table.db.lower(), table.name.lower()
+
+
+def _names_a_query(table: exp.Table) -> bool:
+    """Whether a name is a WITH query's: one around it, or one before its own in the same WITH."""
+    if table.args.get("db"):
+        return False
+    child: exp.Expr = table
+    above = table.parent
+    while above is not None:
+        queries = above if isinstance(above, exp.With) else above.args.get("with_")
+        # From the WITH itself its queries were seen already: those before the one that holds the name.
+        if queries is not None and queries is not child and _is_among(table, queries.expressions, child):
+            return True
+        child, above = above, above.parent
+    return False
+
+
+def _is_among(table: exp.Table, queries: list[exp.CTE], until: exp.Expr) -> bool:
+    visible = takewhile(lambda query: query is not until, queries)
+    return any(query.alias.lower() == table.name.lower() for query in visible)
 
 
 def _block(table: exp.Table) -> exp.Select | None:
@@ -83,6 +126,15 @@ def _block(table: exp.Table) -> exp.Select | None:
     return clause.parent if isinstance(clause.parent, exp.Select) else None
 
 
+def _is_plain(table: exp.Table, select: exp.Select) -> bool:
+    """Whether a table's columns go by their own names, under a name that no other item of FROM has."""
+    alias = table.args.get("alias")
+    if {key for key, value in table.args.items() if value} - _NAME or (alias is not None and alias.args.get("columns")):
+        return False
+    items = [select.args["from_"].this, *(join.this for join in select.args.get("joins") or [])]
+    return [item.alias_or_name.lower() for item in items].count(table.alias_or_name.lower()) == 1
+
+
 def _has_outer_join(select: exp.Select) -> bool:
     """Whether a row that is missing could turn into one of NULLs."""
     return any(join.side or join.kind.upper() not in ("", "INNER", "CROSS") for join in select.args.get("joins") or ())
@@ -91,14 +143,17 @@ def _has_outer_join(select: exp.Select) -> bool:
 def _parts(select: exp.Select, table: exp.Table, relation: Governed) -> Iterator[exp.Expr]:
     """The conditions of a SELECT's WHERE that speak of one of its tables and of literals alone."""
     where = select.args.get("where")
-    if where is None or table.args.get("sample") is not None:
+    if where is None or not _is_plain(table, select):
         return
     alone = not select.args.get("joins") and not select.args.get("laterals")
     label = table.alias_or_name.lower()
     for part in _conjuncts(where.this):
         columns = list(part.find_all(exp.Column))
         own = all(
-            c.name.lower() in relation.columns and (c.table.lower() == label if c.table else alone) for c in columns
+            c.name.lower() in relation.columns
+            and not c.args.get("db")
+            and (c.table.lower() == label if c.table else alone)
+            for c in columns
         )
         if columns and own and all(_allowed(node) for node in part.walk()):
             yield part

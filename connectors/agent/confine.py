@@ -19,7 +19,7 @@ import struct
 import sys
 from pathlib import Path
 
-__all__ = ["address_space", "confine", "die_with_parent", "isolate"]
+__all__ = ["confine", "die_with_parent", "isolate"]
 
 MB = 1 << 20
 FILES = 128
@@ -64,7 +64,7 @@ def confine(folder: Path, memory: int) -> list[str]:
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
         _prctl(_PR_SET_DUMPABLE, 0)
-        size = address_space() + memory
+        size = _address_space() + memory
         if _only(folder):
             done.append("no files")
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
@@ -72,7 +72,7 @@ def confine(folder: Path, memory: int) -> list[str]:
     return done
 
 
-def address_space() -> int:
+def _address_space() -> int:
     """Bytes of address space that this process has mapped."""
     if not _LINUX:
         return 0

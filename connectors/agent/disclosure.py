@@ -1,7 +1,7 @@
 """The differencing guard: no combination of answers may single out few entities, or one that outweighs the rest.
 
 All released cells of a *family* of relations, of all users (they collude), are 0/1 vectors over base cells: the
-non-empty combinations of the declared dimensions. Whoever adds and subtracts answers reaches exactly the linear
+non-empty combinations of the family's dimensions. Whoever adds and subtracts answers reaches exactly the linear
 span of these vectors. A cell is withheld if the span of old and new would hold a non-zero vector
 
 - whose support has fewer than k distinct entities, or
@@ -11,12 +11,16 @@ span of these vectors. A cell is withheld if the span of old and new would hold 
 every vector: they are merged into *atoms*. Whatever is too large to decide is withheld: the guard fails closed.
 
 What is one family: everything counted from one table or view of a source, and the relations that their owner
-says belong together. Its answers may come from different grants (other filters, other masks), from related views,
-or from data that have changed meanwhile. Each such *crowd* is kept as its entities with their dimensions, and all
-crowds are laid over each other by entity and common dimensions: an atom is then what no answer tells apart.
+says belong together (`catalog.policy.families`). Its answers may come from different grants, views, or from data that
+have changed meanwhile. Each such *crowd* is kept as its entities with the dimensions of the whole family, whatever
+the grant shows of them, and all crowds are laid over each other by entity and dimensions. What an entity has in one
+crowd and not in another, in lines or in a measure, is an element of its own: that is what a difference would show.
+
+Counts have a space, and each measure has one. Answers under a higher floor are held to it among themselves, and to the
+lower one together with the others; the strictest rule of dominance holds for all.
 
 An equal question gets an equal answer. Where changed data would single out those who changed, it gets its old
-answer until the epoch ends; then answers over data that are no longer so are forgotten.
+answer until the epoch of its grant ends; then answers over data that are no longer so are forgotten.
 
 Not covered: a COUNT(DISTINCT ..) over entities that lie in several base cells tells how many lie in one and not in
 another; a refusal tells that somebody is in the difference; other departments' sums over the same people.
@@ -24,11 +28,12 @@ another; a refusal tells that somebody is in the difference; other departments' 
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -45,21 +50,29 @@ from catalog.types import TrinoType, parse
 from connectors.agent.span import MAX_RANK, Span, isolates, overweighs
 from connectors.base import Predicate
 
-__all__ = ["Crowd", "Dominance", "Guard", "Question", "Variant", "discloses", "epoch_of"]
+__all__ = ["Answer", "Ask", "Crowd", "Dominance", "Field", "Given", "Guard", "Question", "Rules", "Variant", "epoch_of"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 NOBODY = 0
 MAX_ATOMS = 4096
 MAX_CROWDS = 16
-MAX_ELEMENTS = 4_000_000
+MAX_ELEMENTS = 8_000_000
 MAX_TRIALS = 32
-TRIAL_WORK = 1_000_000
+TRIAL_WORK = 4_000_000
+ROUNDING = 1e-9
+"""Of two contributions that differ by a smaller part, nobody says which is the larger."""
+EPOCHS = ("day", "month", "quarter", "year")
+_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Question:
-    """One answer as far as it tells: predicates on dimensions, group keys, the keys of its cells, measures."""
+    """One answer as far as it tells: predicates on columns, group keys, the keys of its cells, measures.
+
+    Columns and measures are named as their family knows them, whatever a grant publishes them as.
+    """
 
     predicates: tuple[Predicate, ...]
     keys: tuple[str, ...]
@@ -98,70 +111,85 @@ class Dominance:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """Whose rows are counted: a relation under the filters and masks of one decision.
+class Rules:
+    """What a decision demands: k entities, and of each measure that nobody outweighs the rest."""
 
-    dimensions: name -> a text that names its values' meaning (the mask); columns: their types.
+    k: int
+    dominance: Dominance = Dominance()
+
+    def to_json(self) -> str:
+        return json.dumps([self.k, self.dominance.share, self.dominance.percent])
+
+    @classmethod
+    def from_json(cls, text: str) -> Rules:
+        k, share, percent = json.loads(text)
+        return cls(k, Dominance(share, percent))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Whose rows are counted: a relation under the filters of one decision.
+
+    columns: what its answers may name -> type: the family's dimensions (`base`), and what masks show of them.
+    base: with the entity, they tell rows apart; the same in all variants of a family.
     """
 
     relation: str
     filters: tuple[str, ...]
-    dimensions: Mapping[str, str]
     columns: Mapping[str, TrinoType]
+    base: tuple[str, ...]
     measures: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        return sha256(canonical_json([self.relation, list(self.filters), dict(self.dimensions), list(self.measures)]))
-
-    @property
-    def kind(self) -> str:
-        """Crowds of one kind have rows that can be compared one by one."""
-        return sha256(canonical_json([self.relation, dict(self.dimensions), list(self.measures)]))
+        return sha256(self.to_json().encode())
 
     def to_json(self) -> str:
-        """Dimensions in their order: the codes of a crowd follow it."""
-        dimensions = [[d, meaning, str(self.columns[d])] for d, meaning in self.dimensions.items()]
-        return canonical_json([self.relation, list(self.filters), dimensions, list(self.measures)]).decode()
+        """Columns in their order: the codes of a crowd follow it."""
+        columns = [[c, str(kind)] for c, kind in self.columns.items()]
+        return canonical_json(
+            [self.relation, list(self.filters), columns, list(self.base), list(self.measures)]
+        ).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Variant:
-        relation, filters, dimensions, measures = json.loads(text)
-        return cls(
-            relation, tuple(filters), {d: meaning for d, meaning, _ in dimensions},
-            {d: parse(kind) for d, _, kind in dimensions}, tuple(measures),
-        )  # fmt: skip
+        relation, filters, columns, base, measures = json.loads(text)
+        kinds = {c: parse(kind) for c, kind in columns}
+        return cls(relation, tuple(filters), kinds, tuple(base), tuple(measures))
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """Who is counted: one row per (dimensions, entity), as they were at one moment.
+    """Who is counted: one row per (base, entity), as they were at one moment.
 
-    codes: [rows, dimensions] into `values`. entity: a hash, 0 for nobody. digest: of the rows' contributions.
-    sums: measure -> absolute contributions, NaN where there is no value.
+    codes: [rows, columns] into `values`. entity: a hash, 0 for nobody. lines: rows of the relation in each.
+    sums, counts: measure -> its sum and the number of its values.
     """
 
     variant: Variant
     values: tuple[tuple[Any, ...], ...]
     codes: Ints
     entity: npt.NDArray[np.uint64]
-    digest: npt.NDArray[np.uint64]
+    lines: Floats
     sums: Mapping[str, Floats] = field(default_factory=dict)
+    counts: Mapping[str, Floats] = field(default_factory=dict)
 
     @classmethod
     def of(cls, variant: Variant, table: pa.Table) -> Crowd:
-        """table: the dimensions, `entity` (uint64, 0 for nobody), `digest` (uint64), `m0`, `m1`, .. (double)."""
-        names = list(variant.dimensions)
-        coded = [table.column(n).combine_chunks().dictionary_encode(null_encoding="encode") for n in names]
-        codes = np.stack(
-            [np.zeros(table.num_rows, dtype=np.int64)]
-            + [c.indices.to_numpy(zero_copy_only=False).astype(np.int64) for c in coded],
-            axis=1,
-        )[:, 1:]
+        """table: `c0`, `c1`, .. the columns, `entity` (uint64, 0 for nobody), `n`, and `s0`, `k0`, .. (double)."""
+        coded = [
+            table.column(f"c{i}").combine_chunks().dictionary_encode(null_encoding="encode")
+            for i in range(len(variant.columns))
+        ]
+        codes = [c.indices.to_numpy(zero_copy_only=False).astype(np.int64) for c in coded]
+        number = range(len(variant.measures))
+        floats = {f"{c}{i}": table.column(f"{c}{i}").to_numpy().astype(float) for c in "sk" for i in number}
         return cls(
-            variant, tuple(tuple(c.dictionary.to_pylist()) for c in coded), codes,
-            table.column("entity").to_numpy().astype(np.uint64), table.column("digest").to_numpy().astype(np.uint64),
-            {m: np.abs(table.column(f"m{i}").to_numpy().astype(float)) for i, m in enumerate(variant.measures)},
+            variant, tuple(tuple(c.dictionary.to_pylist()) for c in coded),
+            np.stack(codes, axis=1) if codes else np.zeros((table.num_rows, 0), dtype=np.int64),
+            table.column("entity").to_numpy().astype(np.uint64), table.column("n").to_numpy().astype(float),
+            {m: floats[f"s{i}"] for i, m in enumerate(variant.measures)},
+            {m: floats[f"k{i}"] for i, m in enumerate(variant.measures)},
         )  # fmt: skip
 
     def sorted(self) -> Crowd:
@@ -173,37 +201,35 @@ class Crowd:
             place[order] = np.arange(len(order))
             codes[:, i] = place[codes[:, i]]
             values.append(tuple(known[j] for j in order))
-        rows = np.lexsort([self.digest, self.entity, *codes.T])
-        sums = {m: s[rows] for m, s in self.sums.items()}
-        return Crowd(self.variant, tuple(values), codes[rows], self.entity[rows], self.digest[rows], sums)
+        rows = np.lexsort([self.lines, self.entity, *codes.T])
+        sums, counts = ({m: x[rows] for m, x in of.items()} for of in (self.sums, self.counts))
+        return Crowd(self.variant, tuple(values), codes[rows], self.entity[rows], self.lines[rows], sums, counts)
 
     def to_blob(self) -> bytes:
         """For the history, in the agent's own state folder."""
         values = [[_text(v) for v in known] for known in self.values]
         head = json.dumps({"rows": len(self.entity), "values": values}).encode()
-        body = b"".join(
-            a.tobytes() for a in (self.codes.astype("<i4"), self.entity, self.digest, *self.sums.values())
-        )  # fmt: skip
-        return zlib.compress(len(head).to_bytes(8, "little") + head + body, 1)
+        arrays = (self.codes.astype("<i4"), self.entity, self.lines, *self.sums.values(), *self.counts.values())
+        return zlib.compress(len(head).to_bytes(8, "little") + head + b"".join(a.tobytes() for a in arrays), 1)
 
     @classmethod
     def from_blob(cls, variant: Variant, blob: bytes) -> Crowd:
         data = zlib.decompress(blob)
         size = int.from_bytes(data[:8], "little")
         head = json.loads(data[8 : 8 + size])
-        rows, place = head["rows"], 8 + size
-        width = len(variant.dimensions)
+        rows, width, place = head["rows"], len(variant.columns), 8 + size
         codes = np.frombuffer(data, "<i4", rows * width, place).reshape(rows, width).astype(np.int64)
         place += rows * width * 4
         entity = np.frombuffer(data, np.uint64, rows, place)
-        digest = np.frombuffer(data, np.uint64, rows, place + rows * 8)
-        place += rows * 16
-        sums = {m: np.frombuffer(data, float, rows, place + i * rows * 8) for i, m in enumerate(variant.measures)}
+        floats = np.frombuffer(data, float, rows * (1 + 2 * len(variant.measures)), place + rows * 8).reshape(-1, rows)
         values = tuple(
-            tuple(_typed(v, variant.columns[d]) for v in known)
-            for d, known in zip(variant.dimensions, head["values"], strict=True)
+            tuple(_typed(v, kind) for v in known)
+            for kind, known in zip(variant.columns.values(), head["values"], strict=True)
         )
-        return cls(variant, values, codes, entity, digest, sums)
+        after = 1 + len(variant.measures)
+        sums = dict(zip(variant.measures, floats[1:after], strict=True))
+        counts = dict(zip(variant.measures, floats[after:], strict=True))
+        return cls(variant, values, codes, entity, floats[0], sums, counts)
 
     @property
     def id(self) -> str:
@@ -218,19 +244,25 @@ class Crowd:
 class Ground:
     """Base cells and who is in them. cell, person: of each element; person -1 is nobody.
 
+    codes: column -> of each base cell its value's number, -1 for none. present: [cells, crowds].
     weight: an element's contribution, None where only people count. dominance: the rule on weights.
     """
 
-    cells: int
+    codes: Mapping[str, Ints]
+    present: Bools
     cell: Ints
     person: Ints
     k: int
     weight: Floats | None = None
     dominance: Dominance = Dominance()
 
+    @property
+    def cells(self) -> int:
+        return len(self.present)
+
     def atoms(self, atom_of: Ints, count: int) -> Atoms:
         atom, person = atom_of[self.cell], self.person
-        known = person >= 0 if self.weight is None else (person >= 0) & ~np.isnan(self.weight)
+        known = person >= 0
         size = int(person.max(initial=-1)) + 1
         pairs, which = np.unique(atom[known] * size + person[known], return_inverse=True)
         weights: Floats | None = None
@@ -324,6 +356,19 @@ class Space:
     def over(cls, ground: Ground) -> Space:
         return cls(ground, np.zeros(ground.cells, dtype=np.int64), 1, Span.empty())
 
+    def follows(self, labels: Ints, cells: int) -> Bools:
+        """Of each cell, whether it is a sum of whole atoms, and in the span. labels: as in `with_answer`."""
+        pairs = np.unique(self.atom_of * (cells + 1) + labels + 1)
+        atom, label = pairs // (cells + 1), pairs % (cells + 1) - 1
+        split = np.bincount(atom, minlength=self.atoms) > 1
+        found = np.ones(cells, dtype=bool)
+        found[label[split[atom] & (label >= 0)]] = False
+        vectors = np.zeros((cells, self.atoms))
+        vectors[label[label >= 0], atom[label >= 0]] = 1
+        at = np.flatnonzero(found)
+        found[at] = self.span.holds(vectors[at])
+        return found
+
     def with_answer(self, labels: Ints, cells: int, known: bool = False) -> Space | None:
         """The space with one more answer, None if that discloses. labels: each base cell's cell, or -1.
 
@@ -352,148 +397,133 @@ class Space:
 # ---- crowds laid over each other -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Terrain:
-    """Elements and base cells of several crowds. codes: kind -> [cells, dimensions], -1 where it has no row.
+    """All crowds of a family, laid over each other by entity and base columns.
 
-    present: [cells, crowds]. cell, person: of each element. sums: their contributions, if all crowds are of one kind.
+    Raises OverflowError where that has too many rows, or cannot be done.
     """
 
-    codes: Mapping[str, Ints]
-    present: npt.NDArray[np.bool_]
-    cell: Ints
-    person: Ints
-    sums: Mapping[str, Floats]
-
-
-class _Values:
-    """One numbering of the values of each dimension over all crowds, by the meaning of the dimension."""
-
-    def __init__(self) -> None:
+    def __init__(self, crowds: Sequence[Crowd]) -> None:
+        self._crowds = crowds
         self._numbers: dict[str, dict[str | None, int]] = {}
+        base = crowds[0].variant.base
+        if any(c.variant.base != base for c in crowds):
+            raise OverflowError("the dimensions of the family have changed")
+        coded = [self._coded(c) for c in crowds]
+        keys = [np.concatenate([codes[c] for codes in coded]) for c in base]
+        keys.append(np.concatenate([c.entity for c in crowds]).view(np.int64))
+        groups, group = _dense(keys)
+        if groups * len(crowds) > MAX_ELEMENTS:
+            raise OverflowError("too many elements")
+        self._row = np.full((groups, len(crowds)), -1, dtype=np.int64)
+        self._codes = {c: np.full(groups, -1, dtype=np.int64) for codes in coded for c in codes}
+        entity = np.zeros(groups, dtype=np.uint64)
+        start = 0
+        for i, (crowd, codes) in enumerate(zip(crowds, coded, strict=True)):
+            mine = group[start : start + len(crowd.entity)]
+            start += len(mine)
+            self._row[mine, i] = np.arange(len(mine))
+            if int((self._row[:, i] >= 0).sum()) < len(mine):
+                raise OverflowError("rows that nothing tells apart")
+            entity[mine] = crowd.entity
+            for c, numbers in codes.items():
+                self._codes[c][mine] = numbers
+        persons, person = np.unique(entity, return_inverse=True)
+        self._person = np.where(persons == NOBODY, -1, np.arange(len(persons)))[person.reshape(-1)]
 
-    def numbers(self, crowd: Crowd) -> Ints:
-        """A crowd's codes in the common numbering."""
-        columns = []
-        for i, (dimension, meaning) in enumerate(crowd.variant.dimensions.items()):
-            known = self._numbers.setdefault(f"{dimension}|{meaning}", {})
+    def _coded(self, crowd: Crowd) -> dict[str, Ints]:
+        """A crowd's codes, column by column, in one numbering of values for all crowds."""
+        found = {}
+        for i, column in enumerate(crowd.variant.columns):
+            known = self._numbers.setdefault(column, {})
             table = np.array([known.setdefault(_text(v), len(known)) for v in crowd.values[i]] or [0], dtype=np.int64)
-            columns.append(table[crowd.codes[:, i]])
-        return np.stack(columns, axis=1) if columns else np.zeros((len(crowd.entity), 0), dtype=np.int64)
+            found[column] = table[crowd.codes[:, i]]
+        return found
 
-    def of(self, variant: Variant, dimension: str) -> Mapping[str | None, int]:
-        """Text of a value -> its number; numbers are 0, 1, .. in this order."""
-        return self._numbers.get(f"{dimension}|{variant.dimensions[dimension]}", {})
+    def people(self, k: int) -> Ground:
+        """The ground of counts: who has how many lines."""
+        return self._ground([self._matrix(lambda c: c.lines)], k)
 
+    def measure(self, name: str, k: int, dominance: Dominance) -> Ground | None:
+        """The ground of a measure's sums and averages; None where that of counts says the same."""
+        has = [c for c in self._crowds if name in c.variant.measures]
+        if len(self._crowds) == 1 and not dominance and all((c.counts[name] > 0).all() for c in has):
+            return None
+        sums = self._matrix(lambda c: c.sums.get(name))
+        # Who has a value is told by an average, though the sum stays the same.
+        return self._ground(
+            [np.maximum(sums, 0), np.maximum(-sums, 0)], k, dominance, self._matrix(lambda c: c.counts.get(name))
+        )
 
-def lay(crowds: Sequence[Crowd], values: _Values) -> Terrain:
-    """Crowds over each other. Raises OverflowError if that has too many elements."""
-    kinds: dict[str, list[int]] = {}
-    for i, crowd in enumerate(crowds):
-        kinds.setdefault(crowd.variant.kind, []).append(i)
-    layers = {kind: _layer([crowds[i] for i in which], values) for kind, which in kinds.items()}
-    shared = set.intersection(*(set(_meanings(crowds[w[0]].variant)) for w in kinds.values()))
-    common = {k: [i for i, m in enumerate(_meanings(crowds[w[0]].variant)) if m in shared] for k, w in kinds.items()}
-    for k, w in kinds.items():
-        meanings = _meanings(crowds[w[0]].variant)
-        common[k].sort(key=lambda i, meanings=meanings: meanings[i])  # type: ignore[misc]
-    keys = [np.concatenate([la.entity[:, None].view(np.int64), la.codes[:, common[k]]], axis=1)
-            for k, la in layers.items()]  # fmt: skip
-    _, number = np.unique(np.concatenate(keys), axis=0, return_inverse=True)
-    parts = np.split(number.reshape(-1), np.cumsum([len(k) for k in keys])[:-1])
-    joined = np.zeros((0, 0), dtype=np.int64)
-    key = np.zeros(0, dtype=np.int64)
-    for part in parts:
-        joined, key = _outer(joined, key, part)
-    entity = np.zeros(len(joined), dtype=np.uint64)
-    columns, present = [], np.zeros((len(joined), len(crowds)), dtype=bool)
-    for place, (kind, layer) in enumerate(layers.items()):
-        rows = joined[:, place]
-        there = rows >= 0
-        entity[there] = layer.entity[rows[there]]
-        codes = np.full((len(joined), layer.codes.shape[1]), -1, dtype=np.int64)
-        codes[there] = layer.codes[rows[there]]
-        columns.append(codes)
-        present[np.ix_(np.flatnonzero(there), np.array(kinds[kind]))] = layer.present[rows[there]]
-    cells, cell = np.unique(np.concatenate([*columns, present.astype(np.int64)], axis=1), axis=0, return_inverse=True)
-    persons, person = np.unique(entity, return_inverse=True)
-    number_of = np.where(persons == NOBODY, -1, np.arange(len(persons)))
-    edges = np.cumsum([0, *(c.shape[1] for c in columns)])
-    coded = {kind: cells[:, edges[i] : edges[i + 1]] for i, kind in enumerate(layers)}
-    sums = next(iter(layers.values())).sums if len(layers) == 1 else {}
-    return Terrain(coded, cells[:, edges[-1] :].astype(bool), cell.reshape(-1), number_of[person.reshape(-1)], sums)
+    def _matrix(self, of: Callable[[Crowd], Floats | None]) -> Floats:
+        """[rows, crowds]: what each crowd has in a row, 0 where it has nothing."""
+        found = np.zeros(self._row.shape)
+        for i, crowd in enumerate(self._crowds):
+            values = of(crowd)
+            if values is not None and len(values):
+                there = self._row[:, i] >= 0
+                found[there, i] = values[self._row[there, i]]
+        return found
 
+    def _ground(
+        self, weighed: Sequence[Floats], k: int, dominance: Dominance | None = None, counted: Floats | None = None
+    ) -> Ground:
+        parts = [_steps(matrix) for matrix in weighed]
+        if counted is not None:
+            row, present, amount = _steps(counted)
+            parts.append((row, present, np.zeros_like(amount)))
+        row, present, amount = (np.concatenate(p) for p in zip(*parts, strict=True))
+        bits = present @ (1 << np.arange(present.shape[1]))
+        cells, cell = _dense([*(codes[row] for codes in self._codes.values()), bits])
+        first = np.zeros(cells, dtype=np.int64)
+        first[cell[::-1]] = np.arange(len(cell))[::-1]
+        codes = {c: numbers[row[first]] for c, numbers in self._codes.items()}
+        weight = None if dominance is None else amount
+        return Ground(codes, present[first], cell, self._person[row], k, weight, dominance or Dominance())
 
-@dataclass(frozen=True)
-class _Layer:
-    """The rows of crowds of one kind, each once, with the crowds that have it."""
-
-    entity: npt.NDArray[np.uint64]
-    codes: Ints
-    present: npt.NDArray[np.bool_]
-    sums: Mapping[str, Floats]
-
-
-def _layer(crowds: Sequence[Crowd], values: _Values) -> _Layer:
-    stacked = np.concatenate([
-        np.concatenate([c.entity[:, None].view(np.int64), values.numbers(c), c.digest[:, None].view(np.int64)], axis=1)
-        for c in crowds
-    ])  # fmt: skip
-    whose = np.repeat(np.arange(len(crowds)), [len(c.entity) for c in crowds])
-    rows, first, which = np.unique(stacked, axis=0, return_index=True, return_inverse=True)
-    present = np.zeros((len(rows), len(crowds)), dtype=bool)
-    present[which.reshape(-1), whose] = True
-    sums = {m: np.concatenate([c.sums[m] for c in crowds])[first] for m in crowds[0].variant.measures}
-    return _Layer(np.ascontiguousarray(rows[:, 0]).view(np.uint64), rows[:, 1:-1], present, sums)
+    def labels(self, ground: Ground, crowd: int, question: Question) -> Ints:
+        """For each base cell the number of the question's cell in which it lies, or -1."""
+        columns = self._crowds[crowd].variant.columns
+        inside = ground.present[:, crowd].copy()
+        for p in question.predicates:
+            passes = np.array([_passes(_typed(t, columns[p.column]), p) for t in self._numbers[p.column]] + [False])
+            inside &= passes[ground.codes[p.column]]
+        asked = [
+            np.array([self._numbers[key].get(_text(cell[i]), -2) for cell in question.cells], dtype=np.int64)
+            for i, key in enumerate(question.keys)
+        ]
+        _, number = _dense([np.concatenate([ground.codes[k], a]) for k, a in zip(question.keys, asked, strict=True)]
+                           or [np.zeros(ground.cells + len(question.cells), dtype=np.int64)])  # fmt: skip
+        mine, wanted = number[: ground.cells], number[ground.cells :]
+        order = np.argsort(wanted)
+        at = np.minimum(np.searchsorted(wanted[order], mine), len(order) - 1)
+        hit = inside & (wanted[order][at] == mine)
+        return np.where(hit, order[at], -1).astype(np.int64)
 
 
-def _meanings(variant: Variant) -> list[str]:
-    return [f"{d}|{m}" for d, m in variant.dimensions.items()]
+def _dense(keys: Sequence[Ints]) -> tuple[int, Ints]:
+    """(how many, number) of the distinct combinations of several arrays; never overflows, however many there are."""
+    number = np.zeros(len(keys[0]), dtype=np.int64)
+    for key in keys:
+        values, place = np.unique(key, return_inverse=True)
+        _, number = np.unique(number * max(len(values), 1) + place.reshape(-1), return_inverse=True)
+        number = number.reshape(-1).astype(np.int64)
+    return int(number.max(initial=-1)) + 1, number
 
 
-def _outer(joined: Ints, key: Ints, part: Ints) -> tuple[Ints, Ints]:
-    """Full outer join of rows so far (with their keys) and the rows of one more layer, by key."""
-    if not joined.shape[1]:
-        return np.arange(len(part))[:, None], part
-    order, right = np.argsort(key, kind="stable"), np.argsort(part, kind="stable")
-    low, high = (np.searchsorted(part[right], key[order], side) for side in ("left", "right"))
-    matches = high - low
-    if int(matches.sum()) > MAX_ELEMENTS:
-        raise OverflowError("too many elements")
-    left_rows = np.repeat(order, np.maximum(matches, 1))
-    ends = np.cumsum(np.maximum(matches, 1))
-    within = np.arange(len(left_rows)) - np.repeat(ends - np.maximum(matches, 1), np.maximum(matches, 1))
-    found = np.full(len(left_rows), -1, dtype=np.int64)
-    hit = np.repeat(matches, np.maximum(matches, 1)) > 0
-    found[hit] = right[(np.repeat(low, np.maximum(matches, 1)) + within)[hit]]
-    alone = np.flatnonzero(~np.isin(part, key))
-    rows = np.concatenate([
-        np.concatenate([joined[left_rows], found[:, None]], axis=1),
-        np.concatenate([np.full((len(alone), joined.shape[1]), -1, dtype=np.int64), alone[:, None]], axis=1),
-    ])  # fmt: skip
-    return rows, np.concatenate([key[left_rows], part[alone]])
+def _steps(matrix: Floats) -> tuple[Ints, Bools, Floats]:
+    """What rows have in common in all crowds, and beyond that in some: (row, crowds that have it, how much).
 
-
-def labels_of(terrain: Terrain, values: _Values, variant: Variant, crowd: int, question: Question) -> Ints:
-    """For each base cell the number of the question's cell in which it lies, or -1."""
-    codes = terrain.codes[variant.kind]
-    inside = terrain.present[:, crowd].copy()
-    place = {d: i for i, d in enumerate(variant.dimensions)}
-    for p in question.predicates:
-        kind = variant.columns[p.column]
-        passes = np.array([_passes(_typed(t, kind), p) for t in values.of(variant, p.column)] + [False])
-        inside &= passes[codes[:, place[p.column]]]
-    mine = np.zeros(len(codes), dtype=np.int64)
-    wanted = np.zeros(len(question.cells), dtype=np.int64)
-    for i, key in enumerate(question.keys):
-        known = values.of(variant, key)
-        size = len(known) + 2
-        mine = mine * size + codes[:, place[key]] + 1
-        wanted = wanted * size + np.array([known.get(_text(c[i]), len(known)) for c in question.cells], dtype=int) + 1
-    order = np.argsort(wanted)
-    at = np.minimum(np.searchsorted(wanted[order], mine), len(order) - 1)
-    hit = inside & (wanted[order][at] == mine)
-    return np.where(hit, order[at], -1).astype(np.int64)
+    matrix: [rows, crowds], nothing negative. Amounts 3, 3, 5 are 3 in all crowds and 2 more in the last.
+    """
+    crowds = matrix.shape[1]
+    order = np.argsort(matrix, axis=1, kind="stable")
+    ranked = np.take_along_axis(matrix, order, axis=1)
+    more = np.diff(ranked, axis=1, prepend=0.0)
+    row, step = np.nonzero(more > ROUNDING * ranked)
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.broadcast_to(np.arange(crowds), order.shape), axis=1)
+    return row, rank[row] >= step[:, None], more[row, step]
 
 
 def _passes(value: Any, p: Predicate) -> bool:
@@ -514,126 +544,145 @@ def _passes(value: Any, p: Predicate) -> bool:
 
 # ---- one family's answers --------------------------------------------------------------------------------
 
+COUNTS = ""
+
 
 @dataclass(frozen=True)
-class Rules:
-    """What a decision demands: k entities, and of each measure that nobody outweighs the rest."""
+class Answer:
+    """What was told of a crowd, under which rules."""
 
-    k: int
-    dominance: Dominance = Dominance()
-
-    def also(self, other: Rules) -> Rules:
-        """What answers under both can be held to together: the lower floor, the stricter rule on sums."""
-        mine, theirs = self.dominance, other.dominance
-        shares = [s for s in (mine.share, theirs.share) if s is not None]
-        percents = [p for p in (mine.percent, theirs.percent) if p is not None]
-        return Rules(
-            min(self.k, other.k), Dominance(min(shares, default=None), max(percents, default=None))
-        )  # fmt: skip
+    crowd: int
+    question: Question
+    rules: Rules
 
 
 class Field:
     """The crowds of one family and all answers over them. Not safe for use from several threads."""
 
-    def __init__(self, crowds: Sequence[tuple[Crowd, Rules]]) -> None:
-        """Raises OverflowError if the crowds are too large to be laid over each other."""
-        self.crowds = [c for c, _ in crowds]
-        self.rules = [r for _, r in crowds]
-        self._values = _Values()
-        self._terrain = lay(self.crowds, self._values)
-        # Where grants of a family have different floors, their combinations are held to the lowest.
-        k = min(r.k for r in self.rules)
-        self._floor = Space.over(Ground(len(self._terrain.present), self._terrain.cell, self._terrain.person, k))
-        self._kinds: dict[str, tuple[list[int], Terrain]] = {}
-        self._sums: dict[tuple[str, str], Space] = {}
-        for kind in {c.variant.kind for c in self.crowds}:
-            self._add_kind(kind)
+    def __init__(self, crowds: Sequence[Crowd], rules: Iterable[Rules], history: Iterable[Answer] = ()) -> None:
+        """rules: of answers to come; those of the history are known. Raises OverflowError if it is too large."""
+        known = list(history)
+        self.crowds = list(crowds)
+        self._rules = [*rules, *(a.rules for a in known)]
+        self._terrain = Terrain(self.crowds)
+        self._spaces: dict[tuple[str, int], Space] = {}
+        floors = sorted({r.k for r in self._rules})
+        for measure in (COUNTS, *dict.fromkeys(m for c in crowds for m in c.variant.measures)):
+            rule = _strictest(self._rules)
+            ground = self._terrain.measure(measure, floors[0], rule) if measure else self._terrain.people(floors[0])
+            if ground is None:
+                continue
+            for k in floors:
+                # All answers are in the space of the lowest floor: who dominates nothing there does so in no other.
+                dominance = ground.dominance if k == floors[0] else Dominance()
+                self._spaces[measure, k] = Space.over(replace(ground, k=k, dominance=dominance))
+        for answer in known:
+            self.replay(answer)
 
-    def _add_kind(self, kind: str) -> None:
-        which = [i for i, c in enumerate(self.crowds) if c.variant.kind == kind]
-        terrain = lay([self.crowds[i] for i in which], self._values)
-        self._kinds[kind] = (which, terrain)
-        k = min(self.rules[i].k for i in which)
-        dominance = next((self.rules[i].dominance for i in reversed(which) if self.rules[i].dominance), Dominance())
-        for measure, weight in terrain.sums.items():
-            if dominance or np.isnan(weight).any():
-                ground = Ground(len(terrain.present), terrain.cell, terrain.person, k, weight, dominance)
-                self._sums[kind, measure] = Space.over(ground)
+    def covers(self, rules: Rules) -> bool:
+        """Whether an answer under these rules can be judged."""
+        known = _strictest(self._rules)
+        return any(r.k == rules.k for r in self._rules) and _strictest([*self._rules, rules]) == known
 
     def labels(self, crowd: int, question: Question) -> Ints:
-        return labels_of(self._terrain, self._values, self.crowds[crowd].variant, crowd, question)
+        """Of each base cell the number of the cell in which it lies: equal for equal questions in other words."""
+        ground = next(s.ground for (measure, _), s in self._spaces.items() if measure == COUNTS)
+        return self._terrain.labels(ground, crowd, question)
 
-    def replay(self, crowd: int, question: Question) -> None:
+    def replay(self, answer: Answer) -> None:
         """Take an answer that was given."""
-        found = self._with(crowd, question, known=True)
+        found = self._with(answer, known=True)
         assert found is not None, "known answers are never refused"
-        self._floor, self._sums = found
+        self._spaces = found
 
-    def admit(self, crowd: int, question: Question) -> Question | None:
-        """Take as much of an answer as discloses nothing: the question with those cells.
+    def admit(self, answer: Answer, whole: bool = False) -> Question | None:
+        """Take as much of an answer as discloses nothing: the question with those cells, None if there are none.
 
-        None if nothing can be given, or nothing that could not be worked out from earlier answers. Raises
-        OverflowError.
+        whole: all of it, or nothing.
         """
-        before = self._rank()
-        chosen: list[int] = []
-        pending = [list(range(len(question.cells)))]
+        question = answer.question
+        follows = self._follows(answer)
+        chosen = np.flatnonzero(follows).tolist()
+        rest = np.flatnonzero(~follows).tolist()
+        pending = [rest] if rest else []
         trials = 0
-        best = None
         # Looking for the cells that can be given takes a test each: fewer where tests are long.
-        most = min(MAX_TRIALS, 1 + TRIAL_WORK // (1 + self._floor.span.rows.size))
-        while pending and trials < most:
+        most = min(MAX_TRIALS, 1 + TRIAL_WORK // (1 + max(s.span.rows.size for s in self._spaces.values())))
+        while pending and trials < (1 if whole else most):
             part = pending.pop()
             trials += 1
-            cells = tuple(question.cells[i] for i in sorted([*chosen, *part]))
-            found = self._with(crowd, replace(question, cells=cells))
+            found = self._with(
+                replace(answer, question=replace(question, cells=tuple(question.cells[i] for i in part)))
+            )
             if found is not None:
-                chosen, best = [*chosen, *part], found
+                chosen += part
+                self._spaces = found
             elif len(part) > 1:
                 pending += [part[len(part) // 2 :], part[: len(part) // 2]]
-        if best is None:
-            return None
-        self._floor, self._sums = best
-        if len(chosen) < len(question.cells) and self._rank() == before:
+        if not chosen or (whole and len(chosen) < len(question.cells)):
             return None
         return replace(question, cells=tuple(question.cells[i] for i in sorted(chosen)))
 
-    def _rank(self) -> int:
-        return self._floor.span.rank + sum(s.span.rank for s in self._sums.values())
+    def _follows(self, answer: Answer) -> Bools:
+        """Of each cell, whether it follows from earlier answers, so that telling it again discloses nothing."""
+        found = np.ones(len(answer.question.cells), dtype=bool)
+        for _, space, labels in self._concerned(answer):
+            found &= space.follows(labels, len(found))
+        return found
 
-    def _with(
-        self, crowd: int, question: Question, known: bool = False
-    ) -> tuple[Space, dict[tuple[str, str], Space]] | None:
-        size = len(question.cells)
-        floor = self._floor.with_answer(self.labels(crowd, question), size, known)
-        if floor is None:
-            return None
-        kind = self.crowds[crowd].variant.kind
-        which, terrain = self._kinds[kind]
-        sums = dict(self._sums)
-        for measure in question.measures:
-            space = self._sums.get((kind, measure))
-            if space is not None:
-                labels = labels_of(terrain, self._values, self.crowds[crowd].variant, which.index(crowd), question)
-                fresh = space.with_answer(labels, size, known)
-                if fresh is None:
-                    return None
-                sums[kind, measure] = fresh
-        return floor, sums
+    def _concerned(self, answer: Answer) -> Iterator[tuple[tuple[str, int], Space, Ints]]:
+        """The spaces that an answer enters, of its floor and of lower ones: (name, space, the answer's labels)."""
+        for (measure, k), space in self._spaces.items():
+            if k <= answer.rules.k and measure in (COUNTS, *answer.question.measures):
+                yield (measure, k), space, self._terrain.labels(space.ground, answer.crowd, answer.question)
+
+    def _with(self, answer: Answer, known: bool = False) -> dict[tuple[str, int], Space] | None:
+        """All spaces with one more answer, None if that discloses or cannot be told any more."""
+        spaces = dict(self._spaces)
+        for name, space, labels in self._concerned(answer):
+            try:
+                fresh = space.with_answer(labels, len(answer.question.cells), known)
+            except OverflowError:
+                return None
+            if fresh is None:
+                return None
+            spaces[name] = fresh
+        return spaces
 
 
-def discloses(crowd: Crowd, rules: Rules, history: Sequence[Question], new: Question) -> bool:
-    """Whether answering all of `new` after `history` lets some combination of answers single out too few."""
-    ground = Field([(crowd, rules)])
-    for question in history:
-        ground.replay(0, question)
-    try:
-        return ground.admit(0, new) != new
-    except OverflowError:
-        return True
+def _strictest(rules: Iterable[Rules]) -> Dominance:
+    found = [r.dominance for r in rules]
+    shares = [d.share for d in found if d.share is not None]
+    percents = [d.percent for d in found if d.percent is not None]
+    return Dominance(min(shares, default=None), max(percents, default=None))
 
 
 # ---- the history -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ask:
+    """An answer on its way out. family: what it is held against. asked: canonical text of the question and of the
+    terms on which it is answered (floor, rounding, noise): only the same may be given the same answer again.
+
+    mark: equal while the data are. crowd: makes the crowd, if it is needed. answer: (bytes, note) of what is given,
+    to be kept. moment: now, local; epoch: how long an answer binds, `day` to `year`.
+    """
+
+    family: str
+    variant: Variant
+    rules: Rules
+    question: Question
+    asked: str
+    mark: str
+    crowd: Callable[[], Crowd]
+    answer: Callable[[Question], tuple[bytes, str]]
+    moment: datetime
+    epoch: str
+
+    @property
+    def epoch_name(self) -> str:
+        return epoch_of(self.moment, self.epoch)
 
 
 @dataclass(frozen=True)
@@ -644,6 +693,17 @@ class Given:
     old: tuple[bytes, str] | None = None
 
 
+@dataclass
+class _Family:
+    """A field with the names of its crowds, whether they are kept in the history, and where to find them."""
+
+    field: Field
+    ids: list[str]
+    kept: list[bool]
+    marks: dict[tuple[str, str], int]
+    epochs: frozenset[str]
+
+
 class Guard:
     """The history of one agent, in a file, and the test against it. Safe for use from several threads."""
 
@@ -651,17 +711,24 @@ class Guard:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS crowds (family TEXT, id TEXT, variant TEXT, rules TEXT, rows BLOB, "
-            "PRIMARY KEY (family, id))"
-        )
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS answers (number INTEGER PRIMARY KEY, family TEXT, crowd TEXT, id TEXT, "
-            "question TEXT, asked TEXT, variant TEXT, epoch TEXT, answer BLOB, note TEXT, UNIQUE (family, crowd, id))"
-        )
+        if self._db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+            self._create()
         self._who = who
         self._lock = threading.Lock()
-        self._fields: dict[str, _Family] = {}
+        self._families: dict[str, _Family] = {}
+
+    def _create(self) -> None:
+        for table in ("crowds", "answers", "steady"):
+            self._db.execute(f"DROP TABLE IF EXISTS {table}")
+        self._db.execute(
+            "CREATE TABLE crowds (family TEXT, id TEXT, variant TEXT, rows BLOB, PRIMARY KEY (family, id))"
+        )
+        self._db.execute(
+            "CREATE TABLE answers (number INTEGER PRIMARY KEY, family TEXT, crowd TEXT, id TEXT, question TEXT, "
+            "rules TEXT, asked TEXT, epoch TEXT, answer BLOB, note TEXT, UNIQUE (family, crowd, id, asked, epoch))"
+        )
+        self._db.execute("CREATE TABLE steady (family TEXT PRIMARY KEY, epoch TEXT, rows BLOB)")
+        self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def release(self, ask: Ask) -> Given:
         """What may be given of an answer, recorded; test and record are one step.
@@ -669,22 +736,19 @@ class Guard:
         Raises AccessDenied(DISCLOSURE).
         """
         with self._lock:
+            old = self._db.execute(
+                "SELECT answer, note FROM answers WHERE family = ? AND asked = ? AND epoch = ? "
+                "ORDER BY number DESC LIMIT 1",
+                (ask.family, ask.asked, ask.epoch_name),
+            ).fetchone()
             try:
                 family, crowd = self._family(ask)
+                # An answer that was given is not replaced by a part of another.
+                given = self._admit(family, crowd, ask, whole=old is not None)
             except OverflowError:
-                family, crowd = None, -1
-            if family is not None:
-                try:
-                    given = self._admit(family, crowd, ask)
-                except OverflowError:
-                    given = None
-                if given is not None:
-                    return given
-            old = self._db.execute(
-                "SELECT answer, note FROM answers WHERE family = ? AND variant = ? AND asked = ? AND epoch = ? "
-                "ORDER BY number DESC LIMIT 1",
-                (ask.family, ask.variant.name, ask.asked, ask.epoch),
-            ).fetchone()
+                given = None
+            if given is not None:
+                return given
             if old is not None:
                 return Given(ask.question, (bytes(old[0]), str(old[1])))
         raise AccessDenied(
@@ -694,37 +758,59 @@ class Guard:
             hint="Ask for coarser cells, or for the cells that were asked for before.",
         )  # fmt: skip
 
-    def _admit(self, family: _Family, crowd: int, ask: Ask) -> Given | None:
+    def steady(self, family: str, epoch: str, merge: Callable[[pa.Table | None], pa.Table]) -> pa.Table:
+        """The rows that sums without small base cells are made of, kept till the epoch ends.
+
+        merge: from the kept rows (None: none are) to those that now hold.
+        """
+        with self._lock:
+            row = self._db.execute(
+                "SELECT rows FROM steady WHERE family = ? AND epoch = ?", (family, epoch)
+            ).fetchone()  # fmt: skip
+            kept = None if row is None else _read_stream(row[0])
+            found = merge(kept)
+            if kept is None or not found.equals(kept):
+                self._db.execute("INSERT OR REPLACE INTO steady VALUES (?, ?, ?)", (family, epoch, _stream(found)))
+        return found
+
+    def _admit(self, family: _Family, crowd: int, ask: Ask, whole: bool) -> Given | None:
         if not ask.question.cells:
             return Given(ask.question)
         crowd_id = family.ids[crowd]
-        labels = sha256(family.ground.labels(crowd, ask.question).tobytes())
-        name = sha256(canonical_json([labels, sorted(ask.question.measures), list(ask.question.keys)]))
+        labels = sha256(family.field.labels(crowd, ask.question).tobytes())
+        name = sha256(canonical_json([
+            labels, sorted(ask.question.measures), list(ask.question.keys), ask.rules.to_json(),
+        ]))  # fmt: skip
         known = self._db.execute(
-            "SELECT question FROM answers WHERE family = ? AND crowd = ? AND id = ?", (ask.family, crowd_id, name)
-        ).fetchone()
-        if known is not None:
-            return Given(Question.from_json(known[0], ask.variant.columns))
-        given = family.ground.admit(crowd, ask.question)
+            "SELECT question, asked, epoch FROM answers WHERE family = ? AND crowd = ? AND id = ?",
+            (ask.family, crowd_id, name),
+        ).fetchall()
+        if known:
+            given: Question | None = Question.from_json(known[0][0], ask.variant.columns)
+        else:
+            given = family.field.admit(Answer(crowd, ask.question, ask.rules), whole)
         if given is None:
             return None
+        # Told again it binds anew, in this epoch and in these words.
+        if any((asked, epoch) == (ask.asked, ask.epoch_name) for _, asked, epoch in known):
+            return Given(given)
         answer, note = ask.answer(given)
         self._db.execute("BEGIN IMMEDIATE")
         try:
             if not family.kept[crowd]:
                 self._db.execute(
-                    "INSERT OR IGNORE INTO crowds VALUES (?, ?, ?, ?, ?)",
-                    (ask.family, crowd_id, ask.variant.to_json(), _rules_text(family.ground.rules[crowd]),
-                     family.ground.crowds[crowd].to_blob()),
-                )  # fmt: skip
+                    "INSERT OR IGNORE INTO crowds VALUES (?, ?, ?, ?)",
+                    (ask.family, crowd_id, ask.variant.to_json(), family.field.crowds[crowd].to_blob()),
+                )
             self._db.execute(
-                "INSERT INTO answers (family, crowd, id, question, asked, variant, epoch, answer, note) "
+                "INSERT INTO answers (family, crowd, id, question, rules, asked, epoch, answer, note) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (ask.family, crowd_id, name, given.to_json(), ask.asked, ask.variant.name, ask.epoch, answer, note),
-            )
+                (ask.family, crowd_id, name, given.to_json(), ask.rules.to_json(), ask.asked, ask.epoch_name,
+                 answer, note),
+            )  # fmt: skip
         except BaseException:
             self._db.execute("ROLLBACK")
-            self._fields.pop(ask.family, None)
+            self._families.pop(ask.family, None)
             raise
         self._db.execute("COMMIT")
         family.kept[crowd] = True
@@ -732,51 +818,53 @@ class Guard:
 
     def _family(self, ask: Ask) -> tuple[_Family, int]:
         """The family with the crowd of this answer in it. Raises OverflowError if that is too much."""
-        family = self._fields.get(ask.family)
-        if family is not None:
-            at = family.marks.get((ask.variant.name, ask.mark))
-            if at is not None and family.epoch == ask.epoch:
-                rules = family.ground.rules[at]
-                if rules.also(ask.rules) == rules:
-                    return family, at
+        epochs = frozenset(epoch_of(ask.moment, length) for length in EPOCHS)
+        before = self._families.get(ask.family)
+        if before is not None and before.epochs == epochs and before.field.covers(ask.rules):
+            at = before.marks.get((ask.variant.name, ask.mark))
+            if at is not None:
+                return before, at
         crowd = ask.crowd().sorted()
         crowd_id = crowd.id
-        self._forget(ask, crowd_id)
+        self._forget(ask, crowd_id, epochs)
         rows = self._db.execute(
-            "SELECT id, variant, rules, rows FROM crowds WHERE family = ? ORDER BY rowid", (ask.family,)
+            "SELECT id, variant, rows FROM crowds WHERE family = ? ORDER BY rowid", (ask.family,)
         ).fetchall()
-        crowds = [(i, Crowd.from_blob(Variant.from_json(v), b), _rules_of(r)) for i, v, r, b in rows if i != crowd_id]
-        if len(crowds) >= MAX_CROWDS:
+        known = {i: Crowd.from_blob(Variant.from_json(v), b) for i, v, b in rows if i != crowd_id}
+        if len(known) >= MAX_CROWDS:
             raise OverflowError("too many crowds")
-        rules = ask.rules
-        for known in (_rules_of(r) for i, _, r, _ in rows if i == crowd_id):
-            rules = rules.also(known)
-            self._db.execute(
-                "UPDATE crowds SET rules = ? WHERE family = ? AND id = ?", (_rules_text(rules), ask.family, crowd_id)
-            )
-        crowds.append((crowd_id, crowd, rules))
-        ground = Field([(c, r) for _, c, r in crowds])
-        ids = [i for i, _, _ in crowds]
-        for crowd_of, text in self._db.execute(
-            "SELECT crowd, question FROM answers WHERE family = ? ORDER BY number", (ask.family,)
-        ).fetchall():
-            at = ids.index(crowd_of)
-            ground.replay(at, Question.from_json(text, crowds[at][1].variant.columns))
-        kept = [i in {r[0] for r in rows} for i in ids]
-        before = self._fields.get(ask.family)
+        crowds = [*known.values(), crowd]
+        ids = [*known, crowd_id]
+        history = [
+            Answer(ids.index(of), Question.from_json(text, crowds[ids.index(of)].variant.columns), Rules.from_json(r))
+            for of, text, r in self._db.execute(
+                "SELECT crowd, question, rules FROM answers WHERE family = ? GROUP BY crowd, id ORDER BY min(number)",
+                (ask.family,),
+            ).fetchall()
+        ]
         marks = {} if before is None else {
             mark: ids.index(before.ids[i]) for mark, i in before.marks.items() if before.ids[i] in ids
         }  # fmt: skip
         marks[ask.variant.name, ask.mark] = len(ids) - 1
-        family = self._fields[ask.family] = _Family(ground, ids, kept, marks, ask.epoch)
+        kept = [i in {r[0] for r in rows} for i in ids]
+        family = _Family(Field(crowds, [ask.rules], history), ids, kept, marks, epochs)
+        self._families[ask.family] = family
         return family, len(ids) - 1
 
-    def _forget(self, ask: Ask, crowd: str) -> None:
-        """Drop what earlier epochs were told of data that are no longer so."""
-        self._db.execute(
-            "DELETE FROM answers WHERE family = ? AND variant = ? AND crowd <> ? AND epoch <> ?",
-            (ask.family, ask.variant.name, crowd, ask.epoch),
-        )
+    def _forget(self, ask: Ask, crowd: str, epochs: frozenset[str]) -> None:
+        """Drop answers whose own epoch is over and whose data are no longer so.
+
+        That is known of this variant's other crowds, and of those whose base cells are no longer the family's.
+        """
+        variants = self._db.execute("SELECT id, variant FROM crowds WHERE family = ?", (ask.family,)).fetchall()
+        for other, text in variants:
+            variant = Variant.from_json(text)
+            if other != crowd and (variant == ask.variant or variant.base != ask.variant.base):
+                marks = ", ".join("?" * len(epochs))
+                self._db.execute(
+                    f"DELETE FROM answers WHERE family = ? AND crowd = ? AND epoch NOT IN ({marks})",
+                    (ask.family, other, *sorted(epochs)),
+                )
         self._db.execute(
             "DELETE FROM crowds WHERE family = ? AND id NOT IN (SELECT crowd FROM answers WHERE family = ?)",
             (ask.family, ask.family),
@@ -786,43 +874,16 @@ class Guard:
         self._db.close()
 
 
-@dataclass(frozen=True)
-class Ask:
-    """An answer on its way out. family: what it is held against. asked: canonical text of the whole question.
-
-    mark: equal while the data are. crowd: makes the crowd, if it is needed. answer: (bytes, note) of what is given,
-    to be kept. epoch: its name.
-    """
-
-    family: str
-    variant: Variant
-    rules: Rules
-    question: Question
-    asked: str
-    mark: str
-    crowd: Any
-    answer: Any
-    epoch: str
+def _stream(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
 
 
-@dataclass
-class _Family:
-    """A field with the names of its crowds, whether they are kept in the history, and where to find them."""
-
-    ground: Field
-    ids: list[str]
-    kept: list[bool]
-    marks: dict[tuple[str, str], int]
-    epoch: str
-
-
-def _rules_text(rules: Rules) -> str:
-    return json.dumps([rules.k, rules.dominance.share, rules.dominance.percent])
-
-
-def _rules_of(text: str) -> Rules:
-    k, share, percent = json.loads(text)
-    return Rules(k, Dominance(share, percent))
+def _read_stream(blob: bytes) -> pa.Table:
+    with pa.ipc.open_stream(blob) as reader:
+        return reader.read_all()
 
 
 def epoch_of(moment: datetime, length: str) -> str:
@@ -853,6 +914,6 @@ def _typed(text: str | None, kind: TrinoType) -> Any:
         return text == "True"
     if kind.name == "decimal":
         return Decimal(text)
-    if kind.name == "double":
+    if kind.name in ("double", "real"):
         return float(text)
     return text

@@ -414,6 +414,9 @@ def _relation(table: TableDraft) -> list[str]:
     lines += [f"    table: {_scalar(table.raw)}", '    comment: ""']
     if table.rows is not None:
         lines.append(f"    rows: {table.rows}")
+    key = [c for c in table.columns if c.key]
+    if key and all(c.type is not None for c in key):
+        lines.append(f"    key: [{', '.join(c.name for c in key)}]")
     if not table.usable:
         return [f"  # {line}" for line in lines]
     return [*lines, "    columns:", *(f"      {_column_line(c)}" for c in table.columns)]

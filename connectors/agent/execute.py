@@ -39,6 +39,8 @@ __all__ = ["Engine", "Engines", "Feed", "RowRun", "Stop", "connect", "trusted_ta
 QUEUE = 4
 POLL = 0.05
 BATCH = 8192
+COPIED_BYTES = 2_000_000
+"""About how many bytes one batch of a mere copy has, however narrow its rows are."""
 RAW = "raw"
 
 
@@ -249,9 +251,11 @@ class RowRun:
         """The only relation's own rows, in its order: the columns that the query names, at most `limit` rows."""
         (scan,) = self.plan.scans
         left = self.plan.limit
-        for batch in self._governed(scan):
-            for start in range(0, batch.num_rows, BATCH):
-                part = batch.select(self.plan.copies).slice(start, BATCH if left is None else min(BATCH, left))
+        for whole in self._governed(scan):
+            batch = whole.select(self.plan.copies)
+            step = max(BATCH, batch.num_rows * COPIED_BYTES // max(1, batch.nbytes))
+            for start in range(0, batch.num_rows, step):
+                part = batch.slice(start, step if left is None else min(step, left))
                 yield part
                 if left is not None and (left := left - part.num_rows) == 0:
                     return

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,24 +26,27 @@ from sqlglot import exp
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
 from catalog.exchange import EndRecord, Fragment, Receipt, canonical_json, decode_keys, sha256
 from catalog.identity import Principal
+from catalog.keys import KeyFileError
+from catalog.ledger import Ledger, LedgerError
 from catalog.masks.base import sql_text
+from catalog.names import MAIN
 from catalog.policy import Decision, Department
 from catalog.relation import Mode
 from connectors.agent import aggregate, verify
 from connectors.agent.admit import admit
 from connectors.agent.authorise import Access, Governed
-from connectors.agent.budget import Asked, VerifyBudget
+from connectors.agent.budget import Asked, Budget
 from connectors.agent.conditions import restrict
 from connectors.agent.disclosure import Guard, Question, epoch_of
 from connectors.agent.enforce import Scan, enforce
-from connectors.agent.execute import Engines, RowRun, Stop, trusted_table
-from connectors.agent.ledger import Ledger, LedgerError
+from connectors.agent.execute import Engine, Engines, RowRun, Stop, trusted_table
 from connectors.agent.plan import mode_refusal, plan_rows
 from connectors.agent.question import check_question, read_statement, signed_hash
 from connectors.agent.receipt import Frames, sign_end
+from connectors.agent.synthetic import notice
 from connectors.base import Cancelled, Capabilities, Source, SourceError
 
-__all__ = ["FragmentRun", "Services", "canceled", "grant_ended", "shown"]
+__all__ = ["FragmentRun", "Services", "canceled", "grant_ended", "notice_of", "shown"]
 
 GRID = 0.05
 _log = structlog.get_logger("atoll.agent")
@@ -59,7 +62,7 @@ class Services:
     view_text: Callable[[str], str]
     engines: Engines
     ledger: Ledger
-    budget: VerifyBudget
+    budget: Budget
     guard: Guard
     receipts: Any
     parameter_key: bytes = field(repr=False)
@@ -97,6 +100,8 @@ class FragmentRun:
         self._rows: RowRun | None = None
         self._table: pa.Table | None = None
         self._stack = ExitStack()
+        self._until = _Until(stop, grant_ended(services.department.department))
+        self._stack.callback(self._until.close)
         self._begun = False
         self._ended = False
         self._started = time.monotonic()
@@ -145,8 +150,10 @@ class FragmentRun:
             self.services.view_text, self.keys, self.access.now, self.fragment.fragment_id,
         )  # fmt: skip
         modes = [r.mode for r in plan.relations]
-        self._account.mode = min(modes, default=Mode.masked)
+        # Where real rows are read too the record says under which mode; what was generated is listed beside it.
+        self._account.mode = min((m for m in modes if m is not Mode.synthetic), default=min(modes, default=Mode.masked))
         self._account.relations = plan.relations
+        self._account.warnings = tuple(n for r in plan.relations if (n := notice_of(r, self.who)))
         self._settled()
         self._account.rewritten = plan.sql
         run = RowRun(plan, lambda s: self.services.sources[s], self.keys, self.stop.cancel, self.services.engines)
@@ -189,12 +196,12 @@ class FragmentRun:
         asked = Asked(self.principal.sub, self.principal.purpose, relation.name)
         self.services.budget.charge_sums(asked, shape.literals, budgets, local)
         if aggregate.needs_contributions(relation):
-            found = self._contributed(shape, relation, epoch_of(local, relation.decision.epoch))
+            found = self._contributed(shape, relation, local)
         else:
             scan, sql = aggregate.entity_scan(shape, *self._source_of(relation))
             self._account.rewritten = sql
             found = aggregate.release(shape, self._trusted(scan, sql), relation.decision.public.get)
-        self.services.budget.count_cells(asked, found.table.num_rows, local)
+        self.services.budget.charge_cells(asked, found.table.num_rows, budgets, local)
         self._table = found.table.rename_columns(labels)
         self._account.suppressed, self._account.hidden = found.suppressed, found.hidden
         self._account.warnings = found.warnings
@@ -204,12 +211,16 @@ class FragmentRun:
         source = self.services.sources[relation.spec.source]
         return source.capabilities(), self.services.view_text(relation.name), self.fragment.fragment_id
 
-    def _contributed(self, shape: aggregate.Shape, relation: Governed, epoch: str) -> aggregate.Cells:
+    def _contributed(self, shape: aggregate.Shape, relation: Governed, local: datetime) -> aggregate.Cells:
         """An answer out of the whole relation, as far as the guard lets it out."""
-        table = self._trusted(*aggregate.contribution_scan(relation, *self._source_of(relation)))
-        engine = self.services.engines.private()
-        self.stop.cancel.on_cancel(engine.interrupt)
-        with aggregate.Contributions(relation, table, engine, self.services.parameter_key) as everything:
+        secret, epoch = self.services.parameter_key, epoch_of(local, relation.decision.epoch)
+        family = aggregate.family(self.services.department, relation)
+        table = self._trusted(*aggregate.contribution_scan(relation, family, *self._source_of(relation)))
+        if relation.decision.base_cells:
+            table = self.services.guard.steady(
+                family.name, epoch, lambda kept: aggregate.steady(relation, table, kept, self._engine(), secret)
+            )
+        with aggregate.Contributions(relation, family, table, self._engine(), secret) as everything:
             self._account.rewritten = everything.sql(shape)
             cells, noise = everything.cells(shape), everything.noise(epoch)
 
@@ -220,10 +231,13 @@ class FragmentRun:
             found = answer()
             if not relation.decision.guard or not found.released:
                 return found
-            spec = relation.spec
-            family = spec.family or f"{spec.source}: {spec.table or spec.view}"
-            given = self.services.guard.release(everything.ask(shape, family, epoch, found, answer))
+            given = self.services.guard.release(everything.ask(shape, local, found, answer))
         return aggregate.Cells.from_blob(*given.old) if given.old else answer(given.question)
+
+    def _engine(self) -> Engine:
+        engine = self.services.engines.private()
+        self.stop.cancel.on_cancel(engine.interrupt)
+        return engine
 
     def _local_now(self) -> datetime:
         return self.access.now.astimezone(ZoneInfo(self.services.department.limits.timezone))
@@ -306,16 +320,16 @@ class FragmentRun:
         seconds = min((s for r in self._account.relations if (s := r.decision.max_seconds) is not None), default=None)
         if seconds is not None:
             self._timer(seconds, self._too_long(seconds))
-        ends = [r.decision.until for r in self._account.relations if r.decision.until is not None]
-        if ends:
-            left = (min(ends) - datetime.now(UTC)).total_seconds()
-            self._timer(max(0.0, min(left, threading.TIMEOUT_MAX)), grant_ended(self.who))
+        self._until.set(_end_of(r.decision for r in self._account.relations), first=True)
 
     def _timer(self, seconds: float, reason: CityError) -> None:
-        timer = threading.Timer(seconds, self.stop, (reason,))
-        timer.daemon = True
-        timer.start()
+        timer = _started(seconds, self.stop, reason)
         self._stack.callback(timer.cancel)
+
+    def renew(self, access: Access) -> None:
+        """Take from a newer policy, which still grants all of this run, when its grants end."""
+        found = [access.governed(r.name) for r in self._account.relations]
+        self._until.set(_end_of(g.decision for g in found if g is not None))
 
     def still_granted(self, access: Access) -> bool:
         """Whether a newer policy decides the same for every relation of this run; no, while they are not known yet."""
@@ -329,10 +343,13 @@ class FragmentRun:
 
     # ---- the answer ----------------------------------------------------------------------------------
 
-    def frames(self) -> Generator[bytes, None, None]:
-        """The bytes of the answer. Closing the iterator early ends the run as CANCELED."""
+    def frames(self, near: bool = False) -> Generator[bytes, None, None]:
+        """The bytes of the answer. Closing the iterator early ends the run as CANCELED.
+
+        near: whoever reads them is on this machine.
+        """
         assert self.schema is not None, "prepare() first"
-        frames = self.frames_sent = Frames(self.schema)
+        frames = self.frames_sent = Frames(self.schema, near)
         error: CityError | None = None
         try:
             yield frames.start()
@@ -348,8 +365,8 @@ class FragmentRun:
             error = self._as_city_error(bad)
         try:
             record = self._end(frames, error)
-        except LedgerError as bad:
-            # Without its end in the ledger an answer is not given: the stream stays cut.
+        except (LedgerError, KeyFileError) as bad:
+            # Without its end in the ledger, or a signature, an answer is not given: the stream stays cut.
             _log.error("ledger failed", fragment=self.fragment.fragment_id, error=str(bad))
             return
         yield frames.end(record)
@@ -390,7 +407,7 @@ class FragmentRun:
             error = InternalError(text, who=self.who, hint="Its owner's log says more.")
         if error.who == "gateway":
             error.who = self.who
-        return error
+        return error.with_contact(self.services.department.answers)
 
     # ---- ledger and receipt --------------------------------------------------------------------------
 
@@ -449,11 +466,13 @@ class FragmentRun:
         delivered = frames.digest()
         cases = sorted({case for r in a.relations for case in r.decision.cases})
         review = {"review": cases} if cases else {}  # raw answers, for the owner to look at
+        stand_ins = [r.name for r in a.relations if r.mode is Mode.synthetic]
+        generated = {"synthetic": stand_ins} if stand_ins else {}
         head = self.services.ledger.append("end", {
             "query": self.fragment.query_id, "fragment": self.fragment.fragment_id, "sub": self.principal.sub,
             "outcome": outcome, "rows": frames.rows, "bytes": frames.bytes, "micros": micros,
             "hidden_cells": a.hidden, "suppressed": a.suppressed, "delivered": delivered,
-            **review,
+            **review, **generated,
         })  # fmt: skip
         receipt = None
         if error is None:
@@ -462,6 +481,7 @@ class FragmentRun:
                 query_id=self.fragment.query_id, fragment_id=self.fragment.fragment_id, sub=self.principal.sub,
                 purpose=self.principal.purpose, sql_sha256=self.sha256,
                 relations=tuple(r.name for r in a.relations), mode=a.mode.name, masks=tuple(self._masks()),
+                synthetic=tuple(stand_ins),
                 filtered=tuple(r.name for r in a.relations if r.decision.filters),
                 grants=tuple(g for r in a.relations for g in r.decision.ids), rows=frames.rows,
                 bytes=frames.bytes, micros=_told(micros, a.mode), suppressed=a.suppressed, vintages=self._vintages(),
@@ -494,6 +514,52 @@ class FragmentRun:
     def close(self) -> None:
         """Free engines, threads and timers. May be called again."""
         self._stack.close()
+
+
+class _Until:
+    """Stops a run when its grants end. A policy may move that moment while the run goes on; thread-safe."""
+
+    def __init__(self, stop: Stop, reason: CityError) -> None:
+        self._stop, self._reason = stop, reason
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._settled = self._closed = False
+
+    def set(self, moment: datetime | None, first: bool = False) -> None:
+        """End the run then; None = not for its grants. first: as the run began; a newer policy is not undone."""
+        with self._lock:
+            if self._closed or (first and self._settled):
+                return
+            self._settled = True
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if moment is not None:
+                left = (moment - datetime.now(UTC)).total_seconds()
+                self._timer = _started(max(0.0, min(left, threading.TIMEOUT_MAX)), self._stop, self._reason)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._timer is not None:
+                self._timer.cancel()
+
+
+def _started(seconds: float, stop: Stop, reason: CityError) -> threading.Timer:
+    timer = threading.Timer(seconds, stop, (reason,))
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _end_of(decisions: Iterable[Decision]) -> datetime | None:
+    """When the first of the grants ends."""
+    return min((d.until for d in decisions if d.until is not None), default=None)
+
+
+def notice_of(relation: Governed, department: str) -> str:
+    """What is said beside every answer from a relation, "" if there is nothing to say."""
+    return notice(f"{department}.{MAIN}.{relation.name}") if relation.mode is Mode.synthetic else ""
 
 
 def shown(kind: str, text: str) -> str:

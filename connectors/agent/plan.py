@@ -74,7 +74,7 @@ class _Planner:
             if not table.args.get("db") and table.name.lower() in ctes:
                 continue
             relation = self.access.resolve(table)
-            if relation.mode not in (Mode.masked, Mode.raw):
+            if not relation.mode.gives_rows:
                 continue
             group = grouped(select, table, relation, self.capabilities(relation.spec.source))
             if group is None or not self.binds(relation, group.bind):
@@ -107,10 +107,24 @@ class _Planner:
             self.found.append(_Occurrence(name, group.table, relation, group))
             return duck.Table(name, dict(group.columns))
         relation = self.access.resolve(node)
-        if relation.mode not in (Mode.masked, Mode.raw):
+        if not relation.mode.gives_rows:
             raise mode_refusal(relation, self.access.department.department)
         self.found.append(_Occurrence(name, node, relation))
         return duck.Table(name, relation.columns)
+
+
+def _apart(tree: exp.Expr) -> exp.Expr:
+    """`R AS t (a, b)` -> `(SELECT * FROM R) AS t (a, b)`: below it every name is the relation's own.
+
+    What is pushed down looks columns up by name; under a column list the same name may be another column.
+    """
+    for table in list(tree.find_all(exp.Table)):
+        alias = table.args.get("alias")
+        if alias is not None and alias.args.get("columns"):
+            alias.pop()
+            inner = exp.select(exp.Star()).from_(table.copy())
+            table.replace(exp.Subquery(this=inner, alias=alias))
+    return tree
 
 
 def mode_refusal(relation: Governed, department: str) -> AccessDenied:
@@ -125,7 +139,7 @@ def mode_refusal(relation: Governed, department: str) -> AccessDenied:
     elif relation.mode is Mode.verify:
         hint = f"It answers verify('{relation.name}', {decision.key}) only."
     elif relation.mode is Mode.schema:
-        hint = "It shows names and types, and no rows."
+        hint = "It shows names, types, units and code lists. Its owner can grant generated rows, sums, or rows."
     else:
         hint = "It answers SELECT."
     return AccessDenied(
@@ -146,13 +160,13 @@ def plan_rows(
     now: datetime,
     query_id: str = "",
 ) -> RowPlan:
-    """Plan a fragment over masked and raw relations.
+    """Plan a fragment over relations that give rows.
 
     capabilities: by source name. view_text: the owner's SELECT of a relation, "" for a table. keys: the
     bind keys, distinct. The tree is changed. Raises CityError.
     """
     planner = _Planner(access, capabilities, keys)
-    tree = planner.group_all(tree)
+    tree = planner.group_all(_apart(tree))
     compiled = duck.compile_query(tree, planner.resolve, now)
     labels = [name.lower() for name, _ in compiled.columns]
     if labels != [f"c{i}" for i in range(len(labels))]:
@@ -162,7 +176,8 @@ def plan_rows(
     whole = True
     for found in planner.found:
         relation = found.relation
-        text = view_text(relation.name)
+        # Generated rows stand for what the owner's view gives; nothing reads through it.
+        text = "" if relation.mode is Mode.synthetic else view_text(relation.name)
         if found.group is not None:
             bound = _bound(relation, found.group.bind, keys)
             dialect = capabilities(relation.spec.source).masks

@@ -27,6 +27,7 @@ from yaml import YAMLError
 from catalog import keys
 from catalog.exchange import sha256
 from catalog.keys import Jwk
+from catalog.ledger import Ledger, LedgerError
 from catalog.policy import (
     Bundle,
     Department,
@@ -43,9 +44,8 @@ from catalog.policy import (
     view_files,
 )
 from catalog.policy.yaml_lines import read_yaml
-from connectors.agent.ledger import Ledger, LedgerError
 
-__all__ = ["PIN", "Loaded", "PolicyFile", "record_refusal", "refusal_facts", "repin"]
+__all__ = ["PIN", "Loaded", "PolicyFile", "pinned", "record_refusal", "refusal_facts", "repin"]
 
 PIN = "policy-pin.json"
 """In the agent's state folder: owners' keys, newest number seen and its digest."""
@@ -115,6 +115,10 @@ class PolicyFile:
     def changed(self) -> bool:
         """Whether a file that decides may differ from what was read last. Reads nothing."""
         return not self._settled or stamp(self.path, self._named) != self.seen
+
+    def forget(self) -> None:
+        """What was read last was not taken for a reason that may pass: read it again at the next look."""
+        self._settled = False
 
     def read(self) -> Loaded:
         """The policy as it is now. Raises PolicyError; OSError, UnicodeDecodeError if it cannot be read."""
@@ -241,6 +245,15 @@ def record_refusal(path: Path, fault: PolicyError) -> None:
         ledger.close()
     except (LedgerError, keys.KeyFileError) as bad:
         _log.error("a refused policy is not on record", error=str(bad))
+
+
+def pinned(state: Path) -> Mapping[str, Jwk]:
+    """The owners' keys that an agent pinned in its state; none before its first start with owners.
+
+    Raises PolicyError for a pin that cannot be read.
+    """
+    pin = _read_pin(state / PIN)
+    return {} if pin is None else pin.owners
 
 
 def repin(state: Path, owners: Mapping[str, Jwk]) -> int:

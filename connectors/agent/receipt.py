@@ -1,7 +1,8 @@
 """The framing of an answer: Arrow batches, then an end record with a signed receipt.
 
-`Frames` turns batches into the bytes of an Arrow IPC stream (zstd) and keeps count and hash of what it
-gave out, so that the receipt certifies exactly what was delivered.
+`Frames` turns batches into the bytes of an Arrow IPC stream and keeps count and hash of what it gave out, so
+that the receipt certifies exactly what was delivered. Batches are packed with zstd, which halves what a network
+carries; for a reader on this machine with lz4, which takes a third of the processor's time at both ends.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from connectors.agent.scrub import scrubbed
 
 __all__ = ["Frames", "sign_end"]
 
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
+# Columns one after the other: threads would take turns with those that read the source and encode for the client.
+_FAR = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+_NEAR = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
 class _Pipe:
@@ -48,12 +51,15 @@ class _Pipe:
 
 
 class Frames:
-    """rows, bytes: delivered so far, without the end record. `digest()` is their SHA-256, hex."""
+    """rows, bytes: delivered so far, without the end record. `digest()` is their SHA-256, hex.
 
-    def __init__(self, schema: pa.Schema) -> None:
+    near: whoever reads it is on this machine.
+    """
+
+    def __init__(self, schema: pa.Schema, near: bool = False) -> None:
         self._schema = schema
         self._pipe = _Pipe()
-        self._writer = pa.ipc.new_stream(pa.PythonFile(self._pipe, mode="w"), schema, options=_OPTIONS)
+        self._writer = pa.ipc.new_stream(pa.PythonFile(self._pipe, mode="w"), schema, options=_NEAR if near else _FAR)
         self._hash = hashlib.sha256()
         self.rows = 0
         self.bytes = 0

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catalog.keys import KeyFileError
-from connectors.agent.ledger import LedgerError
+from catalog.ledger import LedgerError
 from connectors.agent.server import serve
 from connectors.base import SourceError
 

@@ -1,17 +1,19 @@
 """The agent over HTTP: what gateways reach, and the owner's own door on loopback.
 
     GET    /v1/relations               POST /v1/fragment      DELETE /v1/fragment/{id}
+    GET    /v1/requests                POST /v1/requests
     GET    /v1/ledger/head             GET  /v1/keys          /healthz  /metrics
     owner: GET /owner/status  /owner/ledger   /healthz
-           POST /owner/pause  /owner/resume  /owner/refresh  /owner/untoken
+           POST /owner/pause  /owner/resume  /owner/refresh  /owner/fit  /owner/untoken  /owner/requests/{id}
 
 Every request to /v1 but `keys` carries a token of the identity provider and a signature by the key that
-the token names; both are checked here before anything is parsed. Where the department pinned its gateways
-the connection is TLS, and key and certificate must be one pinned gateway's. All doors but the one that
-cancels are closed while the owner pauses, outside opening hours and without a valid policy.
+the token names; the token is checked before the body is read, and both before anything is parsed. Where the
+department pinned its gateways the connection is TLS, and key and certificate must be one pinned gateway's. All
+doors but the one that cancels are closed while the owner pauses, outside opening hours and without a valid policy.
 
 A fragment is run by a worker thread; a queue of four chunks lies between it and the reader, and a reader
-that goes away ends the work.
+that goes away ends the work. What prepares fragments, what writes refusals and what looks after the breaker have
+threads of their own: however long a source takes, the others do not wait for it.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import structlog
 import uvicorn
@@ -38,14 +42,16 @@ from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from catalog import tls
+from catalog.access import AccessRequest
 from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome, UserError
 from catalog.exchange import Fragment
 from catalog.identity import Pins, Principal, TokenVerifier, agent_audience, verify_request
-from catalog.keys import KeyFileError
+from catalog.ledger import LedgerError
+from catalog.memory import forbid_dumps
 from catalog.policy import PolicyError
 from connectors.agent.budget import FairQueue
 from connectors.agent.fragment import FragmentRun, canceled
-from connectors.agent.ledger import LedgerError
+from connectors.agent.requests import DECISIONS, Decided
 from connectors.agent.service import Agent
 from connectors.base import SourceError
 
@@ -55,8 +61,10 @@ ARROW = "application/vnd.apache.arrow.stream"
 CHUNKS = 4
 WATCH = 0.5
 SLOW_READER = 30.0
+LAST_WORD = 0.5
 MAX_BODY = 4 * 1024 * 1024
 LOOKS = 10_000
+T = TypeVar("T")
 _log = structlog.get_logger("atoll.agent")
 
 _STATUS = {
@@ -65,8 +73,9 @@ _STATUS = {
 }  # fmt: skip
 
 
-def error_response(error: CityError) -> JSONResponse:
-    """A refusal before the first byte."""
+def error_response(error: CityError, contact: str = "") -> JSONResponse:
+    """A refusal before the first byte, with whom to ask about it."""
+    error.with_contact(contact)
     status = _STATUS.get(error.outcome)
     if status is None:
         kinds = {AccessDenied: 403, UserError: 400, DepartmentError: 503}
@@ -95,16 +104,18 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
     looks: OrderedDict[tuple[str, ...], None] = OrderedDict()
     limits = agent.department.limits
     queue = FairQueue(limits.concurrent, limits.queue, agent.name)
+    threads = _Threads(limits.concurrent)
     tokens = verifier or agent.verifier()
     metrics = _Metrics()
 
     @asynccontextmanager
     async def watching(app: FastAPI) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(_watch(agent, pins))
+        watcher = asyncio.create_task(_watch(agent, pins, threads))
         try:
             yield
         finally:
             watcher.cancel()
+            threads.close()
 
     app = FastAPI(
         title=f"atoll agent: {agent.name}", lifespan=watching, docs_url=None, redoc_url=None, openapi_url=None
@@ -112,18 +123,25 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
 
     @app.exception_handler(CityError)
     async def on_error(request: Request, error: CityError) -> JSONResponse:
-        return error_response(error)
+        return error_response(error, agent.contact)
 
     @app.exception_handler(LedgerError)
     async def on_ledger(request: Request, error: LedgerError) -> JSONResponse:
         _log.error("ledger failed", error=str(error))
-        return error_response(InternalError("The department's agent cannot write its ledger.", who=agent.name))
+        failed = InternalError("The department's agent cannot write its ledger.", who=agent.name)
+        return error_response(failed, agent.contact)
 
     async def refused(error: CityError, path: str, sub: str = "") -> None:
         """Record a refusal that no fragment run records itself."""
         metrics.fragments.labels(error.outcome.name).inc()
         fields = {"outcome": error.outcome.name, "rule": error.rule, "path": path, "sub": sub}
-        await asyncio.to_thread(agent.ledger.append, "refusal", fields)
+        await threads.book(agent.ledger.append, "refusal", fields)
+
+    async def turned_away(error: CityError, path: str, request: Request) -> None:
+        """Record the refusal of a stranger: so many a moment, the others counted."""
+        metrics.fragments.labels(error.outcome.name).inc()
+        peer = request.client.host if request.client is not None else ""
+        await threads.book(agent.refusals.record, error, path, peer)
 
     def admitted(request: Request, principal: Principal) -> None:
         """Raise AUTH unless the department lets this gateway in now."""
@@ -132,17 +150,17 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
 
     async def principal_of(request: Request) -> tuple[Principal, bytes]:
         """Who asks, and the body. Raises AUTH; refusals are recorded without what was claimed."""
-        body = await _body(request, agent.name)
         try:
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             principal = tokens.verify(token.strip() if scheme.lower() == "bearer" else "")
             admitted(request, principal)
+            body = await _body(request, agent.name)
             target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             verify_request(
                 request.method, target, body, request.headers, principal.cnf_jwk, agent.replay, who=agent.name
             )
         except CityError as refusal:
-            await refused(refusal, request.scope["route"].path)  # not the caller's own words
+            await turned_away(refusal, request.scope["route"].path, request)  # not the caller's own words
             raise
         return principal, body
 
@@ -170,7 +188,7 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         names = ("sub", "purpose", "path", "policy")
         fields = {**dict(zip(names, look, strict=True)), "jti": principal.jti}
         try:
-            await asyncio.to_thread(agent.ledger.append, "look", fields)
+            await threads.book(agent.ledger.append, "look", fields)
         except LedgerError:
             looks.pop(look, None)
             raise
@@ -182,6 +200,25 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         found = await asyncio.to_thread(agent.relations, principal)
         await looked(request, principal)
         return Response(found.model_dump_json(), media_type="application/json")
+
+    @app.get("/v1/requests")
+    async def access_requests(request: Request) -> Response:
+        principal, _ = await principal_of(request)
+        await opened(request, principal)
+        found = await asyncio.to_thread(agent.access_requests, principal)
+        await looked(request, principal)
+        return Response(found.model_dump_json(), media_type="application/json")
+
+    @app.post("/v1/requests")
+    async def request_access(request: Request) -> Response:
+        principal, body = await principal_of(request)
+        await opened(request, principal)
+        try:
+            filed = await threads.book(agent.request_access, principal, _application(body, agent.name))
+        except CityError as refusal:
+            await refused(refusal, request.url.path, principal.sub)
+            raise
+        return Response(filed.model_dump_json(), 201, media_type="application/json")
 
     @app.post("/v1/fragment")
     async def fragment(request: Request) -> Response:
@@ -196,10 +233,12 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         stream: _Stream | None = None
         try:
             # It may have waited for its place, and what let it in may have ended meanwhile.
+            tokens.check_lasting(principal)
             admitted(request, principal)
             agent.check_open()
-            run = agent.start(principal, asked)
-            stream = _Stream(agent, run, queue, metrics)
+            run = agent.start(principal, asked, _certificate(request, certificates))
+            near = request.client is not None and tls.is_loopback(request.client.host)
+            stream = _Stream(agent, run, queue, metrics, threads, near)
             await stream.prepare()
         except BaseException as bad:
             if stream is not None:
@@ -232,7 +271,7 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
     @app.exception_handler(HTTPException)
     async def on_unknown(request: Request, error: HTTPException) -> JSONResponse:
         """An address or method that is not here: recorded without its text, which anybody may choose."""
-        await refused(_no_such_address(agent.name), "")
+        await turned_away(_no_such_address(agent.name), "", request)
         return JSONResponse({"error": "there is nothing at this address"}, error.status_code)
 
     @app.get("/v1/keys")
@@ -281,6 +320,11 @@ def create_owner_app(agent: Agent) -> FastAPI:
         agent.resume()
         return agent.status()
 
+    @app.post("/owner/fit")
+    def fit() -> dict[str, str]:
+        """Ask for the sums that generated rows follow; relation -> what came of it."""
+        return agent.fit()
+
     @app.post("/owner/refresh")
     def refresh() -> Response:
         try:
@@ -294,6 +338,18 @@ def create_owner_app(agent: Agent) -> FastAPI:
         held = agent.untoken(token)
         return {"found": held is not None, **(asdict(held) if held else {})}
 
+    @app.post("/owner/requests/{id_}")
+    def decide(
+        id_: str, decision: Annotated[str, Body()], by: Annotated[str, Body()], note: Annotated[str, Body()] = ""
+    ) -> Response:
+        if decision not in DECISIONS:
+            return JSONResponse({"error": {"message": f"{decision[:20]!r} is no decision"}}, 422)
+        try:
+            row = agent.decide_request(id_, Decided(decision, by, note))
+        except CityError as refusal:
+            return JSONResponse({"error": refusal.to_dict()}, 409)
+        return JSONResponse(asdict(row))
+
     @app.get("/owner/ledger")
     def ledger(after: int = 0, limit: int = 1000) -> dict[str, Any]:
         found = [r for r in agent.ledger.records() if r["seq"] > after][: max(0, min(limit, 10_000))]
@@ -303,7 +359,11 @@ def create_owner_app(agent: Agent) -> FastAPI:
 
 
 def create_broken_app(fault: str) -> FastAPI:
-    """An agent whose policy cannot be read refuses everything, and says so."""
+    """An agent whose policy cannot be read refuses everything, and says so.
+
+    It names nobody to ask: what a refused file says of that is as good as the rest of it. The gateway knows whom
+    the department registered.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "DELETE"])
@@ -337,6 +397,13 @@ def _fragment(body: bytes, who: str) -> Fragment:
         raise UserError("The request is no fragment.", Outcome.SYNTAX, who=who, rule="message") from bad
 
 
+def _application(body: bytes, who: str) -> AccessRequest:
+    try:
+        return AccessRequest.model_validate_json(body)
+    except ValidationError as bad:
+        raise UserError("The request is no application for access.", Outcome.SYNTAX, who=who, rule="message") from bad
+
+
 def _certificate(request: Request, required: bool) -> bytes | None:
     """The certificate (DER) that the connection showed; None where TLS ends elsewhere. b"" fits no pin."""
     if not required:
@@ -360,29 +427,74 @@ def _unknown_gateway(who: str) -> CityError:
     )  # fmt: skip
 
 
-async def _watch(agent: Agent, pins: Pins | None) -> None:
-    """The breaker as a file, and a revoked gateway, work without any request: look twice a second."""
+class _Threads:
+    """Threads of one door, apart by what they do: work on sources must hold up neither the breaker nor the ledger.
+
+    prepare: as many as fragments have places, so that none waits for a thread that has one. book: records outside
+    of fragments. look: the watch's own, for files that may be slow to read.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._prepare = ThreadPoolExecutor(places, thread_name_prefix="prepare")
+        self._book = ThreadPoolExecutor(1, thread_name_prefix="book")
+        self._look = ThreadPoolExecutor(1, thread_name_prefix="look")
+
+    def prepare(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._prepare, work)
+
+    def book(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._book, partial(work, *arguments))
+
+    def look(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._look, work)
+
+    def close(self) -> None:
+        for pool in (self._prepare, self._book, self._look):
+            pool.shutdown(wait=False)
+
+
+async def _watch(agent: Agent, pins: Pins | None, threads: _Threads) -> None:
+    """The breaker as a file, closing time, a revoked or ended gateway and a changed policy work without any request.
+
+    It looks twice a second, and at a file that is slow to read not again before that was read.
+    """
     known = "" if pins is None else pins.version
+    waiting: set[asyncio.Future[Any]] = set()
     while True:
         await asyncio.sleep(WATCH)
         if agent.breaker.paused and agent.running:
             agent.stop_all()
-        try:
-            if pins is not None and pins.version != known:
-                agent.stop_those(lambda p: not pins.admits(p.cnf_jwk), _unknown_gateway(agent.name))
-                old, known = known, pins.version
-                await asyncio.to_thread(agent.ledger.append, "gateways", {"old": old, "new": known})
-            await asyncio.to_thread(agent.reload)
-        except (LedgerError, KeyFileError) as bad:
-            # Without its book the department answers nothing; the watch itself goes on.
-            _log.error("what was seen could not be recorded", error=str(bad))
-            agent.stop_all()
+        if agent.running:
+            agent.stop_after_hours()
+        if pins is not None and agent.running:
+            agent.stop_those(partial(_not_admitted, pins), _unknown_gateway(agent.name))
+        for ended in [look for look in waiting if look.done()]:
+            waiting.discard(ended)
+            if (bad := ended.exception()) is not None:
+                # Without its book the department answers nothing; the watch itself goes on.
+                _log.error("what was seen could not be recorded", error=str(bad))
+                agent.stop_all()
+        if waiting:
+            continue
+        if pins is not None and pins.version != known:
+            old, known = known, pins.version
+            waiting.add(threads.book(agent.ledger.append, "gateways", {"old": old, "new": known}))
+        waiting |= {threads.look(agent.reload), threads.book(agent.refusals.flush)}
+
+
+def _not_admitted(pins: Pins, principal: Principal, certificate: bytes | None) -> bool:
+    return not pins.admits(principal.cnf_jwk, certificate)
 
 
 class _Stream:
     """Carries a run's chunks from its worker thread to the reader, and the reader's absence back."""
 
-    def __init__(self, agent: Agent, run: FragmentRun, places: FairQueue, metrics: _Metrics) -> None:
+    def __init__(
+        self, agent: Agent, run: FragmentRun, places: FairQueue, metrics: _Metrics, threads: _Threads, near: bool
+    ) -> None:
+        """near: the reader is on this machine."""
+        self._near = near
+        self._threads = threads
         self._agent = agent
         self._run = run
         self._places = places
@@ -394,7 +506,7 @@ class _Stream:
 
     async def prepare(self) -> None:
         """Run all stages that can refuse. A caller that is cancelled meanwhile stops them."""
-        work = asyncio.ensure_future(asyncio.to_thread(self._run.prepare))
+        work = self._threads.prepare(self._run.prepare)
         try:
             await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -403,7 +515,7 @@ class _Stream:
             raise
 
     async def discard(self) -> None:
-        await asyncio.to_thread(self._agent.finish, self._run)
+        await self._threads.prepare(partial(self._agent.finish, self._run))
 
     def start(self) -> None:
         """Begin to work. Whatever happens to the reader, the worker ends, and gives the place back."""
@@ -421,7 +533,7 @@ class _Stream:
                 self._run.stop(canceled(self._agent.name))
 
     def _work(self) -> None:
-        frames = self._run.frames()
+        frames = self._run.frames(self._near)
         try:
             for chunk in frames:
                 if not self._send(chunk):
@@ -442,7 +554,9 @@ class _Stream:
                 sending.result(timeout=0.05)
                 return True
             except TimeoutError:
-                continue
+                if self._run.stop.cancel.is_set():
+                    # A reader that hangs, such as a gateway that is down, does not hold up whoever stopped the work.
+                    deadline = min(deadline, time.monotonic() + LAST_WORD)
         sending.cancel()
         return False
 
@@ -462,18 +576,25 @@ def serve(path: str | Path, behind_tls_proxy: bool = False, owners: Path | None 
     owners: public keys of those who sign the policy; None = as pinned, or no signature is needed.
     Raises ValueError rather than serve plain HTTP on an address that others reach.
     """
+    forbid_dumps()
     # What a program reads, `ready <url>`, stands alone on standard output.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     try:
         agent = Agent.from_file(path, owners=owners)
     except PolicyError as bad:
         _log.error("the policy is not valid", faults=list(bad.faults))
-        asyncio.run(_broken_server(str(bad), Path(path), behind_tls_proxy).serve())
+        _run(_broken_server(str(bad), Path(path), behind_tls_proxy).serve())
         return
     try:
-        asyncio.run(_serve(agent, behind_tls_proxy))
+        _run(_serve(agent, behind_tls_proxy))
     finally:
         agent.close()
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
+    """To its end, on the fastest event loop there is: TLS over asyncio's own costs as much as reading a database."""
+    with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+        runner.run(serving)
 
 
 def _broken_server(fault: str, path: Path, behind_tls_proxy: bool) -> uvicorn.Server:

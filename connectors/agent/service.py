@@ -8,7 +8,6 @@ agent.pause(), resume()   the owner's breaker
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,26 @@ import duckdb
 import structlog
 
 from catalog import duck, masks, tls
-from catalog.errors import CityError, DepartmentError, Outcome
+from catalog.access import AccessAnswer, AccessRequest, Application, Listed
+from catalog.errors import CityError, DepartmentError, Outcome, UserError
 from catalog.exchange import Fragment, Head, sha256
 from catalog.identity import Pins, Principal, ReplayStore, SqliteReplayStore, TokenVerifier, agent_audience
-from catalog.keys import Jwk, KeyRing, SigningKey
+from catalog.keys import Jwk, KeyFileError, KeyRing, SigningKey, load_or_create_secret
+from catalog.ledger import Ledger, LedgerError
 from catalog.masks.pseudonym import derive_key
-from catalog.policy import Department, PolicyError, Stamp
+from catalog.policy import Department, Fit, PolicyError, Stamp
 from catalog.relation import Column, Mode, Relation, RelationList
 from connectors.agent.authorise import Access, Governed
-from connectors.agent.budget import Breaker, VerifyBudget, check_hours
-from connectors.agent.child import Children, Residual
+from connectors.agent.budget import Breaker, Budget, check_hours
+from connectors.agent.child import Children, EngineError, Residual
 from connectors.agent.disclosure import Guard
 from connectors.agent.execute import Engine, Stop, connect
-from connectors.agent.fragment import FragmentRun, Services, grant_ended, shown
-from connectors.agent.ledger import Ledger, LedgerError
+from connectors.agent.fits import Fits, asker, granted_alone
+from connectors.agent.fragment import FragmentRun, Services, grant_ended, notice_of, shown
 from connectors.agent.policy_file import Loaded, PolicyFile, record_refusal, refusal_facts
+from connectors.agent.refusals import Refusals
+from connectors.agent.requests import Decided, Requests, Row, standing
+from connectors.agent.synthetic import STAND_IN, StandIn
 from connectors.agent.vault import Held, Vault, untoken
 from connectors.base import Source, SourceError
 from connectors.config import resolve_secret
@@ -72,6 +77,15 @@ class _Policy:
         return masks.Context(linkage, self.hierarchies)
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A fragment at work. certificate: which its connection showed; None where TLS ends elsewhere."""
+
+    run: FragmentRun
+    stop: Stop
+    certificate: bytes | None
+
+
 class Agent:
     """One department's agent. Thread-safe. `close()` ends it with a `stop` record."""
 
@@ -79,11 +93,12 @@ class Agent:
         self._path = path
         self._clock = clock or (lambda: datetime.now(UTC))
         self._lock = threading.RLock()
+        self._reloading = threading.Lock()
         self._file = PolicyFile(path, owners)
         self._policy: _Policy | None = None
         self._fault = ""
         self._refused: tuple[str, Stamp | None] | None = None
-        self._running: dict[str, tuple[FragmentRun, Stop]] = {}
+        self._running: dict[str, _Running] = {}
         self._sources: dict[str, Source] = {}
         self._source_configs: dict[str, Any] = {}
         self.started = self._clock()
@@ -94,15 +109,23 @@ class Agent:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         state.chmod(0o700)  # somebody else may have made it
         self._receipts = KeyRing.create(state / "receipt.key")
+        secret = self._secret = load_or_create_secret(state / "hmac.key")
         self.ledger = Ledger(state / "ledger.jsonl", KeyRing.create(state / "ledger.key"))
-        secret = _secret(state / "hmac.key")
-        self._secret = secret
+        self.refusals = Refusals(self.ledger)
         self.replay: ReplayStore = SqliteReplayStore(state / "replay.db")
-        self.budget = VerifyBudget(state / "budget.db", secret, self.name)
+        self.budget = Budget(state / "budget.db", secret, self.name)
         self.guard = Guard(state / "guard.db", self.name)
         self.vault = Vault(state / "vault.db", self.name)
+        self.requests = Requests(state / "requests.db", self.name)
+        self._fits = Fits(state / "synthetic.json")
         self.breaker = Breaker(state / "PAUSED", self.name)
         self._engines = _Engines(state / "spill", department.limits.memory_mb)
+        try:
+            self._confine(department)
+        except ValueError:
+            self._engines.close()
+            self.ledger.close()
+            raise
         self._open_sources(department)
         self._policy = policy
         facts = policy.loaded.facts()
@@ -138,19 +161,29 @@ class Agent:
         The old policy does not stay in force: the change may have been a revocation. Sources, identity,
         addresses and state folder are fixed at the start: a change of those needs a restart.
         """
-        with self._lock:
+        # Files are read without the lock that running work needs: a disk that hangs must not hold up the breaker.
+        with self._reloading:
             if not self._file.changed():
                 return
             try:
                 fresh = self._read()
                 _same_house(self.policy.department, fresh.department)
-                self._take(fresh)
+                self._confine(fresh.department)
+                with self._lock:
+                    self._take(fresh)
             except (PolicyError, ValueError, OSError) as bad:
+                if isinstance(bad, OSError):  # it may pass without any change of the files
+                    self._file.forget()
                 self._refuse_policy(bad)
             except LedgerError as bad:
-                self._fault = str(bad)
-                self.stop_all()
+                self._unrecorded(bad)
                 raise
+
+    def _unrecorded(self, fault: LedgerError) -> None:
+        """What cannot be put on record is not in force, and nothing else either, until the ledger is mended."""
+        self._fault, self._refused = str(fault), None
+        self._file.forget()
+        self.stop_all()
 
     def _take(self, fresh: _Policy) -> None:
         """Put a policy in force: first on record, then pinned, then in use."""
@@ -169,10 +202,14 @@ class Agent:
         self._fault = str(fault)
         if self._refused == (self._fault, self._file.seen):
             return
-        self._refused = (self._fault, self._file.seen)
         _log.error("policy refused, nothing is answered until it is mended", fault=self._fault)
         self.stop_all()
-        self.ledger.append("policy_refused", refusal_facts(fault, self._file))
+        try:
+            self.ledger.append("policy_refused", refusal_facts(fault, self._file))
+        except LedgerError:
+            self._file.forget()
+            raise
+        self._refused = (self._fault, self._file.seen)
 
     def _check_policy(self) -> None:
         """Raises DepartmentError(CLOSED) without a valid policy."""
@@ -183,9 +220,21 @@ class Agent:
             )  # fmt: skip
 
     def _stop_revoked(self) -> None:
-        for run, stop in list(self._running.values()):
-            if not run.still_granted(self.access(run.principal)):
-                stop(grant_ended(self.name))
+        """End what the new policy does not grant as the old did; the rest ends when the new one says."""
+        for one in list(self._running.values()):
+            access = self.access(one.run.principal)
+            if one.run.still_granted(access):
+                one.run.renew(access)
+            else:
+                one.stop(grant_ended(self.name))
+
+    def _confine(self, department: Department) -> None:
+        """Raises ValueError where the policy asks for confined engines and the system gives none."""
+        if department.limits.confined == "required":
+            try:
+                self._engines.require_confined()
+            except EngineError as bad:
+                raise ValueError(f"`limits.confined: required`: {bad}") from bad
 
     @property
     def policy(self) -> _Policy:
@@ -231,6 +280,13 @@ class Agent:
         self._check_policy()
         check_hours(self.department.limits, self._clock(), self.name)
 
+    def stop_after_hours(self) -> None:
+        """Stop every running fragment once the opening hours are over."""
+        try:
+            check_hours(self.department.limits, self._clock(), self.name)
+        except DepartmentError as closed:
+            self.stop_those(lambda *_: True, closed)
+
     def relations(self, principal: Principal) -> RelationList:
         """Everything that one principal may see of this department for the purpose of their token."""
         access = self.access(principal)
@@ -247,56 +303,92 @@ class Agent:
             other_purposes=access.other_purposes(),
         )
 
+    def access_requests(self, principal: Principal) -> AccessAnswer:
+        """What this department lists for everybody, and how the principal's own applications stand."""
+        department, now = self.department, self._clock()
+        listed = (Listed(name=n, comment=s.comment) for n, s in department.relations.items() if s.listed)
+        mine = (standing(row, department, now) for row in self.requests.of(principal.sub))
+        return AccessAnswer(department=self.name, contact=self.contact, listed=tuple(listed), mine=tuple(mine))
+
+    def request_access(self, principal: Principal, asked: AccessRequest) -> Application:
+        """File an application, whether or not there is such a relation. Raises UserError, DepartmentError(BUDGET)."""
+        if principal.purpose not in self.department.purposes:
+            raise UserError(
+                f"This department knows no purpose {principal.purpose}.", who=self.name, rule="purposes",
+                hint="Ask for another of your purposes, or ask its contact to take this one up.",
+            )  # fmt: skip
+        row = self.requests.file(principal.sub, principal.purpose, asked, self.ledger.append)
+        return standing(row, self.department, self._clock())
+
     def _shown(self, governed: Governed, purpose: str) -> Relation:
         decision, spec = governed.decision, governed.spec
+        blind = decision.mode in (Mode.schema, Mode.synthetic)
         columns = []
         for name, kind in governed.columns.items():
             column, mask = spec.columns[name], governed.masks.get(name)
             columns.append(Column(
                 name=name, type=kind, comment=column.comment, unit=column.unit, concept=column.concept,
                 mask=shown(mask.kind, mask.text) if mask else "", linkage=mask.linkage if mask else None,
+                codes=self.department.code_lists.get(column.codes, ()) if blind and not mask else (),
             ))  # fmt: skip
-        source = self._sources[spec.source]
+        source = self._reach[spec.source]
         return Relation(
             catalog=self.name, name=governed.name, columns=tuple(columns), mode=decision.mode, purpose=purpose,
             comment=spec.comment, filtered=bool(decision.filters), min_group=decision.min_group,
             entity=decision.entity, dimensions=decision.dimensions, measures=decision.measures,
             verify_keys=(decision.key,) if decision.key else (),
-            rows=spec.rows if decision.mode in (Mode.masked, Mode.raw) else None,
-            source_kind=source.kind, vintage=source.vintage(),
+            rows=spec.rows if decision.mode in (Mode.masked, Mode.raw) else None, key=_key_of(governed),
+            source_kind=source.kind, vintage=source.vintage(), notice=notice_of(governed, self.name),
         )  # fmt: skip
 
-    def start(self, principal: Principal, fragment: Fragment) -> FragmentRun:
-        """A run of one fragment, not yet prepared; `finish(run)` must follow. Raises BUSY for an id in use."""
+    @property
+    def _reach(self) -> Mapping[str, Source]:
+        """Every source that a relation may name: the department's own, and the one that makes rows up."""
+        return {**self._sources, STAND_IN: StandIn(self.department, self._secret, self._fits.known)}
+
+    def start(self, principal: Principal, fragment: Fragment, certificate: bytes | None = None) -> FragmentRun:
+        """A run of one fragment, not yet prepared; `finish(run)` must follow. Raises BUSY for an id in use.
+
+        certificate: the one (DER) that the connection showed, for `stop_those`.
+        """
+        return self._start(lambda: self.access(principal), fragment, certificate)
+
+    def _start(self, access: Callable[[], Access], fragment: Fragment, certificate: bytes | None) -> FragmentRun:
         stop = Stop()
-        with self._lock:  # decided and registered at once: a reload in between would not see the run
+        with self._lock:  # decided and registered at once: a reload or a pause in between would not see the run
+            self.breaker.check()
             self._check_policy()
             policy = self.policy
             services = Services(
-                policy.department, policy.version, self._sources, lambda name: policy.views.get(name, ""),
+                policy.department, policy.version, self._reach, lambda name: policy.views.get(name, ""),
                 self._engines, self.ledger, self.budget, self.guard, self._receipts, self._secret,
             )  # fmt: skip
-            run = FragmentRun(services, self.access(principal), fragment, stop)
+            run = FragmentRun(services, access(), fragment, stop)
             if fragment.fragment_id in self._running:
                 raise DepartmentError(
                     "A fragment of this id is running already.", Outcome.BUSY, who=self.name, rule="fragment id"
                 )
-            self._running[fragment.fragment_id] = (run, stop)
+            self._running[fragment.fragment_id] = _Running(run, stop, certificate)
         return run
 
     def finish(self, run: FragmentRun) -> None:
-        """Forget a run and free what it holds."""
-        run.abandon()
-        with self._lock:
-            self._running.pop(run.fragment.fragment_id, None)
+        """Forget a run and free what it holds. What cannot be recorded any more is in the owner's log."""
+        try:
+            run.abandon()
+        except (LedgerError, KeyFileError) as bad:
+            _log.error("ledger failed", fragment=run.fragment.fragment_id, error=str(bad))
+        finally:
+            run.close()
+            with self._lock:
+                self._running.pop(run.fragment.fragment_id, None)
 
     def cancel(self, principal: Principal, fragment_id: str, reason: CityError) -> bool:
         """Stop a running fragment of the same principal; False if there is none."""
         with self._lock:
             found = self._running.get(fragment_id)
-        if found is None or found[0].principal.sub != principal.sub:
+        if found is None or found.run.principal.sub != principal.sub:
             return False
-        found[1](reason)
+        found.stop(reason)
         return True
 
     # ---- the owner -----------------------------------------------------------------------------------
@@ -308,8 +400,10 @@ class Agent:
     def pause(self) -> None:
         """Answer nothing any more and stop what is running."""
         self.breaker.pause()
-        self.ledger.append("pause", {"running": len(self._running)})
-        self.stop_all()
+        try:
+            self.ledger.append("pause", {"running": len(self._running)})
+        finally:  # the switch works without the ledger too
+            self.stop_all()
 
     def resume(self) -> None:
         self.breaker.resume()
@@ -319,37 +413,80 @@ class Agent:
         """Stop every running fragment as CLOSED."""
         with self._lock:
             found = list(self._running.values())
-        for _, stop in found:
-            stop(self.breaker.closed())
+        for one in found:
+            one.stop(self.breaker.closed())
 
-    def stop_those(self, wrong: Callable[[Principal], bool], reason: CityError) -> None:
-        """Stop every running fragment of principals that are `wrong`."""
+    def stop_those(self, wrong: Callable[[Principal, bytes | None], bool], reason: CityError) -> None:
+        """Stop every running fragment whose principal, or whose connection's certificate, is `wrong`."""
         with self._lock:
             found = list(self._running.values())
-        for run, stop in found:
-            if wrong(run.principal):
-                stop(reason)
+        for one in found:
+            if wrong(one.run.principal, one.certificate):
+                one.stop(reason)
 
     def refresh(self) -> None:
         """Bring the snapshots of all sources up to date. Raises SourceError."""
         for source in self._sources.values():
             source.refresh()
 
+    def fit(self) -> dict[str, str]:
+        """Ask for the sums that generated rows shall follow, where they are not known yet: relation -> what came of it.
+
+        Raises DepartmentError(CLOSED) while nothing is answered.
+        """
+        self.check_open()
+        department, told = self.department, {}
+        for relation, fit in self._fits.lacking(department):
+            try:
+                cells = self._fits.take(department, relation, fit, partial(self._fit_answer, department, fit))
+                told[relation] = f"{cells} cells"
+            except CityError as refused:
+                told[relation] = str(refused)
+        return told
+
+    def _fit_answer(self, department: Department, fit: Fit, sql: str) -> bytes:
+        """The answer of a fit's question, asked as anybody's, under the one grant that it names."""
+
+        def access() -> Access:
+            if self.department is not department:
+                raise DepartmentError("The policy changed meanwhile.", Outcome.CLOSED, who=self.name, rule="policy")
+            principal = asker(department, fit)
+            return Access(
+                granted_alone(department, fit), self.policy.context(principal.purpose), principal, self._clock()
+            )
+
+        name = f"fit_{secrets.token_hex(8)}"
+        run = self._start(access, Fragment(query_id=name, fragment_id=name, sql=sql), None)
+        try:
+            run.prepare()
+            return b"".join(run.frames())
+        finally:
+            self.finish(run)
+
     def status(self) -> dict[str, Any]:
         """For the owner: state, policy, running fragments, sources."""
         with self._lock:
             running = [
                 {"fragment": r.fragment.fragment_id, "sub": r.principal.sub, "purpose": r.principal.purpose}
-                for r, _ in self._running.values()
+                for r in (one.run for one in self._running.values())
             ]
         return {
             "department": self.name, "paused": self.breaker.paused, "policy": self.policy.version,
             "policy_fault": self._fault, "policy_number": self.policy.loaded.facts().get("number"),
-            "running": running, "started": self.started.isoformat(),
+            "running": running, "strangers_refused": self.refusals.total, "started": self.started.isoformat(),
             "ledger": self.ledger.head.model_dump(mode="json"),
             "sources": {n: _health(s) for n, s in self._sources.items()},
             "vintages": {n: v.isoformat() for n, s in self._sources.items() if (v := s.vintage()) is not None},
         }  # fmt: skip
+
+    def decide_request(self, id_: str, decided: Decided) -> Row:
+        """The owner's word on an application for access; the grant itself is in the policy. Raises UserError."""
+        return self.requests.decide(id_, decided, self.ledger.append)
+
+    @property
+    def contact(self) -> str:
+        """Whom to ask about what this department refuses."""
+        return self.department.answers
 
     @property
     def running(self) -> int:
@@ -374,14 +511,17 @@ class Agent:
         """Stop all work and close everything. Raises LedgerError, after all the rest is closed."""
         self.stop_all()
         try:
+            self.refusals.close()
             self.ledger.append("stop", {})
         finally:
+            self.replay.close()
             for source in self._sources.values():
                 source.close()
             self._engines.close()
             self.budget.close()
             self.guard.close()
             self.vault.close()
+            self.requests.close()
             self.ledger.close()
 
 
@@ -408,6 +548,10 @@ class _Engines:
         self._spill.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = Path(tempfile.mkdtemp(dir=self._spill))
         return connect(self._memory_mb, folder), folder
+
+    def require_confined(self) -> None:
+        """Raises EngineError where engines cannot be confined; from now on none runs that is not."""
+        self._children.require_confined()
 
     def residual(self) -> Residual:
         """An engine process that nobody used before. The taker closes it."""
@@ -471,18 +615,14 @@ def _root(reference: str, base: Path, digests: Mapping[str, str]) -> bytes:
     return root
 
 
+def _key_of(governed: Governed) -> tuple[str, ...]:
+    """The declared key, where this user's rows keep it: columns shown as they are, or as pseudonyms; else ()."""
+    key, masks_of = governed.spec.key, governed.masks
+    kept = all(c in governed.columns and (c not in masks_of or masks_of[c].linkage is not None) for c in key)
+    return key if kept and governed.mode in (Mode.masked, Mode.raw) else ()
+
+
 def _same_house(old: Department, new: Department) -> None:
     for name in ("department", "listen", "owner_listen", "state", "identity", "sources"):
         if getattr(old, name) != getattr(new, name):
             raise ValueError(f"a change of `{name}` takes effect at a restart only")
-
-
-def _secret(path: Path) -> bytes:
-    """32 random bytes, made once, readable by the agent's user alone."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(handle, "wb") as file:
-        file.write(secrets.token_bytes(32))
-    return path.read_bytes()

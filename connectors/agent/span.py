@@ -95,12 +95,7 @@ class Span:
     def add(self, vectors: Floats, big: Bools) -> Span:
         """The span with more vectors (one a row, 0/1), pivots in big columns first."""
         p = self.prime
-        reduced = vectors
-        if self.rank:
-            used = np.flatnonzero(vectors[:, self.pivots].any(axis=0))
-            reduced = _mod(vectors + (p - vectors[:, self.pivots[used]]) @ self.rows[used], p) if len(used) else (
-                vectors.copy()
-            )  # fmt: skip
+        reduced = self._reduced(vectors)
         order = np.argsort(~big, kind="stable")
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
@@ -114,6 +109,18 @@ class Span:
             rows = rows.copy()
             rows[touched] = _mod(rows[touched] + (p - rows[np.ix_(touched, new_pivots)]) @ fresh, p)
         return Span(p, np.concatenate([rows, fresh]), np.concatenate([self.pivots, new_pivots]))
+
+    def holds(self, vectors: Floats) -> Bools:
+        """Of each vector (one a row, 0/1), whether it is in the span."""
+        return np.logical_not(self._reduced(vectors).any(axis=1))
+
+    def _reduced(self, vectors: Floats) -> Floats:
+        """What of vectors the rows do not reach: zero in all pivot columns."""
+        used = np.flatnonzero(vectors[:, self.pivots].any(axis=0))
+        if not len(used):
+            return vectors.copy()
+        p = self.prime
+        return _mod(vectors + (p - vectors[:, self.pivots[used]]) @ self.rows[used], p)
 
     def hidden(self, big: Bools) -> Floats:
         """A basis of the vectors that vanish on all big atoms."""
@@ -168,7 +175,7 @@ def isolates(hidden: Floats, people: People, k: int, prime: int) -> bool:
 
 def _narrow(rows: Floats, people: Sequence[frozenset[int]], k: int, prime: int) -> bool:
     while len(rows):
-        rows, people = _merged(rows, people)
+        rows, people = _merged(rows, people, prime)
         big = np.array([len(p) >= k for p in people])
         if not big.any():
             return any(_block(rows[np.ix_(r, c)], [people[i] for i in c], k, prime) for r, c in components(rows))
@@ -182,11 +189,21 @@ def _narrow(rows: Floats, people: Sequence[frozenset[int]], k: int, prime: int) 
     return False
 
 
-def _merged(rows: Floats, people: Sequence[frozenset[int]]) -> tuple[Floats, list[frozenset[int]]]:
-    """One column for all equal ones, with the entities of all; columns of zeros go."""
-    found, which = np.unique(rows, axis=1, return_inverse=True)
-    together: list[set[int]] = [set() for _ in range(found.shape[1])]
-    for i, p in zip(which.reshape(-1), people, strict=True):
+def _merged(rows: Floats, people: Sequence[frozenset[int]], prime: int) -> tuple[Floats, list[frozenset[int]]]:
+    """One column for all equal ones, with the entities of all; columns of zeros go.
+
+    Columns are compared by three random combinations of their values, 61 bits that nobody can prepare for.
+    """
+    dice = np.random.default_rng(secrets.randbits(64)).integers(0, prime, (3, len(rows))).astype(np.float64)
+    first, second, third = _mod(dice @ rows, prime).astype(np.int64)
+    _, place, which = np.unique((first * prime + second) * prime + third, return_index=True, return_inverse=True)
+    # In the order in which they came: in a random one elimination would fill the rows sooner.
+    order = np.argsort(place)
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    found = rows[:, place[order]]
+    together: list[set[int]] = [set() for _ in place]
+    for i, p in zip(back[which.reshape(-1)], people, strict=True):
         together[i] |= p
     live = np.flatnonzero(found.any(axis=0))
     return found[:, live], [frozenset(together[i]) for i in live]

@@ -22,8 +22,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
+from catalog.ledger import Ledger
 from catalog.relation import Linkage
-from connectors.agent.ledger import Ledger
 
 __all__ = ["Held", "PurposeVault", "Vault", "untoken"]
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from catalog.relation import Relation
+from catalog.standards import CityTable
 
 __all__ = ["FragmentPlan", "KeySource", "Plan"]
 
@@ -48,7 +49,8 @@ class FragmentPlan:
 class Plan:
     """fragments: all questions. merge: the query over `f0`, `f1`, ..; None if f0's answer is the result.
 
-    stored: fragments that must be kept as a table (read twice, or the source of keys).
+    stored: fragments that must be kept as a table (read twice, or the source of keys). city: the city tables that the
+    statement names.
     """
 
     fragments: tuple[FragmentPlan, ...]
@@ -58,3 +60,4 @@ class Plan:
     stored: frozenset[str] = frozenset()
     local: dict[str, pa.Table] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    city: tuple[CityTable, ...] = ()

@@ -13,7 +13,7 @@ from catalog import duck
 from catalog.errors import UserError
 from catalog.exchange import KEYS_TABLE
 from catalog.names import RelationName
-from catalog.relation import Mode, Relation
+from catalog.relation import Relation
 from gateway.plan import FragmentPlan, KeySource
 from gateway.rewrite.tree import Source, conjuncts, has_window, is_aggregate_select, outputs, sources
 
@@ -101,7 +101,7 @@ def _may_bind(giver: _Side, taker: _Side, by_id: dict[str, FragmentPlan]) -> boo
     give, take = by_id[giver.fragment.id], by_id[taker.fragment.id]
     if give.department == take.department or give.keys is not None or take.keys is not None:
         return False
-    if any(r.mode < Mode.masked for r in take.relations):
+    if any(not r.mode.gives_rows for r in take.relations):
         return False
     side = (taker.source.join.side or "").upper() if taker.source.join is not None else ""
     allowed = not taker.source.nullable or (side == "LEFT" and not giver.source.nullable)

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.errors import CityError
-from catalog.relation import Relation
-from catalog.standards import CityTable
+from catalog.relation import Mode, Relation
 from gateway.execution import Department, Session
 from gateway.plan import FragmentPlan, Plan
 
@@ -42,11 +41,11 @@ class Explanation:
         return Explanation("\n".join([self.text, *lines]), tuple(fragments))
 
 
-def explain_plan(plan: Plan, session: Session, city: Sequence[CityTable] = ()) -> Explanation:
+def explain_plan(plan: Plan, session: Session) -> Explanation:
     """Print a plan. Touches no department."""
     fragments = tuple(_as_dict(f) for f in plan.fragments)
     lines = [f"For {session.user}, purpose {session.purpose or '(none)'}"]
-    lines += [f"City table {t.name}: {t.comment}" for t in city]
+    lines += [f"City table {t.name}: {t.comment}" for t in plan.city]
     for fragment in plan.fragments:
         lines += ["", *_fragment_lines(fragment)]
     lines += ["", *_merge_lines(plan)]
@@ -88,7 +87,7 @@ def _fragment_lines(fragment: FragmentPlan) -> list[str]:
 
 
 def _governed(relation: Relation) -> str:
-    parts = [f"{relation.mode.name} mode"]
+    parts = [f"{relation.mode.name} mode" + (": not real data" if relation.mode is Mode.synthetic else "")]
     if relation.min_group:
         parts.append(f"cells of fewer than {relation.min_group} {relation.entity} are absent")
     masks = [f"{c.name} {c.mask}" for c in relation.columns if c.mask]

@@ -28,7 +28,7 @@ from gateway.rewrite.tree import (
     sources,
 )
 
-__all__ = ["fragment_text", "split"]
+__all__ = ["fragment_text", "fragment_tree", "split"]
 
 LOCAL = "local_"
 
@@ -69,7 +69,12 @@ def split(
 
 
 def fragment_text(query: exp.Query) -> str:
-    """The canonical text of a fragment: outputs c0..cn, aliases t0.. of its own, no comments."""
+    """The canonical text of a fragment, without comments. It parses back to `fragment_tree(query)`."""
+    return fragment_tree(query).sql("trino", comments=False)
+
+
+def fragment_tree(query: exp.Query) -> exp.Query:
+    """The canonical form of a fragment: outputs c0..cn, aliases t0.. of its own."""
     query = _renumbered(query.copy())
     _label_outputs(query)
     if not isinstance(query, exp.Select):
@@ -80,7 +85,7 @@ def fragment_text(query: exp.Query) -> str:
         query = exp.Select(expressions=[exp.alias_(c, c.name, copy=False) for c in columns], from_=exp.From(this=inner))
         if order is not None:
             query.set("order", order.copy())
-    return query.sql("trino", comments=False)
+    return query
 
 
 def _renumbered(query: exp.Query) -> exp.Query:

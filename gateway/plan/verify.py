@@ -122,6 +122,7 @@ def _relation(call: exp.Anonymous, relations: dict[RelationName, Relation]) -> R
             Outcome.NOT_AVAILABLE,
             rule="no such relation for you",
             hint=f"Did you mean {near[0]}?" if near else "",
+            about=text.partition(".")[0].lower(),
         )
     if found.mode != Mode.verify:
         raise AccessDenied(

@@ -7,12 +7,27 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from gateway.rewrite.tree import Source, aliases_in, conjuncts, has_subquery, home_of, is_closed, set_where, sources
+from catalog.names import RelationName
+from gateway.rewrite.tree import (
+    Source,
+    aliases_in,
+    conjuncts,
+    has_grouping_sets,
+    has_subquery,
+    home_of,
+    is_aggregate_select,
+    is_closed,
+    set_where,
+    sources,
+)
 
 if TYPE_CHECKING:
     from gateway.rewrite import Context
 
 __all__ = ["colocate_joins"]
+
+Key = frozenset[tuple[str, str]]
+"""Columns, as (alias, name), whose values together stand in one row only; an empty one: there is one row."""
 
 
 def colocate_joins(tree: exp.Query, context: Context) -> exp.Query:
@@ -20,7 +35,8 @@ def colocate_joins(tree: exp.Query, context: Context) -> exp.Query:
 
     Two forms. The leading sources of a FROM clause, all of one department, if an outer join is among
     them. And, of the sources before the first outer join, those of one department that equalities
-    connect; without an equality they stay apart: their product may be larger than they are.
+    connect. Both only as long as each source meets the others by a key (`_meets_by_key`): on a column of
+    few values their join may be far larger than they are, and is left to the gateway.
 
     Proof sketch. Joins associate to the left, so the leading sources are a subtree already; naming it,
     ON conditions as written, changes nothing. Inner joins are conditions over a product, which commutes
@@ -28,48 +44,72 @@ def colocate_joins(tree: exp.Query, context: Context) -> exp.Query:
     source, and the other conditions hold later. A WHERE condition on sources that no join null-extends
     is one of those conditions. Outer joins that follow see the same bag on their left. The derived table
     delivers each column that is read outside it under a name of its own, and a column stays a column:
-    types, labels and grouping keys are as before.
+    types, labels and grouping keys are as before. Keys say what pays, not what is right.
     """
     for select in list(tree.find_all(exp.Select)):
-        if _is_alone(select):
+        if _is_one_question(select):
             continue
-        while _lead(select, context) or _connect(select, context):
+        while _join_leading(select, context) or _join_connected(select, context):
             context.notes.append("relations of one department are joined there before they meet others")
     return tree
 
 
-def _lead(select: exp.Select, context: Context) -> bool:
+def _is_one_question(select: exp.Select) -> bool:
+    """Whether the planner sends the select whole anyhow, or must see where a verification stands."""
+    if select.find(exp.Anonymous) is not None:
+        return True
+    return len({t.catalog for t in select.find_all(exp.Table)}) == 1 and is_closed(select)
+
+
+# ---- the leading sources, with outer joins among them
+
+
+def _join_leading(select: exp.Select, context: Context) -> bool:
     found, joins = sources(select), select.args.get("joins") or []
-    home = home_of(found[0], context.relations) if found else ""
-    count = 1
-    while (
-        home and count < len(found) and _is_plain(joins[count - 1]) and home_of(found[count], context.relations) == home
-    ):
-        count += 1
-    inside = joins[: count - 1]
-    conditions = [j.args["on"] for j in inside if j.args.get("on") is not None]
-    if not any(j.side for j in inside) or any(has_subquery(c) for c in conditions):
+    count = _leading(found, joins, context)
+    inside = joins[: max(0, count - 1)]
+    if not any(j.side for j in inside) or any(has_subquery(c) for j in inside for c in conjuncts(j.args.get("on"))):
         return False
     select.set("joins", joins[count - 1 :])
-    _name(select, found[:count], [j.copy() for j in inside], [])
+    _put_into_derived(select, found[:count], [j.copy() for j in inside], [])
     return True
 
 
-def _connect(select: exp.Select, context: Context) -> bool:
+def _leading(found: list[Source], joins: list[exp.Join], context: Context) -> int:
+    """How many sources from the first on have its home and meet those before them by a key."""
+    home = home_of(found[0], context.relations) if found else ""
+    if not home:
+        return 0
+    keys = _keys_of(found[0], context)
+    for count, (source, join) in enumerate(zip(found[1:], joins, strict=True), 1):
+        if not _is_plain(join) or home_of(source, context.relations) != home:
+            return count
+        pairs = _equal_columns(conjuncts(join.args.get("on")))
+        joined = _meets_by_key(keys, {s.alias for s in found[:count]}, source, pairs, context)
+        if joined is None:
+            return count
+        keys = joined
+    return len(found)
+
+
+# ---- sources that equalities connect, before the first outer join
+
+
+def _join_connected(select: exp.Select, context: Context) -> bool:
     joins = select.args.get("joins") or []
     inner = 0
     while inner < len(joins) and _is_plain(joins[inner]) and not joins[inner].side:
         inner += 1
     found = sources(select)[: inner + 1]
-    block = [s for s in found if not s.nullable]
     where = select.args.get("where")
     on = [part for j in joins[:inner] for part in conjuncts(j.args.get("on"))]
     filters = conjuncts(where.this if where is not None else None)
-    group = _connected(block, [p for p in (*on, *filters) if _is_local(p)], context)
+    local = [p for p in (*on, *filters) if not has_subquery(p) and p.find(exp.Anonymous) is None]
+    group = _connected([s for s in found if not s.nullable], local, context)
     if len(group) < 2:
         return False
     names = {s.alias for s in group}
-    moved = [p for p in (*on, *filters) if _is_local(p) and _reads_only(p, names)]
+    moved = [p for p in local if _reads_only(p, names)]
     stays = [p for p in (*on, *filters) if not any(p is m for m in moved)]
     first = group[0].node
     rest = [s.node for s in found if s.alias not in names or s.node is first]
@@ -78,8 +118,27 @@ def _connect(select: exp.Select, context: Context) -> bool:
     inside, filtering = _joined([s.node for s in group], {}, moved)
     select.set("from_", exp.From(this=rest[0]))
     select.set("joins", [*later, *joins[inner:]])
-    _name(select, group, inside, filtering)
+    _put_into_derived(select, group, inside, filtering)
     return True
+
+
+def _connected(block: list[Source], parts: list[exp.Expr], context: Context) -> list[Source]:
+    """The first two or more sources of one home of which each meets the others by a key, in written order."""
+    pairs = _equal_columns(parts)
+    for first in block:
+        home = home_of(first, context.relations)
+        neighbours = [s for s in block if home and s is not first and home_of(s, context.relations) == home]
+        reached, keys = {first.alias}, _keys_of(first, context)
+        grows = True
+        while grows:
+            grows = False
+            for source in neighbours:
+                joined = _meets_by_key(keys, reached, source, pairs, context) if source.alias not in reached else None
+                if joined is not None:
+                    reached, keys, grows = reached | {source.alias}, joined, True
+        if len(reached) > 1:
+            return [s for s in block if s.alias in reached]
+    return []
 
 
 def _joined(
@@ -106,22 +165,75 @@ def _joined(
     return joins, waiting
 
 
-def _connected(block: list[Source], parts: list[exp.Expr], context: Context) -> list[Source]:
-    """The first two or more sources with one home that equalities between them connect, in written order."""
-    homes = {s.alias: home_of(s, context.relations) for s in block}
-    pairs = [aliases_in(p) for p in parts if isinstance(p, exp.EQ) and len(aliases_in(p)) > 1]
-    for first in block:
-        home = homes[first.alias]
-        near = [p for p in pairs if home and all(homes.get(a) == home for a in p)]
-        reached = {first.alias}
-        while any(p & reached and not p <= reached for p in near):
-            reached |= {a for p in near if p & reached for a in p}
-        if len(reached) > 1:
-            return [s for s in block if s.alias in reached]
-    return []
+def _is_plain(join: exp.Join) -> bool:
+    """Whether a join is an ordinary one, with ON or nothing, to a source that reads no other's columns."""
+    if join.args.get("using") or join.method or (join.kind or "").upper() not in ("", "INNER", "CROSS", "OUTER"):
+        return False
+    return isinstance(join.this, (exp.Table, exp.Subquery))
 
 
-def _name(select: exp.Select, group: list[Source], joins: list[exp.Join], conditions: list[exp.Expr]) -> None:
+def _reads_only(part: exp.Expr, names: set[str]) -> bool:
+    """Whether a condition reads some of these sources and nothing else."""
+    read = aliases_in(part)
+    return bool(read) and read <= names
+
+
+# ---- keys
+
+
+def _equal_columns(parts: list[exp.Expr]) -> list[tuple[exp.Column, exp.Column]]:
+    """The pairs that conditions of the form `column = column` relate."""
+    sides = [(p.left.unnest(), p.right.unnest()) for p in parts if isinstance(p, exp.EQ)]
+    return [(one, other) for one, other in sides if isinstance(one, exp.Column) and isinstance(other, exp.Column)]
+
+
+def _meets_by_key(
+    keys: set[Key], reached: set[str], source: Source, pairs: list[tuple[exp.Column, exp.Column]], context: Context
+) -> set[Key] | None:
+    """The keys of a join of some sources with one more, None unless equal columns hold a key of either side.
+
+    keys: of the join of those sources. A row meets at most one row of the side whose key is held, so there are
+    no more rows than the other side has, and what was a key there stays one (rows that an outer join fills up
+    have NULLs for a key, which equal nothing).
+    """
+    pairs = [(one, other) if one.table in reached else (other, one) for one, other in pairs]
+    pairs = [(one, other) for one, other in pairs if one.table in reached and other.table == source.alias]
+    if not pairs:
+        return None
+    here, there = (frozenset((c.table, c.name) for c in side) for side in zip(*pairs, strict=True))
+    own = _keys_of(source, context)
+    meets_one, is_met_once = any(key <= there for key in own), any(key <= here for key in keys)
+    if not (meets_one or is_met_once):
+        return None
+    return (keys if meets_one else set()) | (own if is_met_once else set())
+
+
+def _keys_of(source: Source, context: Context) -> set[Key]:
+    """What is known to name one row of a source: the key that its owner declares, what it is grouped by."""
+    node = source.node
+    if isinstance(node, exp.Table):
+        relation = context.relations.get(RelationName(node.catalog, node.db, node.name))
+        names = relation.key if relation is not None else ()
+        return {frozenset((source.alias, name) for name in names)} if names else set()
+    query = node.this
+    if not isinstance(query, exp.Select) or has_grouping_sets(query):
+        return set()
+    if query.args.get("distinct") is not None:
+        return {frozenset((source.alias, p.alias_or_name) for p in query.expressions)}
+    if not is_aggregate_select(query):
+        return set()
+    group = query.args.get("group")
+    named = {p.unalias().sql(): p.alias_or_name for p in query.expressions}
+    by = [key.sql() for key in group.expressions] if group is not None else []
+    return {frozenset((source.alias, named[text]) for text in by)} if all(text in named for text in by) else set()
+
+
+# ---- the derived table
+
+
+def _put_into_derived(
+    select: exp.Select, group: list[Source], joins: list[exp.Join], conditions: list[exp.Expr]
+) -> None:
     """Put `group` into a derived table at the place of its first source; columns read it from there."""
     alias = f"{group[0].alias}_home"
     names = {s.alias for s in group}
@@ -131,50 +243,26 @@ def _name(select: exp.Select, group: list[Source], joins: list[exp.Join], condit
     derived = exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(alias)))
     place.replace(derived)
     read: dict[tuple[str, str], exp.Expr] = {}
-    for column in list(_outside(select, derived)):
+    for column in list(_columns_outside(select, derived)):
         if column.table in names:
             key = (column.table, column.name)
             if key not in read:
                 read[key] = exp.alias_(column.copy(), f"n{len(read)}", copy=False)
-            _point(column, alias, read[key].alias)
+            _read_from(column, alias, read[key].alias)
     inner.set("expressions", list(read.values()) or [exp.alias_(exp.Literal.number(1), "n0", copy=False)])
 
 
-def _outside(select: exp.Select, derived: exp.Subquery) -> Iterator[exp.Column]:
+def _columns_outside(select: exp.Select, derived: exp.Subquery) -> Iterator[exp.Column]:
     """Columns of a select and of the queries inside it, but for one derived table."""
     for node in select.walk(prune=lambda n: n is derived):
         if isinstance(node, exp.Column):
             yield node
 
 
-def _point(column: exp.Column, alias: str, name: str) -> None:
+def _read_from(column: exp.Column, alias: str, name: str) -> None:
     """Let a column read the derived table; where it was an output, the output keeps its name."""
     label = column.name
     column.set("table", exp.to_identifier(alias))
     column.set("this", exp.to_identifier(name))
     if isinstance(column.parent, exp.Select) and column.arg_key == "expressions":
         column.replace(exp.alias_(column.copy(), label, copy=False))
-
-
-def _is_plain(join: exp.Join) -> bool:
-    """Whether a join is an ordinary one, with ON or nothing, to a source that reads no other's columns."""
-    if join.args.get("using") or join.method or (join.kind or "").upper() not in ("", "INNER", "CROSS", "OUTER"):
-        return False
-    return isinstance(join.this, (exp.Table, exp.Subquery))
-
-
-def _is_local(part: exp.Expr) -> bool:
-    return not has_subquery(part) and part.find(exp.Anonymous) is None
-
-
-def _reads_only(part: exp.Expr, names: set[str]) -> bool:
-    """Whether a condition reads some of these sources and nothing else."""
-    read = aliases_in(part)
-    return bool(read) and read <= names
-
-
-def _is_alone(select: exp.Select) -> bool:
-    """Whether the planner sends the select whole anyhow, or must see where a verification stands."""
-    if select.find(exp.Anonymous) is not None:
-        return True
-    return len({t.catalog for t in select.find_all(exp.Table)}) == 1 and is_closed(select)

@@ -35,7 +35,21 @@ FINAL: dict[type[exp.Expr], type[exp.AggFunc]] = {
     exp.Max: exp.Max,
 }
 
-GUARDS = (exp.Case, exp.If, exp.Coalesce, exp.And, exp.Or, exp.Try, exp.Anonymous)
+EXACT = {
+    *exp.DataType.INTEGER_TYPES, exp.DType.BOOLEAN, exp.DType.DECIMAL, exp.DType.VARCHAR, exp.DType.TEXT,
+    exp.DType.DATE, exp.DType.TIME, exp.DType.TIMESTAMP, exp.DType.VARBINARY, exp.DType.UUID,
+}  # fmt: skip
+"""Types whose equal values are the same in every expression. Not so 0.0 and -0.0, nor one moment in two zones."""
+
+CALM: tuple[type[exp.Expr], ...] = (
+    exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Star, exp.Paren, exp.Var, exp.DataType,
+    exp.DataTypeParam, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.Between,
+    exp.In, exp.Like, exp.Case, exp.If, exp.Coalesce, exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Abs, exp.Round, exp.Floor,
+    exp.Ceil, exp.Year, exp.Quarter, exp.Month, exp.Day, exp.Extract, exp.DateTrunc, exp.TimestampTrunc, exp.Upper,
+    exp.Lower, exp.Trim, exp.Length, exp.Substring, exp.DPipe, exp.TryCast, exp.Distinct, exp.Filter, exp.Where,
+    *FINAL,
+)  # fmt: skip
+"""What fails for no row, so that it may be evaluated for rows that meet none of the other sources."""
 
 
 @dataclass
@@ -55,13 +69,16 @@ def eager_aggregation(tree: exp.Query, context: Context) -> exp.Query:
     and max (not DISTINCT) of x's columns become partial, the select above combines them.
 
     Proof sketch. Rows of x that agree on all those expressions meet the same rows of the other sources
-    and fall into the same groups (x is not null-extended: checked). Let such a class have values
+    and fall into the same groups (x is not null-extended: checked). To agree is to be one value, not only
+    equal: each expression has a type of `EXACT`. Let such a class have values
     v1..vn and meet m rows in a group: SUM contributes m * (v1+..+vn) = m times the class's partial sum;
     COUNT, MIN, MAX likewise, COUNT by summing counts. NULLs: a class without values has a NULL partial
     sum, which SUM skips as it skipped the values. COUNT over no rows at all is 0, so without GROUP BY
     the sum of counts is wrapped in COALESCE(.., 0). Conditions on x alone filter before grouping. A
     select that groups, but by nothing of x, is left alone: ungrouped, an empty x would still be one row.
-    Doubles add in another order, which SQL leaves open.
+    Doubles add in another order, which SQL leaves open. Rows of x that meet nothing are summed too, so what is
+    evaluated for them is `CALM`: no division by a zero, no cast, that the whole would not have met. Numbers that
+    overflow are the exception, as they are for the sum itself.
     """
     for select in list(tree.find_all(exp.Select)):
         if not _is_candidate(select):
@@ -139,27 +156,42 @@ def _plan(select: exp.Select, source: Source) -> _Partial | None:
         for part in conjuncts(join.args.get("on")):
             _collect(part, source.alias, keyed)
     called = {call.sql(): call for part in [*select.expressions, *_clauses(select)] for call in aggregates_in(part)}
-    if not called or (group is not None and not keyed):
+    if not called or (group is not None and not keyed) or not all(map(_is_calm, called.values())):
+        return None
+    if not all(key.is_type(*EXACT) for key in keyed.values()):
         return None
     keys = {text: (node, f"k{i}") for i, (text, node) in enumerate(keyed.items())}
     calls = {text: (node, f"s{i}") for i, (text, node) in enumerate(called.items())}
     return _Partial(source, alias, keys, calls)
 
 
-def _collect(node: exp.Expr, alias: str, into: dict[str, exp.Expr], guarded: bool = False) -> None:
-    """Note the largest parts of `node` that read nothing but `alias`.
-
-    guarded: below something that may not evaluate them (CASE, COALESCE, OR ..): columns alone, for a part
-    evaluated for every row could fail where the whole does not.
-    """
+def _collect(node: exp.Expr, alias: str, into: dict[str, exp.Expr]) -> None:
+    """Note the largest parts of `node` that read nothing but `alias`, and fail for no row of it."""
     read = aliases_in(node)
     if alias not in read:
         return
-    if read == {alias} and _is_value(node) and (not guarded or isinstance(node, exp.Column)):
+    if read == {alias} and _is_value(node) and _is_calm(node):
         into[node.sql()] = node
         return
     for child in node.iter_expressions():
-        _collect(child, alias, into, guarded or isinstance(node, GUARDS))
+        _collect(child, alias, into)
+
+
+def _is_calm(node: exp.Expr) -> bool:
+    return all(isinstance(part, CALM) or _is_widening(part) for part in node.walk())
+
+
+def _is_widening(node: exp.Expr) -> bool:
+    """Whether a node is a cast that every value of its operand stands."""
+    if not isinstance(node, exp.Cast) or node.this.type is None:
+        return False
+    source, target = node.this.type, node.to
+    if target.is_type(exp.DType.VARCHAR, exp.DType.TEXT):
+        return not target.expressions
+    whole = source.is_type(*exp.DataType.INTEGER_TYPES)
+    return (target.is_type(exp.DType.BIGINT) and whole) or (
+        target.is_type(exp.DType.DOUBLE) and (whole or source.is_type(exp.DType.DECIMAL, exp.DType.FLOAT))
+    )
 
 
 def _is_value(node: exp.Expr) -> bool:

@@ -14,7 +14,7 @@ from sqlglot.dialects.trino import Trino
 from sqlglot.optimizer.scope import traverse_scope
 
 from catalog.names import RelationName, is_plain
-from catalog.relation import Mode, Relation
+from catalog.relation import Relation
 
 __all__ = [
     "SOURCES",
@@ -171,7 +171,7 @@ def home_of(source: Source, relations: dict[RelationName, Relation]) -> str:
         return ""
     named = [RelationName(t.catalog, t.db, t.name) for t in node.find_all(exp.Table)]
     homes = {name.catalog for name in named}
-    if len(homes) != 1 or any(n not in relations or relations[n].mode < Mode.masked for n in named):
+    if len(homes) != 1 or any(n not in relations or not relations[n].mode.gives_rows for n in named):
         return ""
     return homes.pop()
 

@@ -5,6 +5,7 @@
     POST /api/explain           what each department would be sent
     GET  /api/departments, /api/relations, /api/questions, /api/receipts/{id}
     POST /api/departments, PATCH /api/departments/{name}
+    GET  /api/requests, POST /api/requests
 
 Log in as for the Trino protocol. Every error is `{"error": {...}}`, the form of `CityError.to_dict()`.
 Values in JSON and CSV are written as in the Trino protocol: decimals and timestamps are texts.
@@ -14,10 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -29,12 +32,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Path as UrlPath
 from fastapi import Query as UrlQuery
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from catalog.access import MAX_REASON, AccessRequest, Application, Listed
 from catalog.errors import AccessDenied, CityError, DepartmentError, Outcome, TrinoError, UserError
+from catalog.names import RelationName
 from catalog.relation import Relation
 from gateway.execution import Execution, ResultColumn, Session
 from gateway.server.pages import Pages, values
+from gateway.server.problem import answerable
 from gateway.server.session import Explanation, Options, login
 from gateway.server.statement import Statements, abandoned, state_of
 
@@ -86,7 +92,10 @@ class ColumnAnswer(BaseModel):
 
 
 class DepartmentAnswer(BaseModel):
-    """One department's part in an answer. suppressed: cells withheld, null if unknown."""
+    """One department's part in an answer. suppressed: cells withheld, null if unknown.
+
+    synthetic: its relations whose rows were generated: they are not real data.
+    """
 
     name: str
     state: str
@@ -100,6 +109,7 @@ class DepartmentAnswer(BaseModel):
     receipts: list[str] = []
     suppressed: int | None = None
     vintages: dict[str, str] = {}
+    synthetic: list[str] = []
 
 
 class QueryAnswer(BaseModel):
@@ -152,12 +162,52 @@ class DepartmentEntry(BaseModel):
     contact: str = ""
 
 
+class AskForAccess(_Model):
+    """An application for access. relation: department.main.table. columns: those needed, none = what the owner gives.
+
+    until: how long. project: on whose behalf.
+    """
+
+    relation: str = Field(max_length=200, examples=["health.main.stay"])
+    purpose: str = Field(default="", max_length=200, description="One of your purposes; empty = your only one.")
+    reason: str = Field(min_length=1, max_length=MAX_REASON)
+    columns: list[str] = Field(default_factory=list, max_length=100)
+    until: date | None = None
+    project: str = Field(default="", max_length=100)
+
+    def asked(self, name: RelationName) -> AccessRequest:
+        """What goes to the department. Raises UserError for what is no line of text, or no name."""
+        try:
+            return AccessRequest(
+                relation=name.table,
+                reason=self.reason,
+                columns=tuple(self.columns),
+                until=self.until,
+                project=self.project,
+            )
+        except ValidationError as bad:
+            first = bad.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            words = str(first["msg"]).removeprefix("Value error, ")
+            raise UserError(f"{place}: {words}.", rule="requests") from None
+
+
+class RequestsAnswer(BaseModel):
+    """One department's list and your requests there; error: why it says nothing now."""
+
+    department: str
+    contact: str = ""
+    listed: list[Listed] = []
+    mine: list[Application] = []
+    error: dict[str, Any] | None = None
+
+
 class StateChange(_Model):
     state: Literal["approved", "suspended"]
 
 
 class Registration(_Model):
-    """A department's agent: where it answers and the public key (JWK) that signs its receipts.
+    """A department's agent: where it answers, whom to ask, and the public key (JWK) that signs its receipts.
 
     keys: all its public keys and certificates with their terms. at, proof: unix seconds, and the signature by
     `key`, or by a registered key where something changes.
@@ -166,17 +216,27 @@ class Registration(_Model):
     name: str = Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     url: str = Field(pattern=r"^https?://[^\s]{1,500}$")
     title: str = Field(default="", max_length=200)
+    contact: str = Field(default="", max_length=200)
     key: dict[str, Any]
     keys: list[dict[str, Any]] = Field(default_factory=list, max_length=32)
     at: int = 0
     proof: str = Field(default="", max_length=200)
 
 
-class DepartmentState(BaseModel):
+class Registered(BaseModel):
     """state: pending, approved or suspended."""
 
     name: str
     state: str
+
+
+class DepartmentState(Registered):
+    """title, url, key: who it says it is, where it is asked, and the name of the key that signs its receipts; for
+    the administrator who decides."""
+
+    title: str
+    url: str
+    key: str
 
 
 class ErrorDetail(BaseModel):
@@ -188,6 +248,7 @@ class ErrorDetail(BaseModel):
     who: str
     rule: str
     hint: str
+    contact: str
     location: dict[str, int] | None = None
     retry_after: float | None = None
 
@@ -381,12 +442,17 @@ class _Stream:
 
 
 class _Arrow(_Stream):
-    """Arrow IPC stream; labels may repeat, types are the declared ones."""
+    """Arrow IPC stream; labels may repeat, types are the declared ones.
+
+    What is known to be said beside the rows (that they are generated) is in the schema's metadata, under
+    `atoll.warnings`, and stays with a file that is made of it.
+    """
 
     def __init__(self, execution: Execution) -> None:
         super().__init__(execution)
         self._buffer = io.BytesIO()
-        self._schema = pa.schema([pa.field(c.name, c.type.arrow()) for c in self.columns])
+        said = {"atoll.warnings": orjson.dumps(execution.warnings)} if execution.warnings else None
+        self._schema = pa.schema([pa.field(c.name, c.type.arrow()) for c in self.columns], metadata=said)
 
     def head(self) -> bytes:
         self._writer = pa.ipc.new_stream(self._buffer, self._schema)
@@ -431,7 +497,7 @@ def _csv_fields(array: pa.Array, column: ResultColumn) -> pa.Array:
 def _csv_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, (bool, list, tuple, dict)):
+    if isinstance(value, (bool, list, tuple, dict, orjson.Fragment)):
         return orjson.dumps(value).decode()
     return str(value)
 
@@ -501,6 +567,8 @@ def router(statements: Statements) -> APIRouter:
         except CityError:
             statements.on_end(execution)
             raise
+        if execution.warnings:
+            headers["Atoll-Warnings"] = json.dumps(execution.warnings)  # in ASCII, as headers are
         return StreamingResponse(rest(stream, first), media_type=media, headers=headers)
 
     async def rest(stream: _Stream, part: bytes | None) -> AsyncIterator[bytes]:
@@ -546,7 +614,7 @@ def router(statements: Statements) -> APIRouter:
             seconds=execution.seconds,
             departments=[DepartmentAnswer.model_validate(d) for d in _departments(execution)],
             warnings=execution.warnings,
-            error=execution.error.to_dict() if execution.error else None,
+            error=answerable(execution.error, gateway.contact).to_dict() if execution.error else None,
         )
 
     @routes.get(
@@ -589,7 +657,7 @@ def router(statements: Statements) -> APIRouter:
                 state=d.state,
                 relations=len(d.relations.relations),
                 custodian=d.relations.custodian,
-                contact=d.relations.contact,
+                contact=d.relations.contact or gateway.contact(d.name),
             )
             for d in view.departments
         ]
@@ -599,6 +667,28 @@ def router(statements: Statements) -> APIRouter:
         """Every relation that you may see for the purpose, as you would see it."""
         view = await statements.run(gateway.view, replace(who, purpose=purpose))
         return [relation for _, relation in sorted(view.relations.items())]
+
+    @routes.get("/requests", response_model=list[RequestsAnswer])
+    async def requests(who: Who) -> list[RequestsAnswer]:
+        """What each department lists for anybody to ask for, and how your own requests stand."""
+        found = await statements.run(gateway.access_requests, who)
+        return [
+            RequestsAnswer(department=a.who, contact=a.contact, error=a.to_dict())
+            if isinstance(a, CityError)
+            else RequestsAnswer.model_validate(a.model_dump())
+            for a in found
+        ]
+
+    @routes.post("/requests", status_code=201, response_model=Application)
+    async def request_access(body: AskForAccess, who: Who) -> Application:
+        """Ask a department for a table, for one purpose. It is filed whether or not there is such a table."""
+        try:
+            name = RelationName.parse(body.relation)
+        except ValueError:
+            raise UserError(
+                f"'{body.relation}' is no table's full name.", rule="names", hint="Write it as health.main.stay."
+            ) from None
+        return await statements.run(gateway.request_access, replace(who, purpose=body.purpose), name, body.asked(name))
 
     @routes.get("/questions", response_model=list[Question])
     async def examples() -> list[Question]:
@@ -613,18 +703,17 @@ def router(statements: Statements) -> APIRouter:
             raise _no("receipt", receipt_id)
         return Response(orjson.dumps(found), media_type="application/json")
 
-    @routes.post("/departments", status_code=201, response_model=None, responses={201: {"model": dict[str, Any]}})
-    async def register(body: Registration, who: Who) -> DepartmentState:
+    @routes.post("/departments", status_code=201, response_model=Registered)
+    async def register(body: Registration, who: Who) -> Registered:
         """Make a department's agent known; it answers nobody until an administrator approves it."""
         found = await statements.run(gateway.register, body.model_dump(mode="json"))
-        return DepartmentState.model_validate(found)
+        return Registered.model_validate(found)
 
     @routes.patch("/departments/{name}", response_model=DepartmentState)
     async def change(name: Name, body: StateChange, who: Who) -> DepartmentState:
         """Approve or suspend a department."""
         _administer(who, options.admins)
-        await statements.run(gateway.set_department_state, name, body.state)
-        return DepartmentState(name=name, state=body.state)
+        return DepartmentState.model_validate(await statements.run(gateway.set_department_state, name, body.state))
 
     return routes
 

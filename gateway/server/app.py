@@ -29,6 +29,7 @@ from starlette.exceptions import HTTPException
 from catalog.errors import AccessDenied, CityError, DepartmentError, Outcome, UserError
 from gateway.execution import Execution
 from gateway.server import api, me, oauth, statement
+from gateway.server.problem import answerable
 from gateway.server.session import Gateway, HttpProblem, Options
 from gateway.server.statement import Statements
 
@@ -90,7 +91,7 @@ def create_app(gateway: Gateway, options: Options | None = None) -> FastAPI:
     )
     app.state.started = time.monotonic()
     app.state.statements = statements
-    _errors(app)
+    _errors(app, gateway)
     app.include_router(statement.router(statements))
     if options.oauth is not None:
         app.include_router(oauth.router(statements, options.oauth))
@@ -108,17 +109,21 @@ async def _sweep(statements: Statements) -> None:
         await statements.run(statements.sweep)
 
 
-def _errors(app: FastAPI) -> None:
+def _errors(app: FastAPI, gateway: Gateway) -> None:
+    def answer(error: CityError, status: int | None = None) -> Response:
+        return api.error_response(answerable(error, gateway.contact), status)
+
     @app.exception_handler(CityError)
     async def refused(request: Request, error: CityError) -> Response:
-        return api.error_response(error)
+        return answer(error)
 
     @app.exception_handler(HttpProblem)
     async def problem(request: Request, found: HttpProblem) -> Response:
         if request.url.path.startswith("/api/"):
-            response = api.error_response(_as_error(found.status, found.text), found.status)
+            response = answer(_as_error(found.status, found.text), found.status)
         else:
-            response = PlainTextResponse(found.text, found.status)
+            asks = f"{found.text.rstrip('.')}. Contact: {gateway.contact('')}"
+            response = PlainTextResponse(asks if found.status in (401, 403) else found.text, found.status)
         for name, value in found.headers:
             response.headers.append(name, value)
         return response
@@ -126,7 +131,7 @@ def _errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, found: HTTPException) -> Response:
         if request.url.path.startswith("/api/"):
-            response = api.error_response(_as_error(found.status_code, str(found.detail)), found.status_code)
+            response = answer(_as_error(found.status_code, str(found.detail)), found.status_code)
         else:
             response = PlainTextResponse(str(found.detail), found.status_code)
         response.headers.update(found.headers or {})
@@ -137,7 +142,7 @@ def _errors(app: FastAPI) -> None:
         first = found.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         error = UserError(f"{place}: {first['msg']}.", rule="schema of the request", hint="See /api/docs.")
-        return api.error_response(error, 422)
+        return answer(error, 422)
 
 
 def _as_error(status: int, text: str) -> CityError:

@@ -4,15 +4,16 @@ A `Conversation` makes page after page and keeps the last one, so that a page th
 for again. Pages are made in threads of their own, never on the event loop. `Statements` admits, finds and
 sweeps conversations. What they may hold in memory is bounded:
 
-- the last pages of all conversations together: `Options.page_memory_bytes` of Arrow data, since pages get
-  smaller the more conversations there are (never below `pages.SMALLEST_PAGE`);
+- the last pages of all conversations together, and those that are made ahead: `Options.page_memory_bytes` of
+  Arrow data, since pages get smaller the more conversations there are (never below `pages.SMALLEST_PAGE`);
 - what waits to become a page: a few batches a statement (`execution.QUEUED_BATCHES`), then the
   departments' streams stop;
 - encoded results: the spool's bounds (`spool.py`).
 
 A cancelled statement frees its rows at once. A client that has gone away frees all of it:
-`Options.gone_seconds` after its last request if its connection is closed, `Options.abandon_seconds` if it
-is open and the client merely thinks.
+`Options.gone_seconds` after its last request if the end of its connection tells (`wire.Connection.is_gone`),
+`Options.abandon_seconds` if it may merely think. Segments of an answer that came to its end stay until they are
+fetched or expire.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -36,9 +38,10 @@ import pyarrow as pa
 from catalog.errors import CityError, InternalError, Outcome, TrinoError, UserError
 from gateway.execution import Effects, Execution, ResultColumn, Session, State
 from gateway.server.pages import PAGE_BYTES, SMALLEST_PAGE, Pages, client_columns, column_list
+from gateway.server.problem import answerable
 from gateway.server.report import effect_headers, error_body, stats
 from gateway.server.session import Gateway, HttpProblem, Options, Transactions
-from gateway.server.spool import Spool, pack
+from gateway.server.spool import Packed, Spool, pack
 from gateway.server.wire import Connection
 from gateway.statements import first_word
 
@@ -79,6 +82,16 @@ class Page:
     cancellable: bool = False
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Rows for one page: as JSON, where they stand in the answer, and as a segment's bytes if they travel as one."""
+
+    json: bytes
+    offset: int
+    count: int
+    packed: Packed | None
+
+
 class Conversation:
     """One statement and the client that reads it."""
 
@@ -93,6 +106,7 @@ class Conversation:
         self._statements = statements
         self._columns: tuple[ResultColumn, ...] | None = None
         self._pages: Pages | None = None
+        self._ahead: _Rows | None = None
         self._inlined = 0
         self._stopped = False
         self._error: CityError | None = None
@@ -113,9 +127,8 @@ class Conversation:
 
     def idle_limit(self, options: Options) -> float:
         """After how many seconds of silence the client counts as gone."""
-        if self.connection is None or not self.connection.is_open:
+        if self.connection is not None and self.connection.is_gone:
             return min(options.gone_seconds, options.abandon_seconds)
-        # Of an answer that has ended, segments may be left to fetch; they expire by themselves.
         return options.keep_seconds if self.ended else options.abandon_seconds
 
     def _repeat(self, token: int) -> Page | None:
@@ -142,7 +155,22 @@ class Conversation:
             self._token, self._last = token, page
         if not page.more:
             self._end()
+        elif page.rows or page.segments:
+            self._statements.prepare(self)
         return page
+
+    def prepare(self) -> None:
+        """Make rows for the next page while the client reads the last one."""
+        pages = self._pages
+        if pages is None:
+            return
+        room = self._room()
+        pages.ahead(room)
+        if not self.encoding:
+            return
+        with self._lock, suppress(CityError):  # which the client's next request meets as well
+            if self._pages is pages and self._ahead is None and pages.is_full(room):
+                self._ahead = self._rows(pages, 0.0)
 
     def cancel(self, error: CityError | None = None) -> None:
         """Stop the statement; an open transaction can only be rolled back after that.
@@ -164,15 +192,14 @@ class Conversation:
             self.execution.cancel(UserError("The client has enough rows.", Outcome.CANCELED))
 
     def release(self) -> None:
-        """Free the pages; the client has gone away."""
+        """Free the pages; the client has gone away. Segments of a whole answer stay as long as they promise."""
         with self._lock:
-            self._pages = self._last = None
-        self._statements.spool.forget(self.execution.query_id)
+            self._pages = self._last = self._ahead = None
 
     def _forget_rows(self) -> None:
         """Free the rows of a statement that was cancelled: nobody asks for them again."""
         with self._lock:
-            self._pages = None
+            self._pages = self._ahead = None
             if self._last is not None and (self._last.rows or self._last.segments):
                 self._last = None
         self._statements.spool.forget(self.execution.query_id)
@@ -215,29 +242,42 @@ class Conversation:
     def _data(self, wait: float) -> Page:
         pages = self._pages
         assert pages is not None
-        room = self._statements.share() * (SEGMENT_PAGES if self._inlined > INLINE_BYTES else 1)
-        start = pages.rows
-        rows = pages.next(wait, room)
-        if rows is None and pages.finished:
+        made, self._ahead = self._ahead, None
+        if made is None:
+            made = self._rows(pages, wait)
+        elif self.execution.error is not None:
+            raise self.execution.error
+        if made is None and pages.finished:
             return self._finished()
         body = self._described()
         is_running = self.execution.ended is None
         body["stats"] = stats(self.execution, State.RUNNING if is_running else State.FINISHING)
-        segments = (self._segment(rows, start, pages.rows - start),) if rows is not None and self.encoding else ()
-        plain = b"" if rows is None or self.encoding else rows
-        return Page(body, True, rows=plain, segments=segments, cancellable=is_running)
+        if made is None or made.packed is None:
+            return Page(body, True, rows=b"" if made is None else made.json, cancellable=is_running)
+        return Page(body, True, segments=(self._segment(made, made.packed),), cancellable=is_running)
 
-    def _segment(self, rows: bytes, offset: int, count: int) -> Segment:
-        packed = pack(self.encoding, rows)
+    def _room(self) -> int:
+        return self._statements.share() * (SEGMENT_PAGES if self._inlined > INLINE_BYTES else 1)
+
+    def _rows(self, pages: Pages, wait: float) -> _Rows | None:
+        """The next page's rows, packed where the client asked for that."""
+        offset = pages.rows
+        rows = pages.next(wait, self._room())
+        if rows is None:
+            return None
+        return _Rows(rows, offset, pages.rows - offset, pack(self.encoding, rows) if self.encoding else None)
+
+    def _segment(self, made: _Rows, packed: Packed) -> Segment:
+        offset, count = made.offset, made.count
         metadata: dict[str, Any] = {"rowOffset": offset, "rowsCount": count, "segmentSize": len(packed.data)}
         if packed.plain_size is not None:
             metadata["uncompressedSize"] = packed.plain_size
-        self._inlined += len(rows)
+        self._inlined += len(made.json)
         if offset + count > INLINE_ROWS or self._inlined > INLINE_BYTES:
             seconds = self._statements.options.segment_seconds
+            expires = datetime.now(UTC) + timedelta(seconds=seconds)
             name = self._statements.spool.put(self.execution.query_id, packed.data, seconds)
             if name is not None:
-                expires = datetime.now(UTC) + timedelta(seconds=seconds)
                 metadata["expiresAt"] = expires.replace(tzinfo=None).isoformat(timespec="milliseconds")
                 return Segment(metadata, id=name)
         return Segment(metadata, data=base64.b64encode(packed.data).decode())
@@ -268,7 +308,7 @@ class Conversation:
         self._pages = None
         body = {
             **self._described(),
-            "error": error_body(error),
+            "error": error_body(answerable(error, self._statements.gateway.contact)),
             "stats": stats(self.execution, State.FAILED),
         }
         over = Effects(clear_transaction=self.execution.effects.clear_transaction)
@@ -309,9 +349,17 @@ class Statements:
     def running(self) -> int:
         return sum(1 for c in list(self.conversations.values()) if not c.ended)
 
+    def prepare(self, conversation: Conversation) -> None:
+        """Let a thread make rows for the next page, which the client will ask for in a moment."""
+        with suppress(RuntimeError):  # the server is closing
+            self.pool.submit(conversation.prepare)
+
     def share(self) -> int:
-        """Bytes of Arrow data for one page, so that the last pages of all conversations keep to their bound."""
-        return max(SMALLEST_PAGE, min(PAGE_BYTES, self.options.page_memory_bytes // max(1, self.running())))
+        """Bytes of Arrow data for one page, so that the pages of all conversations keep to their bound.
+
+        Each may hold two: the last, and one made ahead.
+        """
+        return max(SMALLEST_PAGE, min(PAGE_BYTES, self.options.page_memory_bytes // (2 * max(1, self.running()))))
 
     def admit(self) -> None:
         """Raise HttpProblem 503 when too many statements run: every client comes back by itself."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from catalog.errors import CityError
 from catalog.types import DATETIMES, TrinoType
 from gateway.execution import Execution, ResultColumn
 from gateway.server.rows import encode, encode_rows, values
@@ -24,7 +26,11 @@ PAGE_BYTES = 4_000_000
 """About how many bytes of Arrow data become one page; the JSON is one to two times as long."""
 SMALLEST_PAGE = 128_000
 LINGER_SECONDS = 0.005
-"""How long a page that already has rows waits for more."""
+"""How long the first page waits for more rows once it has some."""
+FILL_SECONDS = 0.05
+"""How long the later ones do: their client has rows to work on, and few large pages cost less than many small ones."""
+AHEAD_SECONDS = 0.25
+"""How long a page that nobody asked for yet waits for rows; then it needs no thread any more."""
 
 MAKERS = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 """Pages in the making at once: more than there are processors would only hold more memory."""
@@ -62,7 +68,11 @@ def column_list(columns: Sequence[ResultColumn]) -> list[dict[str, Any]]:
 
 
 class Pages:
-    """Takes the batches of one running statement and cuts them into pages. One thread at a time."""
+    """Takes the batches of one running statement and cuts them into pages.
+
+    `next` for one thread at a time. Another may meanwhile call `ahead`, which makes of the next page as much as it
+    can while the client reads the last one, and stops as soon as the client asks.
+    """
 
     def __init__(self, execution: Execution, columns: Sequence[ResultColumn], page_bytes: int = PAGE_BYTES) -> None:
         """columns: as the client understands them (`client_columns`). rows: how many were handed out."""
@@ -71,11 +81,17 @@ class Pages:
         self.page_bytes = page_bytes
         self.rows = 0
         self._rest: pa.RecordBatch | None = None
+        self._parts: list[bytes | memoryview] = []
+        self._size = 0
+        self._count = 0
+        self._fault: Exception | None = None
+        self._turn = threading.Lock()
+        self._asked = threading.Event()
 
     @property
     def finished(self) -> bool:
         """Whether every row has been handed out and the statement ended well."""
-        return self._rest is None and self.execution.finished
+        return not self._parts and self._rest is None and self.execution.finished
 
     def next(self, wait: float, room: int = 0) -> bytes | None:
         """A JSON list of rows; None if there are none within `wait` seconds or the answer has ended.
@@ -83,33 +99,61 @@ class Pages:
         room: bytes of Arrow data that may go into it, 0 for `page_bytes`.
         Raises the statement's error, also when rows are left that nobody may see any more.
         """
-        parts: list[bytes | memoryview] = []
-        room = room or self.page_bytes
-        while room > 0:
-            batch = self._take(LINGER_SECONDS if parts else wait)
-            if batch is None:
-                break
-            rows = _rows_within(batch, room)
-            if rows < batch.num_rows:
-                self._rest = batch.slice(rows)
-                batch = batch.slice(0, rows)
-            room -= max(1, _size(batch))
-            self.rows += batch.num_rows
-            with MAKERS:
-                parts += [b"," if parts else b"[", encode_rows(batch, self.columns)]
-        return b"".join([*parts, b"]"]) if parts else None
+        self._asked.set()
+        with self._turn:
+            self._asked.clear()
+            if self._fault is not None:
+                raise self._fault
+            linger = FILL_SECONDS if self.rows else LINGER_SECONDS
+            while self._add(room or self.page_bytes, linger if self._parts else wait):
+                pass
+            if not self._parts:
+                return None
+            page = b"".join([*self._parts, b"]"])
+            self.rows += self._count
+            self._parts, self._size, self._count = [], 0, 0
+            return page
 
-    def _take(self, wait: float) -> pa.RecordBatch | None:
+    def ahead(self, room: int) -> None:
+        """Begin the next page with batches that are there, or come soon; never takes the answer's end."""
+        until = time.monotonic() + AHEAD_SECONDS
+        with self._turn:
+            while self._size < room and not self._asked.is_set() and self._fault is None:
+                if self._rest is None and not self.execution.has_batch(LINGER_SECONDS):
+                    if self.execution.ended is not None or time.monotonic() > until:
+                        return
+                    continue
+                try:
+                    self._add(room, 0)
+                except (CityError, pa.ArrowException, TypeError, ValueError) as bad:
+                    self._fault = bad
+
+    def is_full(self, room: int) -> bool:
+        """Whether the next page is made."""
+        return self._size >= room
+
+    def _add(self, room: int, wait: float) -> bool:
+        """Take one batch into the page; False if the page is full or no batch comes within `wait` seconds."""
         if self.execution.error is not None:
             raise self.execution.error
+        if self._size >= room:
+            return False
         batch, self._rest = self._rest, None
-        while batch is None:
+        if batch is None:
             batch = self.execution.next_batch(wait)
-            if batch is None:
-                return None
-            if batch.num_rows == 0:
-                batch = None
-        return batch
+        if batch is None:
+            return False
+        if batch.num_rows == 0:
+            return True
+        rows = _rows_within(batch, room - self._size)
+        if rows < batch.num_rows:
+            self._rest = batch.slice(rows)
+            batch = batch.slice(0, rows)
+        with MAKERS:
+            self._parts += [b"," if self._parts else b"[", encode_rows(batch, self.columns)]
+        self._size += max(1, _size(batch))
+        self._count += batch.num_rows
+        return True
 
 
 ROW_BYTES = 16

@@ -1,10 +1,20 @@
-"""An answer that is no SQL error: a status and one line of text."""
+"""An answer that is no SQL error: a status and one line of text; and whom a refusal names to be asked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-__all__ = ["HttpProblem"]
+from catalog.errors import CityError
+
+__all__ = ["HttpProblem", "answerable"]
+
+
+def answerable(error: CityError, contact: Callable[[str], str]) -> CityError:
+    """The error with whom to ask about it: its department, or this gateway's operator. Called where errors leave.
+
+    contact: name of a department -> whom to ask, the gateway's own for any other name.
+    """
+    return error.with_contact(contact(error.about or error.who))
 
 
 class HttpProblem(Exception):

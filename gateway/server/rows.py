@@ -1,7 +1,8 @@
 """Arrow columns -> JSON exactly as Trino writes it, a whole column at a time.
 
     encode(batch, columns)   a batch -> b'[[1,"x"],[2,"y"]]'
-    values(array, type)      one column -> Python values that orjson writes as Trino does
+    values(array, type)      one column -> Python values that orjson writes as Trino does; a number that Python
+                             would lay out otherwise is an `orjson.Fragment`
 
 Three kinds of types: those whose JSON is a text that an Arrow kernel makes (`_TEXTS`), numbers and
 booleans, whose JSON is Arrow's own text (`_BARE`), and the others, value by value (`_VALUES`). `encode`
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ import pyarrow.compute as pc
 
 from catalog.types import TrinoType
 from gateway.execution import ResultColumn
+from gateway.server import floats
 
 __all__ = ["encode", "encode_rows", "values"]
 
@@ -37,16 +40,22 @@ def encode_rows(batch: pa.RecordBatch, columns: Sequence[ResultColumn]) -> memor
     """The same without the brackets around it, and without a copy."""
     if batch.num_rows == 0:
         return memoryview(b"")
+    fields = [_field(_plain(array), column.type) for array, column in zip(batch.columns, columns, strict=True)]
     parts: list[Any] = []
     literal = "["
-    for array, column in zip(batch.columns, columns, strict=True):
-        field, is_bare = _field(_plain(array), column.type)
+    # Neighbours of a kind are joined by what stands between them: that costs half of a text of its own for each.
+    for is_bare, alike in groupby(fields, itemgetter(1)):
         quote = "" if is_bare else '"'
-        parts += [literal + quote, field]
+        parts += [literal + quote, _joined([text for text, _ in alike], f"{quote},{quote}")]
         literal = quote + ","
     parts.append(literal.removesuffix(",") + "],")
-    rows = pc.binary_join_element_wise(*parts, "", null_handling="replace", null_replacement="null")
-    return _contents(rows)[:-1]
+    return _contents(_joined(parts, ""))[:-1]
+
+
+def _joined(parts: Sequence[Any], between: str) -> pa.Array:
+    if len(parts) == 1:
+        return parts[0]
+    return pc.binary_join_element_wise(*parts, between, null_handling="replace", null_replacement="null")
 
 
 def values(array: pa.Array, kind: TrinoType) -> list[Any]:
@@ -114,13 +123,11 @@ def _bare_integer(array: pa.Array) -> pa.Array:
 
 def _bare_float(array: pa.Array, width: pa.DataType) -> pa.Array:
     array = array.cast(width)
-    text = array.cast(pa.string())
+    text = floats.texts(array)
     if pc.all(pc.is_finite(array)).as_py() is not False:
         return text
     # JSON has no NaN and no infinities; Trino writes them as texts.
-    large = pc.if_else(pc.greater(array, 0), '"Infinity"', '"-Infinity"')
-    special = pc.if_else(pc.is_nan(array), '"NaN"', large)
-    return pc.if_else(pc.is_finite(array), text, special)
+    return pc.if_else(pc.is_finite(array), text, pc.binary_join_element_wise('"', text, '"', ""))
 
 
 _BARE: dict[str, Callable[[pa.Array], pa.Array]] = {
@@ -154,20 +161,19 @@ def _integer(array: pa.Array, kind: TrinoType) -> list[Any]:
 
 def _double(array: pa.Array, kind: TrinoType) -> list[Any]:
     array = array if pa.types.is_float64(array.type) else array.cast(pa.float64())
-    finite = pc.all(pc.is_finite(array)).as_py() is not False
-    found = _list_of(array)
-    return found if finite else [_special(v) for v in found]
-
-
-def _special(value: float | None) -> Any:
-    if value is None or math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if floats.is_laid_out_alike(array):
+        return _list_of(array)
+    return [_number(text) for text in floats.texts(array).to_pylist()]
 
 
 def _real(array: pa.Array, kind: TrinoType) -> list[Any]:
     # By way of text: the shortest one that is this float32, not the exact double next to it.
-    return _double(array.cast(pa.float32()).cast(pa.string()).cast(pa.float64()), kind)
+    return [_number(text) for text in floats.texts(array.cast(pa.float32())).to_pylist()]
+
+
+def _number(text: str | None) -> Any:
+    """A number that stays as it is written; NaN and the infinities are texts."""
+    return text if text is None or text[-1] in "Ny" else orjson.Fragment(text)
 
 
 def _text_of(array: pa.Array) -> pa.Array:
@@ -189,10 +195,22 @@ def _json(array: pa.Array, kind: TrinoType) -> list[Any]:
 def _canonical(text: str) -> str:
     """JSON without blanks, object keys sorted; a text that is no JSON stays as it is."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_float=_json_float, parse_int=_json_integer, parse_constant=_no_constant)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except ValueError:
         return text
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _json_float(text: str) -> Any:
+    return orjson.Fragment(floats.text(float(text)))
+
+
+def _json_integer(text: str) -> Any:
+    return int(text) if len(text) < 19 else orjson.Fragment(text)
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
 
 
 def _varbinary(array: pa.Array, kind: TrinoType) -> list[Any]:
@@ -282,9 +300,9 @@ def _array(array: pa.Array, kind: TrinoType) -> list[Any]:
 
 def _map(array: pa.Array, kind: TrinoType) -> list[Any]:
     start, end, bounds = _bounds(array)
-    keys = values(array.keys.slice(start, end - start), kind.args[0])
+    keys = _keys(array.keys.slice(start, end - start), kind.args[0])
     items = values(array.items.slice(start, end - start), kind.args[1])
-    return _cut(array, bounds, list(zip(map(_key, keys), items, strict=True)), dict)
+    return _cut(array, bounds, list(zip(keys, items, strict=True)), dict)
 
 
 def _bounds(array: pa.Array) -> tuple[int, int, list[int]]:
@@ -303,21 +321,12 @@ def _cut(array: pa.Array, bounds: list[int], inner: list[Any], make: Callable[[l
     ]
 
 
-def _key(value: Any) -> str:
-    """A map's key as Java writes the value."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _java_double(value) if isinstance(value, float) else str(value)
-
-
-def _java_double(value: float) -> str:
-    size = abs(value)
-    if size == 0 or 1e-3 <= size < 1e7:
-        return repr(value)
-    digits, _, exponent = repr(value).partition("e")
-    if not exponent:
-        digits, _, exponent = f"{value:.{len(repr(size).replace('.', '').strip('0')) - 1}e}".partition("e")
-    return f"{digits if '.' in digits else digits + '.0'}E{int(exponent)}"
+def _keys(array: pa.Array, kind: TrinoType) -> list[str]:
+    """A map's keys as Java writes the values."""
+    if kind.name in ("real", "double"):
+        return list(floats.texts(array.cast(pa.float32() if kind.name == "real" else pa.float64())).to_pylist())
+    found = values(array, kind)
+    return [str(value).lower() if isinstance(value, bool) else str(value) for value in found]
 
 
 def _row(array: pa.Array, kind: TrinoType) -> list[Any]:

@@ -14,6 +14,7 @@ import uvicorn
 
 from catalog.identity import client_assertion
 from catalog.keys import KeyFileError
+from catalog.memory import forbid_dumps
 from catalog.tls import is_loopback
 from gateway.pipeline import Gateway
 from gateway.server.app import create_app
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(settings: GatewaySettings) -> None:
     """Serve the gateway on its address until a signal."""
+    forbid_dumps()
     host, _, port = settings.listen.rpartition(":")
     gateway = Gateway(settings)
     options = Options(
@@ -105,7 +107,7 @@ def _oauth(gateway: Gateway) -> OAuth | None:
     def assertion() -> str:
         return client_assertion(gateway.key.signing(), identity.client_id, identity.token_url)
 
-    return OAuth(identity.authorize_url, identity.token_url, identity.client_id, assertion)
+    return OAuth(identity.authorize_url, identity.token_url, identity.client_id, assertion, ca=identity.ca)
 
 
 if __name__ == "__main__":

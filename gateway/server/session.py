@@ -23,7 +23,9 @@ from urllib.parse import unquote, unquote_plus
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from catalog.access import AccessAnswer, AccessRequest, Application
 from catalog.errors import AccessDenied, CityError, Outcome, TrinoError, UserError
+from catalog.names import RelationName
 from catalog.question import HEADER
 from gateway.catalogue import UserView
 from gateway.execution import Effects, Execution, Session
@@ -70,9 +72,14 @@ class Gateway(Protocol):
     def faults(self) -> Sequence[str]:
         """What keeps statements from being answered now, in words for the operator; blocks a little."""
 
+    def request_access(self, session: Session, name: RelationName, asked: AccessRequest) -> Application: ...
+    def access_requests(self, session: Session) -> list[AccessAnswer | CityError]: ...
+    def contact(self, name: str) -> str:
+        """Whom to ask about what a department refuses; the gateway's own for any other name."""
+
     def receipt(self, receipt_id: str) -> dict[str, Any] | None: ...
     def register(self, data: dict[str, Any]) -> dict[str, str]: ...
-    def set_department_state(self, name: str, state: str) -> None: ...
+    def set_department_state(self, name: str, state: str) -> dict[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Options:
 
     max_queries: running statements above which a client is asked to come back (503).
     poll_seconds: how long a request waits for news. abandon_seconds: after so long without a request a
-    statement is cancelled; gone_seconds: the same once the client's connection is closed. sweep_seconds:
+    statement is cancelled; gone_seconds: the same once the client's connection is seen to have died. sweep_seconds:
     how often both are looked at.
     keep_seconds, keep_queries: how long and how many ended statements stay.
     page_memory_bytes: bound of the pages kept for a repeat, all together, as Arrow data.

@@ -26,10 +26,11 @@ from catalog.errors import CityError
 from gateway.execution import Execution, Session
 from gateway.server.compress import WORTH_PACKING, body, coding, packed
 from gateway.server.conversation import Conversation, Page, Segment, Statements, abandoned
+from gateway.server.problem import answerable
 from gateway.server.report import error_body, failure, state_of, stats, summary
 from gateway.server.session import HttpProblem, base_url, check_user, login, with_headers
 from gateway.server.spool import HEADER, chosen
-from gateway.server.wire import connection_of
+from gateway.server.wire import Connection, connection_of
 
 __all__ = ["Conversation", "Statements", "abandoned", "error_body", "router", "state_of", "stats"]
 
@@ -41,65 +42,50 @@ PIECE = 256 * 1024
 def router(statements: Statements) -> APIRouter:
     """The routes of Trino's protocol."""
     routes = APIRouter(include_in_schema=False)
-    gateway, options = statements.gateway, statements.options
+    _add_statements(routes, statements)
+    _add_segments(routes, statements)
+    _add_server(routes, statements)
+    _add_queries(routes, statements)
+    return routes
 
-    async def answer(request: Request, conversation: Conversation, page: Page, token: int) -> Response:
-        base = base_url(request)
-        parts = _parts(base, conversation, page, token)
-        headers = [*page.headers, *_STATIC_HEADERS]
-        if conversation.encoding:
-            headers.append((HEADER, conversation.encoding))
-        chosen_coding = coding(request.headers)
-        # The segments of an encoded result are packed already.
-        if chosen_coding and not page.segments and sum(map(len, parts)) >= WORTH_PACKING:
-            parts = [await statements.run(packed, chosen_coding, parts)]
-            headers.append(("Content-Encoding", chosen_coding))
-        return _Body(parts, headers, "application/json", conversation)
 
-    async def who(request: Request) -> Session:
-        return await statements.run(login, request, gateway, options)
+# -- statements and their pages ------------------------------------------------------------------------
 
-    def session_of(request: Request) -> tuple[Session, CityError | None]:
-        """The session that the headers say, and why it may not ask; long headers take their time."""
-        principal = login(request, gateway, options)
-        session = with_headers(principal, request.headers)
-        base_url(request)
-        try:
-            check_user(request, principal)
-        except CityError as error:
-            return session, error
-        return session, None
+
+def _add_statements(routes: APIRouter, statements: Statements) -> None:
+    options = statements.options
+    followed = "/v1/statement/{kind}/{query_id}/{slug}/{token}"
 
     @routes.post("/v1/statement")
     async def submit(request: Request) -> Response:
-        session, refusal = await statements.run(session_of, request)
+        session, refusal = await statements.run(_session_of, statements, request)
         sql = await _text(request)
         encoding = chosen(request.headers) if options.spooling else ""
         conversation = await statements.run(statements.start, sql, session, refusal, encoding)
         conversation.touch(connection_of(request))
-        return await answer(request, conversation, conversation.first, 0)
+        return await _answer(statements, request, conversation, conversation.first, 0)
 
     @routes.head("/v1/statement")
     async def validate(request: Request) -> Response:
-        await who(request)
+        await _who(statements, request)
         return Response()
 
-    @routes.get("/v1/statement/{kind}/{query_id}/{slug}/{token}")
+    @routes.get(followed)
     async def page(request: Request, kind: str, query_id: str, slug: str, token: str) -> Response:
         conversation = statements.find(query_id, slug)
         conversation.touch(connection_of(request))
         number = _token(kind, token)
         found = await statements.run(conversation.page, number, options.poll_seconds)
         conversation.touch()
-        return await answer(request, conversation, found, number)
+        return await _answer(statements, request, conversation, found, number)
 
-    @routes.head("/v1/statement/{kind}/{query_id}/{slug}/{token}")
+    @routes.head(followed)
     async def keep_alive(request: Request, kind: str, query_id: str, slug: str, token: str) -> Response:
         statements.find(query_id, slug).touch(connection_of(request))
         _token(kind, token)
         return Response()
 
-    @routes.delete("/v1/statement/{kind}/{query_id}/{slug}/{token}")
+    @routes.delete(followed)
     async def cancel(kind: str, query_id: str, slug: str, token: str) -> Response:
         conversation = statements.find(query_id, slug)
         _token(kind, token)
@@ -111,19 +97,45 @@ def router(statements: Statements) -> APIRouter:
         await statements.run(statements.find(query_id, slug).stop_early)
         return Response(status_code=204)
 
-    def segment(name: str, connection: Any) -> tuple[bytes, Conversation | None]:
-        try:
-            owner, data = statements.spool.read(name)
-        except KeyError:
-            raise HttpProblem(404, "Segment not found") from None
-        conversation = statements.conversations.get(owner)
-        if conversation is not None:
-            conversation.touch(connection)
-        return data, conversation
 
+async def _who(statements: Statements, request: Request) -> Session:
+    return await statements.run(login, request, statements.gateway, statements.options)
+
+
+def _session_of(statements: Statements, request: Request) -> tuple[Session, CityError | None]:
+    """The session that the headers say, and why it may not ask; long headers take their time."""
+    principal = login(request, statements.gateway, statements.options)
+    session = with_headers(principal, request.headers)
+    base_url(request)
+    try:
+        check_user(request, principal)
+    except CityError as error:
+        return session, error
+    return session, None
+
+
+async def _answer(
+    statements: Statements, request: Request, conversation: Conversation, page: Page, token: int
+) -> Response:
+    parts = _parts(base_url(request), conversation, page, token)
+    headers = [*page.headers, *_STATIC_HEADERS]
+    if conversation.encoding:
+        headers.append((HEADER, conversation.encoding))
+    wanted = coding(request.headers)
+    # The segments of an encoded result are packed already.
+    if wanted and not page.segments and sum(map(len, parts)) >= WORTH_PACKING:
+        parts = [await statements.run(packed, wanted, parts)]
+        headers.append(("Content-Encoding", wanted))
+    return _Body(parts, headers, "application/json", conversation)
+
+
+# -- segments of encoded results -----------------------------------------------------------------------
+
+
+def _add_segments(routes: APIRouter, statements: Statements) -> None:
     @routes.get("/v1/spooled/download/{name}")
     async def download(request: Request, name: str) -> Response:
-        data, conversation = await statements.run(segment, name, connection_of(request))
+        data, conversation = await statements.run(_segment_of, statements, name, connection_of(request))
         return _Body([data], _STATIC_HEADERS, "application/octet-stream", conversation)
 
     @routes.get("/v1/spooled/ack/{name}")
@@ -135,18 +147,30 @@ def router(statements: Statements) -> APIRouter:
         # A second acknowledgement of the same segment, after a lost answer, is as welcome as the first.
         return Response()
 
+
+def _segment_of(statements: Statements, name: str, connection: Connection | None) -> tuple[bytes, Conversation | None]:
+    """A segment's bytes, and its statement if that is still known. Raises HttpProblem 404."""
+    try:
+        owner, data = statements.spool.read(name)
+    except KeyError:
+        raise HttpProblem(404, "Segment not found") from None
+    conversation = statements.conversations.get(owner)
+    if conversation is not None:
+        conversation.touch(connection)
+    return data, conversation
+
+
+# -- the server itself ---------------------------------------------------------------------------------
+
+
+def _add_server(routes: APIRouter, statements: Statements) -> None:
+    options = statements.options
+    identity = {"nodeVersion": {"version": options.version}, "environment": options.environment, "coordinator": True}
+
     @routes.get("/v1/info")
     @routes.head("/v1/info")
     async def info(request: Request) -> Response:
-        return _json(
-            {
-                "nodeVersion": {"version": options.version},
-                "environment": options.environment,
-                "coordinator": True,
-                "starting": False,
-                "uptime": _uptime(request),
-            }
-        )
+        return _json({**identity, "starting": False, "uptime": _uptime(request)})
 
     @routes.get("/v1/info/state")
     @routes.head("/v1/info/state")
@@ -157,46 +181,44 @@ def router(statements: Statements) -> APIRouter:
     @routes.head("/v1/status")
     async def status(request: Request) -> Response:
         """What load balancers ask; nothing about the machine or its users."""
-        return _json(
-            {
-                "nodeId": "gateway",
-                "nodeVersion": {"version": options.version},
-                "environment": options.environment,
-                "coordinator": True,
-                "uptime": _uptime(request),
-                "processors": os.cpu_count() or 1,
-                "runningQueries": statements.running(),
-            }
-        )
+        load = {"processors": os.cpu_count() or 1, "runningQueries": statements.running()}
+        return _json({"nodeId": "gateway", **identity, "uptime": _uptime(request), **load})
 
-    async def own(request: Request, query_id: str) -> Execution:
-        principal = await who(request)
-        execution = _known(statements, query_id)
-        if execution is None or execution.session.user != principal.user:
-            raise HttpProblem(410, "Query not found")
-        return execution
 
+# -- the user's own statements -------------------------------------------------------------------------
+
+
+def _add_queries(routes: APIRouter, statements: Statements) -> None:
     @routes.get("/v1/query")
     async def queries(request: Request, state: str = "") -> Response:
-        principal = await who(request)
-        shown = [e for e in gateway.executions() if e.session.user == principal.user]
+        principal = await _who(statements, request)
+        shown = [e for e in statements.gateway.executions() if e.session.user == principal.user]
         wanted = state.upper()
         base = base_url(request)
         return _json([summary(e, base) for e in shown if not wanted or state_of(e).value == wanted])
 
     @routes.get("/v1/query/{query_id}")
     async def query(request: Request, query_id: str) -> Response:
-        execution = await own(request, query_id)
+        execution = await _own(statements, request, query_id)
+        if execution.error is not None:
+            answerable(execution.error, statements.gateway.contact)
         return _json({**summary(execution, base_url(request)), **failure(execution)})
 
     @routes.delete("/v1/query/{query_id}")
     async def stop(request: Request, query_id: str) -> Response:
-        execution = await own(request, query_id)
+        execution = await _own(statements, request, query_id)
         conversation = statements.conversations.get(query_id)
         await statements.run(conversation.cancel if conversation else execution.cancel)
         return Response(status_code=204)
 
-    return routes
+
+async def _own(statements: Statements, request: Request, query_id: str) -> Execution:
+    """One of the asking user's own statements. Raises HttpProblem 410."""
+    principal = await _who(statements, request)
+    execution = _known(statements, query_id)
+    if execution is None or execution.session.user != principal.user:
+        raise HttpProblem(410, "Query not found")
+    return execution
 
 
 def _known(statements: Statements, query_id: str) -> Execution | None:

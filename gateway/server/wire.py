@@ -2,9 +2,10 @@
 
     uvicorn.run(app, http=Wire, timeout_keep_alive=KEEP_ALIVE_SECONDS, ...)
 
-- `connection_of(request)` tells whether the connection of a request still stands: a client that was killed
-  is told from one that thinks.
-- Request lines and headers have a size and a time by which they must be complete (431, 408).
+- `connection_of(request)` tells what became of the connection of a request: a client that was killed is told
+  from one that thinks, and from one that keeps no connections.
+- Request lines and headers have a size and a time by which they must be complete (431, 408). What was asked
+  before them is answered first.
 - A client that has said all and closed its half of the connection still gets its pages.
 """
 
@@ -23,14 +24,23 @@ MAX_HEAD_BYTES = 1 << 20
 HEAD_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 310
 """Longer than a client may think between two pages, so that an open connection means a living client."""
+AT_ONCE_SECONDS = 15.0
+"""A connection that closes later than that after its last answer lay idle: pools of clients drop such ones."""
+PROXIES = {b"via", b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-real-ip"}
+"""Headers of what stands between: it closes its own connections as it likes."""
 EXTENSION = "atoll.connection"
 
 
 class Connection:
-    """One client's connection, as the application sees it."""
+    """One client's connection, as the application sees it.
+
+    is_gone: it was closed in a way that tells that the client itself has gone away: before its answer was complete,
+    or soon after it, by a client that holds its connections and has no proxy before it.
+    """
 
     def __init__(self) -> None:
         self.is_open = True
+        self.is_gone = False
 
 
 def connection_of(request: Request) -> Connection | None:
@@ -48,17 +58,24 @@ class Wire(HttpToolsProtocol):
         self._in_head = True
         self._head = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._refusal: tuple[int, str] | None = None
+        self._is_kept = False
+        self._answered = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        at_once = self.loop.time() - self._answered < AT_ONCE_SECONDS
+        self._connection.is_gone = self._is_answering() or (self._is_kept and at_once)
         self._connection.is_open = False
         self._end_head()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refusal is not None:
+            return
         if self._in_head:
             self._head += len(data)
             if self._head > MAX_HEAD_BYTES:
@@ -87,7 +104,15 @@ class Wire(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._end_head()
+        is_direct = all(name not in PROXIES for name, _ in self.headers)
+        self._is_kept = is_direct and self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        self._answered = self.loop.time()
+        super().on_response_complete()
+        if self._refusal is not None:
+            self._refuse(*self._refusal)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -104,9 +129,16 @@ class Wire(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _is_answering(self) -> bool:
+        """Whether an answer is due: the latest request's is the last."""
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _refuse(self, status: int, text: str) -> None:
-        """Answer without the application, and close."""
+        """Answer without the application, and close; after the answers that are still due."""
         if self.transport.is_closing():
+            return
+        if self._is_answering():
+            self._refusal = status, text
             return
         body = text.encode()
         head = f"HTTP/1.1 {status} {text}\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"

@@ -235,7 +235,8 @@ async def test_differencing_that_isolates_a_few_is_refused_for_everyone_and_for_
     """A ward with four persons: the year's count, then the same without the ward, would give it away."""
     table = "FROM environment.main.guarded AS t WHERE t.district = '449904'"
     first = f"SELECT t.year AS c0, count(*) AS c1 {table} GROUP BY t.year"
-    second = f"SELECT t.year AS c0, count(*) AS c1 {table} AND t.ward <> 'W09' GROUP BY t.year"
+    both = f"SELECT t.year AS c0, count(*) AS c1 {table} AND t.ward <> 'W09' GROUP BY t.year"
+    second = f"SELECT count(*) AS c0 {table} AND t.ward <> 'W09' AND t.year = 2014"
     harmless = f"SELECT t.ward AS c0, count(*) AS c1 {table} AND t.year = 2015 GROUP BY t.ward"
     agent = house.open()
     async with house.client("chen", "public-health", agent) as ask:
@@ -243,6 +244,8 @@ async def test_differencing_that_isolates_a_few_is_refused_for_everyone_and_for_
         refused = await ask.refusal(second)
         assert refused.outcome is Outcome.DISCLOSURE
         assert "W09" not in str(refused)
+        # The ward is not there in the other year: that cell follows from the first answer.
+        assert tuples(await ask.rows(both)) == [c for c in tuples(await ask.rows(first)) if c[0] == 2015]
         assert tuples(await ask.rows(first)) == tuples(await ask.rows(first))
         assert len(tuples(await ask.rows(harmless))) == 3
     agent.close()

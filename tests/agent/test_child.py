@@ -410,6 +410,24 @@ def test_a_dead_seed_is_replaced(tmp_path: Path) -> None:
     pool.close()
 
 
+def test_no_other_process_is_killed_in_the_place_of_a_dead_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its seed dead, too, nobody keeps its process id for it: whoever was given that id since must live."""
+    pool = Children(tmp_path, MEMORY)
+    running = pool.take()
+    assert seed._process is not None
+    seed._process.kill()
+    wait_for(lambda: not alive(running.pid))
+    hit: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _: hit.append(pid))
+    running.interrupt()
+    monkeypatch.undo()
+    assert hit == []
+    running.close()
+    pool.close()
+
+
 def test_a_closed_agent_leaves_no_engine_and_no_spill(house: House, tmp_path: Path) -> None:
     pool = Children(tmp_path, MEMORY)
     running = pool.take()

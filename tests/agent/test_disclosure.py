@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.types import parse
-from connectors.agent.disclosure import Crowd, Question, Rules, Variant, discloses
+from connectors.agent.disclosure import Answer, Crowd, Field, Question, Rules, Variant
 from connectors.base import Predicate
 
 VARCHAR = parse("varchar")
-VARIANT = Variant("r", (), {"d": "", "w": ""}, {"d": VARCHAR, "w": VARCHAR})
+VARIANT = Variant("r", (), {"d": VARCHAR, "w": VARCHAR}, ("d", "w"))
 
 
 def base(rows: list[tuple[Any, ...]]) -> Crowd:
@@ -31,7 +31,16 @@ def base(rows: list[tuple[Any, ...]]) -> Crowd:
         codes.append([known.index(r[place]) for r in rows])
     names = {e: i + 1 for i, e in enumerate(sorted({r[2] for r in rows}, key=repr))}
     entity = np.array([names[r[2]] for r in rows], dtype=np.uint64)
-    return Crowd(VARIANT, tuple(values), np.array(codes).T, entity, np.zeros(len(rows), dtype=np.uint64))
+    return Crowd(VARIANT, tuple(values), np.array(codes).T, entity, np.ones(len(rows)))
+
+
+def discloses(crowd: Crowd, rules: Rules, history: list[Question], new: Question) -> bool:
+    """Whether answering all of `new` after `history` lets some combination of answers single out too few."""
+    field = Field([crowd], [rules], [Answer(0, q, rules) for q in history])
+    try:
+        return field.admit(Answer(0, new, rules)) != new
+    except OverflowError:
+        return True
 
 
 def total(*predicates: Predicate) -> Question:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from catalog.errors import CityError, Outcome
+from catalog.errors import CityError, Outcome, UserError
 from catalog.exchange import KEYS_TABLE
 from catalog.http import ASGITransport, AsyncClient
 from catalog.identity import sign_request
 from catalog.keys import SigningKey
+from catalog.ledger import Ledger, read_ledger
+from connectors.agent.refusals import ALONE, PEERS, SECONDS, Refusals
 from connectors.agent.server import create_app, create_broken_app, create_owner_app
 from connectors.agent.service import Agent
-from tests.agent.conftest import POLICY
+from tests.agent.conftest import PEOPLE_DDL, POLICY, USAGE_DDL
 from tests.agent.house import Cut, House, at, read_answer, tuples
 
 COUNT = "SELECT count(*) AS c0 FROM water.main.usage AS t"
@@ -63,6 +66,73 @@ async def test_a_signed_question_cannot_be_given_to_another_user(house: House, a
     assert (swapped.status_code, honest.status_code) == (401, 200)
 
 
+async def test_nobody_without_a_token_can_make_the_agent_read(house: House, agent: Agent) -> None:
+    """The body is asked for once it is known who sends it."""
+    read: list[int] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for part in range(4):
+            read.append(part)
+            yield b"x" * 1_000_000
+
+    good = house.token("lin", "mass-balance")
+    async with AsyncClient(transport=ASGITransport(create_app(agent)), base_url="http://agent") as http:
+        for token in ("", "forged", house.token("lin", "mass-balance", aud="agent:market"), good):
+            signed = sign_request(house.gateway, "POST", "/v1/fragment", b"", token=token)
+            headers = {"Authorization": f"Bearer {token}", **signed}
+            assert (await http.post("/v1/fragment", content=body(), headers=headers)).status_code == 401
+            assert read == ([0, 1, 2, 3] if token == good else [])
+
+
+async def test_refusals_of_strangers_are_all_on_record_and_do_not_fill_it(tmp_path: Path) -> None:
+    tables = {"people": (PEOPLE_DDL, []), "usage": (USAGE_DDL, [])}
+    house = House(tmp_path, POLICY, tables)
+    agent = house.open()
+    app = create_app(agent)
+    for peer in [("10.0.0.7", 1)] * 150 + [("10.0.0.8", 1)] * 50 + [(f"10.1.0.{n}", 1) for n in range(100)]:
+        async with AsyncClient(transport=ASGITransport(app, client=peer), base_url="http://agent") as http:
+            assert (await http.get("/v1/relations", headers={"Authorization": "Bearer x"})).status_code == 401
+            assert (await http.get("/nowhere")).status_code == 404
+    async with house.client("lin", "mass-balance", agent) as ask:
+        await ask.refusal("SELECT t.x AS c0 FROM water.main.nothing AS t")
+    agent.close()
+    records = list(read_ledger(tmp_path / "state" / "ledger.jsonl"))
+    alone = [r for r in records if r["kind"] == "refusal"]
+    counted = [r for r in records if r["kind"] == "refusals"]
+    strangers = [r for r in alone if r["sub"] == ""]
+    assert len(strangers) + sum(r["count"] for r in counted) == 600
+    assert all(sum(r["rules"].values()) == sum(r["peers"].values()) == r["count"] for r in counted)
+    assert {r["peer"] for r in strangers} >= {"10.0.0.7"}
+    assert [r["sub"] for r in alone if r["sub"]] == ["lin"]
+    intervals = len(counted) + 1
+    assert len(strangers) <= ALONE * intervals
+    assert all(len(r["peers"]) <= PEERS + 1 for r in counted)
+    assert b"Bearer" not in (tmp_path / "state" / "ledger.jsonl").read_bytes()
+
+
+def test_what_was_counted_is_written_when_its_interval_is_over(tmp_path: Path) -> None:
+    ledger, now = Ledger(tmp_path / "l.jsonl", SigningKey.generate()), 0.0
+    refusals = Refusals(ledger, lambda: now)
+    error = UserError("no", Outcome.AUTH, rule="token")
+
+    def kinds() -> list[str]:
+        return [r["kind"] for r in ledger.records()]
+
+    for _ in range(ALONE + 5):
+        refusals.record(error, "/v1/relations", "10.0.0.7")
+    assert kinds() == ["refusal"] * ALONE
+    refusals.flush()
+    assert kinds() == ["refusal"] * ALONE
+    now = SECONDS
+    refusals.flush()
+    assert kinds() == [*["refusal"] * ALONE, "refusals"]
+    assert list(ledger.records())[-1]["peers"] == {"10.0.0.7": 5}
+    refusals.record(error, "", "10.0.0.8")
+    refusals.close()
+    assert kinds()[ALONE:] == ["refusals", "refusal"]
+    ledger.close()
+
+
 async def test_a_web_page_cannot_press_the_owners_switch(agent: Agent) -> None:
     async with AsyncClient(transport=ASGITransport(create_owner_app(agent)), base_url="http://127.0.0.1") as http:
         page = await http.post("/owner/pause", headers={"Origin": "http://evil.example"})
@@ -95,7 +165,7 @@ async def test_ungranted_and_unknown_relations_are_told_alike(house: House, agen
 async def test_suggestions_come_from_what_i_may_see(house: House, agent: Agent) -> None:
     async with house.client("lin", "mass-balance", agent) as ask:
         assert (await ask.refusal("SELECT 1 AS c0 FROM water.main.usag AS t")).hint == "Did you mean usage?"
-        assert (await ask.refusal("SELECT 1 AS c0 FROM water.main.secre AS t")).hint == ""
+        assert "Did you mean" not in (await ask.refusal("SELECT 1 AS c0 FROM water.main.secre AS t")).hint
 
 
 async def test_another_of_my_purposes_is_named(house: House, agent: Agent) -> None:

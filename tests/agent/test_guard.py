@@ -8,10 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from catalog.errors import Outcome
 from catalog.policy import PolicyError, parse
+from catalog.types import parse as parse_type
+from connectors.agent.disclosure import Answer, Crowd, Dominance, Field, Question, Rules, Variant
+from connectors.base import Predicate
 from tests.agent.house import House, tuples
 
 DDL = "org TEXT, district TEXT, year INTEGER, ward TEXT, kg INTEGER, test INTEGER"
@@ -113,12 +117,11 @@ async def test_two_filters_over_one_table_are_held_against_each_other(tmp_path: 
 
 async def test_relations_of_one_family_are_held_against_each_other(tmp_path: Path) -> None:
     (tmp_path / "views").mkdir()
-    (tmp_path / "views" / "most.sql").write_text("SELECT org, district, year, kg FROM waste WHERE ward <> 'W9'")
-    short = {k: v for k, v in COLUMNS.items() if k != "ward"}
+    (tmp_path / "views" / "most.sql").write_text("SELECT org, district, year, ward, kg FROM waste WHERE ward <> 'W9'")
     relations = {
         "waste": {"table": "waste", "columns": COLUMNS, "family": "waste"},
-        "most": {"view": "most", "columns": short, "family": "waste"},
-        "apart": {"view": "most", "columns": short},
+        "most": {"view": "most", "columns": COLUMNS, "family": "waste"},
+        "apart": {"view": "most", "columns": COLUMNS},
     }
     grants = [{"relation": r, "dimensions": ["district", "year"]} for r in ("most", "apart")]
     house = opened(tmp_path, {}, *grants, relations=relations)
@@ -203,7 +206,7 @@ async def test_budgets_count_refusals_and_outlive_a_restart(tmp_path: Path) -> N
 
 
 async def test_literals_and_cells_have_budgets_too(tmp_path: Path) -> None:
-    house = opened(tmp_path, limits={"budgets": {"overall": {"predicates": 4}, "purpose": {"cells": 2}}})
+    house = opened(tmp_path, limits={"budgets": {"overall": {"predicates": 4}, "purpose": {"cells": 3}}})
     listed = ask(COUNT, "t.ward IN ('W1', 'W2', 'W3', 'W9')")
     assert await told(house, listed, listed) == [[(150,)], Outcome.BUDGET]
     by_year = ask("t.year AS c0, count(*) AS c1", group="t.year")
@@ -211,8 +214,301 @@ async def test_literals_and_cells_have_budgets_too(tmp_path: Path) -> None:
     assert await told(house, by_year, user="mei") == [Outcome.BUDGET]
 
 
+async def test_an_answer_with_more_cells_than_are_left_does_not_leave(tmp_path: Path) -> None:
+    house = opened(tmp_path, limits={"budgets": {"purpose": {"cells": 3}}})
+    by_ward = ask("t.ward AS c0, count(*) AS c1", "t.ward <> 'W9'", group="t.ward")
+    by_year = ask("t.year AS c0, count(*) AS c1", group="t.year")
+    assert await told(house, by_year, by_ward, ask(COUNT)) == [[(2014, 76), (2015, 74)], Outcome.BUDGET, [(150,)]]
+
+
 def test_two_entities_of_one_table_cannot_be_guarded_together(tmp_path: Path) -> None:
     second = {**GRANT, "id": "other", "entity": "ward", "dimensions": ["district", "year"]}
     house = opened(tmp_path, {}, second)
     with pytest.raises(PolicyError, match="cannot be guarded together"):
         parse(house.path.read_text())
+
+
+# ---- two grants over one table -------------------------------------------------------------------------------
+
+HEALTH: dict[str, Any] = {"purposes": ["public-health"]}
+
+
+async def other(house: House, *statements: str, clock: Any = None) -> list[Any]:
+    """What the second grant's people are told."""
+    return await told(house, *statements, user="chen", purpose="public-health", clock=clock)
+
+
+def change(folder: Path, *statements: str) -> None:
+    with sqlite3.connect(folder / "silo.sqlite") as db:
+        for sql in statements:
+            db.execute(sql)
+
+
+NEWCOMER = "INSERT INTO waste VALUES ('new', 'A', 2015, 'W1', 7, 0)"
+
+
+@pytest.mark.parametrize(
+    "second",
+    [{"measures": ["kg", "test"]}, {"dimensions": ["district", "ward"]}, {"masks": {"year": "number(10, 0)"}}],
+    ids=["other measures", "other dimensions", "another mask"],
+)
+async def test_sums_of_two_grants_are_held_against_each_other(tmp_path: Path, second: dict[str, Any]) -> None:
+    """All of B under one, all but the giant's ward under the other: the difference is the giant's."""
+    waste = {"table": "waste", "columns": {**COLUMNS, "test": "integer"}}
+    house = opened(
+        tmp_path, {"largest_share": 60}, {**HEALTH, "largest_share": 60, **second}, relations={"waste": waste}
+    )
+    change(tmp_path, "UPDATE waste SET kg = 700 WHERE org = 'giant'")
+    total = sum(r[4] for r in rows() if r[1] == "B") - 100_000 + 700
+    assert await told(house, ask(KG, "t.district = 'B'")) == [[(total,)]]
+    rest = ask(KG, "t.district = 'B' AND t.ward <> 'W3'")
+    assert await other(house, rest, ask(COUNT, "t.district = 'B' AND t.ward <> 'W3'")) == [
+        Outcome.DISCLOSURE, [(48,)],
+    ]  # fmt: skip
+
+
+async def test_a_filter_is_seen_through_dimensions_that_only_one_grant_has(tmp_path: Path) -> None:
+    """Tests are filtered out under one grant; 20 firms have one in W9, two have one in W1, which the other shows."""
+    waste = {"table": "waste", "columns": COLUMNS}
+    house = opened(
+        tmp_path, {}, {**HEALTH, "relation": "real", "row_filter": "test = 0", "dimensions": ["district", "year"]},
+        relations={"waste": waste, "real": waste},
+    )  # fmt: skip
+    change(
+        tmp_path, "DELETE FROM waste",
+        *(f"INSERT INTO waste VALUES ('o{i}', 'A', 2015, 'W1', 1, 0)" for i in range(20)),
+        *(f"INSERT INTO waste VALUES ('o{i}', 'A', 2015, 'W9', 1, 1)" for i in range(20)),
+        *(f"INSERT INTO waste VALUES ('o{i}', 'A', 2015, 'W1', 1, 1)" for i in range(2)),
+    )  # fmt: skip
+    assert await other(house, ask(COUNT, "t.year = 2015", "real")) == [[(20,)]]
+    assert await told(house, ask(COUNT, "t.ward <> 'W9'"), ask(COUNT)) == [Outcome.DISCLOSURE, [(42,)]]
+
+
+async def test_an_old_answer_is_given_again_on_the_same_terms_alone(tmp_path: Path) -> None:
+    house = opened(tmp_path, {}, {**HEALTH, "min_group": 20, "round_to": {"kg": 1000}})
+    question = ask(KG, "t.district = 'A'")
+    exact = (await told(house, question))[0]
+    change(tmp_path, NEWCOMER)
+    assert await other(house, question) == [Outcome.DISCLOSURE]
+    assert await told(house, question) == [exact]
+
+
+async def test_an_answer_binds_until_the_epoch_of_its_own_grant_ends(tmp_path: Path, clock: Any) -> None:
+    house = opened(tmp_path, {"epoch": "year"}, {**HEALTH, "epoch": "day"})
+    clock.moment = clock.moment.replace(month=3, day=3)
+    question = ask("t.year AS c0, count(*) AS c1", group="t.year")
+    before = [(2014, 76), (2015, 74)]
+    assert await told(house, question, clock=clock) == [before]
+    assert await other(house, question, clock=clock) == [before]
+    change(tmp_path, NEWCOMER)
+    clock.moment = clock.moment.replace(day=4)
+    assert await other(house, question, ask(COUNT, "t.year = 2015"), clock=clock) == [
+        [(2014, 76)], Outcome.DISCLOSURE,
+    ]  # fmt: skip
+    clock.moment = clock.moment.replace(year=clock.moment.year + 1)
+    assert await told(house, question, clock=clock) == [[(2014, 76), (2015, 75)]]
+
+
+async def test_what_is_told_again_binds_again(tmp_path: Path, clock: Any) -> None:
+    house = opened(tmp_path, {"epoch": "day"})
+    clock.moment = clock.moment.replace(month=3, day=3)
+    question = ask("t.year AS c0, count(*) AS c1", group="t.year")
+    first = await told(house, question, clock=clock)
+    clock.moment = clock.moment.replace(day=4)
+    assert await told(house, question, clock=clock) == first
+    change(tmp_path, NEWCOMER)
+    assert await told(house, ask(COUNT, "t.year >= 2015"), clock=clock) == [Outcome.DISCLOSURE]
+
+
+async def test_a_changed_amount_does_not_show_through_another_grant(tmp_path: Path) -> None:
+    waste = {"table": "waste", "columns": {**COLUMNS, "test": "integer"}}
+    house = opened(tmp_path, {}, {**HEALTH, "measures": ["kg", "test"]}, relations={"waste": waste})
+    question = ask(KG, "t.district = 'A'")
+    assert len(await told(house, question)) == 1
+    change(tmp_path, "UPDATE waste SET kg = kg + 333 WHERE org = 'AW11'")
+    assert await other(house, question, ask(COUNT, "t.district = 'A'")) == [Outcome.DISCLOSURE, [(77,)]]
+
+
+async def test_amounts_of_many_do_not_hide_that_one_came(tmp_path: Path) -> None:
+    """Twelve amounts change and one firm comes: the sums may be told anew, the count may not."""
+    house = opened(tmp_path)
+    count, kg = ask(COUNT, "t.district = 'A'"), ask(KG, "t.district = 'A'")
+    assert (await told(house, count, kg))[0] == [(77,)]
+    change(tmp_path, "UPDATE waste SET kg = kg + 5 WHERE district = 'A' AND ward = 'W1'", NEWCOMER)
+    assert (await told(house, count))[0] == [(77,)]
+
+
+async def test_columns_are_known_by_what_the_source_calls_them(tmp_path: Path) -> None:
+    """Under other published names it is the same table."""
+    names = {"org": "firm", "district": "area", "year": "period", "ward": "part", "kg": "mass"}
+    renamed = {published: {"type": COLUMNS[raw], "from": raw} for raw, published in names.items()}
+    relations = {"waste": {"table": "waste", "columns": COLUMNS}, "again": {"table": "waste", "columns": renamed}}
+    second = {
+        **HEALTH, "relation": "again", "entity": "firm", "dimensions": ["area", "period", "part"], "measures": ["mass"],
+        "largest_share": 60,
+    }  # fmt: skip
+    house = opened(tmp_path, {"largest_share": 60, "entity": "org"}, second, relations=relations)
+    change(tmp_path, "UPDATE waste SET kg = 700 WHERE org = 'giant'")
+    assert len(await told(house, ask(KG, "t.district = 'B'"), ask(COUNT, "t.district = 'A'"))) == 2
+    questions = (
+        ask("sum(t.mass) AS c0", "t.area = 'B' AND t.part <> 'W3'", "again"),
+        ask(COUNT, "t.area = 'A' AND t.part <> 'W9'", "again"),
+    )
+    assert await other(house, *questions, ask(COUNT, "", "again")) == [
+        Outcome.DISCLOSURE, Outcome.DISCLOSURE, [(150,)],
+    ]  # fmt: skip
+
+
+async def test_two_published_columns_of_one_raw_column_are_told_apart(tmp_path: Path) -> None:
+    waste = {"table": "waste", "columns": {**COLUMNS, "decade": {"type": "integer", "from": "year"}}}
+    grant = {"dimensions": ["year", "decade"], "masks": {"decade": "number(10, 0)"}}
+    house = opened(tmp_path, grant, relations={"waste": waste})
+    questions = ask(COUNT, "t.year = 2014"), ask(COUNT, "t.decade = 2010"), ask(COUNT, "t.decade = 2014")
+    assert await told(house, *questions) == [[(76,)], [(150,)], [(None,)]]
+
+
+# ---- noise, and sums without small base cells ------------------------------------------------------------------
+
+
+async def test_the_noise_of_a_count_is_in_averages_too(tmp_path: Path) -> None:
+    house = opened(tmp_path, {"noise": {"count": 25}})
+    found = (await told(house, ask("t.district AS c0, count(*) AS c1, sum(t.kg) AS c2, avg(t.kg) AS c3",
+                                   group="t.district")))[0]  # fmt: skip
+    assert [n for _, n, _, _ in found] != [77, 73]
+    assert [round(total / mean) for _, _, total, mean in found] == [n for _, n, _, _ in found]
+
+
+async def test_two_grants_draw_the_same_noise(tmp_path: Path) -> None:
+    noise = {"noise": {"count": 9, "kg": 50}}
+    house = opened(tmp_path, noise, {**HEALTH, **noise, "dimensions": ["district", "year"]})
+    question = ask("t.district AS c0, count(*) AS c1, sum(t.kg) AS c2", group="t.district")
+    assert await told(house, question) == await other(house, question)
+
+
+async def test_another_scale_is_another_draw(tmp_path: Path) -> None:
+    """Two scales of one draw would be two equations for two unknowns."""
+    house = opened(tmp_path, {"noise": {"kg": 50}})
+    first = (await told(house, ask(KG)))[0][0][0]
+    house.write(grants=[{"id": "g0", **GRANT, "noise": {"kg": 100}}])
+    second = (await told(house, ask(KG)))[0][0][0]
+    true = sum(r[4] for r in rows())
+    assert abs((second - true) - 2 * (first - true)) > 2
+
+
+async def test_without_small_cells_a_base_cell_stays_until_many_changed(tmp_path: Path, clock: Any) -> None:
+    house = opened(tmp_path, {"base_cells": True})
+    total, by_year = ask(COUNT), ask("t.year AS c0, count(*) AS c1", group="t.year")
+    assert await told(house, total, clock=clock) == [[(147,)]]
+    change(tmp_path, NEWCOMER, "DELETE FROM waste WHERE org = 'BW15'")
+    assert await told(house, total, by_year, clock=clock) == [[(147,)], [(2014, 73), (2015, 74)]]
+    change(tmp_path, *(f"INSERT INTO waste VALUES ('new{i}', 'A', 2015, 'W1', 7, 0)" for i in range(5)))
+    assert await told(house, total, by_year, clock=clock) == [[(153,)], [(2014, 73), (2015, 80)]]
+    clock.moment = clock.moment.replace(year=clock.moment.year + 1)
+    assert await told(house, total, by_year, clock=clock) == [[(151,)], [(2014, 72), (2015, 79)]]
+
+
+async def test_under_a_rule_of_dominance_a_base_cell_stays_till_the_epoch_ends(tmp_path: Path, clock: Any) -> None:
+    house = opened(tmp_path, {"base_cells": True, "largest_share": 60})
+    assert await told(house, ask(COUNT), clock=clock) == [[(147,)]]
+    change(tmp_path, *(f"INSERT INTO waste VALUES ('new{i}', 'A', 2015, 'W1', 7, 0)" for i in range(9)))
+    assert await told(house, ask(COUNT), clock=clock) == [[(147,)]]
+
+
+async def test_a_grant_beside_base_cells_that_would_leave_out_others_is_refused(tmp_path: Path) -> None:
+    beside = {"mode": "masked", "relation": "waste", "purposes": ["statistics"], "users": ["mei"], "id": "rows",
+              "columns": ["org", "district", "year", "kg"]}  # fmt: skip
+    house = opened(tmp_path, {"base_cells": True})
+    house.write(grants=[*house.policy["grants"], beside])
+    assert await told(house, ask(COUNT, "t.district = 'A'")) == [[(74,)]]
+    assert await told(house, ask(COUNT, "t.district = 'A'"), user="mei") == [Outcome.DISCLOSURE]
+
+
+async def test_sums_of_floating_numbers_do_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
+    waste = {"table": "waste", "columns": {**COLUMNS, "kg": "double"}}
+    house = opened(tmp_path, relations={"waste": waste})
+    parts = [(f"AW1{i}", "A", 2015, "W1", x, 0) for i in range(12) for x in (0.1 * i, 1e15 / 3, 0.3, -1e15 / 3, 0.7)]
+    change(tmp_path, "DELETE FROM waste")
+    with sqlite3.connect(tmp_path / "silo.sqlite") as db:
+        db.executemany("INSERT INTO waste VALUES (?, ?, ?, ?, ?, ?)", parts)
+    one = ask(KG, "t.district = 'A'")
+    first = await told(house, one)
+    for turn in range(1, 20):
+        change(tmp_path, "DELETE FROM waste")
+        with sqlite3.connect(tmp_path / "silo.sqlite") as db:
+            db.executemany("INSERT INTO waste VALUES (?, ?, ?, ?, ?, ?)", parts[turn:] + parts[:turn])
+        assert await told(house, ask(KG, f"t.district = 'A' AND t.year >= {1990 + turn}")) == first
+
+
+# ---- what a policy may not say -----------------------------------------------------------------------------------
+
+SOLID = {"base_cells": True}
+RENAMED = {"waste": {"table": "waste", "columns": COLUMNS, "family": "waste"},
+           "again": {"table": "waste", "family": "waste",
+                     "columns": {**COLUMNS, "mass": {"type": "bigint", "from": "kg"}}}}  # fmt: skip
+NO_WARD = {"waste": {"table": "waste", "columns": COLUMNS},
+           "short": {"table": "waste", "columns": {k: v for k, v in COLUMNS.items() if k != "ward"}}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("grants", "relations", "said"),
+    [
+        ([{}, {**HEALTH, "base_cells": True}], None, "g0 sums the same rows under the guard"),
+        ([SOLID, {**HEALTH, **SOLID, "dimensions": ["district"]}], None, "another `dimensions`"),
+        ([SOLID, {**HEALTH, **SOLID, "row_filter": "test = 0"}], None, "another `row_filter`"),
+        ([SOLID, {**HEALTH, **SOLID, "min_group": 9}], None, "another `min_group`"),
+        ([{"noise": {"kg": 5}}, {**HEALTH, "noise": {"kg": 9}}], None, "g0 adds noise of scale 5 to the same kg"),
+        ([{"noise": {"count": 5}}, {**HEALTH, "noise": {"count": 5}, "epoch": "day"}], None, "noise for each month"),
+        ([{"noise": {"kg": 5}, "guard": False, "unguarded": "old"}], None, "leave the guard on"),
+        ([{"largest_share": 60}, HEALTH], None, "with `largest_share: 60`: write the same in both"),
+        ([HEALTH, {"p_percent": 9}], None, "with no `p_percent`: write the same in both"),
+        ([{}, {"relation": "short", "dimensions": ["district"]}], NO_WARD, "g0 counts the same rows by ward"),
+        ([{}, {"relation": "again", "measures": ["mass"]}], RENAMED, "mass and kg of waste are one column"),
+        ([{"public": {"year": ["2014", "MMXV"]}}], None, "the public code 'MMXV' is no integer"),
+        ([{}], {"waste": {"table": "waste", "columns": {**COLUMNS, "year": "double"}}}, "year is a floating number"),
+    ],
+)  # fmt: skip
+def test_a_policy_whose_sums_cannot_be_held_together_is_refused(
+    tmp_path: Path, grants: list[dict[str, Any]], relations: dict[str, Any] | None, said: str
+) -> None:
+    with pytest.raises(PolicyError, match=said):
+        parse(opened(tmp_path, *grants, relations=relations).path.read_text())
+
+
+def test_a_code_list_must_fit_its_column(tmp_path: Path) -> None:
+    waste = {"table": "waste", "columns": {**COLUMNS, "year": {"type": "integer", "codes": "years"}}}
+    house = opened(tmp_path, relations={"waste": waste}, code_lists={"years": ["2014", "2015.0"]})
+    with pytest.raises(PolicyError, match=r"'2015\.0' of the code list years is no integer"):
+        parse(house.path.read_text())
+
+
+# ---- rules of two answers, judged without an agent -----------------------------------------------------------------
+
+
+def test_the_strictest_rule_of_dominance_holds_for_all() -> None:
+    """Should two answers of one family have different rules, as after a change of policy."""
+    kind = parse_type("varchar")
+    variant = Variant("waste", (), {"ward": kind}, ("ward",), ("kg",))
+    entities = np.arange(1, 31, dtype=np.uint64)
+    kg = np.where(entities == 30, 100.0, 5.0)
+    crowd = Crowd(
+        variant, (("W1", "W2"),), np.array([[int(i >= 20)] for i in range(30)]), entities, np.ones(30), {"kg": kg},
+        {"kg": np.ones(30)},
+    )  # fmt: skip
+    total, rest = Question((), (), ((),), ("kg",)), Question((Predicate("ward", "=", ("W1",)),), (), ((),), ("kg",))
+    free, strict = Rules(5), Rules(5, Dominance(60))
+    for rules in ([free, strict], [strict, free]):
+        field = Field([crowd], rules)
+        assert field.admit(Answer(0, total, free)) == total
+        assert field.admit(Answer(0, rest, free)) is None
+
+
+def test_columns_with_any_number_of_values_are_told_apart() -> None:
+    """Ten dimensions of 200 values have more combinations than a 64-bit number has values."""
+    names = tuple(f"d{i}" for i in range(10))
+    variant = Variant("wide", (), dict.fromkeys(names, parse_type("integer")), names)
+    codes = np.stack([np.arange(400) % 200] * 10, axis=1)
+    crowd = Crowd(variant, (tuple(range(200)),) * 10, codes, np.arange(1, 401, dtype=np.uint64), np.ones(400))
+    every = Question((), names, tuple((i,) * 10 for i in range(200)))
+    field = Field([crowd], [Rules(2)])
+    assert sorted(field.labels(0, every).tolist()) == list(range(200))
+    assert field.admit(Answer(0, every, Rules(2))) == every

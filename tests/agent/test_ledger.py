@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.errors import CityError
+from catalog.errors import CityError, Outcome
 from catalog.exchange import Head
-from catalog.keys import SigningKey, verify
-from connectors.agent.ledger import GENESIS, Ledger, LedgerError, head_bytes, read_ledger, record_hash, verify_ledger
+from catalog.keys import KeyRing, SigningKey, verify
+from catalog.ledger import GENESIS, Ledger, LedgerError, head_bytes, read_ledger, record_hash, verify_ledger
 from connectors.agent.service import Agent
 from tests.agent.conftest import PEOPLE_DDL, POLICY, USAGE_DDL, people
-from tests.agent.house import WITNESS, House
+from tests.agent.house import WITNESS, Cut, House
 
 KEY = SigningKey.generate()
+COUNT = "SELECT count(*) AS c0 FROM water.main.people AS t"
 
 
 def written(path: Path, count: int = 8) -> list[Head]:
@@ -114,11 +119,169 @@ def test_rewritten_history_with_the_real_key_is_found_by_a_peer(tmp_path: Path) 
     assert verify_ledger(path, KEY.public_jwk, [heads[6]]).bad_seq == 7
 
 
-def test_a_peer_cannot_invent_a_fault(tmp_path: Path) -> None:
+def test_a_peer_cannot_invent_a_fault_and_what_it_brought_is_told(tmp_path: Path) -> None:
     path = tmp_path / "l.jsonl"
+    heads = written(path)
+    other = SigningKey.generate()
+    forged = [Head(seq=n, hash="00" * 32, signature=other.sign(head_bytes(n, "00" * 32))) for n in (3, 99)]
+    unsigned = Head(seq=8, hash=heads[7].hash)
+    report = verify_ledger(path, KEY.public_jwk, [*forged, heads[2], unsigned, heads[7]])
+    assert (report.good, report.witnessed, report.foreign) == (True, 2, 3)
+
+
+def test_a_clock_that_steps_back_breaks_nothing(tmp_path: Path) -> None:
+    """Also over a restart: the time of a record is the clock's or its predecessor's, whichever is later."""
+    path = tmp_path / "l.jsonl"
+    noon = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    ledger = Ledger(path, KEY)
+    ledger.append("look", {}, noon)
+    ledger.append("look", {}, noon - timedelta(hours=1))
+    ledger.close()
+    ledger = Ledger(path, KEY)
+    ledger.append("look", {}, noon - timedelta(minutes=30))
+    ledger.append("look", {}, noon + timedelta(seconds=1))
+    ledger.close()
+    assert verify_ledger(path, KEY.public_jwk).good
+    told = [(r["time"][11:19], r.get("clock", "")[11:19]) for r in read_ledger(path)]
+    assert told == [("12:00:00", ""), ("12:00:00", "11:00:00"), ("12:00:00", "11:30:00"), ("12:00:01", "")]
+
+
+def test_a_ledger_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "l.jsonl"
     written(path)
-    invented = Head(seq=3, hash="00" * 32, signature=SigningKey.generate().sign(b"x"))
-    assert verify_ledger(path, KEY.public_jwk, [invented]).good
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    path.chmod(0o644)  # as a release before this one left it
+    written(path, 1)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+# ---- keys of a ledger that end -------------------------------------------------------------------------------
+
+
+class Now:
+    """A clock for key rings, unix seconds."""
+
+    def __init__(self) -> None:
+        self.at = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+    @property
+    def time(self) -> datetime:
+        return datetime.fromtimestamp(self.at, UTC)
+
+
+def revoked_at_noon(folder: Path) -> tuple[Path, KeyRing, SigningKey, Now]:
+    """A ledger whose key was revoked after five records, and that went on with another."""
+    now = Now()
+    ring = KeyRing.create(folder / "ledger.key", now=now)
+    thief, path = ring.signing(), folder / "l.jsonl"
+    ledger = Ledger(path, ring)
+    for _ in range(5):
+        ledger.append("look", {}, now.time)
+        now.at += 60
+    ring.revoke(thief.kid)
+    now.at += 60
+    ledger.append("look", {}, now.time)
+    ledger.close()
+    return path, ring, thief, now
+
+
+def test_a_revoked_key_vouches_for_what_it_signed_before(tmp_path: Path) -> None:
+    path, ring, _, now = revoked_at_noon(tmp_path)
+    assert verify_ledger(path, ring.public()).good
+    ring.rotate(int(now.at), 3600)
+    ledger = Ledger(path, ring)
+    ledger.append("look", {}, now.time)
+    ledger.close()
+    assert verify_ledger(path, ring.public()).good
+
+
+@pytest.mark.parametrize("told", [None, "clock"])
+def test_a_revoked_key_signs_no_record_after_that(tmp_path: Path, told: str | None) -> None:
+    """Neither openly, nor by a record that says that it was made before."""
+    path, ring, thief, now = revoked_at_noon(tmp_path)
+    stolen = Ledger(path, thief)
+    before = (now.time - timedelta(hours=1)).isoformat(timespec="microseconds")
+    stolen.append("look", {} if told is None else {told: before}, now.time)
+    stolen.close()
+    report = verify_ledger(path, ring.public())
+    assert (report.bad_seq, report.fault) == (7, "signed by a key that was revoked")
+
+
+async def test_without_its_key_the_ledger_is_not_written_and_a_query_is_refused(tmp_path: Path) -> None:
+    house = House(tmp_path, POLICY, {"people": (PEOPLE_DDL, people()), "usage": (USAGE_DDL, [])})
+    agent = house.open()
+    key = tmp_path / "state" / "ledger.key"
+    async with house.client("lin", "mass-balance", agent) as ask:
+        key.rename(tmp_path / "away")
+        response = await ask.send("POST", "/v1/fragment", ask.fragment(COUNT))
+        assert (response.status_code, response.json()["outcome"]) == (500, "EXECUTION")
+        assert (await ask.send("GET", "/v1/ledger/head")).status_code == 500
+        with pytest.raises(LedgerError, match="cannot be signed"):
+            agent.ledger.append("look", {})
+        assert agent.running == 0
+        (tmp_path / "away").rename(key)
+        assert (await ask.rows(COUNT)).num_rows == 1
+    agent.close()
+
+
+async def test_an_answer_that_cannot_be_signed_has_no_end_and_holds_no_place(tmp_path: Path) -> None:
+    house = House(tmp_path, POLICY, {"people": (PEOPLE_DDL, people()), "usage": (USAGE_DDL, [])})
+    house.write(limits={"concurrent": 1})
+    agent = house.open()
+    key = tmp_path / "state" / "receipt.key"
+    async with house.client("lin", "mass-balance", agent) as ask:
+        key.rename(tmp_path / "away")
+        for _ in range(2):
+            with pytest.raises(Cut):
+                await ask.rows(COUNT)
+        (tmp_path / "away").rename(key)
+        assert (await ask.rows(COUNT)).num_rows == 1
+        assert agent.running == 0
+    agent.close()
+
+
+async def test_a_policy_that_could_not_be_recorded_is_in_force_once_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path, POLICY, {"people": (PEOPLE_DDL, people()), "usage": (USAGE_DDL, [])})
+    agent = house.open()
+    for broken in ([], [{**POLICY["grants"][0], "mode": "maskd"}]):
+        async with house.client("lin", "mass-balance", agent) as ask:
+            with monkeypatch.context() as full:
+                full.setattr(agent.ledger, "_write", _fails)
+                house.write(grants=broken)
+                for _ in range(2):
+                    assert (await ask.refusal(COUNT)).outcome is Outcome.EXECUTION
+            assert (await ask.refusal(COUNT)).outcome in (Outcome.NOT_AVAILABLE, Outcome.CLOSED)
+            kinds = [r["kind"] for r in agent.ledger.records()]
+            assert kinds[-2:] == ["policy_refused" if broken else "policy", "refusal"]
+            house.write(grants=POLICY["grants"])
+            assert (await ask.rows(COUNT)).num_rows == 1
+    agent.close()
+
+
+def _fails(line: bytes) -> None:
+    raise LedgerError("the disk is full")
+
+
+def test_an_agent_that_ends_holds_no_file_of_its_state(tmp_path: Path) -> None:
+    house = House(tmp_path, POLICY, {"people": (PEOPLE_DDL, []), "usage": (USAGE_DDL, [])})
+    agent = house.open()
+    agent.replay.claim("a" * 20, time.time() + 60, time.time())
+    agent.close()
+    state = str(tmp_path / "state")
+    held = [link for fd in Path("/proc/self/fd").iterdir() if (link := _target(fd)).startswith(state)]
+    assert held == []
+
+
+def _target(fd: Path) -> str:
+    try:
+        return os.readlink(fd)
+    except OSError:
+        return ""
 
 
 def test_a_line_cut_by_a_crash_is_taken_off_and_the_chain_goes_on(tmp_path: Path) -> None:

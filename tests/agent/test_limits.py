@@ -7,24 +7,31 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 import uvicorn
 
+from catalog import keys, tls
 from catalog.errors import CityError, Outcome
 from catalog.http import AsyncClient
 from catalog.identity import sign_request
+from catalog.ledger import read_ledger
+from connectors.agent import child, server
 from connectors.agent.budget import FairQueue
-from connectors.agent.ledger import read_ledger
 from connectors.agent.server import create_app
 from connectors.agent.service import Agent
 from connectors.base import Cancel, Capabilities, NativeScan, Source, SourceError, SourceTable
-from tests.agent.house import Ask, House, read_answer
+from tests.agent.house import ISSUER, Ask, House, read_answer
+from tests.attack.client import Analyst
+from tests.attack.world import POLICY, open_world
 
 SQL = "SELECT t.n AS c0 FROM water.main.numbers AS t"
 BATCH = 1000
@@ -82,12 +89,20 @@ def house_with(folder: Path, **limits: Any) -> House:
 
 
 @asynccontextmanager
-async def serving(house: House, tap: Tap) -> AsyncIterator[Any]:
-    """A real server on a free port; yields a function that makes clients."""
+async def serving(house: House, tap: Tap, certificate: bytes = b"") -> AsyncIterator[Any]:
+    """A real server on a free port; yields a function that makes clients.
+
+    certificate: which (DER) every connection is said to have shown, as if TLS ended here.
+    """
     agent = house.open()
     agent._sources["main"].close()
     agent._sources["main"] = tap
-    server = uvicorn.Server(uvicorn.Config(create_app(agent), port=0, log_level="error"))
+    app = create_app(agent, certificates=bool(certificate))
+
+    async def shown(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "extensions": {"tls": {"client_cert": certificate}}}, receive, send)
+
+    server = uvicorn.Server(uvicorn.Config(shown, port=0, log_level="error"))
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
@@ -236,13 +251,230 @@ async def test_the_breaker_stops_running_work_within_two_seconds(tmp_path: Path)
         assert (await running).outcome is Outcome.CLOSED
 
 
+@asynccontextmanager
+async def all_preparing(folder: Path) -> AsyncIterator[Any]:
+    """More fragments than an event loop has threads, all waiting for their source's first row."""
+    tap = Tap()
+    tap.stall_after = 0
+    house = house_with(folder, concurrent=12)
+    async with serving(house, tap) as (client, _):
+        asked = [asyncio.create_task(client().refusal(SQL)) for _ in range(12)]
+        await until(lambda: tap.running == 12, 20)
+        await asyncio.sleep(0.6)  # the watch has looked meanwhile
+        yield house, tap, client, asked
+
+
+async def test_the_breaker_works_while_every_fragment_prepares(tmp_path: Path) -> None:
+    async with all_preparing(tmp_path) as (_, tap, _, asked):
+        (tmp_path / "state" / "PAUSED").touch()
+        assert await until(lambda: tap.running == 0) < 2
+        assert {(await a).outcome for a in asked} == {Outcome.CLOSED}
+
+
+async def test_a_revocation_works_while_every_fragment_prepares(tmp_path: Path) -> None:
+    async with all_preparing(tmp_path) as (house, tap, _, asked):
+        house.write(grants=[])
+        assert await until(lambda: tap.running == 0) < 2
+        assert {(await a).outcome for a in asked} == {Outcome.GRANT_ENDED}
+
+
+async def test_a_stranger_is_refused_at_once_while_every_fragment_prepares(tmp_path: Path) -> None:
+    async with all_preparing(tmp_path) as (_, tap, client, _):
+        ask = client()
+        ask.token = "forged"
+        begun = time.monotonic()
+        assert (await ask.refusal(SQL)).outcome is Outcome.AUTH
+        assert time.monotonic() - begun < 1
+        assert tap.running == 12
+        tap.open.set()
+
+
+def piped(file: Path) -> None:
+    """Put a pipe where a file was: whoever opens it to read waits for a writer."""
+    os.mkfifo(file.with_name("pipe"))
+    os.replace(file.with_name("pipe"), file)
+
+
+def endless(file: Path) -> None:
+    """A file of a terabyte, all of it holes."""
+    file.write_bytes(b"")
+    os.truncate(file, 1 << 40)
+
+
+@pytest.mark.parametrize("put", [piped, endless])
+@pytest.mark.parametrize("name", ["department.yaml", "districts.csv"])
+async def test_no_file_of_the_policy_can_hold_up_the_agent(tmp_path: Path, name: str, put: Any) -> None:
+    """Whoever writes it can close the agent, which stops what runs, and opens again once it is mended."""
+    tap = Tap()
+    tap.stall_after = 5
+    house = house_with(tmp_path)
+    lists = tmp_path / "districts.csv"
+    lists.write_text("449901,city\n")
+    house.write(hierarchies={"districts": "districts.csv"})
+    async with serving(house, tap) as (client, agent):
+        running = asyncio.create_task(client().refusal(SQL))
+        await until(lambda: tap.running == 1 and agent.running == 1)
+        put(tmp_path / name)
+        assert await until(lambda: tap.running == 0) < 2
+        assert (await running).outcome is Outcome.CLOSED
+        assert name in agent.status()["policy_fault"]
+        begun = time.monotonic()
+        assert (await client().refusal(SQL)).rule == "policy"
+        assert time.monotonic() - begun < 2
+        (tmp_path / name).unlink()
+        lists.write_text("449901,city\n")
+        house.write()
+        tap.open.set()
+        assert (await client().rows(SQL)).num_rows == 10_000
+
+
+async def test_a_policy_on_a_disk_that_hangs_does_not_hold_up_the_breaker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tap = Tap()
+    tap.stall_after = 5
+    house = house_with(tmp_path)
+    hangs, reading = threading.Event(), threading.Event()
+    async with serving(house, tap) as (client, agent):
+        running = asyncio.create_task(client().refusal(SQL))
+        await until(lambda: tap.running == 1 and agent.running == 1)
+        read = agent._file.read
+
+        def slow() -> Any:
+            reading.set()
+            hangs.wait(10)
+            return read()
+
+        monkeypatch.setattr(agent._file, "read", slow)
+        house.write()
+        await until(reading.is_set)
+        (tmp_path / "state" / "PAUSED").touch()
+        took = await until(lambda: tap.running == 0)
+        hangs.set()
+        assert took < 2
+        assert (await running).outcome is Outcome.CLOSED
+
+
+PINNED = {"issuer": ISSUER, "jwks": "file:jwks.json", "gateways": "file:gateways.json"}
+
+
+@pytest.mark.parametrize("kind", ["OKP", "EC"])
+@pytest.mark.parametrize("term", ["revoked", "exp"])
+async def test_a_gateway_whose_key_or_certificate_ends_gets_no_more_of_what_runs(
+    tmp_path: Path, kind: str, term: str
+) -> None:
+    """A revocation changes the list; an end that was written there before changes nothing but the time."""
+    tap = Tap()
+    tap.stall_after = 5
+    house = house_with(tmp_path)
+    certificates = tls.create_ring(tmp_path / "gateway.tls", "gateway")
+    card = [house.gateway.public_jwk, *certificates.public()]
+    shown = tls.certificate_of(card[1])
+    assert shown is not None
+
+    def pin(**terms: int) -> None:
+        listed = [{**k, **terms} if k["kty"] == kind else k for k in card]
+        keys.replace_file(tmp_path / "gateways.json", orjson.dumps({"gateways": {"gateway": listed}}))
+
+    pin()
+    house.write(identity=PINNED)
+    async with serving(house, tap, shown) as (client, agent):
+        running = asyncio.create_task(client().refusal(SQL))
+        await until(lambda: tap.running == 1 and agent.running == 1)
+        end = int(time.time()) + (2 if term == "exp" else 0)
+        pin(**{term: end})
+        begun = time.time()
+        await until(lambda: tap.running == 0)
+        assert end <= time.time() < max(begun, end) + 2
+        refused = await asyncio.wait_for(running, 5)
+        assert (refused.outcome, refused.rule) == (Outcome.AUTH, "pinned gateways")
+
+
+async def test_a_grant_that_is_made_shorter_ends_its_query_then(tmp_path: Path) -> None:
+    tap = Tap()
+    tap.stall_after = 5
+    house = house_with(tmp_path)
+    grant = house.policy["grants"][0]
+    house.write(grants=[{**grant, "until": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}])
+    async with serving(house, tap) as (client, agent):
+        running = asyncio.create_task(client().refusal(SQL))
+        await until(lambda: tap.running == 1 and agent.running == 1)
+        house.write(grants=[{**grant, "until": (datetime.now(UTC) + timedelta(seconds=1.5)).isoformat()}])
+        await asyncio.sleep(0.7)
+        assert not running.done()
+        assert (await asyncio.wait_for(running, 3)).outcome is Outcome.GRANT_ENDED
+
+
+async def test_a_grant_that_is_made_longer_does_not_end_when_it_would_have(tmp_path: Path) -> None:
+    tap = Tap()
+    tap.stall_after = 5
+    house = house_with(tmp_path)
+    grant, end = house.policy["grants"][0], datetime.now(UTC) + timedelta(seconds=2.5)
+    house.write(grants=[{**grant, "until": end.isoformat()}])
+    async with serving(house, tap) as (client, agent):
+        running = asyncio.create_task(client().rows(SQL))
+        await until(lambda: tap.running == 1 and agent.running == 1)
+        house.write(grants=[{**grant, "until": (end + timedelta(hours=1)).isoformat()}])
+        await until(lambda: datetime.now(UTC) > end + timedelta(seconds=0.3))
+        tap.open.set()
+        assert (await running).num_rows == 10_000
+
+
+async def test_a_token_that_expired_while_its_fragment_waited_begins_nothing(tmp_path: Path) -> None:
+    tap = Tap()
+    tap.stall_after = 5
+    house = house_with(tmp_path, concurrent=1)
+    async with serving(house, tap) as (client, agent):
+        first = asyncio.create_task(client().rows(SQL))
+        await until(lambda: tap.running == 1)
+        late, now = client(), int(time.time())
+        # The clocks may differ by five seconds: what is over by four is good for one second yet.
+        late.token = house.token("lin", "mass-balance", iat=now - 60, exp=now - 4)
+        waiting = asyncio.create_task(late.refusal(SQL))
+        await until(lambda: time.time() > now + 2.1)
+        assert not waiting.done()
+        tap.open.set()
+        assert (await waiting).outcome is Outcome.AUTH
+        assert (await first).num_rows == 10_000
+        assert agent.running == 0
+
+
+UNHEARD_OF = (*child.CONFINED, "no gravity")
+
+
+def test_an_agent_that_must_be_confined_does_not_start_where_it_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = house_with(tmp_path, confined="required")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(child, "CONFINED", UNHEARD_OF)
+        with pytest.raises(ValueError, match=r"limits\.confined: required.*no gravity"):
+            house.open()
+    # What there is on every system: the agent that did not start left nothing behind that would stop this one.
+    monkeypatch.setattr(child, "CONFINED", ("no core files",))
+    house.open().close()
+
+
+async def test_a_policy_that_asks_for_more_than_there_is_closes_a_running_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tap = Tap()
+    house = house_with(tmp_path)
+    async with serving(house, tap) as (client, agent):
+        assert (await client().rows(RESIDUAL)).num_rows == 10_000
+        monkeypatch.setattr(child, "CONFINED", UNHEARD_OF)
+        house.write(limits={**house.policy["limits"], "confined": "required"})
+        assert (await client().refusal(RESIDUAL)).outcome is Outcome.CLOSED
+        assert "no gravity" in agent.status()["policy_fault"]
+
+
 async def test_a_grant_that_ends_stops_its_query(tmp_path: Path) -> None:
     tap = Tap()
     tap.stall_after = 5
     house = house_with(tmp_path)
-    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
-    house.write(grants=[{**house.policy["grants"][0], "until": soon}])
     async with serving(house, tap) as (client, _):
+        soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+        house.write(grants=[{**house.policy["grants"][0], "until": soon}])
         assert (await client().refusal(SQL)).outcome is Outcome.GRANT_ENDED
         assert (await client().refusal(SQL)).outcome is Outcome.NOT_AVAILABLE
 
@@ -439,3 +671,191 @@ def test_the_agent_opens_no_source_that_its_policy_does_not_name(tmp_path: Path)
     house.write(sources={"main": {"kind": "sqlite", "path": "nowhere.sqlite"}})
     with pytest.raises(SourceError):
         Agent.from_file(house.path)
+
+
+# ---- what stops ten million rows in mid-stream: closing time, caps, a reader that hangs ------------------------
+
+FULL = os.environ.get("ATTACK") == "all"
+LONG = 10_000 if FULL else 2_000
+"""Batches of a thousand rows: ten million of them in `make attack`."""
+
+
+@asynccontextmanager
+async def streaming(ask: Ask, sql: str = SQL) -> AsyncIterator[Any]:
+    """The chunks of an answer as they come."""
+    body = ask.fragment(sql)
+    headers = signed(ask, body)
+    async with ask.http.stream("POST", "/v1/fragment", content=body, headers=headers) as response:
+        yield response.aiter_bytes()
+
+
+class Torrent(Tap):
+    """Rows that no packing makes smaller: they do not fit into what the system keeps for a reader that hangs.
+
+    given: batches so far.
+    """
+
+    given = 0
+
+    def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
+        rng = np.random.default_rng(1)
+        for batch in super().scan(scan, cancel):
+            self.given += 1
+            yield pa.record_batch([pa.array(rng.integers(0, 2**62, len(batch)))], schema=batch.schema)
+
+    async def is_stuck(self) -> None:
+        """Wait until nobody takes a batch any more."""
+        seen = -1
+        while seen != self.given or not self.running:
+            seen = self.given
+            await asyncio.sleep(0.3)
+        assert self.given < self.batches
+
+
+class Clock:
+    """Noon in Shanghai, and then whatever the test says."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 2, 4, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.mark.parametrize("sql", [RESIDUAL, SQL] if FULL else [SQL], ids=lambda sql: "engine" if "+" in sql else "bare")
+async def test_closing_time_stops_what_runs(tmp_path: Path, sql: str) -> None:
+    tap, clock = Tap(), Clock()
+    tap.batches = LONG
+    house = house_with(tmp_path, rows=20_000_000, hours="08:00-18:00", timezone="Asia/Shanghai")
+    async with serving(house, tap) as (client, agent):
+        agent._clock = clock
+        received, before, most = bytearray(), resident(), 0
+        async with streaming(client(), sql) as chunks:
+            async for chunk in chunks:
+                if not received:
+                    clock.now += timedelta(hours=7)
+                received += chunk
+                most = max(most, resident())
+        table, end = read_answer(bytes(received))
+        assert 0 < table.num_rows < LONG * BATCH
+        assert end.error is not None
+        assert (end.outcome, end.error["rule"], end.receipt) == ("CLOSED", "opening hours", None)
+        assert most - before < 150 * MB
+        await until(lambda: agent.running == 0 and tap.running == 0, 1)
+        assert (await client().refusal(sql)).outcome is Outcome.CLOSED
+        clock.now += timedelta(hours=14)
+        tap.batches = 10
+        assert (await client().rows(sql)).num_rows == 10_000
+    assert ends(house) == ["CLOSED", "OK"]
+
+
+@pytest.mark.parametrize(("cap", "rule"), [({"rows": 1_500_000}, "rows"), ({"bytes": 1_000_000}, "bytes")])
+async def test_a_cap_in_mid_stream_ends_with_an_error_and_fills_no_memory(
+    tmp_path: Path, cap: dict[str, int], rule: str
+) -> None:
+    tap = Tap()
+    tap.batches = LONG
+    house = house_with(tmp_path, **{"rows": 20_000_000, **cap})
+    async with serving(house, tap) as (client, agent):
+        received, before, most = bytearray(), resident(), 0
+        async with streaming(client()) as chunks:
+            async for chunk in chunks:
+                received += chunk
+                most = max(most, resident())
+        table, end = read_answer(bytes(received))
+        assert 10_000 < table.num_rows <= 1_500_000
+        assert end.error is not None
+        assert (end.outcome, end.error["rule"], end.receipt) == ("LIMIT", rule, None)
+        assert most - before < 150 * MB
+        await until(lambda: agent.running == 0 and tap.running == 0, 1)
+    assert ends(house) == ["LIMIT"]
+
+
+async def test_a_reader_that_hangs_is_left_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds neither the source nor the place; who waited gets it."""
+    monkeypatch.setattr(server, "SLOW_READER", 1.0)
+    tap = Torrent()
+    tap.batches = LONG
+    house = house_with(tmp_path, rows=20_000_000, concurrent=1)
+    async with serving(house, tap) as (client, agent):
+        before = resident()
+        async with streaming(client()) as chunks:
+            await anext(chunks)
+            tap.batches = 10  # for who comes next
+            waiting = asyncio.create_task(client("bi2").rows(SQL))
+            await until(lambda: ends(house) == ["CANCELED"], 6)
+            assert resident() - before < 150 * MB
+            assert (await asyncio.wait_for(waiting, 10)).num_rows == 10_000
+        await until(lambda: agent.running == 0 and tap.running == 0, 1)
+    assert ends(house) == ["CANCELED", "OK"]
+
+
+async def test_the_breaker_needs_no_gateway(tmp_path: Path) -> None:
+    """The gateway that asked reads nothing any more and answers nobody: the owner's switch works all the same."""
+    tap = Torrent()
+    tap.batches = LONG
+    house = house_with(tmp_path, rows=20_000_000)
+    async with serving(house, tap) as (client, agent):
+        async with streaming(client()) as chunks:
+            await anext(chunks)
+            await tap.is_stuck()
+            (tmp_path / "state" / "PAUSED").touch()
+            assert await until(lambda: tap.running == 0 and agent.running == 0) < 2
+        assert ends(house) == ["CLOSED"]
+        assert (await client().refusal(SQL)).outcome is Outcome.CLOSED
+        agent.resume()
+        tap.batches = 10
+        assert (await client().rows(SQL)).num_rows == 10_000
+
+
+async def test_a_queue_of_one_takes_one_and_then_there_is_no_room(tmp_path: Path) -> None:
+    tap = Tap()
+    tap.batches, tap.stall_after = LONG, LONG // 2
+    house = house_with(tmp_path, rows=20_000_000, concurrent=1, queue=1)
+    async with serving(house, tap) as (client, agent):
+        async with streaming(client()) as chunks:
+            received = bytearray(await anext(chunks))
+            asked = {asyncio.create_task(client(user).rows(SQL)) for user in ("bi2", "bi3")}
+            done, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+            refused = [task.exception() for task in done]
+            assert [(e.outcome, e.rule, e.retry_after) for e in refused if isinstance(e, CityError)] == [
+                (Outcome.BUSY, "queue", 2.0)
+            ]
+            assert tap.most == 1
+            tap.open.set()
+            async for chunk in chunks:
+                received += chunk
+        table, end = read_answer(bytes(received))
+        assert (table.num_rows, end.outcome) == (LONG * BATCH, "OK")
+        assert [(await task).num_rows for task in waiting] == [LONG * BATCH]
+        assert tap.most == 1
+        assert (await client("bi3").rows(SQL)).num_rows == LONG * BATCH
+        await until(lambda: agent.running == 0)
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_a_query_of_more_fragments_than_places_does_not_wait_for_itself(
+    tmp_path: Path, request: pytest.FixtureRequest, places: int
+) -> None:
+    """Through a gateway, several at once: each department has fewer places than any of them has fragments there."""
+    policy = {**POLICY, "limits": {"concurrent": places, "queue": 64}}
+    arms = " UNION ALL ".join(
+        f"SELECT f.title, count(*) FROM dept.main.people AS t JOIN files.main.firms AS f ON f.staff > t.grade + {i} "
+        f"JOIN dept.main.places AS p ON p.n + {i} < f.staff JOIN files.main.people AS o ON o.id = t.id + {i} "
+        f"WHERE t.id > {i} AND p.n >= {i} AND f.staff > {i} AND o.id < {20 - i} GROUP BY f.title"
+        for i in range(3)
+    )
+    with open_world(tmp_path, request, ("sqlite", "files"), policy=policy) as world:
+        analysts = [Analyst(world, "lin", "mass-balance") for _ in range(3)]
+        plan, _, _ = analysts[0].ask(f"EXPLAIN {arms}")
+        assert str(plan).count("dept") > places
+        with ThreadPoolExecutor(3) as pool:
+            answers = list(pool.map(lambda analyst: analyst.ask(arms), analysts, timeout=60))
+        for analyst in analysts:
+            analyst.close()
+        assert [error for _, error, _ in answers] == [""] * 3
+        assert len({str(sorted(rows or [])) for rows, _, _ in answers}) == 1
+        assert answers[0][0]
+        for department in world.departments.values():
+            begun = [r for r in read_ledger(department.house.folder / "state" / "ledger.jsonl") if r["kind"] == "begin"]
+            assert len(begun) > 3 * places

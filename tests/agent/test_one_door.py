@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 import pytest
 
-from catalog.errors import Outcome
+from catalog.errors import DepartmentError, Outcome
 from catalog.exchange import Fragment
 from catalog.identity import TokenVerifier, sign_request
 from catalog.keys import SigningKey
-from connectors.agent.server import _watch
+from connectors.agent.server import _Threads, _watch
 from connectors.agent.service import Agent
 from tests.agent.house import ISSUER, Ask, House, at
 
@@ -129,7 +129,7 @@ async def test_what_runs_for_a_gateway_stops_within_two_seconds_of_its_revocatio
         stream = ask.fragment("SELECT t.litres AS c0 FROM water.main.usage AS t")
         run = agent.start(TokenVerifier(ISSUER, "agent:water", house.folder / "jwks.json").verify(ask.token),
                           Fragment.model_validate_json(stream))  # fmt: skip
-        watcher = asyncio.create_task(_watch(agent, agent.pins()))
+        watcher = asyncio.create_task(_watch(agent, agent.pins(), _Threads(1)))
         await asyncio.sleep(0)
         started = time.monotonic()
         listed.write_bytes(orjson.dumps({"gateways": {"gateway": [{**house.gateway.public_jwk, "revoked": 1}]}}))
@@ -141,6 +141,19 @@ async def test_what_runs_for_a_gateway_stops_within_two_seconds_of_its_revocatio
         agent.finish(run)
         assert (await ask.send("GET", "/v1/relations")).status_code == 401
     agent.close()
+
+
+async def test_what_a_pause_overtakes_on_its_way_in_does_not_begin(house: House, agent: Agent) -> None:
+    """The door is asked first; by the time that a fragment begins its owner may have said no."""
+    async with house.client("lin", "mass-balance", agent) as ask:
+        principal = TokenVerifier(ISSUER, "agent:water", house.folder / "jwks.json").verify(ask.token)
+        asked = Fragment.model_validate_json(ask.fragment("SELECT t.litres AS c0 FROM water.main.usage AS t"))
+        agent.check_open()
+        agent.pause()
+        with pytest.raises(DepartmentError) as refused:
+            agent.start(principal, asked)
+    assert refused.value.outcome is Outcome.CLOSED
+    assert agent.running == 0
 
 
 async def test_what_cannot_be_recorded_is_not_shown(
@@ -156,6 +169,6 @@ async def test_what_cannot_be_recorded_is_not_shown(
 
 
 def _fails(*_: Any, **__: Any) -> None:
-    from connectors.agent.ledger import LedgerError
+    from catalog.ledger import LedgerError
 
     raise LedgerError("no space")

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from atoll.cli import app
 from catalog.errors import CityError, Outcome
 from catalog.keys import SigningKey
+from catalog.ledger import read_ledger
 from catalog.policy import PolicyError, countersigned, from_bundle, read_bundle, signed, signed_name, verify_seal
-from connectors.agent.ledger import read_ledger
 from connectors.agent.policy_file import PIN, repin
 from connectors.agent.service import Agent
 from tests.agent.house import House

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import os
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import orjson
 import pytest
 from stdnum.iso7064 import mod_11_2
 
-from catalog.errors import Outcome
-from connectors.agent.ledger import read_ledger
+from catalog.errors import CityError, Outcome
+from catalog.ledger import read_ledger
+from connectors.agent.fragment import FragmentRun
 from connectors.agent.service import Agent
 from connectors.agent.verify import person_id
-from tests.agent.house import House, tuples
+from tests.agent.house import Ask, House, read_answer, tuples
 
 SQL = """SELECT k AS c0, verify('owner', k) AS c1 FROM "$keys" """
 
@@ -180,3 +187,132 @@ def test_ids_by_example() -> None:
     assert person_id("11010519491231002x") is None
     assert person_id("110105194912310021") is None
     assert person_id("11010519490231002X") is None
+
+
+# ---- what a probe can tell: bytes and time, at the agent's own door -------------------------------------------
+
+FULL = os.environ.get("ATTACK") == "all"
+PROBES = 334 if FULL else 34
+"""Of each of the three kinds: a thousand in `make attack`, a hundred here."""
+GRID = 0.05
+
+
+def threshold(number: int) -> float:
+    """The Kolmogorov-Smirnov distance that two samples of this size from one distribution exceed once in a thousand."""
+    return 1.95 * math.sqrt(2 / number)
+
+
+def distance(one: Sequence[float], other: Sequence[float]) -> float:
+    """The largest difference of two empirical distributions, 0 to 1."""
+    places = sorted({*one, *other})
+    below = [np.searchsorted(np.sort(x), places, "right") / len(x) for x in (one, other)]
+    return float(np.max(np.abs(below[0] - below[1])))
+
+
+def test_the_distance_tells_two_distributions_apart() -> None:
+    rng = random.Random(6)
+    one = [rng.gauss(0, 1) for _ in range(PROBES)]
+    assert distance(one, [rng.gauss(0, 1) for _ in range(PROBES)]) < threshold(PROBES)
+    assert distance(one, [rng.gauss(2, 1) for _ in range(PROBES)]) > threshold(PROBES)
+
+
+@pytest.fixture
+def sold(tmp_path: Path) -> House:
+    """Who sold: a row that the filter withholds (S..). Who holds one yet: H... Nobody else is there."""
+    policy = {
+        "department": "housing",
+        "relations": {"owner": {"table": "owner", "columns": {"person": {"type": "varchar", "concept": "code"}}}},
+        "grants": [grant(row_filter="withheld = 0", per_day=100_000, per_subject=100_000)],
+    }
+    rows = [(f"S{i:05d}", 1) for i in range(PROBES)] + [(f"H{i:05d}", 0) for i in range(PROBES)]
+    return House(tmp_path, policy, {"owner": ("person TEXT, withheld INTEGER", rows)})
+
+
+def plain_bytes(content: bytes, subject: str) -> tuple[str, ...]:
+    """An answer without what differs from one answer to any next: ids, moments, hashes and signatures."""
+    table, end = read_answer(content)
+    assert end.receipt is not None
+    told = end.model_dump(mode="json", exclude={"signature": True, "kid": True, "receipt": MOVING})
+    rows = [["subject" if v == subject else v for v in row] for row in tuples(table)]
+    return table.schema.to_string(), orjson.dumps(rows).decode(), orjson.dumps(told).decode()
+
+
+MOVING = {"id", "fragment_id", "at", "ledger", "delivered"}
+
+
+async def probe(ask: Ask, subject: str) -> tuple[float, tuple[Any, ...]]:
+    """(seconds at the door; status, headers and bytes) of one claim."""
+    body = ask.fragment(SQL, [subject])
+    begun = time.monotonic()
+    response = await ask.send("POST", "/v1/fragment", body)
+    spent = time.monotonic() - begun
+    headers = {k: v for k, v in response.headers.items() if k != "date"}
+    return spent, (response.status_code, tuple(sorted(headers.items())), *plain_bytes(response.content, subject))
+
+
+KINDS = {"sold": "S{:05d}", "never": "N{:05d}", "unknown": "XY-{:03d}"}
+
+
+async def probes(house: House, number: int) -> tuple[dict[str, list[float]], set[tuple[Any, ...]]]:
+    """(seconds by kind of subject, the different answers) of so many probes of each kind in random order."""
+    plan = [(kind, text.format(i)) for kind, text in KINDS.items() for i in range(number)]
+    random.Random(3).shuffle(plan)
+    spent: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    said: set[tuple[Any, ...]] = set()
+    async with house.client("wu", "benefit-eligibility") as ask:
+        assert tuples(await ask.rows(SQL, keys=["H00001"])) == [("H00001", "match")]
+        # The first answers find nothing warm: they are no sample of the others.
+        for i in range(5):
+            await probe(ask, f"W{i:05d}")
+        for kind, subject in plan:
+            seconds, answer = await probe(ask, subject)
+            spent[kind].append(seconds)
+            said.add(answer)
+    return spent, said
+
+
+def apart(spent: Mapping[str, Sequence[float]]) -> list[tuple[str, str]]:
+    """Kinds of subjects that their times tell apart."""
+    pairs = itertools.combinations(spent, 2)
+    return [(a, b) for a, b in pairs if distance(spent[a], spent[b]) >= threshold(len(spent[a]))]
+
+
+async def test_sold_never_and_unknown_are_one_answer_in_bytes_and_time(sold: House) -> None:
+    """A row that is withheld, a number like it that never was, and one of another form: the same bytes but for ids and
+    moments, and times of one distribution, by the Kolmogorov-Smirnov distance under `threshold`."""
+    spent, said = await probes(sold, PROBES)
+    assert len(said) == 1
+    assert '"no-match"' in next(iter(said))[3]
+    assert apart(spent) == []
+    assert all(s >= GRID / 2 for times in spent.values() for s in times)
+
+
+async def test_a_look_up_that_takes_longer_for_some_would_show(sold: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = FragmentRun._look_up
+
+    def slower(self: Any, relation: Any, decision: Any, subjects: list[str]) -> list[str]:
+        self.stop.cancel.wait(GRID if subjects[0].startswith("S") else 0)
+        return honest(self, relation, decision, subjects)
+
+    monkeypatch.setattr(FragmentRun, "_look_up", slower)
+    spent, _ = await probes(sold, 12)
+    assert ("sold", "never") in apart(spent)
+
+
+async def test_one_subjects_sixth_claim_is_refused_whoever_asks_and_costs_them_nothing(
+    house: House, agent: Agent
+) -> None:
+    askers = ["wu", "luo", "wu", "luo", "wu"]
+    for subject in (OWNERS[40], STRANGERS[40]):
+        for asker in askers:
+            async with house.client(asker, "benefit-eligibility", agent) as ask:
+                assert (await ask.rows(SQL, keys=[subject])).num_rows == 1
+        refusals = []
+        for asker in ("wu", "luo"):
+            async with house.client(asker, "benefit-eligibility", agent) as ask:
+                response = await ask.send("POST", "/v1/fragment", ask.fragment(SQL, [subject]))
+                refusals.append((response.status_code, response.content))
+                # Another subject is looked up all the same.
+                assert (await ask.rows(SQL, keys=[OWNERS[41 + len(refusals)]])).num_rows == 1
+        assert refusals[0] == refusals[1]
+        assert CityError.from_dict(orjson.loads(refusals[0][1])).outcome is Outcome.BUDGET

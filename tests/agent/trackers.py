@@ -2,20 +2,27 @@
 
 Everything here is worked out from the definition, by other means than the guard's: dense matrices of small worlds,
 ranks by singular values, dominated combinations by search.
+
+play(..)       one grant over data that stay the same
+play_two(..)   two grants with other measures, dimensions, filters, floors and epochs, over data that change
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from catalog.errors import AccessDenied
 from catalog.types import parse
-from connectors.agent.disclosure import Crowd, Dominance, Field, Question, Rules, Variant
+from connectors.agent.disclosure import Answer, Ask, Crowd, Dominance, Field, Guard, Question, Rules, Variant, epoch_of
 from connectors.base import Predicate
 
 VARCHAR = parse("varchar")
@@ -40,11 +47,11 @@ class World:
         return sorted({cell for cell, _, _ in self.rows})
 
     def crowd(self) -> Crowd:
-        variant = Variant("r", (), dict.fromkeys(self.dimensions, ""), dict.fromkeys(self.dimensions, VARCHAR), ("kg",))
+        variant = Variant("r", (), dict.fromkeys(self.dimensions, VARCHAR), tuple(self.dimensions), ("kg",))
         return Crowd(
             variant, tuple(tuple(map(str, range(s))) for s in self.sizes), np.array([c for c, _, _ in self.rows]),
-            np.array([p + 1 for _, p, _ in self.rows], dtype=np.uint64), np.zeros(len(self.rows), dtype=np.uint64),
-            {"kg": np.array([x for _, _, x in self.rows])},
+            np.array([p + 1 for _, p, _ in self.rows], dtype=np.uint64), np.ones(len(self.rows)),
+            {"kg": np.array([x for _, _, x in self.rows])}, {"kg": np.ones(len(self.rows))},
         )  # fmt: skip
 
     def inside(self, question: Question, cell: tuple[int, ...]) -> bool:
@@ -171,12 +178,16 @@ def _lightest(basis: np.ndarray[Any, Any], cell: int, cost: np.ndarray[Any, Any]
 
 def _small_sets(world: World) -> Iterator[tuple[int, ...]]:
     """The largest sets of base cells with fewer than K people together."""
-    people = [frozenset(p for c, p, _ in world.rows if c == cell) for cell in world.cells]
-    small = [i for i, p in enumerate(people) if len(p) < K]
+    yield from _largest([frozenset(p for c, p, _ in world.rows if c == cell) for cell in world.cells], K)
+
+
+def _largest(people: Sequence[frozenset[int]], k: int) -> Iterator[tuple[int, ...]]:
+    """The largest sets of groups of people with fewer than k together."""
+    small = [i for i, p in enumerate(people) if len(p) < k]
     found: list[frozenset[int]] = []
 
     def grow(chosen: tuple[int, ...], there: frozenset[int], rest: Sequence[int]) -> None:
-        options = [i for i in rest if len(there | people[i]) < K]
+        options = [i for i in rest if len(there | people[i]) < k]
         if not options and chosen and not any(set(chosen) <= f for f in found):
             found.append(frozenset(chosen))
         for n, i in enumerate(options):
@@ -228,7 +239,7 @@ def play(seed: int, greedy: bool, guarded: bool = True, turns: int = 40) -> tupl
     """One script against the guard, or against floors alone: (what was got, answers given)."""
     rng = random.Random(seed)
     world = small_world(seed)
-    guard = Field([(world.crowd(), RULES)])
+    guard = Field([world.crowd()], [RULES])
     loot, given = Loot(world), 0
     target = rng.choice(world.cells)
     wish = np.array([float(c == target) for c in world.cells])
@@ -246,7 +257,7 @@ def play(seed: int, greedy: bool, guarded: bool = True, turns: int = 40) -> tupl
         answer: Question | None = world.answer(question)
         if not answer or not answer.cells:
             continue
-        answer = guard.admit(0, answer) if guarded else answer
+        answer = guard.admit(Answer(0, answer, RULES)) if guarded else answer
         if answer is not None:
             given += 1
             loot.take(answer)
@@ -257,3 +268,270 @@ def _vectors(world: World, question: Question) -> list[np.ndarray[Any, Any]]:
     probe = Loot(world)
     probe.take(question)
     return probe.counts
+
+
+# ---- two grants, and data that change ------------------------------------------------------------------------
+
+Place = tuple[tuple[int, ...], int]
+"""A person in a base cell."""
+Part = tuple[tuple[int, ...], int, int]
+"""What a person had there at first (0), and by how much that changed for the first time (1), the second .."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A grant. dimensions: numbers of those that it shows. whole: whether rows that others filter out are counted."""
+
+    name: str
+    dimensions: tuple[int, ...]
+    measures: tuple[str, ...]
+    floor: int
+    epoch: str
+    whole: bool
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.floor, Dominance(SHARE))
+
+
+GRANTS = (
+    Terms("all", (0, 1, 2), ("kg",), K, "month", True),
+    Terms("same", (0, 1, 2), ("kg", "pieces"), K, "month", True),
+    Terms("real", (0, 1), ("kg",), K, "month", False),
+    Terms("strict", (0, 2), ("kg",), K + 3, "month", True),
+    Terms("daily", (0, 1, 2), ("kg", "pieces"), K, "day", True),
+    Terms("strict real", (0, 1, 2), ("kg",), K + 3, "year", False),
+)
+
+
+@dataclass
+class Town:
+    """A small world that changes. amounts: of each person in each base cell. tests: places that a filter hides."""
+
+    world: World
+    amounts: dict[Place, float]
+    tests: set[Place]
+    history: dict[Place, list[float]] = field(default_factory=dict)
+    version: int = 0
+
+    @classmethod
+    def of(cls, seed: int, rng: random.Random) -> Town:
+        world = small_world(seed)
+        amounts = {(cell, person): amount for cell, person, amount in world.rows}
+        return cls(world, amounts, {p for p in sorted(amounts) if rng.random() < 0.06})
+
+    def seen(self, terms: Terms) -> dict[Place, float]:
+        return {p: x for p, x in self.amounts.items() if terms.whole or p not in self.tests}
+
+    def change(self, rng: random.Random) -> None:
+        """Somebody comes, leaves, or has another amount; seldom many at once."""
+        self.version += 1
+        newest = max(person for _, person in self.amounts)
+        many = rng.choice([1, 1, 2, 9])
+        cell = rng.choice(sorted(self.world.cells))
+        what = rng.choice(["come", "leave", "differ"])
+        if what == "come":
+            self.amounts |= {(cell, newest + i + 1): rng.uniform(1, 3) for i in range(many)}
+            return
+        there = [p for p in sorted(self.amounts) if p[0] == cell]
+        for place in rng.sample(there, min(many, len(there))):
+            if what == "leave" and len(there) > many:
+                del self.amounts[place]
+            else:
+                new = self.amounts[place] * rng.choice([rng.uniform(0.3, 3), 100])
+                self.history.setdefault(place, [self.amounts[place]]).append(new - self.amounts[place])
+                self.amounts[place] = new
+
+    def quantities(self, places: Mapping[Place, float]) -> dict[Part, float]:
+        """Amounts as what nobody outside knows of them: the first one, and each change."""
+        return {
+            (*place, i): x for place, amount in places.items() for i, x in enumerate(self.history.get(place, [amount]))
+        }
+
+    def crowd(self, terms: Terms) -> Crowd:
+        columns = dict.fromkeys(self.world.dimensions, VARCHAR)
+        filters = () if terms.whole else ("test = 0",)
+        variant = Variant("r", filters, columns, tuple(columns), terms.measures)
+        places = self.seen(terms)
+        amounts = {"kg": np.array(list(places.values())), "pieces": np.ones(len(places))}
+        return Crowd(
+            variant, tuple(tuple(map(str, range(s))) for s in self.world.sizes), np.array([c for c, _ in places]),
+            np.array([p + 1 for _, p in places], dtype=np.uint64), np.ones(len(places)),
+            {m: amounts[m] for m in terms.measures}, {m: np.ones(len(places)) for m in terms.measures},
+        )  # fmt: skip
+
+    def parts(self, terms: Terms, question: Question) -> dict[tuple[str, ...], dict[Place, float]]:
+        """The cells of a question: what each person has there."""
+        found: dict[tuple[str, ...], dict[Place, float]] = {}
+        for place, amount in self.seen(terms).items():
+            if self.world.inside(question, place[0]):
+                found.setdefault(self.world.key(question, place[0]), {})[place] = amount
+        return found
+
+    def answer(self, terms: Terms, question: Question) -> Question:
+        """The question with the cells that the grant's floor and rule alone would let out."""
+        good = []
+        for key, places in sorted(self.parts(terms, question).items()):
+            of: dict[int, float] = {}
+            for (_, person), amount in places.items():
+                of[person] = of.get(person, 0.0) + amount
+            heavy = "kg" in question.measures and max(of.values()) * 100 > sum(of.values()) * SHARE
+            if len(of) >= terms.floor and not heavy:
+                good.append(key)
+        return replace(question, cells=tuple(good))
+
+
+@dataclass(frozen=True)
+class Told:
+    """One cell that somebody was told: who was in it, and with how much (nothing: only counted)."""
+
+    terms: Terms
+    moment: datetime
+    counts: Mapping[Part, float]
+    sums: Mapping[Part, float]
+
+    def binds(self, now: datetime) -> bool:
+        return epoch_of(self.moment, self.terms.epoch) == epoch_of(now, self.terms.epoch)
+
+
+def leaks(told: Sequence[Told], now: datetime) -> str:
+    """What can be worked out from the answers of this epoch that should not be, in words."""
+    binding = [t for t in told if t.binds(now)]
+    sums = [(t.terms.floor, t.sums) for t in binding if t.sums]
+    counts = [(t.terms.floor, t.counts) for t in binding]
+    for what, found in (("count", counts), ("sum", sums)):
+        for floor in sorted({f for f, _ in found}):
+            few = _few([places for f, places in found if f >= floor], floor)
+            if few:
+                return f"a {what} of fewer than {floor}: {few}"
+    return _heavy([places for _, places in sums])
+
+
+def _matrix(answers: Sequence[Mapping[Part, float]]) -> tuple[np.ndarray[Any, Any], list[Part]]:
+    places = sorted({p for a in answers for p in a})
+    number = {p: i for i, p in enumerate(places)}
+    matrix = np.zeros((len(answers), len(places)))
+    for row, answer in zip(matrix, answers, strict=True):
+        for place, amount in answer.items():
+            row[number[place]] = amount
+    return matrix, places
+
+
+def _few(answers: Sequence[Mapping[Part, float]], k: int) -> str:
+    """Fewer than k persons on whom alone some combination of answers depends."""
+    if not answers:
+        return ""
+    matrix, places = _matrix(answers)
+    patterns, which = np.unique(np.round(matrix / np.abs(matrix).max(axis=0), 9), axis=1, return_inverse=True)
+    people = [frozenset(places[i][1] for i in np.flatnonzero(which.reshape(-1) == j)) for j in range(patterns.shape[1])]
+    small = [j for j, p in enumerate(people) if len(p) < k]
+    others = [j for j, p in enumerate(people) if len(p) >= k]
+    # Combinations of answers that vanish on everybody else, and what they are on the few.
+    left, values, _ = np.linalg.svd(patterns[:, others]) if others else (np.eye(len(patterns)), np.zeros(0), None)
+    rank = int((values > 1e-9).sum())
+    hidden = left[:, rank:].T @ patterns[:, small]
+    whole = np.linalg.matrix_rank(hidden, tol=1e-7) if hidden.size else 0
+    if not whole:
+        return ""
+    for chosen in _largest([people[j] for j in small], k):
+        outside = np.delete(hidden, chosen, axis=1)
+        if outside.shape[1] == 0 or np.linalg.matrix_rank(outside, tol=1e-7) < whole:
+            return str(sorted(frozenset().union(*(people[small[i]] for i in chosen))))
+    return ""
+
+
+def _heavy(answers: Sequence[Mapping[Part, float]]) -> str:
+    """A person who has more than SHARE % of some combination of sums.
+
+    Of an amount that changed, what stayed and what is more are two: who could make them cancel knows them already.
+    """
+    if not answers:
+        return ""
+    whole: list[dict[Place, float]] = [{} for _ in answers]
+    for amounts, answer in zip(whole, answers, strict=True):
+        for (cell, person, _), amount in answer.items():
+            amounts[cell, person] = amounts.get((cell, person), 0.0) + amount
+    levels: dict[Place, set[float]] = {}
+    for amounts in whole:
+        for place, amount in amounts.items():
+            levels.setdefault(place, {0.0}).add(amount)
+    steps = {place: list(itertools.pairwise(sorted(found))) for place, found in levels.items()}
+    matrix, places = _matrix([
+        {(*place, i): high - low for place, amount in amounts.items() for i, (low, high) in enumerate(steps[place])
+         if high <= amount}
+        for amounts in whole
+    ])  # fmt: skip
+    most = np.abs(matrix).max(axis=0)
+    for place in np.argsort(-most)[:6]:
+        own = np.array([p[1] == places[int(place)][1] for p in places])
+        vector = _lightest(matrix, int(place), np.where(own, 1e-9, 1.0))
+        if vector is None:
+            continue
+        parts = np.where(np.abs(vector) < 1e-6, 0, np.abs(vector))
+        if parts[own].sum() * 100 > parts.sum() * (SHARE + 1e-6):
+            return f"{places[int(place)]} has most of a combination of sums"
+    return ""
+
+
+def play_two(seed: int, folder: Path, greedy: bool, turns: int = 36) -> tuple[str, int]:
+    """One script of two grants' people against the guard: (what they worked out, answers given)."""
+    rng = random.Random(seed)
+    town = Town.of(seed, rng)
+    pair = rng.sample(GRANTS, 2)
+    guard = Guard(folder / f"{seed}{greedy}.db", "town")
+    now = datetime(2026, 5, 4, tzinfo=UTC)
+    told: list[Told] = []
+    given = 0
+    target = rng.choice(town.world.cells)
+    pending = greedy_questions(town.world, target, rng) if greedy else []
+    try:
+        for _ in range(turns):
+            terms = rng.choice(pair)
+            question = pending.pop() if pending else random_question(town.world, rng)
+            if rng.random() < 0.15:
+                town.change(rng)
+            if rng.random() < 0.08:
+                found = leaks(told, now)
+                if found:
+                    return found, given
+                now += timedelta(days=1)
+            allowed = {f"d{i}" for i in terms.dimensions}
+            question = replace(
+                question, keys=tuple(k for k in question.keys if k in allowed),
+                predicates=tuple(p for p in question.predicates if p.column in allowed),
+            )  # fmt: skip
+            question = town.answer(terms, question)
+            if question.cells:
+                fresh, wrong = _ask(guard, town, terms, question, now)
+                if wrong:
+                    return wrong, given
+                told += fresh
+                given += bool(fresh)
+    finally:
+        guard.close()
+    return leaks(told, now), given
+
+
+def _ask(guard: Guard, town: Town, terms: Terms, question: Question, now: datetime) -> tuple[list[Told], str]:
+    """(what is told anew, what is wrong with an old answer)."""
+    crowd = town.crowd(terms)
+    asked = json.dumps([terms.name, replace(question, cells=()).to_json()])
+    try:
+        given = guard.release(Ask(
+            "town", crowd.variant, terms.rules, question, asked, f"{town.version}", lambda: crowd,
+            lambda _: (b"", asked), now, terms.epoch,
+        ))  # fmt: skip
+    except AccessDenied:
+        return [], ""
+    if given.old is not None:
+        return [], "" if given.old[1] == asked else "an answer on another grant's terms"
+    parts = town.parts(terms, question)
+    return [
+        Told(
+            terms,
+            now,
+            {(*place, 0): 1.0 for place in parts[key]},
+            town.quantities(parts[key]) if question.measures else {},
+        )
+        for key in given.question.cells
+    ], ""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import CityError
-from connectors.agent.ledger import read_ledger
+from catalog.ledger import read_ledger
 from tests.attack.canary import found_in
 from tests.attack.cases import same
 from tests.attack.door import Door, Reply
@@ -45,7 +45,7 @@ def door(world: World) -> Iterator[Door]:
 
 @dataclass
 class Volley:
-    """What became of all shots. unseen: kinds of shots after which the ledger had nothing new."""
+    """What became of all shots. unseen: kinds of shots that were neither recorded nor counted for a record."""
 
     faults: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -56,15 +56,15 @@ class Volley:
 @pytest.fixture(scope="module")
 def volley(door: Door) -> Volley:
     oracle, found = oracle_of(), Volley()
-    ledger = door.department.agent.ledger
+    agent = door.department.agent
     for number, shot in enumerate(programme(door, SEED, SHOTS)):
-        before = ledger.head.seq
+        before = (agent.ledger.head.seq, agent.refusals.total)
         reply = fire(door, shot)
         outcome = "gone" if reply is None else reply.outcome or f"HTTP {reply.status}"
         found.outcomes[outcome] += 1
         found.by_kind.setdefault(shot.kind, Counter())[outcome] += 1
         found.faults += [f"{number} {shot.kind}: {f}" for f in judged(shot, reply, oracle)]
-        if reply is not None and ledger.head.seq == before:
+        if reply is not None and (agent.ledger.head.seq, agent.refusals.total) == before:
             found.unseen[shot.kind] += 1
     return found
 
@@ -105,6 +105,16 @@ def test_the_programme_is_hostile_and_not_refused_wholesale(volley: Volley) -> N
 
 def test_every_request_is_in_the_owners_ledger(volley: Volley) -> None:
     assert set(volley.unseen) <= UNHEARD, volley.unseen
+
+
+def test_what_was_counted_of_strangers_is_in_the_ledger_too(door: Door, volley: Volley) -> None:
+    agent = door.department.agent
+    agent.refusals.close()
+    records = list(read_ledger(door.department.house.folder / "state" / "ledger.jsonl"))
+    alone = [r for r in records if r["kind"] == "refusal" and "peer" in r]
+    counted = sum(r["count"] for r in records if r["kind"] == "refusals")
+    assert counted > 0
+    assert len(alone) + counted == agent.refusals.total
 
 
 def test_the_ledger_says_of_whom_and_nothing_of_what(door: Door, volley: Volley) -> None:

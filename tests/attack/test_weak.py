@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
+from tests.agent import test_guard
+from tests.agent.test_guard import clock
+from tests.agent.trackers import play_two
 from tests.attack import forge
 from tests.attack.cases import CLASSES, Case, cases, judge, judge_control
 from tests.attack.door import Door
-from tests.attack.weak import BUILDS
+from tests.attack.weak import BUILDS, GUARDS
 from tests.attack.world import World, open_world, oracle_of
 from tests.masks_first.oracle import Oracle
 
@@ -69,3 +75,43 @@ def forge_refusal() -> Exception:
     from catalog.errors import Outcome, UserError
 
     return UserError("No.", Outcome.NODE)
+
+
+# ---- the guard against differencing -------------------------------------------------------------------------
+
+__all__ = ["clock"]
+TRACKERS = 60
+# Tests that open an agent take a second or two each: those all together wait for `make attack`.
+QUICK = [name for name, (_, by) in GUARDS.items() if by == "trackers" or by.startswith(("the_strictest", "a_policy"))]
+
+
+def _parameters(test: object) -> list[dict[str, object]]:
+    """The parameters of a parametrised test, one dict a case; one empty dict for any other."""
+    marks = [m for m in getattr(test, "pytestmark", []) if m.name == "parametrize"]
+    if not marks:
+        return [{}]
+    names, cases = marks[0].args
+    names = [names] if isinstance(names, str) else names
+    return [dict(zip(names, case if len(names) > 1 else [case], strict=True)) for case in cases]
+
+
+async def _run(test: Callable[..., object], wanted: Mapping[str, object]) -> None:
+    found = test(**{n: wanted[n] for n in inspect.signature(test).parameters})
+    if inspect.isawaitable(found):
+        await found
+
+
+@pytest.mark.parametrize("build", GUARDS if os.environ.get("ATTACK") else QUICK)
+async def test_a_weak_guard_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, build: str
+) -> None:
+    weaken, by = GUARDS[build]
+    weaken(monkeypatch)
+    if by == "trackers":
+        assert any(play_two(seed, tmp_path, seed % 2 == 1)[0] for seed in range(TRACKERS)), f"nobody noticed: {build}"
+        return
+    test = getattr(test_guard, f"test_{by}")
+    for i, given in enumerate(_parameters(test)):
+        wanted = {"tmp_path": tmp_path / str(i), "clock": request.getfixturevalue("clock"), **given}
+        with pytest.raises((AssertionError, pytest.fail.Exception)):
+            await _run(test, wanted)

@@ -12,18 +12,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from sqlglot import exp
 
 from catalog import duck, identity, policy
 from catalog.errors import CityError, InternalError, Outcome
+from catalog.exchange import sha256
 from catalog.identity import Principal, TokenVerifier
+from catalog.policy import checks, families
 from connectors.agent import admit as admission
-from connectors.agent import authorise, fragment, plan, pushdown
+from connectors.agent import aggregate, authorise, disclosure, fragment, plan, pushdown
 from connectors.agent.authorise import Access, Governed
+from connectors.agent.budget import Budget
 from connectors.agent.enforce import enforce
 
-__all__ = ["BUILDS", "Build"]
+__all__ = ["BUILDS", "GUARDS", "SUMS", "Build"]
 
 Build = Callable[[pytest.MonkeyPatch], None]
 
@@ -264,3 +269,287 @@ BUILDS: dict[str, tuple[Build, tuple[str, ...]]] = {
     "requests are not signed": (_unsigned_requests, ("identity",)),
 }
 """Name -> (how it is made, the classes of cases that must notice)."""
+
+
+# ---- the guard against differencing -------------------------------------------------------------------------
+
+
+def _sums_are_not_followed(patch: pytest.MonkeyPatch) -> None:
+    """Only who was counted is remembered, as if every grant's sums were the only ones."""
+    patch.setattr(disclosure.Terrain, "measure", lambda *_: None)
+
+
+def _changed_amounts_are_the_same(patch: pytest.MonkeyPatch) -> None:
+    """Who has something in two crowds is taken to have the same in both."""
+    honest = disclosure._steps
+
+    def level(matrix: Any) -> Any:
+        return honest(np.where(matrix > 0, matrix.max(axis=1, keepdims=True), 0.0))
+
+    patch.setattr(disclosure, "_steps", level)
+
+
+def _old_answers_on_any_terms(patch: pytest.MonkeyPatch) -> None:
+    honest = aggregate.Contributions.ask
+
+    def ask(self: Any, shape: Any, *rest: Any) -> Any:
+        return replace(honest(self, shape, *rest), asked=sha256(shape.canonical()))
+
+    patch.setattr(aggregate.Contributions, "ask", ask)
+
+
+def _another_epoch_forgets(patch: pytest.MonkeyPatch) -> None:
+    """What was told under a grant with another epoch is forgotten with the asker's."""
+    honest = disclosure.Guard._forget
+
+    def forget(self: Any, ask: Any, crowd: str, epochs: Any) -> None:
+        honest(self, ask, crowd, frozenset({ask.epoch_name}))
+
+    patch.setattr(disclosure.Guard, "_forget", forget)
+
+
+def _the_newest_rule_of_dominance(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(disclosure, "_strictest", lambda rules: next(iter(rules)).dominance)
+
+
+def _the_lowest_floor_for_all(patch: pytest.MonkeyPatch) -> None:
+    honest = disclosure.Field._with
+
+    def with_lowest(self: Any, answer: Any, known: bool = False) -> Any:
+        lowest = min(k for _, k in self._spaces)
+        self._spaces = {key: space for key, space in self._spaces.items() if key[1] == lowest}
+        return honest(self, answer, known)
+
+    patch.setattr(disclosure.Field, "_with", with_lowest)
+
+
+def _published_names(patch: pytest.MonkeyPatch) -> None:
+    """Columns of two relations are the same where their published names are."""
+
+    def meaning(spec: Any, column: str) -> str:
+        return f"{column}: {spec.columns[column].type}"
+
+    for module in (families, aggregate):
+        patch.setattr(module, "meaning", meaning)
+
+
+def _any_policy(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(checks, "_family_faults", lambda *_: ())
+    patch.setattr(checks, "_dimension_faults", lambda *_: ())
+
+
+def _base_cells_follow_the_data(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(disclosure.Guard, "steady", lambda self, family, epoch, merge: merge(None))
+
+
+def _anybodys_base_cells(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(aggregate, "same_small_cells", lambda *_: True)
+
+
+def _one_draw_for_all_scales(patch: pytest.MonkeyPatch) -> None:
+    honest = aggregate.Noise._draw
+    patch.setattr(aggregate.Noise, "_draw", lambda self, what, cell, scale: honest(self, what, cell, 1.0) * scale)
+
+
+def _noise_of_each_grant(patch: pytest.MonkeyPatch) -> None:
+    """A cell is named by the asker's own dimensions."""
+    patch.setattr(aggregate.Contributions, "_base_columns", lambda self: [
+        f'"{d}"' for d in self._relation.decision.dimensions])  # fmt: skip
+
+
+def _averages_of_true_counts(patch: pytest.MonkeyPatch) -> None:
+    honest = aggregate.Noise.added
+
+    def added(self: Any, cell: Any, shape: Any) -> Any:
+        return {**honest(self, cell, shape), **{k: v for k, v in cell.items() if k[0] == "k"}}
+
+    patch.setattr(aggregate.Noise, "added", added)
+
+
+def _the_last_published_name(patch: pytest.MonkeyPatch) -> None:
+    honest = aggregate._predicates
+
+    def predicates(node: Any, alias: str, relation: Governed, dimensions: Any) -> Any:
+        found = honest(node, alias, relation, dimensions)
+        last = {relation.raw(c): c for c in dimensions}
+        return found and tuple(replace(p, column=last[relation.raw(p.column)]) for p in found)
+
+    patch.setattr(aggregate, "_predicates", predicates)
+
+
+def _cells_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Budget, "charge_cells", lambda *_: None)
+
+
+def _sums_in_the_silos_order(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(aggregate, "_sum", lambda sql, _: f"sum({sql})")
+
+
+GUARDS: dict[str, tuple[Build, str]] = {
+    "sums are not followed": (_sums_are_not_followed, "trackers"),
+    "sums of two grants apart": (_sums_are_not_followed, "sums_of_two_grants_are_held_against_each_other"),
+    "changed amounts are the same": (_changed_amounts_are_the_same, "trackers"),
+    "an old answer on any terms": (_old_answers_on_any_terms, "an_old_answer_is_given_again_on_the_same_terms_alone"),
+    "another epoch forgets": (_another_epoch_forgets, "an_answer_binds_until_the_epoch_of_its_own_grant_ends"),
+    "the newest rule of dominance": (_the_newest_rule_of_dominance, "the_strictest_rule_of_dominance_holds_for_all"),
+    "the lowest floor for all": (_the_lowest_floor_for_all, "trackers"),
+    "columns by their published names": (_published_names, "columns_are_known_by_what_the_source_calls_them"),
+    "any policy": (_any_policy, "a_policy_whose_sums_cannot_be_held_together_is_refused"),
+    "base cells follow the data": (
+        _base_cells_follow_the_data, "without_small_cells_a_base_cell_stays_until_many_changed",
+    ),
+    "anybody's base cells": (_anybodys_base_cells, "a_grant_beside_base_cells_that_would_leave_out_others_is_refused"),
+    "one draw for all scales": (_one_draw_for_all_scales, "another_scale_is_another_draw"),
+    "noise of each grant": (_noise_of_each_grant, "two_grants_draw_the_same_noise"),
+    "averages of true counts": (_averages_of_true_counts, "the_noise_of_a_count_is_in_averages_too"),
+    "the last published name": (_the_last_published_name, "two_published_columns_of_one_raw_column_are_told_apart"),
+    "cells are not counted": (_cells_are_not_counted, "an_answer_with_more_cells_than_are_left_does_not_leave"),
+    "sums in the silo's order": (
+        _sums_in_the_silos_order, "sums_of_floating_numbers_do_not_depend_on_the_order_of_rows",
+    ),
+}  # fmt: skip
+"""Name -> (how it is made, the test of `tests.agent.test_guard` that must notice, or the trackers of two grants)."""
+
+
+# ---- sums and checks ------------------------------------------------------------------------------------------
+
+
+def _clauses_are_overlooked(patch: pytest.MonkeyPatch) -> None:
+    """What the shape of a sum has no place for is left out, not refused."""
+    honest = aggregate.read_shape
+
+    def lenient(tree: Any, *rest: Any) -> Any:
+        for clause in ("having", "order", "limit", "distinct", "offset"):
+            tree.set(clause, None)
+        return honest(tree, *rest)
+
+    patch.setattr(aggregate, "read_shape", lenient)
+
+
+def _sums_below_a_query(patch: pytest.MonkeyPatch) -> None:
+    """Whatever stands around it, the innermost SELECT is what is answered."""
+    honest, relation_of = aggregate.read_shape, aggregate.aggregate_relation
+
+    def innermost(tree: Any) -> Any:
+        return list(tree.find_all(exp.Select))[-1]
+
+    patch.setattr(aggregate, "aggregate_relation", lambda tree, access: relation_of(innermost(tree), access))
+    patch.setattr(aggregate, "read_shape", lambda tree, *rest: honest(innermost(tree), *rest))
+
+
+def _with_decision(patch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Cells are released under other terms than were granted."""
+    honest = aggregate.release
+
+    def release(shape: Any, *rest: Any, **named: Any) -> Any:
+        decision = replace(shape.relation.decision, **changes)
+        return honest(replace(shape, relation=replace(shape.relation, decision=decision)), *rest, **named)
+
+    patch.setattr(aggregate, "release", release)
+
+
+def _no_floor(patch: pytest.MonkeyPatch) -> None:
+    _with_decision(patch, min_group=0)
+
+
+def _floors_count_lines(patch: pytest.MonkeyPatch) -> None:
+    honest = aggregate.release
+
+    def release(shape: Any, cells: pa.Table, *rest: Any, **named: Any) -> Any:
+        place = cells.schema.get_field_index("entities")
+        return honest(shape, cells.set_column(place, "entities", cells.column("n")), *rest, **named)
+
+    patch.setattr(aggregate, "release", release)
+
+
+def _no_dominance(patch: pytest.MonkeyPatch) -> None:
+    _with_decision(patch, largest_share=None, p_percent=None)
+
+
+def _no_guard(patch: pytest.MonkeyPatch) -> None:
+    """The floor alone."""
+    patch.setattr(disclosure.Guard, "release", lambda self, ask: disclosure.Given(ask.question))
+
+
+def _no_complements(patch: pytest.MonkeyPatch) -> None:
+    """Of an answer of many cells only the small ones are withheld."""
+    honest = disclosure.Guard.release
+
+    def release(self: Any, ask: Any) -> Any:
+        return disclosure.Given(ask.question) if len(ask.question.cells) > 1 else honest(self, ask)
+
+    patch.setattr(disclosure.Guard, "release", release)
+
+
+def _each_user_alone(patch: pytest.MonkeyPatch) -> None:
+    """The history is each user's own, as if they did not talk to each other."""
+    contributed, release = fragment.FragmentRun._contributed, disclosure.Guard.release
+    asking: list[str] = []
+
+    def known(self: Any, *rest: Any) -> Any:
+        asking.append(self.principal.sub)
+        return contributed(self, *rest)
+
+    patch.setattr(fragment.FragmentRun, "_contributed", known)
+    patch.setattr(disclosure.Guard, "release", lambda self, ask: release(
+        self, replace(ask, family=f"{ask.family} of {asking[-1]}")))  # fmt: skip
+
+
+def _noise_anew(patch: pytest.MonkeyPatch) -> None:
+    """Each answer draws its own noise: many of them average out."""
+    honest = aggregate.Contributions.noise
+    drawn = iter(range(10**9))
+    patch.setattr(aggregate.Contributions, "noise", lambda self, epoch: honest(self, f"{epoch} {next(drawn)}"))
+
+
+def _charges(patch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Checks are charged with other arguments."""
+    honest = Budget.charge
+    names = ("relation", "user", "claims", "subjects", "per_day", "per_subject", "now")
+
+    def charge(self: Any, *given: Any) -> None:
+        honest(self, **change(dict(zip(names, given, strict=True))))
+
+    patch.setattr(Budget, "charge", charge)
+
+
+def _any_number_of_checks(patch: pytest.MonkeyPatch) -> None:
+    _charges(patch, lambda given: given | {"per_day": 10**9})
+
+
+def _any_number_a_subject(patch: pytest.MonkeyPatch) -> None:
+    _charges(patch, lambda given: given | {"per_subject": 10**9})
+
+
+def _subjects_of_each_user(patch: pytest.MonkeyPatch) -> None:
+    """The checks of a subject are counted apart for each who asks."""
+    _charges(patch, lambda given: given | {"subjects": [f"{given['user']} {s}" for s in given["subjects"]]})
+
+
+def _questions_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Budget, "charge_sums", lambda *_: None)
+
+
+def _literals_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    honest = Budget.charge_sums
+    patch.setattr(Budget, "charge_sums", lambda self, asked, _, *rest: honest(self, asked, 0, *rest))
+
+
+SUMS: dict[str, tuple[Build, str, str]] = {
+    "clauses are overlooked": (_clauses_are_overlooked, "shapes", "groups that hold a condition"),
+    "sums below a query": (_sums_below_a_query, "shapes", "above a subquery"),
+    "no floor": (_no_floor, "floors", "a small ward"),
+    "floors count lines": (_floors_count_lines, "floors", "two people with many lines"),
+    "no dominance": (_no_dominance, "dominance", "a ward with a giant"),
+    "no complements": (_no_complements, "complements", "wards after their district"),
+    "no guard": (_no_guard, "trackers", "all but few"),
+    "the guard knows no more than one user": (_each_user_alone, "collusion", "one asks for all and another for most"),
+    "noise anew": (_noise_anew, "averaging", "asked again"),
+    "any number of checks": (_any_number_of_checks, "claims", "a ninth guess"),
+    "any number of checks of a subject": (_any_number_a_subject, "claims", "a sixth guess at one subject"),
+    "subjects are each user's own": (_subjects_of_each_user, "claims", "a sixth guess by another"),
+    "questions are not counted": (_questions_are_not_counted, "budgets", "a seventh question"),
+    "cells are not counted": (_cells_are_not_counted, "budgets", "more cells than are left"),
+    "literals are not counted": (_literals_are_not_counted, "budgets", "too many literals at once"),
+}
+"""Name -> (how it is made, the class that is there for it, the case that must notice)."""

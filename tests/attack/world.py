@@ -5,13 +5,14 @@ the order of a masked column, so that anything which follows the silo's order sh
 
     open_world(kinds)    an identity provider, one agent per kind of silo on a port of its own, and a gateway
 
-Users: lin works for mass-balance, bi for statistics, mei for both, wu verifies, zhao audits, sun holds nothing.
+Users: lin works for mass-balance, bi and tao for statistics, mei for both, kim for statistics and planning, wu and luo
+verify, zhao audits, sun holds nothing.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -39,7 +40,18 @@ from tests.masks_first.people import Copy, Row, materialise
 from tests.masks_first.silos import KINDS, Data, open_department
 from tests.servers import free_port
 
-__all__ = ["CANARIES", "KINDS", "POLICY", "USERS", "Department", "World", "open_world", "oracle_of"]
+__all__ = [
+    "CANARIES",
+    "KINDS",
+    "POLICY",
+    "USERS",
+    "Department",
+    "World",
+    "open_world",
+    "oracle_of",
+    "running_gateway",
+    "served",
+]
 
 USERS: dict[str, tuple[str, ...]] = {
     "lin": ("mass-balance",),
@@ -49,8 +61,11 @@ USERS: dict[str, tuple[str, ...]] = {
     "zhao": ("audit",),
     "ana": ("mass-balance",),
     "sun": (),
+    "tao": ("statistics",),
+    "kim": ("planning", "statistics"),
+    "luo": ("benefit-eligibility",),
 }
-PURPOSES = ["mass-balance", "statistics", "benefit-eligibility", "audit"]
+PURPOSES = ["mass-balance", "statistics", "benefit-eligibility", "audit", "planning"]
 
 PEOPLE = {
     name: parse(text)
@@ -306,9 +321,17 @@ NAMES = {"sqlite": "dept", "postgres": "pgsql", "mariadb": "maria", "files": "fi
 
 @contextmanager
 def open_world(
-    folder: Path, request: pytest.FixtureRequest, kinds: Sequence[str] = ("sqlite",), gateway: bool = True
+    folder: Path,
+    request: pytest.FixtureRequest,
+    kinds: Sequence[str] = ("sqlite",),
+    gateway: bool = True,
+    data: Data = DATA,
+    policy: Mapping[str, Any] = POLICY,
 ) -> Iterator[World]:
-    """Start everything, without the door that knows no passwords; stopped at the end of the block."""
+    """Start everything, without the door that knows no passwords; stopped at the end of the block.
+
+    data, policy: of every department.
+    """
     idp_folder = folder / "idp"
     port = free_port()
     issuer = f"http://127.0.0.1:{port}"
@@ -319,16 +342,17 @@ def open_world(
         world = World(folder, issuer, load_key(idp_folder / "idp.jwk"), provider, SigningKey.generate())
         identity = {"issuer": issuer, "jwks": "file:../idp/jwks.json"}
         for kind in kinds:
-            policy = {**POLICY, "department": NAMES[kind], "identity": identity}
-            opened = stack.enter_context(open_department(kind, folder / kind, request, DATA, policy))
+            own = {**policy, "department": NAMES[kind], "identity": identity}
+            opened = stack.enter_context(open_department(kind, folder / kind, request, data, own))
             url = stack.enter_context(served(create_app(opened.agent)))
             world.departments[kind] = Department(NAMES[kind], kind, opened.house, opened.agent, url)
         if gateway:
-            world.gateway_url = stack.enter_context(served(create_gateway(_gateway(world, stack))))
+            world.gateway_url = stack.enter_context(served(create_gateway(running_gateway(world, stack))))
         yield world
 
 
-def _gateway(world: World, stack: ExitStack) -> Gateway:
+def running_gateway(world: World, stack: ExitStack) -> Gateway:
+    """A gateway that knows the world's departments, and that its identity provider knows; closed with the stack."""
     entries = {
         d.name: DepartmentEntry(url=d.url, title=d.name, key=d.agent.receipt_jwk()) for d in world.departments.values()
     }

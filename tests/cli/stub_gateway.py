@@ -143,7 +143,7 @@ class Stub:
         @app.patch("/api/departments/{name}")
         def change(name: str, body: dict[str, Any], request: Request) -> Any:
             self.who(request)
-            return {"name": name, **body}
+            return {"name": name, **body, "title": "Health board", "url": "https://health.test:7400", "key": "kPrK"}
 
         @app.post("/api/explain")
         def explain(body: dict[str, Any], request: Request) -> Any:

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from atoll.cli import app
+from atoll.commands.audit import seen
 from catalog.errors import CityError
 from catalog.exchange import Head
 from tests.agent.conftest import PEOPLE_DDL, POLICY, USAGE_DDL, people
@@ -87,3 +88,35 @@ def test_heads_go_out_and_cut_ends_are_found_with_them(asked: tuple[House, Head]
     book.write_bytes(whole)
     assert found.exit_code == 1
     assert "a peer witnessed more" in found.output
+
+
+def test_heads_that_prove_nothing_are_told(asked: tuple[House, Head], run: Run, tmp_path: Path) -> None:
+    """Of this ledger and not signed by it: forged, or the key that signed them was taken out of the way."""
+    house, _ = asked
+    own = json.loads(run("ledger", "heads", house.path).stdout)
+    forged = {**own, "seq": own["seq"] + 5}
+    other = {**forged, "of": "market"}
+    kept = tmp_path / "notary.jsonl"
+    kept.write_text("\n".join(map(json.dumps, (own, forged, other))))
+    found = run("ledger", "verify", house.path, "--peer-heads", kept)
+    assert found.exit_code == 0
+    assert "1 heads that others kept are in it" in found.output
+    assert "1 heads prove nothing" in found.output
+    told = json.loads(run("ledger", "verify", house.path, "--peer-heads", kept, "--json").stdout)
+    assert (told["witnessed"], told["foreign"]) == (1, 1)
+
+
+def test_a_table_shows_the_newest_and_says_so(asked: tuple[House, Head], run: Run) -> None:
+    house, _ = asked
+    found = run("audit", house.path, "--last", "1")
+    assert "NOT_AVAILABLE" in found.stdout
+    assert "mass-balance │ people" not in found.stdout
+    assert "the newest 1 of 2" in found.stderr
+    assert "newest" not in run("audit", house.path, "--last", "0").stderr
+
+
+def test_strangers_that_were_counted_are_one_line() -> None:
+    refusals = {"kind": "refusals", "time": "2026-11-01T12:00:00.000000+00:00", "seq": 9, "outcome": "AUTH",
+                "count": 480, "peers": {"10.0.0.7": 480}, "rules": {"token": 480}}  # fmt: skip
+    (line,) = seen([refusals])
+    assert (line["outcome"], line["times"], line["rows"]) == ("AUTH", 480, 0)

@@ -15,7 +15,7 @@ import uvicorn
 from atoll.demo.idp import IdentityProvider, create_app
 from catalog import keys
 from catalog.keys import SigningKey
-from connectors.agent.ledger import Ledger
+from catalog.ledger import Ledger
 from tests.cli.stub_gateway import Run
 
 
@@ -28,7 +28,9 @@ def test_departments_are_listed_dead_ones_too(atoll: Run) -> None:
 
 
 def test_an_operator_approves_and_suspends(atoll: Run) -> None:
-    assert atoll("departments", "approve", "health").out == "health is approved.\n"
+    assert atoll("departments", "approve", "health").out == (
+        "health is approved.\nHealth board, asked at https://health.test:7400; receipts signed by kPrK\n"
+    )
     assert json.loads(atoll("departments", "suspend", "health", "--json").out)["state"] == "suspended"
 
 

@@ -54,6 +54,7 @@ def test_a_draft_is_a_valid_policy_that_grants_nothing(atoll: Run, hospital: Pat
     assert department.department == "hospital"
     assert department.grants == ()
     assert department.relations["admission"].rows == 300
+    assert department.relations["admission"].key == ("adm_id",)
     assert "limits" in yaml.safe_load(drafted(atoll, "hospital.db"))
 
 

@@ -115,6 +115,53 @@ def test_a_gateway_is_trusted_rotates_and_is_revoked(department: Path, gateway: 
     assert [r["state"][:7] for r in listed("show", department) if r["key"] == old.kid] == ["revoked"]
 
 
+def test_a_key_that_was_revoked_stays_so_whatever_a_card_says(department: Path, gateway: Path, tmp_path: Path) -> None:
+    """The gateway's operator does not know of it: the card of a rotation brings the old key along."""
+    listed("new", gateway)
+    ring = KeyRing(gateway.parent / "state" / "gateway.jwk")
+    old = ring.signing()
+    first = card(gateway, tmp_path / "first.json")
+    listed("trust", department, first)
+    listed("revoke", department, old.kid)
+    listed("rotate", gateway)
+    new = ring.signing()
+    pins = Pins(department.parent / "gateways.json")
+
+    told = run("trust", department, card(gateway, tmp_path / "second.json"))
+    assert told.exit_code == 0
+    assert f"{old.kid} was revoked here" in told.output
+    assert (pins.admits(old.public_jwk), pins.admits(new.public_jwk)) == (False, True)
+
+    body = orjson.loads((tmp_path / "second.json").read_bytes())
+    without = [k for k in body["keys"] if k["kid"] != old.kid]
+    for name, given in (("gateway", without), ("gateway", body["keys"]), ("another", body["keys"])):
+        (tmp_path / "next.json").write_bytes(orjson.dumps({"client_id": name, "keys": given}))
+        assert run("trust", department, tmp_path / "next.json").exit_code == 0
+        assert not pins.admits(old.public_jwk)
+
+    assert run("trust", department, tmp_path / "second.json", "--again", old.kid).exit_code == 0
+    assert pins.admits(old.public_jwk)
+
+
+def test_an_issuers_key_that_was_revoked_stays_so_too(department: Path, tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "issuer.key")
+    before, thief = orjson.dumps({"keys": ring.public()}), ring.signing().kid
+    ring.revoke(thief)
+    (tmp_path / "new.json").write_bytes(orjson.dumps({"keys": ring.public()}))
+    pinned = department.parent / "jwks.json"
+
+    def ended() -> list[str]:
+        return [k["kid"] for k in orjson.loads(pinned.read_bytes())["keys"] if "revoked" in k]
+
+    assert run("trust", department, tmp_path / "new.json").exit_code == 0
+    assert ended() == [thief]
+    (tmp_path / "old.json").write_bytes(before)
+    assert run("trust", department, tmp_path / "old.json").exit_code == 0
+    assert ended() == [thief]
+    assert run("trust", department, tmp_path / "old.json", "--again", thief).exit_code == 0
+    assert ended() == []
+
+
 def test_an_own_key_that_is_revoked_is_replaced_at_once(gateway: Path) -> None:
     listed("new", gateway)
     ring = KeyRing(gateway.parent / "state" / "gateway.jwk")
@@ -142,7 +189,7 @@ def test_a_registration_carries_keys_and_certificates_and_is_signed_by_what_is_k
     assert [k["kty"] for k in body["keys"]] == ["OKP", "OKP", "EC", "EC"]
     from catalog.identity import registration_bytes
 
-    signed = registration_bytes("water", body["url"], body["key"], body["keys"], body["at"])
+    signed = registration_bytes("water", body["url"], body["key"], body["keys"], body["at"], body["contact"], "")
     assert keys.verify(old.public_jwk, signed, body["proof"])
     assert body["key"]["kid"] != old.kid
 

@@ -32,7 +32,7 @@ def test_a_client_reads_the_same_answer_from_the_null_server(every_type: Served,
     recordings = tmp_path / "recordings"
     recordings.mkdir()
     for at, encoding in enumerate(ENCODINGS):
-        kept = record(every_type.url, sql, headers(encoding))
+        kept = record(every_type.url, sql, {**headers(encoding), "X-Trino-User": "lin"})
         (recordings / f"{at}.pickle").write_bytes(pickle.dumps(kept))
     with running_null(tmp_path, recordings) as null:
         for at, encoding in enumerate(ENCODINGS):

@@ -23,6 +23,8 @@ TABLES = {
     "b__x": {"k": "varchar", "n": "bigint", "m": "decimal(6,2)"},
     "c__w": {"k": "varchar", "g": "bigint", "m": "decimal(5,1)"},
 }
+TRAITS = {"a__t": {"key": ("k",)}, "b__v": {"key": ("k", "g")}}
+"""Keys as owners declare them, rightly or not."""
 VALUES = {
     "varchar": ("x", None, "y", "x", "Z", "y", "x"),
     "integer": (1, 0, None, 1, 2),
@@ -72,7 +74,7 @@ def worlds(draw: Draw) -> World:
         chosen = draw(st.integers(0, 2**ROWS - 1))
         rows = [_row(columns, start + i) for i in range(ROWS) if chosen >> i & 1]
         tables[name] = (columns, [*rows, *rows[:1]])
-    return world(**tables)
+    return world(TRAITS, **tables)
 
 
 def _row(columns: dict[str, str], number: int) -> tuple[object, ...]:

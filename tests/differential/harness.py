@@ -9,6 +9,7 @@ agent takes part; tests/city and tests/attack stand for those.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -267,13 +268,21 @@ def rows_of(table: pa.Table) -> Rows:
 
 
 def same(left: Rows, right: Rows, ordered: bool) -> bool:
-    """Equal as bags, or as lists where the statement orders; doubles to 12 digits."""
+    """Equal as bags, or as lists where the statement orders; doubles to 12 digits, NaN equal to NaN alone."""
     a, b = [_plain(r) for r in left], [_plain(r) for r in right]
     return a == b if ordered else sorted(a, key=repr) == sorted(b, key=repr)
 
 
-def _plain(row: Row) -> Row:
-    return tuple(float(f"{v:.12g}") + 0.0 if isinstance(v, float) else v for v in row)
+NAN = ("not a number",)
+
+
+def _plain(value: Any) -> Any:
+    """A value, or a row of them, that `==` compares as an answer's reader would."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(v) for v in value)
+    if isinstance(value, float):
+        return NAN if math.isnan(value) else float(f"{value:.12g}") + 0.0
+    return value
 
 
 DAY: Callable[[str], date] = date.fromisoformat

@@ -20,7 +20,7 @@ from sqlglot.errors import SqlglotError
 from catalog.errors import CityError
 from gateway.plan import bind, split, verify
 from gateway.resolve import Resolved
-from gateway.rewrite import ctes, eager, flatten, leaf, predicates, prune, tree
+from gateway.rewrite import colocate, ctes, eager, flatten, leaf, predicates, prune, tree
 from tests.differential.corpus import STATEMENTS, Statement
 from tests.differential.harness import Rows, as_written, plan_of, resolved, rows_of, run, same
 from tests.differential.world import CITY
@@ -102,7 +102,21 @@ MUTATIONS = (
     Mutation("arrays of a summed source can still be unnested", eager,
              'if any(source.alias in aliases_in(j.this) for j in select.args["joins"]):', "if False:", "aggregates"),
     Mutation("a branch of CASE is an expression", eager,
-             "if isinstance(node, exp.If):", "if False:", "aggregates"),
+             "if isinstance(node, exp.If):", "if False:", "aggregates",
+             ("if not all(key.is_type(*EXACT) for key in keyed.values()):", "if False:")),
+    Mutation("equal keys are one value", eager,
+             "if not all(key.is_type(*EXACT) for key in keyed.values()):", "if False:", "aggregates"),
+    Mutation("a sum may fail for rows that meet nothing", eager,
+             "or not all(map(_is_calm, called.values()))", "", "aggregates"),
+    Mutation("a key may fail for rows that meet nothing", eager,
+             "and _is_value(node) and _is_calm(node)", "and _is_value(node)", "aggregates"),
+    # ---- joins of one department
+    Mutation("a join in the department keeps no condition of its own", colocate,
+             "set_where(inner, conditions)", "pass", "joins"),
+    Mutation("what an outer join may extend joins before it", colocate,
+             "[s for s in found if not s.nullable]", "found", "outer_joins joins"),
+    Mutation("a condition that joins a group to others is lost", colocate,
+             "set_where(select, [*above, *(p for", "set_where(select, [*(p for", "joins"),
     # ---- aggregate leaves
     Mutation("a leaf loses its HAVING", leaf,
              "if having is not None:", "if False:", "modes"),

@@ -6,6 +6,7 @@ Each runs with no rule, with each rule alone and with all rules: a failure names
 from __future__ import annotations
 
 import pytest
+from sqlglot import parse_one
 
 from catalog.errors import AccessDenied, CityError, Outcome
 from gateway.plan import Plan, bind
@@ -99,11 +100,21 @@ REFUSED = {
     "SELECT * FROM (SELECT id AS x, name AS x FROM market.main.company) d": "Column '*' is ambiguous",
     "SELECT d.x FROM (SELECT id AS x, name AS x FROM market.main.company) d": "Column 'x' is ambiguous",
     "SELECT company FROM water.main.meter, chemicals.main.stock": "Column 'company' is ambiguous",
+    "SELECT company.name FROM market.main.company WHERE EXISTS (SELECT 1 FROM chemicals.main.substance company "
+    "WHERE market.main.company.name = company.name)": "cannot be told from one of a nearer table of that name",
+    "SELECT meter.id FROM water.main.meter WHERE EXISTS (SELECT 1 FROM (SELECT 'A1' AS company) meter "
+    "WHERE water.main.meter.company = 'A1')": "Give one of the two tables an alias with AS",
+    "SELECT company.name FROM (SELECT 'x' AS name) company WHERE market.main.company.name = 'x'":
+        "Column 'market.main.company.name' cannot be resolved",
     "SELECT d.a FROM (SELECT id, beds FROM health.main.ward) d (a)": "has 1 entries but the relation has 2 columns",
     "WITH w (a) AS (SELECT * FROM health.main.ward) SELECT a FROM w": "has 1 entries but the relation has 4 columns",
     "SELECT a FROM health.main.ward AS w (a, b)": "has 2 entries but the relation has 4 columns",
     "WITH w AS (SELECT 1 AS a), W AS (SELECT 2 AS a) SELECT * FROM w": "specified more than once",
     "SELECT id FROM health.main.ward ORDER BY 5": "Position 5",
+    "SELECT id, INTERVAL '3' DAY AS pause FROM health.main.ward": "Column 'pause' is of type interval",
+    "SELECT c.id, ARRAY[INTERVAL '3' MONTH] FROM market.main.company c JOIN water.main.meter m ON m.company = c.id":
+        "Column '_col1' is of type array(interval)",
+    "SELECT w.p FROM (SELECT INTERVAL '3' DAY AS p FROM health.main.ward) w": "Column 'p' is of type interval",
     "SELECT nothing FROM market.main.company": "Column 'nothing' cannot be resolved",
     "SELECT district FROM housing.main.trip": "answers sums only",
     "SELECT t.district FROM housing.main.trip t JOIN health.main.ward w ON w.id = t.hour": "answers sums only",
@@ -118,6 +129,12 @@ REFUSED = {
     "SELECT w.id FROM health.main.ward w WHERE EXISTS (SELECT 1 FROM water.main.meter m WHERE m.district = w.district "
     "AND verify('housing.main.owner', m.id))": "not for a subquery that reads the rows around it",
 }  # fmt: skip
+
+
+def test_a_department_refuses_an_output_that_no_answer_carries() -> None:
+    fragment = parse_one("SELECT ARRAY[INTERVAL '3' DAY] AS c0 FROM water.main.meter AS t0", dialect="trino")
+    with pytest.raises(CityError, match=r"'c0' is of type array\(INTERVAL DAY TO SECOND\)"):
+        CITY.engine.ask(fragment)
 
 
 @pytest.mark.parametrize(("sql", "words"), REFUSED.items(), ids=REFUSED)

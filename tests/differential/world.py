@@ -108,6 +108,7 @@ CHEMICALS = {
             ("F6", None, 8.0, 2024, 8000),
             (None, "s2", 16.0, 2023, 16000),
             ("H8", "s9", 0.0, 2024, 0),
+            ("H8", "s9", -0.0, 2024, 1),
             ("a1", "S1", 1.0, 2020, MOST),
         ],
     ),
@@ -186,6 +187,11 @@ HOUSING = {
 }  # fmt: skip
 
 TRAITS = {
+    # Declared, and not true: planning may believe a key, answers must not.
+    "water__meter": {"key": ("id",)},
+    "market__company": {"key": ("id",)},
+    "chemicals__substance": {"key": ("code",)},
+    "health__ward": {"key": ("id",)},
     "housing__trip": {
         "mode": "aggregate", "min_group": 5, "entity": "riders", "dimensions": ("district", "hour"),
         "measures": ("riders", "km"),

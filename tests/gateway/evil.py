@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from catalog.exchange import EndRecord, Head, Receipt
+from catalog.exchange import EndRecord, Head, Receipt, sha256
 from catalog.keys import SigningKey
 
 SCHEMA = pa.schema([("c0", pa.int64())])
@@ -26,6 +26,7 @@ class Evil:
         self.asked: list[dict[str, Any]] = []
         self.stopped: list[str] = []
         self.release = threading.Event()
+        self.told = threading.Event()
 
     def end(self, question: dict[str, Any], rows: int, **changes: Any) -> EndRecord:
         """A correct, signed end record of an answer with `rows` rows; `changes` make it wrong before signing."""
@@ -36,7 +37,7 @@ class Evil:
             fragment_id=question["fragment_id"],
             sub="ana",
             purpose="test",
-            sql_sha256="",
+            sql_sha256=sha256(question["sql"]),
             rows=rows,
             ledger=Head(seq=1, hash=""),
         )
@@ -85,6 +86,7 @@ def serving(evil: Evil) -> Iterator[str]:
 
         def do_DELETE(self) -> None:
             evil.stopped.append(self.path.rsplit("/", 1)[1])
+            evil.told.set()
             self.send_response(204)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
+import pyarrow as pa
 import pytest
+import sqlglot
+from sqlglot import exp
 
 from catalog.errors import CityError, DepartmentError, Outcome, UserError
+from catalog.exchange import sha256
 from catalog.keys import SigningKey
 from gateway.dispatch import Agents, FragmentStream
 from gateway.execution import Execution, Session
+from gateway.pipeline import Gateway
+from gateway.plan import FragmentPlan, Plan
 from gateway.settings import DepartmentEntry, GatewaySettings, IdentitySettings, Limits
 from tests.gateway.evil import Evil, serving, stream
 
@@ -86,6 +95,28 @@ def sends_another_questions_receipt(evil: Evil, question: dict[str, Any], send: 
         send(piece)
 
 
+def of_another(**changes: Any) -> Behave:
+    """An agent whose receipt, rightly signed, tells of something else than was asked."""
+
+    def behave(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
+        end = evil.end(question, 2)
+        assert end.receipt is not None
+        other = evil.end(question, 2, receipt=end.receipt.model_copy(update=changes))
+        for piece in stream([1, 2], other):
+            send(piece)
+
+    behave.__name__ = f"certifies_another_{next(iter(changes))}"
+    return behave
+
+
+def fails_with_another_questions_receipt(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
+    """An end record of an error carries none; one that does is no more believed than any other."""
+    receipt = evil.end({**question, "fragment_id": "old"}, 2).receipt
+    error = UserError("Division by zero.", Outcome.EXECUTION).to_dict()
+    for piece in stream([1, 2], evil.end(question, 2, outcome="EXECUTION", error=error, receipt=receipt)):
+        send(piece)
+
+
 def sends_no_receipt(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
     for piece in stream([1, 2], evil.end(question, 2, receipt=None)):
         send(piece)
@@ -112,6 +143,14 @@ MISBEHAVIOURS = [
     certifies_fewer_rows,
     signs_with_another_key,
     sends_another_questions_receipt,
+    of_another(department="honest"),
+    of_another(sub="ben"),
+    of_another(purpose="audit"),
+    of_another(query_id="q0"),
+    of_another(sql_sha256=sha256("SELECT 2 AS c0")),
+    of_another(sql_sha256=""),
+    of_another(rows=3),
+    fails_with_another_questions_receipt,
     sends_no_receipt,
     stalls_before_the_first_byte,
     stalls_in_the_middle,
@@ -150,6 +189,19 @@ def test_an_agents_own_refusal_is_passed_on_with_its_name(tmp_path: Path, monkey
     assert refused.value.who == "evil"
 
 
+def test_an_error_that_calls_itself_a_success_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its outcome is what the gateway's own ledger says of the statement."""
+
+    def boasts(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
+        error = UserError("Division by zero.", Outcome.EXECUTION).to_dict() | {"outcome": "OK"}
+        for piece in stream([1, 2], evil.end(question, 2, outcome="EXECUTION", error=error)):
+            send(piece)
+
+    with asked(Evil(boasts), tmp_path, monkeypatch) as (_, answer), pytest.raises(CityError) as refused:
+        rows_of(answer)
+    assert refused.value.outcome is Outcome.EXECUTION
+
+
 def test_cancelling_frees_the_reader_at_once_and_tells_the_agent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +217,26 @@ def test_cancelling_frees_the_reader_at_once_and_tells_the_agent(
         while not evil.stopped and time.monotonic() < deadline:
             threading.Event().wait(0.02)
         assert evil.stopped == ["q1_f0"]
+
+
+def test_what_came_before_a_cancel_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that is told to stop has some rows, and must not take them for all."""
+
+    def goes_on(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
+        first, whole = stream([1, 2], None)[0], stream([1, 2, 3, 4], None)[0]
+        send(first)
+        evil.told.wait(10)
+        send(whole[len(first) :])
+        evil.release.wait(10)
+
+    with asked(Evil(goes_on), tmp_path, monkeypatch) as (_, answer):
+        read = answer.batches()
+        next(read)
+        answer.cancel()
+        with pytest.raises(UserError) as cancelled:
+            list(read)
+        assert cancelled.value.outcome is Outcome.CANCELED
+        assert answer.receipt is None
 
 
 def test_a_department_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,3 +256,93 @@ def test_a_department_that_is_not_there_is_named(tmp_path: Path, monkeypatch: py
         rows_of(answer)
     assert refused.value.who == "evil"
     agents.close()
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        threading.Event().wait(0.02)
+    return holds()
+
+
+def test_an_answer_whose_offsets_leave_it_is_no_window_into_the_gateways_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def points_elsewhere(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
+        sink = pa.BufferOutputStream()
+        batch = pa.record_batch([pa.array(["abcd", "efgh", "ijkl"])], names=["c0"])
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+            writer.write_batch(batch.slice(0, 0), custom_metadata=evil.end(question, 3).to_metadata())
+        whole = sink.getvalue().to_pybytes()
+        honest, forged = (struct.pack("<4i", *ends) for ends in ((0, 4, 8, 12), (0, 4000, 8, 12)))
+        assert honest in whole
+        send(whole.replace(honest, forged))
+
+    with asked(Evil(points_elsewhere), tmp_path, monkeypatch) as (_, answer), pytest.raises(DepartmentError) as refused:
+        list(answer.batches())
+    assert "malformed" in refused.value.message
+
+
+def test_a_statement_that_was_cancelled_before_its_fragment_left_asks_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = Evil(honest)
+    with asked(evil, tmp_path, monkeypatch) as (execution, first):
+        list(first.batches())
+        execution.cancel()
+        late = first.agents.ask(execution, SESSION, "evil", "q1_f1", "SELECT 1 AS c0")
+        with pytest.raises(UserError) as cancelled:
+            late.schema()
+        assert cancelled.value.outcome is Outcome.CANCELED
+        assert within(3, lambda: "q1_f1" in evil.stopped)
+    assert [question["fragment_id"] for question in evil.asked] == ["q1_f0"]
+
+
+def test_an_answer_that_the_merge_had_no_need_of_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reader would hold a thread and a connection until the gateway ends."""
+
+    def long(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
+        for piece in stream([1, 2] * 20, evil.end(question, 40)):
+            send(piece)
+
+    monkeypatch.setattr(Agents, "token", lambda *_: "token")
+    evil = Evil(long)
+    with ExitStack() as stack:
+        url = stack.enter_context(serving(evil))
+        here = stack.enter_context(closing(gateway_over(tmp_path, DepartmentEntry(url=url, key=evil.key.public_jwk))))
+        execution = Execution("q1", "SELECT 1", SESSION)
+        merge = sqlglot.parse_one("SELECT f0.c0 AS c0 FROM f0 WHERE false", dialect="trino")
+        assert isinstance(merge, exp.Query)
+        fragment = FragmentPlan("f0", "evil", "SELECT 1 AS c0", ("c0",), ())
+        here._exchange(execution, SESSION, Plan((fragment,), merge, merge, ("n",)))
+        execution.finish()
+        assert within(3, lambda: evil.stopped == ["q1_f0"])
+        assert within(3, lambda: execution.departments()[0].state == "cancelled")
+
+
+def gateway_over(state: Path, entry: DepartmentEntry) -> Gateway:
+    key = {**SigningKey.generate().public_jwk, "kid": "idp"}
+    (state / "jwks").write_bytes(orjson.dumps({"keys": [key]}))
+    identity = IdentitySettings(issuer="i", jwks=state / "jwks", token_url="http://127.0.0.1:1/token")
+    return Gateway(GatewaySettings(state=state, identity=identity, departments={"evil": entry}))
+
+
+def test_a_statement_that_ended_keeps_nothing_of_what_it_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of ended statements stay known for a while; the batches and keys of their fragments do not."""
+    with asked(Evil(honest), tmp_path, monkeypatch) as (execution, answer):
+        list(answer.batches())
+        assert within(3, lambda: execution.departments()[0].state == "done")
+        stop = Stop()
+        execution.on_cancel(stop)
+        left = weakref.ref(stop)
+        execution.finish()
+        del stop
+        assert left() is None
+
+
+class Stop:
+    def __call__(self) -> None:
+        raise AssertionError("a statement that ended well was cancelled")

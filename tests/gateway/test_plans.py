@@ -11,7 +11,8 @@ from catalog.relation import RelationList
 from gateway.catalogue import DepartmentView, UserView
 from gateway.execution import Session
 from gateway.pipeline import plan_query
-from gateway.plans import Planned, Plans
+from gateway.plan import Plan
+from gateway.plan.cache import PlanCache
 from tests.differential.world import CITY
 
 SQL = "SELECT c.district, SUM(r.m3) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company GROUP BY 1"
@@ -23,15 +24,15 @@ VIEW = replace(CITY.view, departments=LISTS)
 
 class Planner:
     def __init__(self) -> None:
-        self.plans = Plans()
+        self.cache = PlanCache()
         self.made: list[str] = []
 
-    def plan(self, sql: str = SQL, session: Session = ANA, view: UserView = VIEW) -> Planned:
-        def make() -> Planned:
+    def plan(self, sql: str = SQL, session: Session = ANA, view: UserView = VIEW) -> Plan:
+        def make() -> Plan:
             self.made.append(sql)
-            return Planned(plan_query(sql, view, session), ())
+            return plan_query(sql, view, session)
 
-        return self.plans.get(sql, session, view, make)
+        return self.cache.get(sql, session, view, make)
 
 
 def test_an_equal_question_is_planned_once() -> None:

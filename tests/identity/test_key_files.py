@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import keys
-from catalog.keys import KeyFileError, SigningKey
+from catalog.files import read_file
+from catalog.keys import KeyFileError, KeyRing, SigningKey
 
 KEY = SigningKey.generate()
 
@@ -74,3 +77,68 @@ def test_printing_a_key_shows_its_name_only() -> None:
     assert repr(KEY) == f"SigningKey({KEY.kid})"
     assert KEY.private_jwk()["d"] not in repr(KEY)
     assert "d" not in KEY.public_jwk
+
+
+# ---- files of any kind -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was written to disk, in order: paths, with links followed."""
+    seen: list[str] = []
+    really = os.fsync
+
+    def fsync(handle: int) -> None:
+        seen.append(os.readlink(f"/proc/self/fd/{handle}"))
+        really(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda file: keys.replace_file(file, b"x"),
+        lambda file: keys.load_or_create(file),
+        lambda file: keys.load_or_create_secret(file),
+        lambda file: KeyRing.create(file).rotate(0, 60),
+    ],
+    ids=["replaced", "a first key", "a first secret", "a rotation"],
+)
+def test_a_file_and_its_name_are_on_disk_before_anybody_relies_on_them(
+    tmp_path: Path, synced: list[str], write: Callable[[Path], object]
+) -> None:
+    write(tmp_path / "file")
+    assert synced[0].startswith(f"{tmp_path}/.file.")
+    assert synced[-1] == str(tmp_path)
+
+
+def test_a_secret_is_made_once_and_half_of_it_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "hmac.key"
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(lambda _: keys.load_or_create_secret(file), range(16)))
+    assert len(made) == 1
+    assert len(made.pop()) == 32
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    for content in (b"", b"x" * 31, b"x" * 33):
+        file.write_bytes(content)
+        with pytest.raises(KeyFileError, match=r"hmac\.key holds"):
+            keys.load_or_create_secret(file)
+    file.write_bytes(b"x" * 32)
+    file.chmod(0o640)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        keys.load_or_create_secret(file)
+
+
+def test_nothing_but_a_regular_file_of_bounded_size_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"x" * 11)
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name in ("pipe", "large", "link", ".", "none"):
+        with pytest.raises(OSError):
+            read_file(tmp_path / name, 10)
+    assert read_file(tmp_path / "large", 11)[1] == b"x" * 11
+    for name in ("pipe", "link"):
+        with pytest.raises(KeyFileError):
+            keys.load(tmp_path / name)

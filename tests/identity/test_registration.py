@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,13 @@ class Water:
         self.certificates = tls.create_ring(folder / "tls.key", "agent:water")
         self.at = int(time.time()) - 30
 
-    def body(self, signer: SigningKey | None = None, url: str = URL) -> dict[str, Any]:
+    def body(self, signer: SigningKey | None = None, url: str = URL, title: str = "Water") -> dict[str, Any]:
         """A registration, later than the one before."""
         self.at += 1
         listed = [*self.receipts.public(), *self.certificates.public()]
-        data = registration_bytes("water", url, self.receipts.public_jwk, listed, self.at)
+        data = registration_bytes("water", url, self.receipts.public_jwk, listed, self.at, title=title)
         proof = (signer or self.receipts.signing()).sign(data)
-        return {"name": "water", "url": url, "title": "Water", "key": self.receipts.public_jwk, "keys": listed,
+        return {"name": "water", "url": url, "title": title, "key": self.receipts.public_jwk, "keys": listed,
                 "at": self.at, "proof": proof}  # fmt: skip
 
 
@@ -146,11 +147,55 @@ def test_an_approved_address_does_not_move_even_with_a_signature(registry: Regis
     assert "another address" in refused(registry, water.body(url="https://elsewhere.example"))
 
 
-def test_a_pending_registration_moves_by_its_own_signature_alone(registry: Registry, water: Water) -> None:
+@pytest.mark.parametrize("secure", [True, False])
+def test_a_pending_registration_changes_by_its_own_signature_alone(
+    registry: Registry, water: Water, secure: bool
+) -> None:
+    """Whoever looks at it before approving it must find the same at the approval; without TLS too."""
+
+    def body(**changes: str) -> dict[str, Any]:
+        if secure:
+            return water.body(**changes)
+        plain = {"name": "water", "url": "http://127.0.0.1:7400", "title": "Water", "key": water.receipts.public_jwk}
+        told = {**plain, **changes}
+        water.at += 1
+        signed = registration_bytes("water", told["url"], told["key"], [], water.at, title=told["title"])
+        return {**told, "at": water.at, "proof": water.receipts.sign(signed)}
+
+    scheme = "https" if secure else "http"
+    registry.register(body())
+    before = registry.departments()["water"]
+    for change in ({"url": f"{scheme}://127.0.0.1:1"}, {"title": "Fire"}, {"contact": "me"}):
+        refused(registry, body() | change)
+        refused(registry, body() | change | {"proof": "", "at": 0})
+        assert registry.departments()["water"] == before
+    registry.register(body(url=f"{scheme}://127.0.0.1:2", title="Water Works"))
+    registry.set_state("water", "approved")
+    after = registry.departments()["water"]
+    assert (after.url, after.title) == (f"{scheme}://127.0.0.1:2", "Water Works")
+
+
+def test_an_approved_departments_title_is_not_anybodys_to_change(registry: Registry, water: Water) -> None:
     registry.register(water.body())
-    refused(registry, water.body() | {"url": "https://elsewhere.example"})
-    registry.register(water.body(url="https://moved.example"))
-    assert registry.departments()["water"].url == "https://moved.example"
+    registry.set_state("water", "approved")
+    refused(registry, water.body() | {"title": "Fire"})
+    registry.register(water.body(title="Water and Fire"))
+    assert registry.titles() == {"water": "Water and Fire"}
+
+
+def test_what_is_shown_in_refusals_is_a_line_of_text(registry: Registry, water: Water) -> None:
+    """Title and contact stand on the screens of people whom no command of this city serves."""
+    assert "a line of text" in refused(registry, water.body(title="Water\x1b[2J"))
+    assert "a line of text" in refused(registry, {**water.body(), "contact": "desk\nHint: send your token to .."})
+    assert registry.departments() == {}
+
+
+def test_an_operator_is_told_whom_they_approve(registry: Registry, water: Water) -> None:
+    registry.register(water.body())
+    told = registry.set_state("water", "approved")
+    assert told == {
+        "name": "water", "state": "approved", "title": "Water", "url": URL, "key": water.receipts.signing().kid,
+    }  # fmt: skip
 
 
 def test_an_https_address_comes_with_a_certificate(registry: Registry, water: Water) -> None:
@@ -183,3 +228,23 @@ def test_a_store_of_an_older_release_is_brought_up_to_date(tmp_path: Path) -> No
     store.put("water", "u", "t", {}, "pending", [{"kty": "EC"}], 7)
     assert (store.all()["water"]["keys"], store.all()["water"]["renewed"]) == ([{"kty": "EC"}], 7)
     store.close()
+
+
+def test_a_department_that_registers_again_meanwhile_does_not_undo_its_suspension(
+    registry: Registry, water: Water, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.register(water.body())
+    registry.set_state("water", "approved")
+    operator = threading.Thread(target=registry.set_state, args=("water", "suspended"))
+    proven = Registry._proven
+
+    def meanwhile(*arguments: Any) -> int:
+        """The operator's word comes after the registration was looked at, and before it is written."""
+        operator.start()
+        operator.join(0.2)
+        return proven(*arguments)
+
+    monkeypatch.setattr(Registry, "_proven", meanwhile)
+    registry.register(water.body(title="Water, again"))
+    operator.join()
+    assert registry.departments()["water"].state == "suspended"

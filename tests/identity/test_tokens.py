@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +202,29 @@ def test_rotation_a_new_key_in_the_pinned_file_is_seen_and_the_old_one_forgotten
     refusal(sign_token(IDP, claims()), verifier)
     file.write_text("{ half a fi")
     assert verifier.verify(sign_token(fresh, claims()), NOW).sub == "lin"
+
+
+def damaged(file: Path) -> None:
+    file.write_text("{ s3cret")
+
+
+def piped(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize("put", [damaged, piped, Path.unlink])
+def test_a_key_set_that_cannot_be_read_any_more_is_told_to_the_owner_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, put: Callable[[Path], None]
+) -> None:
+    """The keys known before stay, so that nobody is locked out; but the change may have been a revocation."""
+    file = tmp_path / "jwks.json"
+    file.write_bytes(orjson.dumps({"keys": [IDP.public_jwk]}))
+    verifier = TokenVerifier(ISSUER, "agent:water", file)
+    put(file)
+    for _ in range(3):
+        assert verifier.verify(sign_token(IDP, claims()), NOW).sub == "lin"
+    told = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert len(told) == 1
+    assert "jwks.json cannot be read" in told[0]
+    assert "s3cret" not in told[0]

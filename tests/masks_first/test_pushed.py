@@ -159,3 +159,18 @@ def test_an_owner_can_keep_conditions_above(
         answer = department.ask(sql)
     assert bag(answer.rows) == bag(oracle.rows(sql))
     assert [p.column for scan in found.scans for p in scan.predicates] == ["age"]
+
+
+def test_under_a_column_list_a_condition_means_the_new_names(department: Department, oracle: Oracle) -> None:
+    """`AS t (.., id, ..)` gives the name of one column to another: the source must not be asked by it."""
+    own = list(COPY.types)
+    swapped = {"id": "income", "income": "id", "born": "joined", "joined": "born"}
+    names = ", ".join(swapped.get(name, name) for name in own)
+    sql = (
+        f"SELECT t.income AS c0, t.born AS c1 FROM dept.main.people AS t ({names}) "
+        "WHERE t.income < 40 AND t.joined IS NOT NULL"
+    )
+    plain = "SELECT t.id AS c0, t.joined AS c1 FROM dept.main.people AS t WHERE t.id < 40 AND t.born IS NOT NULL"
+    found = department.ask(sql)
+    assert found.rows
+    assert bag(found.rows) == bag(oracle.rows(plain))

@@ -76,6 +76,8 @@ def client(served: Served) -> Iterator[httpx.Client]:
 
 CLI_VERSION = "476"
 CACHE = Path(__file__).parents[2] / ".cache" / "trino-cli"
+QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""A JVM that starts soon: it lives for one statement."""
 JAR = CACHE / f"trino-cli-{CLI_VERSION}-executable.jar"
 
 

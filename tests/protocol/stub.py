@@ -20,6 +20,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from catalog import duck
+from catalog.access import AccessAnswer, AccessRequest, Application
 from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome, UserError
 from catalog.names import RelationName
 from catalog.relation import Column, Mode, Relation, RelationList
@@ -148,6 +149,15 @@ class StubGateway:
             found.cancel(error)
         return found is not None
 
+    def request_access(self, session: Session, name: RelationName, asked: AccessRequest) -> Application:
+        return Application(id="1f0c", relation=name.table, purpose=session.purpose, reason=asked.reason)
+
+    def access_requests(self, session: Session) -> list[AccessAnswer | CityError]:
+        return [AccessAnswer(department="water")]
+
+    def contact(self, name: str) -> str:
+        return f"desk@{name}.example"
+
     def faults(self) -> list[str]:
         return []
 
@@ -158,10 +168,11 @@ class StubGateway:
         self.departments_registered[data["name"]] = "pending"
         return {"name": data["name"], "state": "pending"}
 
-    def set_department_state(self, name: str, state: str) -> None:
+    def set_department_state(self, name: str, state: str) -> dict[str, str]:
         if name not in self.departments_registered:
             raise UserError(f"Department '{name}' is not registered.")
         self.departments_registered[name] = state
+        return {"name": name, "state": state, "title": "T", "url": "http://127.0.0.1:1", "key": "k"}
 
     def close(self) -> None:
         for execution in self.executions():

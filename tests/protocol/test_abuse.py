@@ -6,6 +6,7 @@ import base64
 import gc
 import os
 import socket
+import struct
 import threading
 import time
 import tracemalloc
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pytest
 import zstandard
 
+from gateway.server import wire
 from gateway.server.conversation import Conversation, Statements
 from gateway.server.pages import SMALLEST_PAGE
 from gateway.server.session import Options
@@ -146,6 +148,31 @@ def test_a_client_that_closed_its_half_still_gets_its_answer(served: Served) -> 
     found = raw(served, request("GET", path) * 3, half_close=True)
     assert [status for status, _ in found] == [200] * 3
     assert len({body for _, body in found}) == 1
+
+
+@pytest.mark.parametrize("whole", [1, 3])
+def test_a_head_that_does_not_end_is_refused_after_the_answers_before_it(
+    served: Served, client: httpx.Client, monkeypatch: pytest.MonkeyPatch, whole: int
+) -> None:
+    waits = request("GET", page_to_wait_for(client))
+    monkeypatch.setattr(wire, "HEAD_SECONDS", 0.4)
+    found = raw(served, waits * whole + b"GET /v1/info HTTP/1.1\r\nHost: ")
+    assert [status for status, _ in found] == [200] * whole + [408]
+    assert all(orjson.loads(body)["id"] for _, body in found[:-1])
+
+
+def test_a_head_that_is_too_large_is_refused_after_the_answers_before_it(served: Served, client: httpx.Client) -> None:
+    large = b"GET /v1/info HTTP/1.1\r\nHost: gateway\r\nX-Large: " + b"x" * (2 * MAX_HEAD_BYTES)
+    found = raw(served, request("GET", page_to_wait_for(client)), large)
+    assert [status for status, _ in found] == [200, 431]
+
+
+def page_to_wait_for(client: httpx.Client) -> str:
+    """The path of a page that the server holds back for a while, since there is nothing new to say."""
+    page = submit(client, "SELECT id FROM water.main.slow")
+    while "data" not in page:
+        page = client.get(page["nextUri"]).json()
+    return urlsplit(page["nextUri"]).path
 
 
 def test_a_client_that_hangs_up_in_the_middle_costs_nothing(served: Served, client: httpx.Client) -> None:
@@ -307,6 +334,68 @@ def test_a_client_that_thinks_keeps_its_statement(impatient: Served) -> None:
         while "nextUri" in page:
             page = client.get(page["nextUri"]).json()
         assert page["stats"]["state"] == "FINISHED"
+
+
+class Connections:
+    """How a client, or what stands between, holds its connections: headers it sends, and whether it closes them."""
+
+    def __init__(self, *headers: str, closes: bool = True) -> None:
+        self.headers = dict(h.split(": ") for h in headers)
+        self.closes = closes
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        Connections("Connection: close", closes=False),
+        Connections("X-Forwarded-For: 10.0.0.7"),
+        Connections("Via: 1.1 proxy"),
+        Connections("X-Forwarded-Proto: http", "Connection: close", closes=False),
+    ],
+    ids=["one request a connection", "a proxy that closes", "another proxy", "a proxy of one request a connection"],
+)
+def test_a_closed_connection_says_nothing_where_connections_are_not_kept(impatient: Served, held: Connections) -> None:
+    client = httpx.Client(base_url=impatient.url, headers={**LIN, **held.headers}, timeout=30)
+    page = client.get(submit(client, "SELECT id FROM water.main.big ORDER BY id")["nextUri"]).json()
+    found = conversation_of(impatient, page)
+    if held.closes:
+        client.close()
+    assert eventually(lambda: found.connection is not None and not found.connection.is_open)
+    assert outlives_the_patience(impatient, found)
+    with httpx.Client(headers={**LIN, **held.headers}, timeout=30) as again:
+        while "nextUri" in page:
+            page = again.get(page["nextUri"]).json()
+    assert page["stats"]["state"] == "FINISHED"
+
+
+def outlives_the_patience(served: Served, found: Conversation) -> bool:
+    """Whether a statement still stands after more than `gone_seconds` without its client."""
+    since = found.touched
+    assert eventually(lambda: time.monotonic() > since + 2 * served.statements.options.gone_seconds)
+    sweeps = served.statements.sweeps
+    assert eventually(lambda: served.statements.sweeps > sweeps + 1)
+    return not found.ended
+
+
+def test_a_connection_that_lay_idle_may_close(impatient: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "AT_ONCE_SECONDS", 0.0)
+    client = httpx.Client(base_url=impatient.url, headers=LIN, timeout=30)
+    found = conversation_of(impatient, submit(client, "SELECT id FROM water.main.big ORDER BY id"))
+    client.close()
+    assert eventually(lambda: found.connection is not None and not found.connection.is_open)
+    assert outlives_the_patience(impatient, found)
+
+
+def test_a_client_that_hangs_up_before_its_answer_is_gone_however_it_holds_connections(impatient: Served) -> None:
+    with httpx.Client(base_url=impatient.url, headers=LIN, timeout=30) as client:
+        path = page_to_wait_for(client)
+        found = next(iter(impatient.statements.conversations.values()))
+        before = found.connection
+        with closing(socket.create_connection(("127.0.0.1", impatient.port))) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
+            connection.sendall(request("GET", path, b"", "Via: 1.1 proxy"))
+            assert eventually(lambda: found.connection is not before)
+        assert eventually(lambda: freed(found))
 
 
 def test_killed_clients_leave_no_memory_behind(impatient: Served) -> None:

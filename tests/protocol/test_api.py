@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.execution import Execution
 from gateway.server.api import questions
 from gateway.server.session import Options
 from tests.protocol.conftest import Served, serve
@@ -85,6 +87,24 @@ def test_csv_quotes_what_needs_it_and_tells_null_from_empty(api: httpx.Client) -
         ["it's", "", "", ""],
     ]
     assert response.text.splitlines()[2] == 'it\'s,,,""'
+
+
+def test_what_is_to_be_said_beside_the_rows_of_a_stream_is_in_its_head(
+    api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CSV has no place for it: whoever stores one is told before its first byte."""
+    body = {"sql": "SELECT id FROM water.main.big", "format": "csv"}
+    assert "Atoll-Warnings" not in api.post("/api/query", json=body).headers
+    make, notice = Execution.__init__, "synthetic rows: not real data (water.main.big) \u4e2d\r\nSet-Cookie: x"
+
+    def warned(self: Execution, *args: Any, **options: Any) -> None:
+        make(self, *args, **options)
+        self.warn(notice)
+
+    monkeypatch.setattr(Execution, "__init__", warned)
+    headers = api.post("/api/query", json=body).headers
+    assert json.loads(headers["Atoll-Warnings"]) == [notice]
+    assert "Set-Cookie" not in headers
 
 
 def test_a_stream_that_fails_midway_is_cut_and_never_looks_complete(served: Served, api: httpx.Client) -> None:

@@ -77,6 +77,14 @@ def test_the_clients_weights_decide(header: str, expected: str) -> None:
     assert coding(Headers({"Accept-Encoding": header})) == expected
 
 
+@pytest.mark.parametrize("weight", ["nan", "inf", "-inf", "1e5", "2", "-1", "0x1", "1_0", "", ".5", "0.1234", "١"])
+def test_what_is_no_weight_counts_as_none(weight: str) -> None:
+    strange = f"zstd;q={weight}".encode()
+    for header in (strange, strange + b", gzip", b"gzip, " + strange):
+        asked = Headers(raw=[(b"accept-encoding", header)])
+        assert coding(asked) == ("gzip" if b"gzip" in header else "")
+
+
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=2000), max_size=5), st.sampled_from(CODINGS))
 def test_packed_parts_read_back_as_one(parts: list[bytes], name: str) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
@@ -35,12 +36,16 @@ from atoll.demo import idp
 from catalog.identity import GATEWAY_AUDIENCE, TokenVerifier, client_assertion
 from catalog.keys import SigningKey
 from gateway.execution import Session
+from gateway.server import oauth as login
 from gateway.server.app import create_app
 from gateway.server.oauth import OAuth
 from gateway.server.session import Options
 from gateway.server.wire import KEEP_ALIVE_SECONDS, Wire
-from tests.protocol.conftest import Served
+from tests.protocol.conftest import QUICK, Served
 from tests.protocol.stub import StubGateway
+
+KEPT = 8
+"""Logins that the gateway of these tests keeps at most."""
 
 
 class Verifying(StubGateway):
@@ -86,20 +91,24 @@ def running(app: Any, socket: Any, **options: Any) -> Iterator[None]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("login")
     idp_socket, gateway_socket = bound(), bound()
-    issuer = f"http://127.0.0.1:{idp_socket.getsockname()[1]}"
+    issuer = f"https://127.0.0.1:{idp_socket.getsockname()[1]}"
     key = SigningKey.generate()
     idp.prepare(folder)
     idp.register_client(folder, "gateway", key.public_jwk)
     provider = idp.IdentityProvider(folder, issuer)
     gateway = Verifying(TokenVerifier(issuer, GATEWAY_AUDIENCE, folder / "jwks.json"))
     token_url = f"{issuer}/token"
-    oauth = OAuth(f"{issuer}/authorize", token_url, "gateway", lambda: client_assertion(key, "gateway", token_url))
     certificate, certificate_key = self_signed(folder)
-    app = create_app(gateway, Options(oauth=oauth))
+    oauth = OAuth(
+        f"{issuer}/authorize", token_url, "gateway", lambda: client_assertion(key, "gateway", token_url), ca=certificate
+    )
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(login, "MAX_LOGINS", KEPT)
+        app = create_app(gateway, Options(oauth=oauth))
     tls = {"ssl_certfile": certificate, "ssl_keyfile": certificate_key}
     port = gateway_socket.getsockname()[1]
     with (
-        running(idp.create_app(provider), idp_socket),
+        running(idp.create_app(provider), idp_socket, **tls),
         running(app, gateway_socket, http=Wire, timeout_keep_alive=KEEP_ALIVE_SECONDS, **tls),
         httpx.Client(transport=httpx.HTTPTransport(retries=20, verify=False)) as client,
     ):
@@ -144,11 +153,21 @@ class Browser:
         form = {name: unescape(value) for name, value in fields.items()}
         return self.http.post(page.url.join("authorize"), data={**form, "user": user, "password": password})
 
+    def confirm(self, page: httpx.Response, answer: str = "yes") -> httpx.Response:
+        return self.http.post(page.url.join("confirm"), data={"question": question_of(page), "answer": answer})
+
+
+def question_of(page: httpx.Response) -> str:
+    """What the page that asks for a confirmation sends back."""
+    found = re.search(r'name="question" value="([^"]*)"', page.text)
+    assert found, page.text
+    return found[1]
+
 
 def logs_in(home: Home) -> Callable[[str], None]:
     def handle(url: str) -> None:
         browser = Browser()
-        done = browser.log_in(browser.open(url), "lin", home.password)
+        done = browser.confirm(browser.log_in(browser.open(url), "lin", home.password))
         assert "logged in as lin" in done.text, done.text
 
     return handle
@@ -188,9 +207,9 @@ def test_the_command_line_logs_in_with_a_browser(home: Home, cli: Path) -> None:
     java = shutil.which("java")
     assert java
     command = [
-        java, "-Xmx256m", "-jar", str(cli), "--server", home.url, "--insecure", "--user", "lin", "--output-format",
-        "CSV_UNQUOTED", "--external-authentication", "--external-authentication-redirect-handler", "PRINT",
-        "--execute", "SELECT current_user",
+        java, "-Xmx256m", *QUICK, "-jar", str(cli), "--server", home.url, "--insecure", "--user", "lin",
+        "--output-format", "CSV_UNQUOTED", "--external-authentication", "--external-authentication-redirect-handler",
+        "PRINT", "--execute", "SELECT current_user",
     ]  # fmt: skip
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "TRINO_PAGER": ""}
@@ -225,6 +244,58 @@ def test_a_token_is_handed_out_until_it_is_acknowledged(home: Home) -> None:
         assert client.delete(token).status_code == 204
         headers = {"Authorization": f"Bearer {answer}"}
         assert client.head(f"{home.url}/v1/statement", headers=headers).status_code == 200
+
+
+def test_a_login_counts_when_its_user_says_so(home: Home) -> None:
+    """Whoever makes somebody open the address of a login that is not theirs has nothing by that alone."""
+    redirect, token = challenged(home)
+    browser = Browser()
+    page = browser.log_in(browser.open(redirect), "lin", home.password)
+    assert page.status_code == 200
+    assert "<b>lin</b>" in page.text
+    assert f"<code>{redirect[-8:]}</code>" in page.text, "the end of the address that the program shows"
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(httpx.get, token, verify=False, timeout=30)
+        assert not asked.done()
+        assert "Nobody was logged in" in browser.confirm(page, "no").text
+        assert asked.result().json() == {"error": "The user did not confirm the login."}
+    assert "eyJ" not in page.text, "the token is sealed"
+
+
+@pytest.mark.parametrize("how", ["another browser", "a question of somebody else", "a made-up question", "no question"])
+def test_only_the_browser_that_was_asked_confirms(home: Home, how: str) -> None:
+    redirect, token = challenged(home)
+    browser, other = Browser(), Browser()
+    page = browser.log_in(browser.open(redirect), "lin", home.password)
+    theirs = other.log_in(other.open(challenged(home)[0]), "lin", home.password)
+    asked = page.url.join("confirm")
+    if how == "another browser":
+        refused = other.confirm(page)
+    elif how == "a question of somebody else":
+        refused = browser.confirm(theirs)
+    else:
+        refused = browser.http.post(asked, data={"question": "x" * 80, "answer": "yes"} if "made" in how else {})
+    assert (refused.status_code, "logged in" in refused.text) == (400, False)
+    assert "logged in as lin" in browser.confirm(page).text
+    assert "token" in httpx.get(token, verify=False).json()
+
+
+def test_a_crowd_of_strangers_pushes_no_login_out(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one whose browser is on its way, nor one whose token waits for its client."""
+    started, waiting = challenged(home), challenged(home)
+    browser = Browser()
+    page = browser.open(started[0])
+    logs_in(home)(waiting[0])
+    monkeypatch.setattr("gateway.server.oauth.HELD_SECONDS", 0.0)
+    with httpx.Client(base_url=home.url, verify=False, timeout=30) as crowd:
+        for number in range(5 * KEPT):
+            crowd.get(f"/oauth2/token/initiate/{number:064x}")
+            crowd.get(f"/oauth2/token/{uuid.UUID(int=number, version=4)}")
+            crowd.get("/oauth2/callback", params={"state": f"s{number}", "error": "x"})
+    assert "token" in httpx.get(waiting[1], verify=False).json()
+    assert "logged in as lin" in browser.confirm(browser.log_in(page, "lin", home.password)).text
+    assert "token" in httpx.get(started[1], verify=False).json()
 
 
 def test_a_wrong_password_goes_nowhere(home: Home) -> None:
@@ -285,8 +356,9 @@ def test_the_provider_sends_codes_to_registered_clients_alone(home: Home, change
     redirect, _ = challenged(home)
     asked = httpx.get(redirect, verify=False).headers["Location"]
     query = {name: values[0] for name, values in parse_qs(urlsplit(asked).query).items()}
-    assert httpx.get(f"{home.issuer}/authorize", params=query).status_code == 200
-    assert httpx.get(f"{home.issuer}/authorize", params={**query, **change}).status_code == 400
+    with httpx.Client(base_url=home.issuer, verify=False) as client:
+        assert client.get("/authorize", params=query).status_code == 200
+        assert client.get("/authorize", params={**query, **change}).status_code == 400
 
 
 def test_without_a_provider_for_browsers_there_is_no_such_challenge(served: Served) -> None:

@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalog.errors import CityError
 from catalog.types import TrinoType, parse
 from gateway.execution import Execution, ResultColumn, Session
+from gateway.server import floats
 from gateway.server.pages import Pages, client_columns, column_list, encode, values
 
 DAY = datetime.date(2024, 2, 29)
@@ -83,6 +85,60 @@ def test_values_look_as_trino_writes_them(kind: str, value: Any, expected: Any) 
     assert shown(kind, value) == expected
 
 
+LAID_OUT = {
+    5.0: "5.0", -0.0: "-0.0", 0.1: "0.1", 0.001: "0.001", 9.9e-4: "9.9E-4", 1.2e-4: "1.2E-4", 1e-5: "1.0E-5",
+    123456.789: "123456.789", 9999999.5: "9999999.5", 1e7: "1.0E7", 12345678.25: "1.234567825E7", 1e10: "1.0E10",
+    -1e22: "-1.0E22", 1e23: "1.0E23", 9007199254740993.0: "9.007199254740992E15", 1.5e15: "1.5E15",
+    123456789012345678.0: "1.2345678901234568E17", 1.7976931348623157e308: "1.7976931348623157E308",
+    5e-324: "4.9E-324", 2e-323: "2.0E-323", math.nan: '"NaN"', math.inf: '"Infinity"', -math.inf: '"-Infinity"',
+}  # fmt: skip
+"""As Trino 476 answered."""
+REALS = {
+    5.0: "5.0", -0.0: "-0.0", 1.1: "1.1", 0.001: "0.001", 9.9e-4: "9.9E-4", 1e10: "1.0E10", 16777216.0: "1.6777216E7",
+    9999999.0: "9999999.0", 3.4028235e38: "3.4028235E38", 1e-45: "1.4E-45", 2.8e-45: "2.8E-45", math.nan: '"NaN"',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("double", LAID_OUT), ("real", REALS)])
+def test_floating_point_numbers_are_laid_out_as_trino_lays_them_out(kind: str, expected: dict[float, str]) -> None:
+    numbers, texts = [*expected, None], [*expected.values(), "null"]
+    array = pa.array(numbers, parse(kind).arrow())
+    rows = encode(pa.record_batch([array], names=["x"]), [ResultColumn("x", parse(kind))])
+    assert rows.decode() == "[" + ",".join(f"[{text}]" for text in texts) + "]"
+    for number, text in zip(numbers, texts, strict=True):
+        one = encode(pa.record_batch([pa.array([number], array.type)], names=["x"]), [ResultColumn("x", parse(kind))])
+        assert one.decode() == f"[[{text}]]", "alone as in company"
+    nested = parse(f"row(a array({kind}), m map({kind}, {kind}))")
+    whole = [{"a": numbers, "m": [(n, n) for n in expected]}]
+    written = orjson.dumps(values(pa.array(whole, nested.arrow()), nested)).decode()
+    quoted = [t if t.startswith('"') else f'"{t}"' for t in expected.values()]
+    pairs = ",".join(f"{key}:{text}" for key, text in zip(quoted, expected.values(), strict=True))
+    assert written == f"[[[{','.join(texts)}],{{{pairs}}}]]"
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.none(), st.floats(), st.floats(1e6, 1e17), st.integers(-(10**17), 10**17).map(float))))
+def test_doubles_look_the_same_alone_and_in_a_column_and_read_back_equal(numbers: list[float | None]) -> None:
+    found = floats.texts(pa.array(numbers, pa.float64())).to_pylist()
+    assert found == [None if n is None else floats.text(n) for n in numbers]
+    for number, text in zip(numbers, found, strict=True):
+        if number is not None:
+            again = float(text)
+            assert again == number or (math.isnan(again) and math.isnan(number))
+            assert math.copysign(1, again) == math.copysign(1, number) or math.isnan(number)
+
+
+def test_numbers_in_json_are_laid_out_the_same() -> None:
+    assert shown_text("json", '{"b": 5.0, "a": [1e10, 0.00001, -0.0, 1]}') == '{"a":[1.0E10,1.0E-5,-0.0,1],"b":5.0}'
+    assert shown_text("json", "12345678901234567890123") == "12345678901234567890123"
+    assert shown_text("json", "[NaN") == "[NaN"
+
+
+def shown_text(kind: str, value: str) -> str:
+    (found,) = values(pa.array([value]), parse(kind))
+    return str(found)
+
+
 def test_null_and_unknown_are_null() -> None:
     assert values(pa.nulls(2), parse("unknown")) == [None, None]
     assert values(pa.nulls(1), parse("decimal(3, 2)")) == [None]
@@ -140,7 +196,7 @@ def test_decimals_are_plain_digits_and_read_back_equal(numbers: list[Decimal | N
 @settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=20))
 def test_reals_are_the_shortest_text_of_the_same_float32(numbers: list[float]) -> None:
-    found = values(pa.array(numbers, pa.float32()), parse("real"))
+    found = orjson.loads(orjson.dumps(values(pa.array(numbers, pa.float32()), parse("real"))))
     assert pa.array(found, pa.float32()).to_pylist() == pa.array(numbers, pa.float32()).to_pylist()
     assert all(len(Decimal(repr(value)).normalize().as_tuple().digits) <= 9 for value in found)
 
@@ -211,6 +267,45 @@ def test_pages_hand_out_every_row_once_and_in_order(sizes: list[int], page_bytes
             rows += found
     assert rows == [[n, f"r{n}"] for n in range(number)]
     assert pages.rows == number
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 300), max_size=6), st.integers(1, 5000), st.lists(st.booleans(), max_size=12))
+def test_rows_made_ahead_are_the_same_rows(sizes: list[int], page_bytes: int, ahead: list[bool]) -> None:
+    """Whether or not the next page is begun before it is asked for; the answer's end is left to the client."""
+    columns = (ResultColumn("n", parse("bigint")),)
+    starts = [sum(sizes[:at]) for at in range(len(sizes))]
+    batches = [
+        pa.record_batch([pa.array(range(start, start + size), pa.int64())], ["n"])
+        for start, size in zip(starts, sizes, strict=True)
+    ]
+    pages, rows = Pages(execution_of(batches), columns, page_bytes), []
+    while not pages.finished:
+        if ahead and ahead.pop():
+            pages.ahead(page_bytes)
+            assert not pages.execution.finished
+        page = pages.next(1.0)
+        rows += [n for (n,) in orjson.loads(page or b"[]")]
+    assert rows == list(range(sum(sizes)))
+    assert pages.rows == len(rows)
+
+
+def test_rows_made_ahead_are_kept_from_the_client_of_a_cancelled_statement() -> None:
+    batch = pa.record_batch([pa.array([1, 2])], ["n"])
+    execution = execution_of([batch])
+    pages = Pages(execution, (ResultColumn("n", parse("bigint")),))
+    pages.ahead(1)
+    assert pages.is_full(1)
+    execution.cancel()
+    with pytest.raises(CityError, match="canceled"):
+        pages.next(1.0)
+
+
+def test_a_batch_that_cannot_be_written_is_the_clients_error_though_it_was_met_ahead() -> None:
+    pages = Pages(execution_of([pa.record_batch([pa.array(["x"])], ["n"])]), (ResultColumn("n", parse("bigint")),))
+    pages.ahead(100)
+    with pytest.raises(pa.ArrowException):
+        pages.next(1.0)
 
 
 def test_a_batch_is_a_list_of_rows() -> None:

@@ -99,6 +99,17 @@ def test_prepared_statements_are_described(cursor: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize("sql", ["SHOW TABLES FROM water.nowhere", "SHOW COLUMNS FROM water.main.nowhere"])
+def test_what_is_described_or_explained_must_exist(cursor: Any, sql: str) -> None:
+    for options in ("", "(TYPE IO, FORMAT JSON) ", "(TYPE VALIDATE) "):
+        with pytest.raises(trino.exceptions.TrinoUserError, match="nowhere"):
+            cursor.execute(f"EXPLAIN {options}{sql}")
+    cursor.execute(f"PREPARE p FROM {sql}")
+    cursor.fetchall()
+    with pytest.raises(trino.exceptions.TrinoUserError, match="nowhere"):
+        cursor.execute("DESCRIBE OUTPUT p")
+
+
 def test_explain_io_names_the_tables_with_published_figures_alone(cursor: Any) -> None:
     """What Superset asks for the cost of a query."""
     sql = "SELECT count(*) FROM water.main.company_month JOIN tax.main.firm ON firm.org_no = company_month.org_no"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import datetime
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,26 @@ def test_cancelling_frees_the_segments(served: Served, client: httpx.Client) -> 
         spooled = next((s for s in segments if s["type"] == "spooled"), None)
     client.delete(page["nextUri"])
     assert httpx.get(spooled["uri"]).status_code == 404
+
+
+def test_segments_of_an_ended_statement_can_be_fetched_as_long_as_they_say() -> None:
+    options = Options(gone_seconds=0.1, keep_seconds=0.5, sweep_seconds=0.02)
+    with serve(StubGateway(), options) as served, httpx.Client(base_url=served.url) as client:
+        found = [p.json() for p in pages(client, BIG, {HEADER: "json", "X-Trino-User": "lin"})]
+        client.close()
+        segments = [s for page in found for s in page.get("data", {}).get("segments", []) if s["type"] == "spooled"]
+        until = time.monotonic() + 10
+        while served.statements.conversations and time.monotonic() < until:
+            threading.Event().wait(0.02)
+        assert not served.statements.conversations, "the statement itself is forgotten"
+        for segment in segments:
+            metadata = segment["metadata"]
+            left = datetime.datetime.fromisoformat(metadata["expiresAt"]) - datetime.datetime.now(datetime.UTC).replace(
+                tzinfo=None
+            )
+            assert left.total_seconds() > 800
+            assert decoded("json", httpx.get(segment["uri"]).content, metadata)
+        assert len(segments) > 0
 
 
 def test_a_guessed_segment_is_not_found(served: Served) -> None:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.protocol.conftest import Served
+from tests.protocol.conftest import QUICK, Served
 
 
 def ask(
@@ -18,7 +18,7 @@ def ask(
     """Run statements as `trino --execute` does."""
     java = shutil.which("java")
     assert java, "the Trino command line needs Java 11 or newer"
-    command = [java, "-Xmx256m", "-jar", str(cli), "--server", served.url, "--user", "lin"]
+    command = [java, "-Xmx256m", *QUICK, "-jar", str(cli), "--server", served.url, "--user", "lin"]
     return subprocess.run(
         [*command, "--output-format", output, *options, "--execute", sql],
         capture_output=True,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlglot import exp, parse_one
+from sqlglot import parse_one
 
 from gateway.rewrite import RULES, Context, Rule, rewrite
 from gateway.rewrite.colocate import colocate_joins
@@ -27,6 +27,7 @@ from gateway.rewrite.predicates import push_predicates
 from gateway.rewrite.prune import prune_outputs
 from tests.differential.harness import resolved
 from tests.differential.world import CITY
+from tests.rewrite.shape import shape
 
 HERE = Path(__file__).parent.parent / "fixtures" / "rewrite"
 FILES: dict[str, Rule] = {
@@ -84,17 +85,7 @@ def test_what_a_rule_leaves_is_one_statement(pair: Pair) -> None:
     bound = resolved(CITY, pair.sql)
     after = rewrite(bound.tree, Context(bound.relations), RULES)
     again = parse_one(after.sql("trino"), dialect="trino")
-    assert _shape(again) == _shape(after)
-
-
-def _shape(node: exp.Expr) -> tuple[object, ...]:
-    """What stands below what, brackets aside."""
-    while isinstance(node, exp.Paren):
-        node = node.this
-    leaf = node.name if isinstance(node, (exp.Identifier, exp.Literal)) else ""
-    parts = [part for _, part in sorted(node.args.items())]
-    children = [c for part in parts for c in (part if isinstance(part, list) else [part]) if isinstance(c, exp.Expr)]
-    return (type(node).__name__, leaf, *(_shape(child) for child in children))
+    assert shape(again) == shape(after)
 
 
 def test_every_rule_has_pairs() -> None:

@@ -26,6 +26,11 @@ FROM water.main.reading r JOIN market.main.company c ON c.id = r.company WHERE r
 SELECT s.seller, SUM(r.m3), COUNT(*), COUNT(r.note)
 FROM water.main.reading r JOIN market.main.sale s ON s.seller = r.company GROUP BY s.seller;
 
+-- two zeros are one group, and still two texts
+SELECT COALESCE(c.name, CAST(s.kg AS varchar(9))) AS kg, SUM(s.grams), COUNT(*)
+FROM chemicals.main.stock s LEFT JOIN market.main.company c ON c.id = s.company AND c.score < s.kg
+GROUP BY COALESCE(c.name, CAST(s.kg AS varchar(9)));
+
 -- average
 SELECT c.district, AVG(r.m3), AVG(c.staff) FROM water.main.reading r
 JOIN market.main.company c ON c.id = r.company GROUP BY c.district;
@@ -313,3 +318,11 @@ FROM market.main.sale s JOIN water.main.meter m ON m.company = s.buyer GROUP BY 
 -- nor is what an OR or a COALESCE guards
 SELECT COALESCE(m.id, 100 / NULLIF(s.qty, 0)), SUM(s.amount) FROM market.main.sale s
 JOIN water.main.meter m ON m.company = s.buyer AND (s.qty = 0 OR 100 / s.qty > m.id) GROUP BY 1;
+
+-- rows that meet nothing divide by zero and hold no number; nobody asks them to
+SELECT c.district, SUM(1 / r.m3) FROM water.main.reading r JOIN market.main.company c ON c.id = r.note
+GROUP BY c.district;
+
+-- nor where they are grouped by what fails for them
+SELECT CAST(1 / r.m3 AS varchar), SUM(r.m3), COUNT(*) FROM water.main.reading r
+JOIN market.main.company c ON c.id = r.note GROUP BY CAST(1 / r.m3 AS varchar);

@@ -141,3 +141,32 @@ ON y.district = x.district;
 
 -- bigint limits as keys
 SELECT m.id, s.company FROM water.main.meter m JOIN chemicals.main.stock s ON s.grams = m.id;
+
+-- two of one department on its key, a condition on one of them alone, another department between them
+SELECT c.name, r.m3, m.district FROM water.main.reading r
+JOIN market.main.company c ON c.id = r.company
+JOIN water.main.meter m ON m.id = r.meter_id WHERE m.factor > 0.6 AND r.m3 > c.staff;
+
+-- the same by WHERE alone, both departments
+SELECT c.id, k.code, m.district FROM water.main.reading r, market.main.company c, water.main.meter m, market.main.code k
+WHERE r.meter_id = m.id AND c.id = r.company AND k.company = c.id AND k.code > 100;
+
+-- two of one department on a column of few values
+SELECT c.name, w.beds, a.days FROM health.main.admission a JOIN market.main.company c ON c.id = a.company
+JOIN health.main.ward w ON w.district = a.district;
+
+-- several rows of one key on both sides
+SELECT s.amount, k.code, m.id FROM market.main.sale s JOIN market.main.company c ON c.id = s.seller
+JOIN market.main.code k ON k.company = c.id JOIN water.main.meter m ON m.company = c.id;
+
+-- a key, and a join of groups to others by two conditions
+SELECT c.name, r.note FROM market.main.company c JOIN water.main.reading r ON r.company = c.id
+JOIN water.main.meter m ON m.id = r.meter_id AND m.company = c.parent;
+
+-- a key inside a subquery, joined to the row outside
+SELECT c.id FROM market.main.company c WHERE EXISTS (SELECT 1 FROM water.main.reading r
+JOIN water.main.meter m ON m.id = r.meter_id AND r.company = c.id AND m.factor > 0.6);
+
+-- a key before a join that extends both
+SELECT c.id, r.m3 FROM water.main.reading r JOIN water.main.meter m ON m.id = r.meter_id
+RIGHT JOIN market.main.company c ON c.id = r.company WHERE r.m3 > 5 AND m.factor > 0;

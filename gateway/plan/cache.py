@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cachetools import TTLCache
 
-from catalog.standards import CityTable
 from gateway.catalogue import DepartmentView, UserView
 from gateway.execution import Session
 from gateway.plan import Plan
 
-__all__ = ["Planned", "Plans"]
+__all__ = ["PlanCache"]
 
 KEPT = 512
 KEPT_SECONDS = 900
@@ -26,38 +24,28 @@ LONG = 8192
 """Longer statements are no dashboard's, and their plans are large."""
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A plan, and the city tables that it reads."""
-
-    plan: Plan
-    city: tuple[CityTable, ...]
-
-
-class Plans:
+class PlanCache:
     """The plans of this gateway. Safe for use from several threads."""
 
     def __init__(self) -> None:
-        self._known: TTLCache[tuple[str, ...], tuple[tuple[DepartmentView, ...], Planned]] = TTLCache(
-            KEPT, KEPT_SECONDS
-        )
+        self._known: TTLCache[tuple[str, ...], tuple[tuple[DepartmentView, ...], Plan]] = TTLCache(KEPT, KEPT_SECONDS)
         self._lock = threading.Lock()
 
-    def get(self, sql: str, session: Session, view: UserView, make: Callable[[], Planned]) -> Planned:
+    def get(self, sql: str, session: Session, view: UserView, make: Callable[[], Plan]) -> Plan:
         """The statement's plan; made by `make` unless an equal one is known. Raises what `make` raises."""
         if len(sql) > LONG:
             return make()
         key = (sql, view.user, view.purpose, session.catalog, session.schema, session.time_zone, *sorted(view.down))
         with self._lock:
-            lists, planned = self._known.get(key, ((), None))
-        if planned is not None and _alike(lists, view.departments):
-            return planned
-        planned = make()
+            lists, plan = self._known.get(key, ((), None))
+        if plan is not None and _alike(lists, view.departments):
+            return plan
+        plan = make()
         # A listing of the moment (running queries, tables of metadata) lies in the plan itself.
-        if not planned.plan.local:
+        if not plan.local:
             with self._lock:
-                self._known[key] = (view.departments, planned)
-        return planned
+                self._known[key] = (view.departments, plan)
+        return plan
 
 
 def _alike(before: tuple[DepartmentView, ...], now: tuple[DepartmentView, ...]) -> bool:
