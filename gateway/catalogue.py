@@ -101,7 +101,8 @@ class Catalogue:
                 return "up", known
             failed = self._down.get(key)
             last = self._last.get(key)
-        if failed is None:
+        asked = failed is None
+        if asked:
             try:
                 found = self._fetch(session, department)
             except DepartmentError as error:
@@ -115,7 +116,8 @@ class Catalogue:
                 found = RelationList(department=department)
         with self._lock:
             if failed is not None:
-                self._down[key] = failed
+                if asked:  # to note it again at each question would keep a busy department down for ever
+                    self._down[key] = failed
                 return ("stale", _stale(last)) if last is not None else ("down", failed)
             self._fresh[key] = self._last[key] = found
         return "up", found

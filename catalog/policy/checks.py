@@ -7,6 +7,7 @@ refused with the place and what would be right, and nothing of the file is used.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, timedelta
@@ -332,6 +333,10 @@ def _aggregate_faults(grant: Grant, spec: RelationSpec) -> Iterator[Fault]:
             yield Fault(("columns",), f"{name} is not among them; leave `columns` out in mode aggregate")
 
 
+_OWN_NAME = re.compile("entity|n|place|entities|[skxyte][0-9]+")
+"""A dimension of such a name would be counted, or shown, in place of what the agent adds up."""
+
+
 def _dimension_faults(
     department: Department, grant: Grant, spec: RelationSpec, context: masks.Context
 ) -> Iterator[Fault]:
@@ -339,6 +344,9 @@ def _dimension_faults(
     for i, name in enumerate(grant.dimensions):
         if name not in spec.columns:
             continue
+        if _OWN_NAME.fullmatch(name):
+            yield Fault(("dimensions", i), f"the agent's own reckoning uses the name {name}: publish the column under "
+                        "another, with `from`")  # fmt: skip
         kind = spec.columns[name].type
         if name in grant.masks:
             try:
@@ -474,7 +482,8 @@ def _noise_faults(sums: Sequence[_Sums]) -> Iterator[Fault]:
 
 def _base_cell_faults(sums: Sequence[_Sums]) -> Iterator[Fault]:
     """What one grant leaves out as small another must leave out too."""
-    terms = ("relation", "dimensions", "masks", "row_filter", "min_group", "largest_share", "p_percent", "epoch")
+    shares = ("largest_share", "p_percent")
+    terms = ("relation", "dimensions", "measures", "masks", "row_filter", "min_group", *shares, "epoch")
     for s in sums[1:]:
         first = sums[0].grant
         for key in terms:

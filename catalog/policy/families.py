@@ -66,6 +66,7 @@ def same_small_cells(department: Department, decision: Decision) -> bool:
         masks[d] = tuple(dict.fromkeys(m for m in (grant.masks.get(d, ""), *rules) if m))
     return (
         {d: decision.masks.get(d, ()) for d in decision.dimensions} == masks
+        and set(decision.measures) == set(grant.measures)
         and decision.filters == ((grant.row_filter,) if grant.row_filter else ())
         and decision.min_group == (grant.min_group or DEFAULT_MIN_GROUP)
         and (decision.largest_share, decision.p_percent) == (grant.largest_share, grant.p_percent)

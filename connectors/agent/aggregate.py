@@ -17,6 +17,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
@@ -59,6 +60,7 @@ __all__ = [
 ]
 
 ENTITY = "entity"
+RENEWED = "renewed$"
 
 
 @dataclass(frozen=True)
@@ -457,39 +459,72 @@ def contribution_scan(
     )
 
 
-def steady(relation: Governed, table: pa.Table, kept: pa.Table | None, engine: Engine, secret: bytes) -> pa.Table:
+def steady(
+    relation: Governed, table: pa.Table, kept: pa.Table | None, engine: Engine, secret: bytes, who: str
+) -> pa.Table:
     """Contributions for sums without small base cells, entities under secret names.
 
-    A base cell stays as it was kept until `min_group` entities of it have come, gone or changed: what differs between
-    two answers of an epoch is then never told of fewer. Under a rule of dominance it stays in any case.
+    A base cell stays as it was kept until lines and each measure have changed of nobody or of `min_group` entities:
+    what differs between two answers of an epoch is then never told of fewer. It is renewed once in an epoch, since two
+    changes of many can be one of few. Under a rule of dominance it stays in any case. Raises AccessDenied(DISCLOSURE)
+    where rows are kept on other terms, as after a change of policy. Closes the engine.
     """
+    with closing(engine):
+        return _steady(relation, table, kept, engine, secret, who)
+
+
+def _steady(
+    relation: Governed, table: pa.Table, kept: pa.Table | None, engine: Engine, secret: bytes, who: str
+) -> pa.Table:
     decision = relation.decision
-    number = range(len(decision.measures))
-    listed = _names(decision.dimensions) + ", ".join([ENTITY, "n", *(f"{c}{i}" for i in number for c in "sk")])
+    terms = canonical_json([
+        relation.name, {d: list(decision.masks.get(d, ())) for d in decision.dimensions}, list(decision.filters),
+        [meaning(relation.spec, c) for c in (decision.entity or "", *decision.measures)], decision.min_group,
+        decision.largest_share, decision.p_percent,
+    ])  # fmt: skip
+    if kept is not None and (kept.schema.metadata or {}).get(b"terms") != terms:
+        raise AccessDenied(
+            f"The terms of sums over {relation.name} have changed within an epoch.", Outcome.DISCLOSURE,
+            who=who, rule="base cells", hint="Ask again when the next epoch has begun.",
+        )  # fmt: skip
+    measured = [f"{c}{i}" for i in range(len(decision.measures)) for c in "sk"]
     names = ", ".join(f'"{d}"' for d in decision.dimensions)
-    now = f"SELECT * REPLACE ({_pseudonym(secret)} AS {ENTITY}) FROM contributions"
-    stays = "false" if decision.largest_share is not None or decision.p_percent is not None else (
-        f"count(DISTINCT coalesce({ENTITY}, 0)) >= {decision.min_group}"
-    )  # fmt: skip
-    same = " AND ".join(f'r."{d}" IS NOT DISTINCT FROM x."{d}"' for d in decision.dimensions)
-    sql = f"SELECT {listed} FROM ({now}) ORDER BY ALL"
-    if kept is not None and kept.schema.names == table.schema.names:
+    listed = f"{names}, " + ", ".join([ENTITY, "n", *measured])
+    now = f"SELECT {listed} FROM (SELECT * REPLACE ({_pseudonym(secret)} AS {ENTITY}) FROM contributions)"
+    sql = f'SELECT *, false AS "{RENEWED}" FROM ({now}) ORDER BY ALL'
+    if kept is not None and (decision.largest_share is not None or decision.p_percent is not None):
+        return kept
+    if kept is not None:
+        old = {c: f"max({c}) FILTER (NOT fresh)" for c in ("n", *measured)}
+        new = {c: f"max({c}) FILTER (fresh)" for c in ("n", *measured)}
+        differs = [f"{new['n']} IS DISTINCT FROM {old['n']}"]
+        differs += [
+            f"{new[s]} IS DISTINCT FROM {old[s]} OR coalesce({new[k]}, 0) <> coalesce({old[k]}, 0)"
+            for s, k in zip(measured[::2], measured[1::2], strict=True)
+        ]
+        quantities = [f"d{i}" for i in range(len(differs))]
+        many = " AND ".join(
+            f"(NOT bool_or({d}) OR count({ENTITY}) FILTER ({d}) >= {decision.min_group})" for d in quantities
+        )
+        same = " AND ".join(f'r."{d}" IS NOT DISTINCT FROM x."{d}"' for d in decision.dimensions)
         sql = f"""WITH now AS MATERIALIZED ({now}),
-            different AS (SELECT {listed} FROM (SELECT {listed} FROM now UNION ALL SELECT {listed} FROM kept)
-                          GROUP BY ALL HAVING count(*) = 1),
-            renewed AS MATERIALIZED (SELECT {names} FROM different GROUP BY {names} HAVING {stays})
-            SELECT {listed} FROM now AS x WHERE EXISTS (SELECT 1 FROM renewed AS r WHERE {same})
-            UNION ALL SELECT {listed} FROM kept AS x WHERE NOT EXISTS (SELECT 1 FROM renewed AS r WHERE {same})
+            everyone AS (SELECT {names}, {ENTITY}, bool_or(fresh) AS fresh, bool_or(again) AS again,
+                         {", ".join(f"({d}) AS d{i}" for i, d in enumerate(differs))}
+                         FROM (SELECT *, true AS fresh, false AS again FROM now UNION ALL
+                               SELECT {listed}, false, "{RENEWED}" FROM kept) GROUP BY {names}, {ENTITY}),
+            renewed AS MATERIALIZED (SELECT {names} FROM everyone GROUP BY {names}
+                         HAVING bool_or(fresh) AND NOT bool_or(again) AND bool_or({" OR ".join(quantities)}) AND {many})
+            SELECT {listed}, true AS "{RENEWED}" FROM now AS x WHERE EXISTS (SELECT 1 FROM renewed AS r WHERE {same})
+            UNION ALL
+            SELECT {listed}, "{RENEWED}" FROM kept AS x WHERE NOT EXISTS (SELECT 1 FROM renewed AS r WHERE {same})
             ORDER BY ALL"""
         engine.add("kept", kept)
     engine.add("contributions", table)
     engine.lock()
     try:
-        return engine.run(sql).read_all()
+        return engine.run(sql).read_all().replace_schema_metadata({b"terms": terms})
     except (duckdb.Error, pa.ArrowException) as bad:
         raise duck.translate_error(bad) from bad
-    finally:
-        engine.close()
 
 
 def _pseudonym(secret: bytes) -> str:
@@ -628,6 +663,7 @@ class Contributions:
         return Variant(
             relation.name, tuple(sorted(decision.filters)), {m: kind for m, (_, kind) in self._columns().items()},
             tuple(self._family.base), tuple(sorted({meaning(relation.spec, m) for m in decision.measures})),
+            meaning(relation.spec, decision.entity) if decision.entity else "",
         )  # fmt: skip
 
     def _mark(self) -> str:

@@ -131,7 +131,7 @@ class Variant:
     """Whose rows are counted: a relation under the filters of one decision.
 
     columns: what its answers may name -> type: the family's dimensions (`base`), and what masks show of them.
-    base: with the entity, they tell rows apart; the same in all variants of a family.
+    base: with the entity, they tell rows apart; the same in all variants of a family. entity: what is counted.
     """
 
     relation: str
@@ -139,6 +139,7 @@ class Variant:
     columns: Mapping[str, TrinoType]
     base: tuple[str, ...]
     measures: tuple[str, ...] = ()
+    entity: str = ""
 
     @property
     def name(self) -> str:
@@ -148,14 +149,18 @@ class Variant:
         """Columns in their order: the codes of a crowd follow it."""
         columns = [[c, str(kind)] for c, kind in self.columns.items()]
         return canonical_json(
-            [self.relation, list(self.filters), columns, list(self.base), list(self.measures)]
+            [self.relation, list(self.filters), columns, list(self.base), list(self.measures), self.entity]
         ).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Variant:
-        relation, filters, columns, base, measures = json.loads(text)
+        relation, filters, columns, base, measures, *entity = json.loads(text)
         kinds = {c: parse(kind) for c, kind in columns}
-        return cls(relation, tuple(filters), kinds, tuple(base), tuple(measures))
+        return cls(relation, tuple(filters), kinds, tuple(base), tuple(measures), *entity)
+
+    def meets(self, other: Variant) -> bool:
+        """Whether both can be laid over each other: they tell rows apart alike."""
+        return self.base == other.base and (self.relation != other.relation or self.entity == other.entity)
 
 
 @dataclass(frozen=True)
@@ -306,8 +311,9 @@ class Atoms:
         more = live[np.bincount(self.atom, minlength=self.count)[live] > 1]
         second[more] = self.weight[order[starts[more] + 1]]
         for rule in self._rules(total, first, second):
-            heavy = np.flatnonzero(rule.excess(first) > 0)
-            giants = np.unique(self.person[largest[heavy]])
+            # Under a share below one half several may dominate one atom, not the largest alone.
+            own_excess = rule.excess_of(self.atom, self.weight)
+            giants = np.unique(self.person[own_excess > 0])
             groups, slack = [], []
             for giant in giants:
                 own = np.zeros(self.count)
@@ -337,9 +343,14 @@ class _Rule:
     second: Floats | None = None
 
     def excess(self, own: Floats) -> Floats:
-        beyond: Floats = self.factor * own - self.allowed
+        """own: what one entity has, per atom."""
+        return self.excess_of(np.arange(len(own)), own)
+
+    def excess_of(self, atom: Ints, own: Floats) -> Floats:
+        """own: what somebody has in each of these atoms."""
+        beyond: Floats = self.factor * own - self.allowed[atom]
         if self.first is not None and self.second is not None:
-            beyond = beyond + np.where(own >= self.first, self.second, self.first)
+            beyond = beyond + np.where(own >= self.first[atom], self.second[atom], self.first[atom])
         return beyond
 
 
@@ -407,8 +418,8 @@ class Terrain:
         self._crowds = crowds
         self._numbers: dict[str, dict[str | None, int]] = {}
         base = crowds[0].variant.base
-        if any(c.variant.base != base for c in crowds):
-            raise OverflowError("the dimensions of the family have changed")
+        if not all(c.variant.meets(crowds[-1].variant) for c in crowds):
+            raise OverflowError("the dimensions of the family, or what is counted, have changed")
         coded = [self._coded(c) for c in crowds]
         keys = [np.concatenate([codes[c] for codes in coded]) for c in base]
         keys.append(np.concatenate([c.entity for c in crowds]).view(np.int64))
@@ -711,15 +722,22 @@ class Guard:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
         self._db.execute("PRAGMA journal_mode=WAL")
-        if self._db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
             self._create()
+        elif version != _VERSION:
+            # To begin anew would forget what was told, and what is told next could be held against it.
+            self._db.close()
+            raise ValueError(
+                f"{path.name} has layout {version}, this agent reads {_VERSION}: its answers bind till their epochs "
+                "end; move the file away then, not before"
+            )
         self._who = who
         self._lock = threading.Lock()
         self._families: dict[str, _Family] = {}
 
     def _create(self) -> None:
-        for table in ("crowds", "answers", "steady"):
-            self._db.execute(f"DROP TABLE IF EXISTS {table}")
+        self._db.execute("BEGIN IMMEDIATE")
         self._db.execute(
             "CREATE TABLE crowds (family TEXT, id TEXT, variant TEXT, rows BLOB, PRIMARY KEY (family, id))"
         )
@@ -729,6 +747,7 @@ class Guard:
         )
         self._db.execute("CREATE TABLE steady (family TEXT PRIMARY KEY, epoch TEXT, rows BLOB)")
         self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        self._db.execute("COMMIT")
 
     def release(self, ask: Ask) -> Given:
         """What may be given of an answer, recorded; test and record are one step.
@@ -761,7 +780,7 @@ class Guard:
     def steady(self, family: str, epoch: str, merge: Callable[[pa.Table | None], pa.Table]) -> pa.Table:
         """The rows that sums without small base cells are made of, kept till the epoch ends.
 
-        merge: from the kept rows (None: none are) to those that now hold.
+        merge: from the kept rows (None: none are) to those that now hold. Raises what merge raises.
         """
         with self._lock:
             row = self._db.execute(
@@ -859,7 +878,7 @@ class Guard:
         variants = self._db.execute("SELECT id, variant FROM crowds WHERE family = ?", (ask.family,)).fetchall()
         for other, text in variants:
             variant = Variant.from_json(text)
-            if other != crowd and (variant == ask.variant or variant.base != ask.variant.base):
+            if other != crowd and (variant == ask.variant or not variant.meets(ask.variant)):
                 marks = ", ".join("?" * len(epochs))
                 self._db.execute(
                     f"DELETE FROM answers WHERE family = ? AND crowd = ? AND epoch NOT IN ({marks})",

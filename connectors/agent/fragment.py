@@ -218,7 +218,9 @@ class FragmentRun:
         table = self._trusted(*aggregate.contribution_scan(relation, family, *self._source_of(relation)))
         if relation.decision.base_cells:
             table = self.services.guard.steady(
-                family.name, epoch, lambda kept: aggregate.steady(relation, table, kept, self._engine(), secret)
+                family.name,
+                epoch,
+                lambda kept: aggregate.steady(relation, table, kept, self._engine(), secret, self.who),
             )
         with aggregate.Contributions(relation, family, table, self._engine(), secret) as everything:
             self._account.rewritten = everything.sql(shape)

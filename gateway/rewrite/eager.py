@@ -178,19 +178,21 @@ def _collect(node: exp.Expr, alias: str, into: dict[str, exp.Expr]) -> None:
 
 
 def _is_calm(node: exp.Expr) -> bool:
-    return all(isinstance(part, CALM) or _is_widening(part) for part in node.walk())
+    return all(isinstance(part, CALM) or _is_calm_cast(part) for part in node.walk())
 
 
-def _is_widening(node: exp.Expr) -> bool:
-    """Whether a node is a cast that every value of its operand stands."""
+def _is_calm_cast(node: exp.Expr) -> bool:
+    """Whether a node is a cast that every value of its operand stands, but for exact numbers that overflow."""
     if not isinstance(node, exp.Cast) or node.this.type is None:
         return False
+    if isinstance(node.this, exp.Literal):  # DATE '2016-07-01': read before any row is
+        return True
     source, target = node.this.type, node.to
     if target.is_type(exp.DType.VARCHAR, exp.DType.TEXT):
         return not target.expressions
-    whole = source.is_type(*exp.DataType.INTEGER_TYPES)
-    return (target.is_type(exp.DType.BIGINT) and whole) or (
-        target.is_type(exp.DType.DOUBLE) and (whole or source.is_type(exp.DType.DECIMAL, exp.DType.FLOAT))
+    exact = (*exp.DataType.INTEGER_TYPES, exp.DType.DECIMAL)
+    return (source.is_type(*exact, exp.DType.FLOAT) and target.is_type(exp.DType.DOUBLE)) or (
+        source.is_type(*exact) and target.is_type(*exact)
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 import pytest
+from cachetools import TTLCache
 
 from catalog import keys, tls
 from catalog.errors import AccessDenied, DepartmentError, Outcome
@@ -23,7 +24,7 @@ from catalog.identity import sign_request
 from catalog.keys import KeyRing, SigningKey
 from catalog.relation import RelationList
 from connectors.agent import serve, server
-from gateway.catalogue import Catalogue
+from gateway.catalogue import DOWN_SECONDS, Catalogue
 from gateway.dispatch import Agents
 from gateway.execution import Session
 from gateway.settings import DepartmentEntry, GatewaySettings, IdentitySettings, Limits, load
@@ -293,6 +294,21 @@ def test_a_department_that_lets_the_gateway_not_in_is_not_taken_for_an_empty_one
     catalogue = Catalogue(lambda: {"water": "Water"}, fetch)
     assert catalogue.view(Session("lin", purpose="p"), ("p",)).down["water"].rule == "pinned gateways"
     assert catalogue.view(Session("mei", purpose="p"), ("p",)).down == {}
+
+
+def test_a_department_that_was_down_is_asked_again_also_for_who_asks_all_the_time() -> None:
+    now, asked = [0.0], []
+
+    def fetch(*_: Any) -> RelationList:
+        asked.append(now[0])
+        raise DepartmentError("m", Outcome.DOWN, who="water")
+
+    catalogue = Catalogue(lambda: {"water": "Water"}, fetch)
+    catalogue._down = TTLCache(16, DOWN_SECONDS, timer=lambda: now[0])
+    for _ in range(8):
+        assert catalogue.view(Session("lin", purpose="p"), ("p",)).down
+        now[0] += 1
+    assert asked == [0, 3, 6]
 
 
 def test_a_tunnel_is_the_operators_word(tmp_path: Path) -> None:
