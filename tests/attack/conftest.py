@@ -22,6 +22,14 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield opened
 
 
+@pytest.fixture(scope="module")
+def door(world: World) -> Iterator[Door]:
+    """The gateways' door of the agent over SQLite, in whichever world a file asks."""
+    opened = Door(world, world.departments["sqlite"])
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(scope="session")
 def doors(world: World) -> Iterator[dict[str, Door]]:
     """The gateways' door of each agent, by kind of silo."""

@@ -36,13 +36,6 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield opened
 
 
-@pytest.fixture(scope="module")
-def door(world: World) -> Iterator[Door]:
-    opened = Door(world, world.departments["sqlite"])
-    yield opened
-    opened.close()
-
-
 @dataclass
 class Volley:
     """What became of all shots. unseen: kinds of shots that were neither recorded nor counted for a record."""

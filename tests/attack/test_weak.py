@@ -27,13 +27,6 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def door(world: World) -> Iterator[Door]:
-    opened = Door(world, world.departments["sqlite"])
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
 def oracle() -> Oracle:
     return oracle_of()
 
