@@ -19,7 +19,7 @@ COPY gateway gateway
 COPY atoll atoll
 # The five questions become part of the package.
 COPY tests/city/questions tests/city/questions
-RUN pip install --no-cache-dir uv && uv pip install --system --no-cache .
+RUN pip install --no-cache-dir uv && uv pip install --system --no-cache --compile-bytecode .
 
 USER atoll
 WORKDIR /home/atoll

@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 WORKERS ?= 3
+# Python keeps what it compiled, whatever the shell says: processes start in half the time.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test lint format types city-medium attack attack-nightly fuzz clients bench-governance bench-guard bench-ledger bench-protocol docs clean services
+.PHONY: help setup demo test lint format types city-medium attack attack-nightly fuzz corpus-check corpus-record corpus-fuzz clients bench bench-governance bench-guard bench-ledger bench-protocol docs clean services
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -27,7 +29,8 @@ demo: setup ## the demonstration city on this machine, with the flagship questio
 services: ## the servers, browser and Java client that tests run against (Debian; needs root)
 	@tests/install-services
 
-test: setup services lint ## everything: real databases, real clients, the whole city
+test: setup ## everything: real databases, real clients, the whole city
+	@$(MAKE) --no-print-directory -j2 services lint
 	@$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: setup ## style, types and the trust line's import rule
@@ -46,6 +49,15 @@ city-medium: setup ## the five questions at medium scale against their key
 fuzz: setup ## the differential fuzzer, for as long as FUZZ_SECONDS says
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/differential/test_fuzz.py
 
+corpus-check: setup ## every statement of the corpus against the answers that Trino gave
+	@$(BIN)/python -m pytest tests/corpus
+
+corpus-record: setup ## ask a real Trino what has no answer yet; needs a JDK 24 and Maven (AGAIN=--again for all)
+	@$(BIN)/python -m tests.corpus.record $(AGAIN)
+
+corpus-fuzz: setup ## random expressions beside a real Trino for FUZZ_SECONDS; needs a JDK 24 and Maven
+	@$(BIN)/python -m tests.corpus.fuzz $${FUZZ_SECONDS:-600} $${FUZZ_SEED:-$$RANDOM}
+
 attack: setup services ## every hostile case over every kind of silo, through the gateway too, and what must notice faults
 	@ATTACK=all $(BIN)/python -m pytest -n $(WORKERS) tests/attack tests/agent/test_trackers.py tests/cli/test_long_ledger.py
 
@@ -56,6 +68,9 @@ clients: setup services ## every Trino client there is, unmodified, against a ru
 	@$(BIN)/python -m tests.clients.prepare
 	@CLIENTS=all $(BIN)/python -m pytest tests/clients --no-header -q
 	@PROTOCOL_STEPS=$${PROTOCOL_STEPS:-20000} $(BIN)/python -m pytest tests/protocol/test_machine.py --no-header -q
+
+bench: setup services ## TPC-H over three departments beside Trino and DuckDB: BENCH_SF, BENCH_ROUNDS, BENCH_ONLY
+	@$(BIN)/python -m bench.tpch_run
 
 bench-governance: setup services ## what masks, filters and ledgers cost: governed departments beside open ones
 	@$(BIN)/python -m bench.governance

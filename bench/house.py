@@ -18,7 +18,7 @@ import yaml
 from atoll.demo.install import Ports, gateway_card, install_gateway, install_identity
 from atoll.demo.processes import Process, Processes, free_port, wait_until
 from bench.servers import Servers
-from bench.tpch import TABLES, columns
+from bench.tpch import KEYS, TABLES, columns, rows
 from catalog.http import Client, HTTPError
 from catalog.keys import load_or_create
 
@@ -26,7 +26,7 @@ __all__ = ["DEPARTMENTS", "USER", "House", "running_house"]
 
 USER, PURPOSE = "bi", "statistics"
 DEPARTMENTS = {"a": "PostgreSQL", "b": "MariaDB", "c": "Parquet"}
-LIMITS = {"concurrent": 8, "queue": 256, "seconds": 600, "rows": 50_000_000, "bytes": 20_000_000_000}
+LIMITS = {"concurrent": 8, "queue": 256, "seconds": 600, "rows": 50_000_000, "bytes": 20_000_000_000, "keys": 100_000}
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,10 @@ def _write_department(
         "sources": {"main": _source(home, name, servers, tables)},
         "linkage_groups": {"bench": {"root": "file:linkage.key"}},
         "purposes": [PURPOSE],
-        "relations": {t: {"table": t, "columns": columns(servers.c, t)} for t in tables},
+        "relations": {
+            t: {"table": t, "key": KEYS[t], "rows": rows(servers.c, t), "columns": columns(servers.c, t)}
+            for t in tables
+        },
         "grants": [
             {"id": t, "relation": t, "purposes": [PURPOSE], "mode": "masked", **policy.get(t, {})} for t in tables
         ],

@@ -13,18 +13,21 @@ custom metadata holds the `EndRecord`. A stream without one was cut; it is an er
 from __future__ import annotations
 
 import base64
+import builtins
 import hashlib
-import struct
-from collections.abc import Iterator
+import io
 from typing import Any, Final, Literal
 
 import orjson
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from catalog.ipc import Reader
 
 __all__ = [
     "END_KEY",
     "KEYS_TABLE",
+    "WARNINGS_KEY",
     "EndRecord",
     "Fragment",
     "Head",
@@ -33,10 +36,13 @@ __all__ = [
     "canonical_json",
     "decode_keys",
     "encode_keys",
+    "first_warnings",
 ]
 
 VERSION: Final = 1
 END_KEY = b"atoll-end"
+WARNINGS_KEY = b"atoll-warnings"
+"""In the metadata of a stream's schema: the end record's warnings that are known before the first row."""
 KEYS_TABLE = "$keys"
 """The table of bind keys in a fragment: `WHERE org_no IN (SELECT k FROM "$keys")`."""
 
@@ -112,6 +118,7 @@ class Receipt(_Message):
     unknown or not in aggregate mode. vintages: relation -> ISO time of the snapshot that answered.
     synthetic: relations whose rows were generated: what was delivered is not real data.
     delivered: SHA-256 of the delivered stream. ledger: the `end` record's place in the agent's ledger.
+    signature: Ed25519 by the agent's receipt key over `signed_bytes()`, base64.
     """
 
     id: str
@@ -136,6 +143,10 @@ class Receipt(_Message):
     delivered: str = ""
     ledger: Head
     at: str = ""
+    signature: str = ""
+
+    def signed_bytes(self) -> builtins.bytes:
+        return canonical_json(self.model_dump(mode="json", exclude={"signature"}))
 
 
 class EndRecord(_Message):
@@ -170,6 +181,14 @@ class EndRecord(_Message):
         return None if raw is None else cls.model_validate_json(raw)
 
 
+def first_warnings(schema: pa.Schema) -> tuple[str, ...]:
+    """What a stream's schema says under WARNINGS_KEY. Raises ValueError if it is malformed."""
+    return _WARNINGS.validate_json((schema.metadata or {}).get(WARNINGS_KEY, b"[]"))
+
+
+_WARNINGS = TypeAdapter(tuple[str, ...])
+
+
 def encode_keys(keys: pa.Array) -> str:
     """Bind keys (distinct, no NULLs) -> the text that travels in `Fragment.keys`."""
     sink = pa.BufferOutputStream()
@@ -183,56 +202,24 @@ def decode_keys(text: str) -> pa.Array:
     """Inverse of `encode_keys`. Raises ValueError for anything but one plain column `k` without NULLs.
 
     The sender is not trusted: offsets that point out of the message would read this process's memory, and a few
-    packed bytes would fill it.
+    packed bytes would fill it. Keys that unpack to more than was sent are refused.
     """
+    raw = base64.b64decode(text, validate=True)
     try:
-        raw = base64.b64decode(text, validate=True)
-        for message in _messages(raw):
-            if message.type not in ("schema", "record batch") or _is_packed(message):
-                raise ValueError("the keys part is no plain Arrow stream")
-        with pa.ipc.open_stream(raw) as reader:
-            table = reader.read_all()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, EOFError, struct.error) as bad:
-        raise ValueError("the keys part is no Arrow stream") from bad
-    if table.schema.names != ["k"] or table.column("k").null_count or not _is_plain(table.column("k").type):
+        reader = Reader(io.BytesIO(raw).readinto, most_bytes=len(raw))
+        first = reader.next()
+        if first is None or reader.next() is not None:
+            raise ValueError("not one batch")
+    except (pa.ArrowException, OSError, ValueError) as bad:
+        raise ValueError("the keys part is no plain Arrow stream") from bad
+    batch, _ = first
+    if batch.schema.names != ["k"] or batch.column(0).null_count or not _is_plain(batch.column(0).type):
         raise ValueError("the keys part needs exactly one column `k` of plain values, without NULLs")
-    return table.column("k").combine_chunks()
-
-
-def _messages(raw: bytes) -> Iterator[pa.ipc.Message]:
-    reader = pa.ipc.MessageReader.open_stream(raw)
-    while True:
-        try:
-            yield reader.read_next_message()
-        except StopIteration:
-            return
+    return batch.column(0)
 
 
 def _is_plain(kind: pa.DataType) -> bool:
     return bool(pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_decimal128(kind))
-
-
-def _is_packed(message: pa.ipc.Message) -> bool:
-    """Whether a record batch has compressed buffers: `Message.header.compression` of Arrow's flatbuffers."""
-    if message.type != "record batch":
-        return False
-    data = message.metadata.to_pybytes()
-
-    def field(table: int, number: int) -> int:
-        """Where a field of a table stands, 0 if it has none."""
-        fields = table - struct.unpack_from("<i", data, table)[0]
-        place = 4 + 2 * number
-        if place >= struct.unpack_from("<H", data, fields)[0]:
-            return 0
-        offset = int(struct.unpack_from("<H", data, fields + place)[0])
-        return table + offset if offset else 0
-
-    def follow(place: int) -> int:
-        return place + int(struct.unpack_from("<I", data, place)[0])
-
-    batch = follow(field(follow(0), 2))
-    return field(batch, 3) != 0
 
 
 def sha256(data: bytes | str) -> str:

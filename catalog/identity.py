@@ -67,6 +67,7 @@ __all__ = [
     "Pins",
     "Principal",
     "ReplayStore",
+    "Since",
     "SqliteReplayStore",
     "TokenVerifier",
     "agent_audience",
@@ -355,6 +356,23 @@ class SqliteReplayStore:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+
+class Since:
+    """A store of requests that begins anew: what was signed before it began may have been seen, and counts as seen.
+
+    began: Unix seconds.
+    """
+
+    def __init__(self, store: ReplayStore, began: float) -> None:
+        self._store = store
+        self._began = began
+
+    def claim(self, nonce: str, until: float, now: float) -> bool:
+        return until - SKEW - 1 >= int(self._began) and self._store.claim(nonce, until, now)
+
+    def close(self) -> None:
+        self._store.close()
 
 
 def _string_to_sign(method: str, path: str, body: bytes, token: str, date: str, nonce: str) -> bytes:

@@ -77,7 +77,10 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> SigningKey:
-        return cls(dict(OKPKey.generate_key("Ed25519").as_dict(private=True)))
+        """A new key. Its name does not start like an option: `atoll keys revoke FILE KEY` takes it as it is."""
+        while (made := cls(dict(OKPKey.generate_key("Ed25519").as_dict(private=True)))).kid.startswith("-"):
+            pass
+        return made
 
     def sign(self, data: bytes) -> str:
         """Signature of `data`, base64."""

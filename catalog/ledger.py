@@ -5,9 +5,9 @@ with 64 zeros before the first; the signature is Ed25519 over "seq:hash". A reco
 anything that depends on it leaves the house. It holds hashes of statements, never values of rows.
 
 Kinds at an agent: start, stop, policy, policy_refused, pause, resume, gateways, look, untoken, refusal, refusals,
-request, request_decided, begin, end. At a gateway: start, stop, begin, end, refusal, request. Each side records the
-other's newest head (`witness` in an agent's records, `receipts` in a gateway's), so that neither can rewrite or drop
-its own history alone: `witnessed` reads them out again.
+request, request_decided, new_history, begin, end. At a gateway: start, stop, begin, end, refusal, request. Each side
+records the other's newest head (`witness` in an agent's records, `receipts` in a gateway's), so that neither can
+rewrite or drop its own history alone: `witnessed` reads them out again.
 
 Time never runs backwards in a ledger: while the clock lags behind the last record, a record repeats that one's time
 and says in `clock` what the clock said. Memory does not grow with the file: opening reads its tail, reading and
@@ -20,6 +20,7 @@ import base64
 import binascii
 import fcntl
 import hashlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -44,6 +45,7 @@ __all__ = [
     "LedgerError",
     "LedgerReport",
     "head_bytes",
+    "read_back",
     "read_last",
     "read_ledger",
     "record_hash",
@@ -234,6 +236,11 @@ def _last_line(file: IO[bytes]) -> tuple[bytes, int]:
         data = file.read(step) + data
 
 
+def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """All lines but a last one without its end mark: that is being written, or was cut by a crash."""
+    return itertools.takewhile(lambda line: line.endswith(b"\n"), file)
+
+
 def _head_of(line: bytes) -> Head:
     entry = orjson.loads(line)
     return Head(seq=entry["r"]["seq"], hash=entry["h"], signature=entry["s"])
@@ -243,11 +250,34 @@ def read_ledger(path: str | Path) -> Iterator[dict[str, Any]]:
     """Records of a ledger file, oldest first, each with its `hash`, unverified. Raises LedgerError."""
     try:
         with open(path, "rb") as file:
-            for line in file:
+            for line in _whole_lines(file):
                 entry = orjson.loads(line)
                 yield {**entry["r"], "hash": entry["h"]}
     except (OSError, ValueError, KeyError, TypeError) as bad:
         raise LedgerError("the ledger cannot be read") from bad
+
+
+def read_back(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Records of a ledger file, newest first, unverified. Raises LedgerError."""
+    try:
+        with open(path, "rb") as file:
+            for line in _lines_back(file):
+                yield orjson.loads(line)["r"]
+    except (OSError, ValueError, KeyError, TypeError) as bad:
+        raise LedgerError("the ledger cannot be read") from bad
+
+
+def _lines_back(file: IO[bytes]) -> Iterator[bytes]:
+    place = file.seek(0, os.SEEK_END)
+    rest = b""
+    while place:
+        step = min(TAIL, place)
+        place -= step
+        file.seek(place)
+        rest, *lines = (file.read(step) + rest).split(b"\n")
+        yield from (line for line in reversed(lines) if line)
+    if rest:
+        yield rest
 
 
 def read_last(path: str | Path) -> Head | None:
@@ -284,7 +314,7 @@ def verify_ledger(
 
         try:
             with open(path, "rb") as file:
-                for seq, line in enumerate(file, start=1):
+                for seq, line in enumerate(_whole_lines(file), start=1):
                     try:
                         entry = orjson.loads(line)
                         record, digest = entry["r"], entry["h"]

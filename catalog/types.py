@@ -21,6 +21,7 @@ __all__ = [
     "UNKNOWN",
     "VARCHAR",
     "TrinoType",
+    "arrow_field",
     "field_type",
     "from_arrow",
     "parse",
@@ -59,6 +60,11 @@ class TrinoType:
         return f"{self.name}({', '.join(str(a) for a in self.args)})"
 
     @property
+    def zone(self) -> str:
+        """The zone in which all values of a `timestamp with time zone` are shown: UTC unless it is named."""
+        return self.args[1] if len(self.args) > 1 else "UTC"
+
+    @property
     def is_text(self) -> bool:
         return self.name in ("varchar", "char")
 
@@ -87,16 +93,22 @@ class TrinoType:
                     value = {"fieldName": {"name": field_name}, **value}
                 fields.append({"kind": "NAMED_TYPE", "value": value})
             return {"rawType": "row", "arguments": fields}
-        return {"rawType": self.name, "arguments": [_long(a) for a in self.args]}
+        numbers = self.args[:1] if self.name == "timestamp with time zone" else self.args
+        return {"rawType": self.name, "arguments": [_long(a) for a in numbers]}
 
     def arrow(self) -> pa.DataType:
         """The Arrow type that carries this type across the trust line.
 
-        Raises ValueError for a type that atoll does not move (time with time zone, intervals).
+        An interval travels as its count of milliseconds or months. Raises ValueError for a type that atoll does
+        not move (time with time zone).
         """
         match self.name:
             case "boolean":
                 return pa.bool_()
+            case "interval day to second":
+                return pa.int64()
+            case "interval year to month":
+                return pa.int32()
             case "tinyint":
                 return pa.int8()
             case "smallint":
@@ -122,13 +134,13 @@ class TrinoType:
             case "timestamp":
                 return pa.timestamp("ms" if self.args[0] <= 3 else "us")
             case "timestamp with time zone":
-                return pa.timestamp("ms" if self.args[0] <= 3 else "us", tz="UTC")
+                return pa.timestamp("ms" if self.args[0] <= 3 else "us", tz=self.zone)
             case "array":
-                return pa.list_(self.args[0].arrow())
+                return pa.list_(_inner(self.args[0]))
             case "map":
-                return pa.map_(self.args[0].arrow(), self.args[1].arrow())
+                return pa.map_(_inner(self.args[0]), _inner(self.args[1]))
             case "row":
-                return pa.struct([pa.field(n or f"field{i}", t.arrow()) for i, (n, t) in enumerate(self.args)])
+                return pa.struct([pa.field(n or f"field{i}", _inner(t)) for i, (n, t) in enumerate(self.args)])
             case "unknown":
                 return pa.null()
         raise ValueError(f"type {self} has no Arrow form in atoll")
@@ -144,6 +156,10 @@ class TrinoType:
                 return "VARCHAR"
             case "varbinary":
                 return "BLOB"
+            case "interval day to second":
+                return "BIGINT"
+            case "interval year to month":
+                return "INTEGER"
             case "real":
                 return "FLOAT"
             case "timestamp":
@@ -162,6 +178,11 @@ class TrinoType:
                 inner = ", ".join(f'"{n or f"field{i}"}" {t.duckdb()}' for i, (n, t) in enumerate(self.args))
                 return f"STRUCT({inner})"
         return str(self).upper()
+
+
+def _inner(kind: TrinoType) -> pa.DataType:
+    """The Arrow type inside another: of NULLs alone it is that of DuckDB's integer."""
+    return pa.int32() if kind.name == "unknown" else kind.arrow()
 
 
 BOOLEAN = TrinoType("boolean")
@@ -243,10 +264,22 @@ TRINO_KEY = b"trino"
 """Metadata key of an Arrow field that holds its exact Trino type, where Arrow alone loses it."""
 
 
+def arrow_field(name: str, kind: TrinoType) -> pa.Field:
+    """The Arrow field that carries a column, with its exact Trino type noted where Arrow alone loses it."""
+    dtype = kind.arrow()
+    lost = from_arrow(dtype) != kind
+    return pa.field(name, dtype, metadata={TRINO_KEY: str(kind).encode()} if lost else None)
+
+
 def field_type(field: pa.Field) -> TrinoType:
     """The Trino type of an Arrow field: the one noted in its metadata, else that of its Arrow type."""
     noted = (field.metadata or {}).get(TRINO_KEY)
-    return parse(noted.decode()) if noted else from_arrow(field.type)
+    if not noted:
+        return from_arrow(field.type)
+    found = parse(noted.decode())
+    if found.name == "timestamp with time zone" and field.type.tz not in (None, "UTC"):
+        return TrinoType(found.name, (*found.args, field.type.tz))
+    return found
 
 
 def from_arrow(dtype: pa.DataType) -> TrinoType:
@@ -274,7 +307,9 @@ def from_arrow(dtype: pa.DataType) -> TrinoType:
         return TrinoType("decimal", (dtype.precision, dtype.scale))
     if t.is_timestamp(dtype):
         precision = {"s": 0, "ms": 3}.get(dtype.unit, 6)
-        return TrinoType("timestamp with time zone" if dtype.tz else "timestamp", (precision,))
+        if dtype.tz in (None, "UTC"):
+            return TrinoType("timestamp with time zone" if dtype.tz else "timestamp", (precision,))
+        return TrinoType("timestamp with time zone", (precision, dtype.tz))
     if t.is_time(dtype):
         return TrinoType("time", (6,))
     if t.is_list(dtype) or t.is_large_list(dtype):

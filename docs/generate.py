@@ -17,22 +17,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Union
 
 import pyarrow as pa
 import typer
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from atoll.cli import app
 from catalog import masks, policy
 from catalog.duck import FUNCTIONS
+from catalog.duck.functions import REFUSED
 from catalog.errors import Outcome
 from catalog.relation import Linkage
 from catalog.standards import city_tables
 from catalog.types import parse
-from connectors.sources import KINDS, AnySource
+from connectors.sources import KINDS, model_of
 from gateway import settings
 
 DOCS = Path(__file__).parent
@@ -161,7 +162,7 @@ def department_keys() -> str:
 
 
 def source_keys() -> str:
-    return "\n\n".join(_model(f"`kind: {kind}`", model) for kind, model in KINDS.items())
+    return "\n\n".join(_model(f"`kind: {kind}`", model_of(kind)) for kind in KINDS)
 
 
 def gateway_keys() -> str:
@@ -223,7 +224,8 @@ def _unless(field: FieldInfo) -> str:
 def department_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of department.yaml: the model, with sources by kind and every short form."""
     schema = policy.Department.model_json_schema(by_alias=True)
-    sources = TypeAdapter(AnySource).json_schema()
+    every = Annotated[Union[tuple(map(model_of, KINDS))], Field(discriminator="kind")]  # noqa: UP007 - of a dict
+    sources = TypeAdapter(every).json_schema()
     defs = {**schema["$defs"], **sources.pop("$defs")}
     defs["TrinoType"] = {"type": "string", "description": "A type in Trino's spelling, such as decimal(18,3)."}
     schema["properties"]["sources"]["additionalProperties"] = sources
@@ -376,6 +378,8 @@ def functions_list() -> str:
     for kind, title in titles.items():
         names = sorted(name for name, found in FUNCTIONS.items() if found == kind)
         parts.append(f"### {title}\n\n{', '.join(code(name) for name in names)}")
+    refused = table(("function", "why not"), [(code(name), why) for name, why in sorted(REFUSED.items())])
+    parts.append(f"### Refused by name\n\n{refused}")
     return f"{len(FUNCTIONS)} names.\n\n" + "\n\n".join(parts)
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from sqlglot import exp
-
-from catalog import duck
 from catalog.errors import AccessDenied, Outcome
 from catalog.relation import Mode, Relation
 from gateway import linkage
-from gateway.parse import first_select
 from gateway.resolve import Resolved
 
 __all__ = ["authorise"]
@@ -18,7 +14,7 @@ def authorise(resolved: Resolved) -> Resolved:
     """Refuse what every agent would refuse, in words that say what would be allowed.
 
     Raises AccessDenied: MODE for rows of a relation that gives none, and for comparing pseudonyms with what
-    they can never equal (`linkage`). UserError for an output that no answer carries, by its label.
+    they can never equal (`linkage`).
     """
     for relation in (r for n, r in resolved.relations.items() if n in resolved.columns):
         if relation.mode in (Mode.none, Mode.schema):
@@ -32,11 +28,6 @@ def authorise(resolved: Resolved) -> Resolved:
                 f"Ask verify('{relation.full_name}', {key}).",
             )
     linkage.check(resolved.tree, resolved.relations)
-    first = first_select(resolved.tree)
-    for label, output in zip(resolved.labels, first.expressions if first is not None else (), strict=False):
-        kind = output.type
-        if kind is not None and any(t.is_type("interval") for t in kind.find_all(exp.DataType)):
-            raise duck.not_carried(label, kind.sql("trino").lower())
     return resolved
 
 

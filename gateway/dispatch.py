@@ -10,7 +10,6 @@ own; plain http goes to this machine alone, unless gateway.yaml says that the wa
 
 from __future__ import annotations
 
-import io
 import logging
 import queue
 import ssl
@@ -29,9 +28,10 @@ from pydantic import ValidationError
 
 from catalog import keys, tls
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome, UserError
-from catalog.exchange import EndRecord, Fragment, Head, Question, Receipt, encode_keys, sha256
+from catalog.exchange import EndRecord, Fragment, Head, Question, Receipt, encode_keys, first_warnings, sha256
 from catalog.http import Client, HTTPError, Limits, Response, Timeout
 from catalog.identity import exchange_error, exchange_form, sign_request
+from catalog.ipc import Reader
 from catalog.keys import KeyFileError, KeyRing, SigningKey
 from catalog.relation import RelationList
 from gateway.execution import Execution, Session
@@ -42,6 +42,8 @@ __all__ = ["Agents", "FragmentStream", "lied"]
 
 log = logging.getLogger("atoll.gateway")
 FEW = 4
+MAX_ANSWER = 1 << 26
+"""Bytes of an answer that is no stream: a department's relations, a refusal."""
 QUEUED_BATCHES = 4
 TOKEN_SECONDS = 240
 SILENCE_SECONDS = 1.0
@@ -88,6 +90,7 @@ class Agents:
             timeout=Timeout(limits.answer_seconds, connect=limits.connect_seconds),
             limits=Limits(max_connections=512, max_keepalive_connections=64),
             trust_env=False,
+            headers={"Accept-Encoding": "identity"},
             **options,
         )
 
@@ -161,9 +164,10 @@ class Agents:
             raise DepartmentError(
                 "The identity provider does not answer; nobody can be asked.", Outcome.DOWN, who="gateway"
             ) from bad
-        if answer.status_code != 200:
-            raise exchange_error(_json(answer))
-        token = str(answer.json()["access_token"])
+        found = _json(answer.content)
+        token = found.get("access_token")
+        if answer.status_code != 200 or not isinstance(token, str):
+            raise exchange_error(found)
         with self._lock:
             self._tokens[slot] = token
         return token
@@ -190,16 +194,20 @@ class Agents:
         self, session: Session, department: str, method: str, path: str, body: bytes = b"", good: int = 200
     ) -> bytes:
         """One signed request and its whole answer, of status `good`. Raises DepartmentError, or the agent's refusal."""
-        http, url = self.way(department)
-        headers = self.signed(session, department, method, path, body)
         try:
-            answer = http.request(method, url + path, content=body, headers=headers)
+            status, found = self._asked(session, department, method, path, body)
         except HTTPError as bad:
             self.liveness.suspect(department)
             raise _down(department) from bad
-        if answer.status_code != good:
-            raise _refusal(department, answer)
-        return answer.content
+        if status != good:
+            raise _refusal(department, status, found)
+        return found
+
+    def _asked(self, session: Session, department: str, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        http, url = self.way(department)
+        headers = self.signed(session, department, method, path, body)
+        with http.stream(method, url + path, content=body, headers=headers) as answer:
+            return answer.status_code, _body(department, answer)
 
     def ask(
         self,
@@ -231,12 +239,8 @@ class Agents:
         """Tell an agent that nobody waits for a fragment any more; a dead agent needs no telling."""
 
         def delete() -> None:
-            path = f"/v1/fragment/{fragment_id}"
-            try:
-                http, url = self.way(department)
-                http.delete(url + path, headers=self.signed(session, department, "DELETE", path, b""))
-            except (HTTPError, CityError):
-                return
+            with suppress(HTTPError, CityError):
+                self._asked(session, department, "DELETE", f"/v1/fragment/{fragment_id}")
 
         self._pool.submit(delete)
 
@@ -315,10 +319,11 @@ class FragmentStream:
         patience = Timeout(limits.query_seconds, connect=limits.connect_seconds)
         with http.stream("POST", url + "/v1/fragment", content=body, headers=headers, timeout=patience) as answer:
             if answer.status_code != 200:
-                answer.read()
-                raise _refusal(self.department, answer)
+                raise _refusal(self.department, answer.status_code, _body(self.department, answer))
             raw = _Raw(answer)
-            reader = pa.ipc.open_stream(io.BufferedReader(raw, 1 << 18))
+            reader = Reader(raw.read_into)
+            for warning in first_warnings(reader.schema):
+                self.execution.warn(warning)
             self._schema = reader.schema
             self._known.set()
             self._read_batches(reader, raw, entry)
@@ -326,12 +331,12 @@ class FragmentStream:
                 self._end(started)
                 raw.finish()
 
-    def _read_batches(self, reader: Any, raw: _Raw, entry: DepartmentEntry) -> None:
+    def _read_batches(self, reader: Reader, raw: _Raw, entry: DepartmentEntry) -> None:
         while True:
-            try:
-                batch, metadata = reader.read_next_batch_with_custom_metadata()
-            except StopIteration:
-                raise lied(self.department, "its answer ended without an end record") from None
+            found = reader.next()
+            if found is None:
+                raise lied(self.department, "its answer ended without an end record")
+            batch, metadata = found
             end = EndRecord.from_metadata(metadata)
             self.bytes = raw.count
             if end is not None:
@@ -343,8 +348,6 @@ class FragmentStream:
                 return
             if batch.num_rows == 0:
                 continue
-            # Offsets out of a batch would read this process's memory: other departments' rows, users' tokens.
-            batch.validate(full=True)
             self.rows += batch.num_rows
             self._heard = time.monotonic()
             self._offer(batch)
@@ -438,8 +441,8 @@ class FragmentStream:
             return
         if self.agents.liveness.is_gone(self.department):
             self._error = self._error or _stalled(self.department)
-            self._progress(state="down")
             self.cancel()
+            self._progress(state="down")
             raise self._error
         self._heard = max(self._heard, time.monotonic() - SILENCE_SECONDS / 2)
 
@@ -448,6 +451,7 @@ class FragmentStream:
         if self._stop.is_set() or self._ended.is_set():
             return
         self._stop.set()
+        self._progress(state="cancelled")
         self.agents.stop(self.session, self.department, self.message.fragment_id)
 
     @property
@@ -455,20 +459,17 @@ class FragmentStream:
         return self._error
 
 
-class _Raw(io.RawIOBase):
-    """An HTTP body as a readable file; counts the bytes that crossed the trust line."""
+class _Raw:
+    """An HTTP body, read into buffers; counts the bytes that crossed the trust line."""
 
     def __init__(self, answer: Response) -> None:
         self._chunks = answer.iter_raw()
-        self._left = b""
+        self._left = memoryview(b"")
         self.count = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
+    def read_into(self, buffer: memoryview) -> int:
         if not self._left:
-            self._left = next(self._chunks, b"")
+            self._left = memoryview(next(self._chunks, b""))
             self.count += len(self._left)
         n = min(len(buffer), len(self._left))
         buffer[:n] = self._left[:n]
@@ -493,18 +494,30 @@ def keys_digest(token: str) -> str:
     return sha256(token)
 
 
-def _json(answer: Response) -> dict[str, Any]:
+def _body(department: str, answer: Response) -> bytes:
+    """A short answer as it was sent: nothing is unpacked, and no more is read than a short answer has."""
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise lied(department, "it is packed, which nobody asked for")
+    body = b""
+    for part in answer.iter_raw():
+        body += part
+        if len(body) > MAX_ANSWER:
+            raise lied(department, f"it is longer than {MAX_ANSWER >> 20} MB")
+    return body
+
+
+def _json(body: bytes) -> dict[str, Any]:
     try:
-        found = orjson.loads(answer.content)
+        found = orjson.loads(body)
     except orjson.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _refusal(department: str, answer: Response) -> CityError:
-    found = _json(answer)
+def _refusal(department: str, status: int, body: bytes) -> CityError:
+    found = _json(body)
     if "outcome" not in found:
-        return lied(department, f"it answered HTTP {answer.status_code} without a reason")
+        return lied(department, f"it answered HTTP {status} without a reason")
     return _told(department, found)
 
 

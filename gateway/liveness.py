@@ -49,6 +49,7 @@ class Liveness:
     def _ping(self, department: str) -> bool:
         try:
             http, url = self._way(department)
-            return http.get(f"{url}/healthz", timeout=Timeout(PING_SECONDS)).status_code == 200
+            with http.stream("GET", f"{url}/healthz", timeout=Timeout(PING_SECONDS)) as answer:
+                return bool(answer.status_code == 200)
         except (HTTPError, CityError):
             return False

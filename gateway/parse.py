@@ -75,6 +75,7 @@ def parse_query(sql: str) -> exp.Query:
     tree = _parse_one(sql, tokens)
     _check_depth(tree)
     _check_nodes(tree)
+    duck.settle_literals(tree, tokens)
     named = {a.name.lower() for a in tree.find_all(exp.TableAlias) if a.name}
     duck.check_functions(tokens, named, extra=(VERIFY, *SESSION_FUNCTIONS))
     _open_brackets(tree)
@@ -247,7 +248,12 @@ def _label(tree: exp.Query) -> None:
         if isinstance(projection, exp.Alias):
             projection.meta[LABEL] = projection.args["alias"].this
         elif not projection.is_star:
-            projection.meta[LABEL] = projection.name if isinstance(projection, (exp.Column, exp.Dot)) else ""
+            projection.meta[LABEL] = projection.name if _is_name(projection) else ""
+
+
+def _is_name(node: exp.Expr) -> bool:
+    """A column, or a field of one: what shows under its own name."""
+    return isinstance(node, exp.Column) or (isinstance(node, exp.Dot) and _is_name(node.this))
 
 
 def first_select(query: exp.Expr) -> exp.Select | None:

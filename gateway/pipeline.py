@@ -7,7 +7,7 @@
     authorise   gateway/authorise.py  early and friendly refusal; the agents decide for themselves
     rewrite     gateway/rewrite/      exact rules, one a file
     plan        gateway/plan/         the largest one-department subtrees become fragments
-    exchange    gateway/dispatch.py   fragments go out at once, signed answers stream back
+    exchange    gateway/gather.py     fragments go out as soon as they can (dispatch.py), signed answers stream back
     merge       gateway/merge/        what is left, in a private DuckDB
 
 Every stage up to the plan is a pure function from one frozen value to the next; `explain` prints them.
@@ -21,7 +21,6 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -44,6 +43,7 @@ from gateway.authorise import authorise
 from gateway.catalogue import Catalogue, UserView
 from gateway.dispatch import Agents, FragmentStream
 from gateway.execution import Effects, Execution, ResultColumn, Session
+from gateway.gather import Gathering, raise_first
 from gateway.ledger import GatewayLedger
 from gateway.merge.duckdb import Merge, MergePool, conform
 from gateway.parse import parse, too_deep
@@ -280,7 +280,8 @@ class Gateway:
         with Merge(self.pool, execution, bare=not plan.fragments and not plan.local) as merge:
             for name, table in plan.local.items():
                 merge.load(name, table)
-            streams = self._gather(execution, session, plan, merge)
+            gathering = Gathering(self.agents, execution, session, plan, merge)
+            gathering.all()
             compiled = merge.compile(plan.merge)
             types = tuple(t for _, t in compiled.columns)
             execution.publish(_result_columns(plan.labels, types))
@@ -288,86 +289,19 @@ class Gateway:
                 for batch in merge.run(compiled):
                     execution.put(batch)
             except CityError:
-                _raise_first(streams)
+                raise_first(gathering.streams)
                 raise
-            self._close(execution, plan, streams)
+            self._close(execution, plan, gathering.streams)
 
     def _pass_through(self, execution: Execution, session: Session, plan: Plan) -> None:
         """One department answers alone: its stream is the result."""
-        fragment = plan.fragments[0]
-        stream = self._send(execution, session, fragment)
+        stream = Gathering(self.agents, execution, session, plan, None).send(plan.fragments[0])
         schema = stream.schema()
         types = tuple(field_type(f) for f in schema)
         execution.publish(_result_columns(plan.labels, types))
         for batch in stream.batches():
             execution.put(conform(batch, types))
         self._close(execution, plan, [stream])
-
-    def _gather(self, execution: Execution, session: Session, plan: Plan, merge: Merge) -> list[FragmentStream]:
-        """Send every fragment: those without keys at once, the others when their keys are known."""
-        streams = {f.id: self._send(execution, session, f) for f in plan.fragments if f.keys is None}
-        for fragment in plan.fragments:
-            if fragment.keys is None:
-                self._receive(merge, plan, fragment, streams[fragment.id])
-        every = list(streams.values())
-        for fragment in plan.fragments:
-            if fragment.keys is not None:
-                every += self._send_with_keys(execution, session, plan, merge, fragment)
-        return every
-
-    def _receive(self, merge: Merge, plan: Plan, fragment: FragmentPlan, stream: FragmentStream) -> None:
-        if fragment.id in plan.stored:
-            try:
-                merge.store(fragment.id, stream.schema(), stream.batches())
-            except CityError:
-                _raise_first([stream])
-                raise
-        else:
-            merge.attach(fragment.id, stream.schema(), stream.batches())
-
-    def _send_with_keys(
-        self, execution: Execution, session: Session, plan: Plan, merge: Merge, fragment: FragmentPlan
-    ) -> list[FragmentStream]:
-        source = fragment.keys
-        assert source is not None
-        found = merge.keys(source.query)
-        if len(found) > source.chunk and not source.always:
-            stream = self._send(execution, session, fragment)
-            self._receive(merge, plan, fragment, stream)
-            return [stream]
-        chunks = [found.slice(i, source.chunk) for i in range(0, max(len(found), 1), source.chunk)]
-        streams: list[FragmentStream] = []
-
-        def answers() -> Iterator[pa.RecordBatch]:
-            yield from streams[0].batches()
-            for number, chunk in enumerate(chunks[1:], 1):
-                stream = self._ask(execution, session, fragment, f"_{number}", source.sql, chunk)
-                streams.append(stream)
-                yield from stream.batches()
-
-        streams.append(self._ask(execution, session, fragment, "", source.sql, chunks[0]))
-        try:
-            merge.store(fragment.id, streams[0].schema(), answers())
-        except CityError:
-            _raise_first(streams)
-            raise
-        return streams
-
-    def _send(self, execution: Execution, session: Session, fragment: FragmentPlan) -> FragmentStream:
-        return self._ask(execution, session, fragment, "", fragment.sql, None)
-
-    def _ask(
-        self,
-        execution: Execution,
-        session: Session,
-        fragment: FragmentPlan,
-        suffix: str,
-        sql: str,
-        keys: pa.Array | None,
-    ) -> FragmentStream:
-        name = f"{execution.query_id}_{fragment.id}{suffix}"
-        execution.part(name, fragment.department)
-        return self.agents.ask(execution, session, fragment.department, name, sql, keys)
 
     def _close(self, execution: Execution, plan: Plan, streams: list[FragmentStream]) -> None:
         for stream in streams:
@@ -598,10 +532,3 @@ def _publish_table(execution: Execution, labels: tuple[str, ...], table: pa.Tabl
     execution.publish(_result_columns(labels, tuple(field_type(f) for f in table.schema)))
     for batch in table.to_batches():
         execution.put(batch)
-
-
-def _raise_first(streams: list[FragmentStream]) -> None:
-    """Raise the error of the department at fault, if one is: DuckDB passes it on as mere text."""
-    for stream in streams:
-        if stream.error is not None:
-            raise stream.error

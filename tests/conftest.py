@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import re
 import signal
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,20 +18,28 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.city.live.running import City, running_city
+from tests.cli.forked import forked_atoll
+from tests.demo import Demo, demo, until_ready
 from tests.servers import MariaDBServer, PostgresServer, mariadb_server, postgres_server
 
 LIVE = "tests/city/live/"
 CLIENTS = "tests/clients/"
+DOCS = "tests/test_docs.py"
+DEMO = "tests/cli/test_demo.py"
+SHARED = {LIVE: LIVE, CLIENTS: LIVE, DOCS: DOCS, DEMO: DOCS}
+"""What shares a running city runs in one process, under one name."""
 LONGEST = (
     LIVE,
     CLIENTS,
+    f"{LIVE}test_zzz_end.py",  # ends the city
+    DOCS,
+    DEMO,  # its last test ends the city
     "tests/conformance/",
     "tests/masks_first/",
-    "tests/cli/",
-    "tests/test_docs.py",
     "tests/test_compose.py",
+    "tests/cli/",
 )
-"""What takes longest starts first, so that no process is left alone with it at the end."""
+"""What takes longest starts first, so that no process is left alone with it at the end. The last that fits counts."""
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -40,7 +50,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return LIVE if file.startswith((LIVE, CLIENTS)) else file
+        return next((name for start, name in SHARED.items() if file.startswith(start)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
@@ -50,9 +60,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> int:
-        return next((i for i, start in enumerate(LONGEST) if item.nodeid.startswith(start)), len(LONGEST))
+        return max((i for i, start in enumerate(LONGEST) if item.nodeid.startswith(start)), default=len(LONGEST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Take what was collected out of the garbage collector's sight, and let it look less often.
+
+    It would walk thousands of tests, which live to the end, again and again: 7 to 20 % of a process's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
+def pytest_unconfigure() -> None:
+    """Let Python clear all of it away at the end, as modules in C expect."""
+    gc.unfreeze()
 
 
 def pytest_configure() -> None:
@@ -75,6 +100,23 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
     folder = tmp_path_factory.mktemp("live")
     with running_city(folder, "--scale", os.environ.get("CITY_SCALE", "small")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def readme_city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The demonstration as README starts it: from nothing, seed 4499. The last test of test_demo.py ends it."""
+    folder = tmp_path_factory.mktemp("readme") / "city-data"
+    running = until_ready(folder, demo(folder, "--port", "0"))
+    yield running
+    running.process.send_signal(signal.SIGINT)
+    running.process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for a shell's PATH, with an `atoll` in it that starts soon."""
+    with forked_atoll(tmp_path_factory.mktemp("atoll")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -39,6 +40,7 @@ import yaml
 from atoll.cli import app
 from atoll.demo.processes import free_port
 from catalog import policy
+from tests.demo import COLUMNS, Demo
 from tests.servers import PostgresServer
 
 pytestmark = [pytest.mark.city, pytest.mark.servers]
@@ -50,7 +52,6 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 CODE = {"java", "js", "go"}
 KINDS = {"console", "bash", "bash background", "bash no-run", "yaml", "sql", "python", *CODE, "text", "json", ""}
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COLUMNS = "120"
 
 
 @dataclass(frozen=True)
@@ -130,48 +131,16 @@ def test_shown_output_is_compared_line_by_line(shown: list[str], real: list[str]
 # ---------------------------------------------------------------- the city that pages talk to
 
 
-@dataclass(frozen=True)
-class Demo:
-    """A running `atoll demo`. folder: where it was started; its city is in `city-data`, as for any reader."""
-
-    folder: Path
-    output: list[str]
-    state: dict[str, Any]
-
-    @property
-    def url(self) -> str:
-        return str(self.state["url"])
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The city as README starts it: from nothing, seed 4499."""
-    folder = tmp_path_factory.mktemp("docs")
-    output: list[str] = []
-    process = subprocess.Popen(
-        [sys.executable, "-m", "atoll.cli", "demo", "--port", "0", "--headless"],
-        cwd=folder, env={**os.environ, "NO_COLOR": "1", "COLUMNS": COLUMNS}, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            output.append(line.rstrip("\n"))
-            if line.startswith("ready "):
-                break
-        assert "ready " in output[-1], "\n".join(output)
-        yield Demo(folder, output, json.loads((folder / "city-data" / "demo.json").read_text()))
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-
-
 @dataclass
 class Shell:
-    """A page's reader: a folder, exports that stay, servers in the background, the demonstration's addresses."""
+    """A page's reader: a folder, exports that stay, servers in the background, the demonstration's addresses.
+
+    shelf: the folder that its `atoll` is found in.
+    """
 
     demo: Demo
     folder: Path
+    shelf: Path
     postgres: PostgresServer
     agent_ports: tuple[int, int]
     servers: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -189,7 +158,7 @@ class Shell:
         yield "http://127.0.0.1:8081", self.demo.state["issuer"]
         yield "127.0.0.1:7400", f"127.0.0.1:{self.agent_ports[0]}"
         yield "127.0.0.1:7401", f"127.0.0.1:{self.agent_ports[1]}"
-        yield "city-data/", f"{self.demo.folder}/city-data/"
+        yield "city-data/", f"{self.demo.folder}/"
         yield "host: db.local", f"host: {self.postgres.host}, port: {self.postgres.port}"
         yield "@db.local/", f"@{self.postgres.host}:{self.postgres.port}/"
 
@@ -210,7 +179,7 @@ class Shell:
         )  # fmt: skip
 
     def _environment(self) -> dict[str, str]:
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        path = f"{self.shelf}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {**os.environ, "PATH": path, "ATOLL_URL": self.demo.url, "COLUMNS": COLUMNS, "NO_COLOR": "1"}
 
     def start(self, command: str) -> None:
@@ -239,9 +208,9 @@ class Shell:
 
 
 @pytest.fixture
-def shell(demo: Demo, tmp_path: Path, postgres: PostgresServer) -> Iterator[Shell]:
+def shell(readme_city: Demo, shelf: Path, tmp_path: Path, postgres: PostgresServer) -> Iterator[Shell]:
     taken: set[int] = set()
-    reader = Shell(demo, tmp_path, postgres, (free_port(taken), free_port(taken)))
+    reader = Shell(readme_city, tmp_path, shelf, postgres, (free_port(taken), free_port(taken)))
     try:
         yield reader
     finally:
@@ -317,7 +286,7 @@ def follow(page: Path, shell: Shell) -> None:
 
 def compare(shell: Shell, block: Block, command: str, shown: list[str]) -> None:
     if command == "make demo":
-        real, shown = in_one_order(shell.demo.output), in_one_order(shown)
+        real, shown = in_one_order(shell.demo.lines), in_one_order(shown)
     else:
         real = shell.run(command)
     shown = [shell.here(line) for line in shown]
@@ -376,10 +345,9 @@ def test_yaml_that_a_page_shows_is_yaml_and_its_grants_are_grants() -> None:
 
 
 def test_generated_pages_are_up_to_date() -> None:
-    done = subprocess.run(
-        [sys.executable, str(DOCS / "generate.py"), "--check"], cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, f"run `make docs`\n{done.stderr}"
+    made = runpy.run_path(str(DOCS / "generate.py"))["generated"]()
+    stale = [str(path) for path, text in made if path.read_text(encoding="utf-8") != text]
+    assert not stale, "run `make docs`"
 
 
 def schema(name: str) -> Any:
@@ -390,8 +358,8 @@ def as_json(file: Path) -> Any:
     return json.loads(json.dumps(yaml.safe_load(file.read_text(encoding="utf-8")), default=str))
 
 
-def test_the_schemas_accept_what_the_city_runs_with_and_no_unknown_key(demo: Demo) -> None:
-    city = demo.folder / "city-data"
+def test_the_schemas_accept_what_the_city_runs_with_and_no_unknown_key(readme_city: Demo) -> None:
+    city = readme_city.folder
     files = [*city.glob("departments/*/department.yaml")]
     assert len(files) == 6
     for file in files:

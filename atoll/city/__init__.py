@@ -21,7 +21,7 @@ from typing import Any
 
 from atoll.city.base import VERSION, Answers, Config
 from atoll.city.write import load_mariadb, load_postgres, write_json
-from atoll.demo.processes import end_with
+from atoll.demo.signals import end_with
 
 MAKERS: tuple[str, ...] = (
     "air",

@@ -125,13 +125,13 @@ def create_app(root: Path, rate: int | None = None) -> FastAPI:
     return app
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Serves a city's register on loopback until stopped."""
     parser = argparse.ArgumentParser(prog="python -m atoll.city.register", description="chemicals register")
     parser.add_argument("--dir", type=Path, required=True, help="directory of a generated city")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     uvicorn.run(create_app(options.dir), host=options.host, port=options.port, log_level="warning")
 
 

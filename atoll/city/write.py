@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pymysql
 
 from atoll.city.base import Shape, Table
 
@@ -153,6 +151,8 @@ def _copy_text(rows: list[tuple[Any, ...]]) -> bytes:
 
 def load_postgres(sqlite_path: Path, tables: Iterable[Shape], dsn: str) -> None:
     """Fills a PostgreSQL database from an embedded copy by COPY; tables of these names are replaced."""
+    import psycopg  # here, since the makers of data need no driver
+
     tables = list(tables)
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
         for table in tables:
@@ -175,6 +175,8 @@ def load_mariadb(sqlite_path: Path, tables: Iterable[Shape], connection: dict[st
 
     connection: keyword arguments of pymysql.connect. The server must allow local_infile.
     """
+    import pymysql  # as above
+
     settings = {**connection, "charset": "utf8mb4", "local_infile": True}
     with pymysql.connect(**settings) as base, base.cursor() as cursor:
         for table in tables:

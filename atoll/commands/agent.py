@@ -171,8 +171,10 @@ def serve(
     serves plain HTTP, on loopback only. With `--owners` it takes no policy that two of them have not signed,
     now or later: the keys are pinned in its state. Keep that file where the policy's writers cannot write.
     """
+    from catalog.imports import do_without
     from connectors.agent import serve as server
 
+    do_without("pandas")
     load_department(file)
     signed = ["--owners", str(owners)] if owners else []
     raise typer.Exit(server.main([str(file), *signed, *(["--behind-tls-proxy"] if behind_tls_proxy else [])]))
@@ -191,6 +193,30 @@ def pause(file: FileArgument, as_json: JsonOption = False) -> None:
 def resume(file: FileArgument, as_json: JsonOption = False) -> None:
     """Answer again after a pause. Example: atoll agent resume department.yaml"""
     _owner(file, "resume", as_json)
+
+
+@app.command(name="new-history")
+def new_history(
+    file: FileArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Why the old history is gone; it stands in the ledger.")],
+) -> None:
+    """Accept that the guard's history of released sums is lost. The agent must be stopped.
+
+    Example: atoll agent new-history department.yaml --reason "disk failed on 3 May"
+
+    What is told from now on is held against nothing that was told before: whoever kept old answers may
+    combine them with new ones. Put guard.db back from a copy of the last moment instead, if there is one.
+    """
+    from catalog.ledger import LedgerError
+    from connectors.agent.service import new_history as accept
+
+    department = load_department(file)
+    try:
+        accept(department, file.resolve().parent, reason)
+    except (LedgerError, OSError, ValueError) as bad:
+        common.err().print(f"✗ {file}: {_one_line(bad)}", style="red")
+        raise typer.Exit(1) from None
+    typer.echo("A new history of sums begins; the ledger says so.")
 
 
 def _owner(file: Path, verb: str, as_json: bool) -> None:

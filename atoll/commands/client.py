@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 import orjson
 
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome
-from catalog.http import Client, HTTPError, Response, Timeout
+
+if TYPE_CHECKING:
+    from catalog.http import Response
 
 __all__ = ["Gateway"]
 
@@ -25,6 +27,8 @@ class Gateway:
     """
 
     def __init__(self, url: str, user: str = "", token: str = "") -> None:
+        from catalog.http import Client, Timeout
+
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {"X-Trino-User": user} if user else {}
         # A proxy between this machine and itself would only see the user's token.
@@ -111,6 +115,8 @@ class Gateway:
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:
+        from catalog.http import HTTPError
+
         try:
             yield
         except HTTPError:

@@ -37,8 +37,10 @@ def serve(
     A gateway.yaml that opens the demo's door without passwords (identity.dev_login) is refused, and so is plain
     HTTP on an address that other machines reach.
     """
+    from catalog.imports import do_without
     from gateway.server import serve as server
 
+    do_without("pandas")
     words = [str(file)]
     words += ["--tls-cert", str(tls_cert)] if tls_cert else []
     words += ["--tls-key", str(tls_key)] if tls_key else []

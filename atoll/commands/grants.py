@@ -52,6 +52,7 @@ class Mode(StrEnum):
     """What an approval can give. Raw values of a person take more than a request: such a grant is written by hand."""
 
     schema = "schema"
+    synthetic = "synthetic"
     verify = "verify"
     aggregate = "aggregate"
     masked = "masked"
@@ -385,7 +386,7 @@ def _plain(department: Department, row: Row, terms: _Terms) -> tuple[dict[str, A
             f"Mode {mode} needs more than a request says.", who=department.department, rule="--mode",
             hint="--like GRANT takes the terms of a grant of this table; or write the grant by hand.",
         )  # fmt: skip
-    if mode is Mode.schema:
+    if mode in (Mode.schema, Mode.synthetic):
         return {"mode": mode.value, "columns": list(named)}, ()
     personal = [c for c in named if c in spec.columns and (spec.columns[c].personal or spec.columns[c].special)]
     left_out = () if terms.columns else tuple(c for c in personal if c not in terms.masks)
@@ -405,7 +406,7 @@ def decline(
     file: FileOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Decline a request. The applicant sees that, and why.
+    """Decline a request, or take back an approval that is not in force yet. The applicant sees that, and why.
 
     Example: atoll grants decline 1f0c9a2e --reason "the counts by ward answer this"
     """
@@ -414,6 +415,8 @@ def decline(
         with _requests(file, department) as requests:
             row = requests.find(id_)
         found = _decide(file, department, row, "declined", by or getpass.getuser(), reason)
+        if (proposal := _proposal(file, id_)).is_dir():
+            shutil.rmtree(proposal)
     if as_json:
         common.print_json(found)
     else:
@@ -445,6 +448,9 @@ def activate(
                 f"There is no proposal {folder}.", who=department.department, rule="proposal",
                 hint=f"atoll grants approve {id_} makes one.",
             )  # fmt: skip
+        with _requests(file, department) as requests:
+            if (state := requests.find(id_).state) != "approved":
+                raise UserError(f"Request {id_} is {state}.", who=department.department, rule="requests")
         known = read_owners(owners) if owners else pinned(file.resolve().parent / department.state)
         if not known:
             raise UserError(
@@ -518,14 +524,15 @@ def _decide(file: Path, department: Department, row: Row, decision: str, who: st
 def _decide_here(file: Path, department: Department, row: Row, decision: str, who: str, note: str) -> dict[str, Any]:
     from catalog.keys import KeyFileError, KeyRing
     from catalog.ledger import Ledger, LedgerError
-    from connectors.agent.requests import Decided
+    from connectors.agent.requests import Decided, grant_name
 
     state = file.resolve().parent / department.state
     try:
         ledger = Ledger(state / "ledger.jsonl", KeyRing(state / "ledger.key"))
         try:
             with _requests(file, department) as requests:
-                return asdict(requests.decide(row.id, Decided(decision, who, note), ledger.append))
+                granted = any(g.id == grant_name(row.id) for g in department.grants)
+                return asdict(requests.decide(row.id, Decided(decision, who, note), ledger.append, granted))
         finally:
             ledger.close()
     except (LedgerError, KeyFileError) as bad:

@@ -22,12 +22,11 @@ import yaml
 from atoll import render
 from atoll.commands import common
 from atoll.commands.common import JsonOption
-from catalog import keys, tls
 from catalog.errors import UserError
 from catalog.files import replace_file
-from catalog.keys import Jwk, KeyFileError, KeyRing
 
 if TYPE_CHECKING:
+    from catalog.keys import Jwk, KeyRing
     from catalog.policy import Department
 
 __all__ = ["app", "card", "registration", "rings"]
@@ -40,6 +39,12 @@ COLUMNS = ("use", "key", "from", "until", "state")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+def _signing_key(nbf: int) -> Jwk:
+    from catalog.keys import new_jwk
+
+    return new_jwk(nbf)
+
+
 @dataclass(frozen=True)
 class Ring:
     """One use of keys. public: whether the other side needs to know them. make: nbf -> a new private JWK."""
@@ -47,10 +52,12 @@ class Ring:
     use: str
     path: Path
     public: bool
-    make: Callable[[int], Jwk] = keys.new_jwk
+    make: Callable[[int], Jwk] = _signing_key
 
     def open(self) -> KeyRing:
         """The ring; made if there is none. Raises KeyFileError."""
+        from catalog.keys import KeyRing
+
         return KeyRing.create(self.path, self.make)
 
 
@@ -68,6 +75,8 @@ class Owner:
 
 def rings(state: Path, name: str, signing: str) -> tuple[Ring, ...]:
     """The rings of a state folder. signing: the one that signs what the other side reads, by file name."""
+    from catalog import tls
+
     use = "receipt" if signing == "receipt.key" else "signing"
     return (
         Ring(use, state / signing, True),
@@ -110,9 +119,11 @@ def _owner(file: Path) -> Owner:
 
 def card(owned: tuple[Ring, ...], client_id: str = "") -> dict[str, Any]:
     """What the other side pins: all public keys that count now or later. client_id: of a gateway."""
+    from catalog.keys import in_force
+
     at = time.time()
     listed = [k for ring in owned if ring.public for k in ring.open().public()]
-    lasting = [k for k in listed if keys.in_force(k, max(at, float(k.get("nbf", 0))))]
+    lasting = [k for k in listed if in_force(k, max(at, float(k.get("nbf", 0))))]
     return {**({"client_id": client_id} if client_id else {}), "keys": lasting}
 
 
@@ -262,6 +273,7 @@ def trust(
 
 def _given(file: Path) -> dict[str, Any]:
     """A card, or a key set, that holds what it should. Ends the command for anything else."""
+    from catalog import keys, tls
     from catalog.identity import TokenVerifier
 
     try:
@@ -359,6 +371,8 @@ def _publish(owner: Owner) -> None:
 @contextmanager
 def _readable(as_json: bool = False) -> Iterator[None]:
     """Key files that cannot be read end a command with their one line."""
+    from catalog.keys import KeyFileError
+
     with common.reporting(as_json):
         try:
             yield
@@ -397,7 +411,9 @@ def _row(use: str, jwk: Jwk, word: str, current: bool) -> tuple[str, str, str, s
 
 
 def _name(jwk: Jwk) -> str:
-    return keys.thumbprint(jwk) if jwk.get("kty") == "OKP" else str(jwk.get("kid", ""))
+    from catalog.keys import thumbprint
+
+    return thumbprint(jwk) if jwk.get("kty") == "OKP" else str(jwk.get("kid", ""))
 
 
 def _day(seconds: float) -> str:

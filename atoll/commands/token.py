@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -13,7 +13,9 @@ import typer
 from atoll.commands import common
 from atoll.commands.common import JsonOption, KeyOption
 from catalog.errors import AccessDenied, CityError, DepartmentError, Outcome, UserError
-from catalog.http import Client, HTTPError, Response
+
+if TYPE_CHECKING:
+    from catalog.http import Response
 
 __all__ = ["token"]
 
@@ -88,6 +90,8 @@ def _bound(url: str, key: Path | None) -> dict[str, str]:
 
 
 def _post(url: str, body: dict[str, str], key: Path | None) -> dict[str, Any]:
+    from catalog.http import Client, HTTPError
+
     headers = _bound(url, key)
     try:
         with Client(trust_env=not url.startswith("http://"), timeout=10) as http:

@@ -4,9 +4,9 @@
     six agents          python -m connectors.agent.serve    the gateway              python -m gateway.server.serve
     PostgreSQL for water and MariaDB for market where they are installed, else SQLite
 
-Each is a process of its own with a log in DIR/logs, on loopback alone; between the gateway and the agents
-there is mutual TLS, with certificates made here. `ready URL` on a line of its own
-says that everything answers; SIGINT, SIGTERM or SIGHUP ends everything.
+Each is a process of its own (on Linux forked ahead, see `ahead.py`) with a log in DIR/logs, on loopback alone;
+between the gateway and the agents there is mutual TLS, with certificates made here. `ready URL` on a line of its
+own says that everything answers; SIGINT, SIGTERM or SIGHUP ends everything.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from atoll.commands import common
 from atoll.commands.agent import receipt_key
 from atoll.commands.client import Gateway
 from atoll.demo import data, databases
+from atoll.demo.ahead import fork_ahead
 from atoll.demo.databases import Database
 from atoll.demo.install import (
     DEPARTMENTS,
@@ -47,7 +48,8 @@ from atoll.demo.install import (
     install_identity,
     policy_words,
 )
-from atoll.demo.processes import ENDS, Ended, Failed, Process, Processes, answers, ending, free_port, wait_until
+from atoll.demo.processes import Ended, Failed, Process, Processes, answers, ending, free_port, wait_until
+from atoll.demo.signals import ENDS
 from catalog.errors import CityError
 from catalog.http import Client, HTTPError
 from catalog.policy import Department
@@ -68,6 +70,8 @@ MADE = (
     "demo.json",
     "servers.txt",
 )
+IDP, REGISTER = "atoll.demo.idp", "atoll.city.register"
+AGENT, GATEWAY = "connectors.agent.serve", "gateway.server.serve"
 KINDS = {"sqlite": "SQLite", "files": "files", "rest": "REST", "postgres": "PostgreSQL", "mysql": "MariaDB"}
 FLAGSHIP = "q1.sql"
 SHOWN_ROWS = 10
@@ -138,7 +142,9 @@ def _run(options: Options, console: Console) -> None:
         console.print(f"silos {folder / 'silos'} · answer key {folder / 'answers'}")
         return
     with ExitStack() as stack:
-        processes = Processes(folder / "logs")
+        # Before anything here is secret: install_* make keys, the servers have passwords.
+        waiting = fork_ahead((IDP, REGISTER, AGENT, GATEWAY), len(DEPARTMENTS) + 3)
+        processes = Processes(folder / "logs", ahead=waiting)
         stack.callback(databases.remove_leftovers, folder / SERVERS)
         stack.callback(_stop, processes, folder)
         ports = _ports(options)
@@ -325,8 +331,8 @@ class _City:
         """The identity provider, and the register that chemicals reads."""
         idp = ["--dir", str(self._folder / "idp"), "--port", str(self._ports.idp), "--dev-login"]
         register = ["--dir", str(self._folder), "--port", str(self._ports.register)]
-        self._module("idp", "atoll.demo.idp", *idp)
-        self._module("register", "atoll.city.register", *register)
+        self._module("idp", IDP, *idp)
+        self._module("register", REGISTER, *register)
         self._await("register", self._ports.register)
 
     def start_agent(self, name: str, server: Database | None = None) -> None:
@@ -335,7 +341,7 @@ class _City:
         department = Department.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
         self.departments[name] = department
         self._kinds[name] = server.version if server else KINDS[department.sources["main"]["kind"]]
-        self._module(name, "connectors.agent.serve", str(file))
+        self._module(name, AGENT, str(file))
 
     def start_gateway(self) -> None:
         registered = {
@@ -344,7 +350,7 @@ class _City:
         }
         contacts = {name: department.answers for name, department in self.departments.items()}
         settings = install_gateway(self._folder, self._ports, registered, questions_folder(), contacts)
-        self._module("gateway", "gateway.server.serve", str(settings), "--allow-dev-login")
+        self._module("gateway", GATEWAY, str(settings), "--allow-dev-login")
 
     def wait(self) -> None:
         """Until everything answers. One line per department as it comes up. Raises Failed."""
@@ -379,7 +385,7 @@ class _City:
         return self._folder / "departments" / name / "department.yaml"
 
     def _module(self, name: str, module: str, *arguments: str) -> None:
-        self._running[name] = self._processes.start(name, [sys.executable, "-m", module, *arguments])
+        self._running[name] = self._processes.run(name, module, *arguments)
 
     def _await(self, name: str, port: int) -> None:
         with Client(trust_env=False, timeout=2) as http:

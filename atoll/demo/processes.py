@@ -6,31 +6,28 @@ alone, which then stops them in order), and on Linux the kernel kills them if th
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from atoll.demo.ahead import Forked
+from atoll.demo.signals import ENDS, begin, signals_held
 from catalog.http import Client, HTTPError
 
-__all__ = ["ENDS", "Ended", "Failed", "Process", "Processes", "end_with", "ending", "free_port", "wait_until"]
+__all__ = ["Ended", "Failed", "Process", "Processes", "ending", "free_port", "wait_until"]
 
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
 _POLL = 0.05
-ENDS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-"""What ends the demo."""
-_PR_SET_PDEATHSIG = 1
 
 
 class Failed(Exception):
@@ -70,7 +67,7 @@ class Process:
     """One running part of the city."""
 
     name: str
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | Forked
     log: Path
     stopper: signal.Signals = signal.SIGTERM
     reported: bool = False
@@ -82,10 +79,11 @@ class Process:
 
 @dataclass
 class Processes:
-    """All of them, in the order of their start."""
+    """All of them, in the order of their start. ahead: those that wait to be told what to run."""
 
     logs: Path
     running: list[Process] = field(default_factory=list)
+    ahead: list[Forked] = field(default_factory=list)
 
     def start(
         self,
@@ -100,10 +98,9 @@ class Processes:
 
         user: another one to run as, root only. stop: the signal by which it ends in order.
         """
-        self.logs.mkdir(parents=True, exist_ok=True)
-        log = self.logs / f"{name}.log"
+        log = self._log(name)
         identity: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
-        with log.open("ab") as sink, _signals_held() as mask:
+        with log.open("ab") as sink, signals_held() as mask:
             popen = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -111,12 +108,26 @@ class Processes:
                 stderr=sink,
                 cwd=folder,
                 start_new_session=True,
-                preexec_fn=partial(_begin, os.getpid(), mask),
+                preexec_fn=partial(begin, os.getpid(), mask),
                 **identity,
             )
             process = Process(name, popen, log, stop)
             self.running.append(process)
         return process
+
+    def run(self, name: str, module: str, *arguments: str) -> Process:
+        """Start `python -m module arguments`; a process that was forked ahead takes it, while there is one."""
+        if not self.ahead:
+            return self.start(name, [sys.executable, "-m", module, *arguments])
+        child, log = self.ahead.pop(), self._log(name)
+        process = Process(name, child, log)
+        self.running.append(process)
+        child.run(module, arguments, log)
+        return process
+
+    def _log(self, name: str) -> Path:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        return self.logs / f"{name}.log"
 
     def died(self) -> list[Process]:
         """Those that ended on their own and were not reported yet."""
@@ -127,6 +138,8 @@ class Processes:
 
     def stop(self) -> None:
         """Stop all, the last first; those that do not listen within seconds are killed."""
+        self.running += [Process("waiting", child, self.logs) for child in self.ahead]
+        self.ahead.clear()
         for process in reversed(self.running):
             _signal(process, process.stopper)
         deadline = time.monotonic() + STOP_SECONDS
@@ -146,33 +159,6 @@ def _signal(process: Process, number: signal.Signals) -> None:
             os.killpg(process.popen.pid, number)
         except ProcessLookupError:
             return
-
-
-@contextmanager
-def _signals_held() -> Iterator[set[signal.Signals]]:
-    """Hold the signals that end the demo: one between fork and note would leave a child that nobody stops.
-
-    Gives the mask that was in force before.
-    """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
-    try:
-        yield {signal.Signals(number) for number in mask}
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def end_with(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends, however that ends. Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-
-def _begin(parent: int, mask: set[signal.Signals]) -> None:
-    """In the child, before the command: the signals as they were, and no life without the launcher."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    end_with(parent)
 
 
 def free_port(taken: set[int]) -> int:

@@ -26,7 +26,7 @@ from bench.house import running_house
 from bench.servers import Servers, running_servers
 
 __all__ = ["ATOLL", "TRINO", "Missing", "java_for_trino", "running_atoll", "running_null", "running_source",
-           "running_trino"]  # fmt: skip
+           "running_trino", "unpacked"]  # fmt: skip
 
 ATOLL, TRINO = "a.main", "a.public"
 """Where either finds the table."""
@@ -59,7 +59,7 @@ def java_for_trino() -> Path:
     raise Missing(f"Trino {VERSION} needs Java {LEAST_JAVA} or newer: install a JDK 25, or set JAVA25_HOME")
 
 
-def _unpacked() -> Path:
+def unpacked() -> Path:
     """Trino's server, fetched once with Maven."""
     if all((HOME / part).is_dir() for part in WANTED):
         return HOME
@@ -94,7 +94,7 @@ def running_source(folder: Path, scale: float) -> Iterator[Servers]:
 @contextmanager
 def running_trino(folder: Path, servers: Servers) -> Iterator[str]:
     """A coordinator that is its own worker; its address. Its catalog `a` is PostgreSQL. Raises Missing."""
-    java, home = java_for_trino(), _unpacked()
+    java, home = java_for_trino(), unpacked()
     port = free_port(set())
     etc = folder / "trino" / "etc"
     (etc / "catalog").mkdir(parents=True)

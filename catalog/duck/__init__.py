@@ -1,6 +1,7 @@
 """Trino's meaning in DuckDB: used by the agent's residual engine and by the gateway's merge alike.
 
     prepare(con)                  macros and settings, before the lock
+    Library(con)                  the same, each macro when a text first needs it
     lock(con)                     no files, no extensions, no settings any more
     compile_query                 a Trino tree -> DuckDB text and the Trino types of its outputs
     to_duckdb(tree, tables)       the text alone
@@ -24,25 +25,28 @@ from datetime import datetime
 
 from sqlglot import exp
 
-from catalog.duck.compiler import NODES, Compiled, Table, compile_query, not_carried, refuse
-from catalog.duck.engine import double_text, lock, macros, prepare, translate_error
-from catalog.duck.functions import FUNCTIONS, unknown_function
+from catalog.duck.compiler import NODES, Compiled, Table, compile_query, not_carried, refuse, settle_literals
+from catalog.duck.engine import Library, double_text, lock, macros, prepare, translate_error
+from catalog.duck.functions import FUNCTIONS, is_aggregate, unknown_function
 from catalog.duck.scanner import check_functions, scan
 
 __all__ = [
     "FUNCTIONS",
     "NODES",
     "Compiled",
+    "Library",
     "Table",
     "check_functions",
     "compile_query",
     "double_text",
+    "is_aggregate",
     "lock",
     "macros",
     "not_carried",
     "prepare",
     "refuse",
     "scan",
+    "settle_literals",
     "to_duckdb",
     "translate_error",
     "unknown_function",

@@ -10,15 +10,44 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from sqlglot import exp
+from sqlglot.tokenizer_core import Token, TokenType
 
 from catalog.duck import functions
+from catalog.duck.expansion import check_expansion
 from catalog.duck.functions import BY_NODE, Call, Function, unknown_function
-from catalog.duck.typing import Typed, arithmetic, cast_to, common, comparable, mismatch, sql_text
+from catalog.duck.lambdas import LAMBDAS
+from catalog.duck.moments import (
+    DAYS,
+    PARTS,
+    YEARS,
+    at_timezone,
+    between_moments,
+    date_part,
+    from_local,
+    is_moment,
+    local_time,
+    with_interval,
+    zoned,
+)
+from catalog.duck.texts import text_of
+from catalog.duck.typing import (
+    Typed,
+    arithmetic,
+    cast_to,
+    check_size,
+    common,
+    comparable,
+    field_count,
+    mismatch,
+    sql_text,
+)
 from catalog.errors import Outcome, TrinoError, UserError
 from catalog.types import (
     BIGINT,
@@ -36,22 +65,28 @@ from catalog.types import (
 __all__ = ["NODES", "Compiled", "Table", "compile_query", "refuse"]
 
 INTEGER = TrinoType("integer")
+_TYPED = ("date", "time", "timestamp", "decimal", "char")
 _UNITS = {
     "millisecond": "to_milliseconds", "second": "to_seconds", "minute": "to_minutes", "hour": "to_hours",
     "day": "to_days", "week": "to_weeks", "month": "to_months", "quarter": "to_quarters", "year": "to_years",
 }  # fmt: skip
-_DATE_UNITS = ("day", "week", "month", "quarter", "year")
-_PARTS = {
-    "year": "year({0})", "quarter": "quarter({0})", "month": "month({0})", "week": "week({0})",
-    "day": "day({0})", "day_of_month": "day({0})", "day_of_week": "isodow({0})", "dow": "isodow({0})",
-    "day_of_year": "dayofyear({0})", "doy": "dayofyear({0})", "year_of_week": "isoyear({0})",
-    "yow": "isoyear({0})", "hour": "hour({0})", "minute": "minute({0})", "second": "second({0})",
+_MILLISECONDS = {
+    "millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000,
 }  # fmt: skip
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+_SPANS = {
+    ("day", "hour"): r"(?P<day>\d+) (?P<hour>\d+)", ("day", "minute"): r"(?P<day>\d+) (?P<hour>\d+):(?P<minute>\d+)",
+    ("day", "second"): r"(?P<day>\d+) (?P<hour>\d+):(?P<minute>\d+):(?P<second>\d+(\.\d+)?)",
+    ("hour", "minute"): r"(?P<hour>\d+):(?P<minute>\d+)",
+    ("hour", "second"): r"(?P<hour>\d+):(?P<minute>\d+):(?P<second>\d+(\.\d+)?)",
+    ("minute", "second"): r"(?P<minute>\d+):(?P<second>\d+(\.\d+)?)",
+    ("year", "month"): r"(?P<year>\d+)-(?P<month>\d+)",
+}  # fmt: skip
+_DATE_UNITS = ("day", "week", "month", "quarter", "year")
 _MOMENT = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>[0-9]{1,2})-(?P<day>[0-9]{1,2})"
     r"( (?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{1,2})(:(?P<second>[0-9]{1,2})(\.(?P<fraction>[0-9]{1,6}))?)?)?"
 )
-_UTC_ZONE = re.compile(r"(.*[0-9]) ?(?:UTC|Etc/UTC|Z|\+00:00)")
 _COMPARE: dict[type[exp.Expr], str] = {
     exp.EQ: "=",
     exp.NEQ: "<>",
@@ -104,6 +139,7 @@ def compile_query(tree: exp.Expr, tables: Mapping[str, Table] | Tables, now: dat
     resolve = tables if callable(tables) else _from_mapping(tables)
     compiler = _Compiler(resolve, now or datetime.now(UTC))
     query = compiler.query(tree, None)
+    check_expansion(query.sql)
     for name, kind in query.columns:
         _check_carried(name, kind)
     used = {name: frozenset(columns) for name, columns in compiler.used.items()}
@@ -111,7 +147,7 @@ def compile_query(tree: exp.Expr, tables: Mapping[str, Table] | Tables, now: dat
 
 
 def _check_carried(name: str, kind: TrinoType) -> None:
-    """Raise UserError for an output of a type that no answer carries: an interval, a time with a zone."""
+    """Raise UserError for an output of a type that no answer carries: a time with a zone."""
     try:
         kind.arrow()
     except ValueError as bad:
@@ -124,7 +160,7 @@ def not_carried(name: str, kind: str) -> UserError:
         f"Column '{name}' is of type {kind}, which no answer carries.",
         Outcome.NODE,
         rule="types",
-        hint="Add an interval to a date or timestamp, or cast it to something else.",
+        hint="Cast it to something else.",
     )
 
 
@@ -196,6 +232,7 @@ class _Scope:
     relations: list[_Relation] = field(default_factory=list)
     using: dict[str, TrinoType] = field(default_factory=dict)
     outputs: dict[str, Typed] = field(default_factory=dict)
+    windows: dict[str, exp.Expr] = field(default_factory=dict)
 
     def find(self, name: str, table: str) -> Typed | None:
         """A column of this scope, None if there is none. Raises AMBIGUOUS_NAME."""
@@ -214,7 +251,10 @@ class _Compiler:
         self.resolve = resolve
         self.now = now
         self.cte_count = 0
+        self.parameters: list[dict[str, Typed]] = []
+        self.parameter_count = 0
         self.used: dict[str, set[str]] = {}
+        self.length = 0
 
     # ---- queries -------------------------------------------------------------------------------------
 
@@ -261,10 +301,11 @@ class _Compiler:
     def select(self, node: exp.Select, parent: _Scope | None) -> _Query:
         only(
             node, "with_", "from_", "joins", "where", "group", "having", "order", "limit", "offset",
-            "expressions", "distinct", "operation_modifiers",
+            "expressions", "distinct", "operation_modifiers", "windows",
         )  # fmt: skip
         scope, prefix = self.with_clause(node, parent)
         source = self.from_clause(node, scope)
+        scope.windows = {w.name.lower(): w for w in node.args.get("windows") or []}
         where = node.args.get("where")
         group = node.args.get("group")
         having = node.args.get("having")
@@ -280,6 +321,8 @@ class _Compiler:
         listed = ", ".join(f"{value.sql} AS {quote(name)}" for name, value in items)
         scope.outputs = _outputs(items)
         tail = self.tail(node, scope)
+        if distinct and node.args.get("order"):
+            self.check_distinct_order(node.args["order"], scope, [value.sql for _, value in items])
         return _Query(f"{prefix}SELECT {'DISTINCT ' if distinct else ''}{listed}{text}{tail}", columns)
 
     def select_items(self, node: exp.Select, scope: _Scope) -> Iterator[tuple[str, Typed]]:
@@ -362,6 +405,8 @@ class _Compiler:
         if alias:
             only(alias, "this", "columns")
         names = [c.name for c in (alias.args.get("columns") if alias else None) or []]
+        if isinstance(node, exp.Unnest) and names and isinstance(node.args.get("offset"), exp.Identifier):
+            names.append(node.args["offset"].name)  # sqlglot takes the name of the ordinality out of the list
         label = (alias.name if alias else "").lower()
         used: set[str] = set()
         if isinstance(node, exp.Table):
@@ -423,12 +468,26 @@ class _Compiler:
         return _Query(f"SELECT * FROM (VALUES {lines}) AS v({listed})", columns)
 
     def unnest(self, node: exp.Unnest, scope: _Scope) -> tuple[str, list[tuple[str, TrinoType]]]:
-        if len(node.expressions) != 1 or node.args.get("offset"):
-            raise refuse("unnest of several arrays or with ordinality")
-        value = self.expr(node.expressions[0], scope)
-        if value.type.name != "array":
-            raise mismatch(f"unnest needs an array, not {value.type}.")
-        return f"unnest({value.sql})", [("_col0", value.type.args[0])]
+        """One array stands as it is; several, maps, rows and ordinality go through a list of numbers, the longest's."""
+        offset = node.args.get("offset")
+        values = [self.expr(n, scope) for n in node.expressions]
+        for value in values:
+            if value.type.name not in ("array", "map"):
+                raise mismatch(f"unnest needs an array or a map, not {value.type}.")
+        if len(values) == 1 and not offset and values[0].type.name == "array" and values[0].type.args[0].name != "row":
+            return f"unnest({values[0].sql})", [("_col0", values[0].type.args[0])]
+        lists: list[Typed] = []
+        for value in values:
+            lists += _unnested(value)
+        sizes = ", ".join(f"coalesce(len({v.sql}), 0)" for v in lists)
+        number = f"unnest(range(1, greatest({sizes}) + 1))"
+        columns = [(f"_col{i}", v.type) for i, v in enumerate(lists)]
+        taken = [f"list_extract({v.sql}, n.i)" for v in lists]
+        if offset:
+            columns.append((f"_col{len(lists)}", BIGINT))
+            taken.append("n.i")
+        listed = ", ".join(f"{t} AS {quote(name)}" for t, (name, _) in zip(taken, columns, strict=True))
+        return f"(SELECT {listed} FROM (SELECT {number} AS i) AS n)", columns
 
     def set_operation(self, node: exp.SetOperation, parent: _Scope | None) -> _Query:
         word = {exp.Union: "UNION", exp.Intersect: "INTERSECT", exp.Except: "EXCEPT"}.get(type(node))
@@ -466,11 +525,24 @@ class _Compiler:
             text += f" LIMIT {_count(limit.args.get('count') or exp.Literal.number(1))}"
         elif limit:
             only(limit, "expression")
-            text += f" LIMIT {_count(limit.expression)}"
+            everything = isinstance(limit.expression, exp.Var) and limit.expression.name.upper() == "ALL"
+            text += "" if everything else f" LIMIT {_count(limit.expression)}"
         if offset:
             only(offset, "expression")
             text += f" OFFSET {_count(offset.expression)}"
         return text
+
+    def check_distinct_order(self, order: exp.Expr, scope: _Scope, shown: Sequence[str]) -> None:
+        """With DISTINCT only what is shown may order the rows."""
+        for item in order.expressions:
+            key = item.this
+            ordinal = isinstance(key, exp.Literal) and not key.is_string
+            named = isinstance(key, exp.Column) and not key.table and key.name.lower() in scope.outputs
+            if not (ordinal or named or self.expr(key, scope).sql in shown):
+                raise UserError(
+                    "With SELECT DISTINCT, ORDER BY takes what is selected.",
+                    trino=TrinoError.EXPRESSION_NOT_IN_DISTINCT,
+                )
 
     def condition(self, word: str, node: exp.Expr | None, scope: _Scope) -> str:
         if not node:
@@ -515,6 +587,7 @@ class _Compiler:
                 raise UserError(
                     "GROUP BY position is not in the select list.", trino=TrinoError.INVALID_COLUMN_REFERENCE
                 )
+            self.wrote(items[place - 1][1].sql)
             return items[place - 1][1].sql
         return self.expr(node, scope).sql
 
@@ -527,14 +600,71 @@ class _Compiler:
             text = str(_count(value))
         elif ordinals and isinstance(value, exp.Column) and not value.table and value.name.lower() in scope.outputs:
             text = scope.outputs[value.name.lower()].sql
+            self.wrote(text)
         else:
             text = self.expr(value, scope).sql
         direction = "DESC" if node.args.get("desc") else "ASC"
         return f"{text} {direction} NULLS {'FIRST' if node.args.get('nulls_first') else 'LAST'}"
 
+    # ---- lambdas -------------------------------------------------------------------------------------
+
+    def fresh(self) -> str:
+        self.parameter_count += 1
+        return f"p{self.parameter_count}"
+
+    def body(self, node: exp.Expr, given: Sequence[Typed], scope: _Scope) -> Typed:
+        if not isinstance(node, exp.Lambda):
+            raise mismatch("A lambda is needed here.")
+        only(node, "this", "expressions")
+        names = [p.name.lower() for p in node.expressions]
+        if len(names) != len(given) or len(set(names)) != len(names):
+            raise mismatch(f"A lambda with {len(given)} parameters is needed here.")
+        if node.find(exp.Query):
+            raise refuse("a subquery in a lambda")
+        self.parameters.append(dict(zip(names, given, strict=True)))
+        try:
+            return self.expr(node.this, scope)
+        finally:
+            self.parameters.pop()
+
+    def parameter(self, name: str) -> Typed | None:
+        return next((found[name] for found in reversed(self.parameters) if name in found), None)
+
+    def identifier(self, node: exp.Expr, scope: _Scope) -> Typed:
+        found = self.parameter(node.name.lower())
+        if found is None:
+            raise no_column(node.name.lower())
+        return found
+
+    def with_lambda(self, name: str, nodes: Sequence[exp.Expr], scope: _Scope) -> Typed:
+        rule, low, high = LAMBDAS[name]
+        if not low <= len(nodes) <= high:
+            raise UserError(f"Function {name} takes other arguments.", trino=TrinoError.INVALID_ARGUMENTS)
+        return rule(self, nodes, scope)
+
+    def listed_lambda(self, node: exp.Expr, scope: _Scope) -> Typed:
+        """A lambda function that sqlglot has a class for: its arguments in Trino's order."""
+        name = _LAMBDA_NODES[type(node)]
+        keys = ("this", "initial", "expression", "merge", "finish")
+        only(node, *keys, *(("nulls_first",) if name == "array_sort" else ()))
+        return self.with_lambda(name, [node.args[k] for k in keys if node.args.get(k) is not None], scope)
+
     # ---- expressions ---------------------------------------------------------------------------------
 
     def expr(self, node: exp.Expr | None, scope: _Scope) -> Typed:
+        """One expression. Raises TOO_LARGE before its text, which repeats parts, has grown beyond bounds."""
+        before = self.length
+        found = self.unbounded(node, scope)
+        self.length = before  # what its parts wrote is in its own text now
+        self.wrote(found.sql)
+        return found
+
+    def wrote(self, sql: str) -> None:
+        """Add to the statement's length. Raises TOO_LARGE."""
+        self.length += len(sql)
+        check_size(self.length)
+
+    def unbounded(self, node: exp.Expr | None, scope: _Scope) -> Typed:
         if not isinstance(node, exp.Expr):
             raise refuse("an incomplete expression")
         handler = _HANDLERS.get(type(node))
@@ -550,6 +680,8 @@ class _Compiler:
         raise refuse(node)
 
     def anonymous(self, node: exp.Anonymous, scope: _Scope) -> Typed:
+        if isinstance(node.this, str) and node.name.lower() in LAMBDAS:
+            return self.with_lambda(node.name.lower(), node.expressions, scope)
         function = functions.by_name(node.name)
         if function is None or not isinstance(node.this, str):
             raise unknown_function(node.name)
@@ -558,21 +690,24 @@ class _Compiler:
     def call(self, function: Function, node: exp.Expr, scope: _Scope, call: Call, windowed: bool) -> Typed:
         """A function of the list, an aggregate with DISTINCT or an inner ORDER BY included."""
         if function.kind == "window" and not windowed:
-            raise UserError(f"Function {function.name} needs OVER.", Outcome.SEMANTIC, rule="function list")
+            raise UserError(
+                f"Function {function.name} needs OVER.", trino=TrinoError.MISSING_OVER, rule="function list"
+            )
         nodes = functions.arguments(function, node)
         if function.rule is not None:
+            nodes = [exp.Literal.string(n.name) if isinstance(n, exp.Var) else n for n in nodes]  # normalize(x, NFD)
             return function.rule([self.expr(n, scope) for n in nodes])
         assert function.aggregate is not None
         if nodes and isinstance(nodes[0], exp.Order):
             only(nodes[0], "this", "expressions")
             order = ", ".join(self.ordered(o, scope) for o in nodes[0].expressions)
-            call = Call(call.distinct, f" ORDER BY {order}", call.nulls, call.after)
+            call = replace(call, order=f" ORDER BY {order}")
             nodes = [nodes[0].this, *nodes[1:]]
         if nodes and isinstance(nodes[0], exp.Distinct):
             only(nodes[0], "expressions")
             if len(nodes[0].expressions) != 1:
                 raise refuse("DISTINCT over several columns")
-            call = Call(True, call.order, call.nulls, call.after)
+            call = replace(call, distinct=True)
             nodes = [nodes[0].expressions[0], *nodes[1:]]
         if function.name == "count" and nodes and isinstance(nodes[0], exp.Star):
             only(nodes[0])
@@ -582,18 +717,25 @@ class _Compiler:
         return function.aggregate([self.expr(n, scope) for n in nodes], call)
 
     def window(self, node: exp.Expr, scope: _Scope) -> Typed:
-        only(node, "this", "partition_by", "order", "spec", "over")
+        only(node, "this", "partition_by", "order", "spec", "over", "alias")
         if str(node.args.get("over") or "OVER").upper() != "OVER":
             raise refuse(node)
+        given = {k: node.args.get(k) for k in ("partition_by", "order", "spec")}
+        if node.args.get("alias"):
+            named = scope.windows.get(node.alias.lower())
+            if named is None:
+                raise UserError(f"Window {node.alias} is not known.", Outcome.SEMANTIC, rule="names")
+            only(named, "this", "partition_by", "order", "spec", "over")
+            given = {k: v or named.args.get(k) for k, v in given.items()}
         parts = []
-        if node.args.get("partition_by"):
-            keys = ", ".join(self.expr(k, scope).sql for k in node.args["partition_by"])
+        if given["partition_by"]:
+            keys = ", ".join(self.expr(k, scope).sql for k in given["partition_by"])
             parts.append(f"PARTITION BY {keys}")
-        if node.args.get("order"):
-            only(node.args["order"], "expressions")
-            parts.append("ORDER BY " + ", ".join(self.ordered(o, scope) for o in node.args["order"].expressions))
-        if node.args.get("spec"):
-            parts.append(self.frame(node.args["spec"], scope))
+        if given["order"]:
+            only(given["order"], "expressions")
+            parts.append("ORDER BY " + ", ".join(self.ordered(o, scope) for o in given["order"].expressions))
+        if given["spec"]:
+            parts.append(self.frame(given["spec"], scope))
         return self.aggregate(node.this, scope, f" OVER ({' '.join(parts)})", windowed=True)
 
     def frame(self, spec: exp.Expr, scope: _Scope) -> str:
@@ -617,18 +759,23 @@ class _Compiler:
             return f"UNBOUNDED {word}"
         if not isinstance(value, exp.Expr):
             raise refuse("this window frame")
-        return f"{self.expr(value, scope).sql} {word}"
+        found = self.expr(value, scope)
+        if found.type.name.startswith("interval"):
+            call = "to_months" if found.type == YEARS else "to_milliseconds"
+            return f"{call}({found.sql}) {word}"
+        return f"{found.sql} {word}"
 
-    def aggregate(self, node: exp.Expr, scope: _Scope, after: str, windowed: bool) -> Typed:
+    def aggregate(self, node: exp.Expr, scope: _Scope, over: str, windowed: bool) -> Typed:
         """An aggregate or window function under FILTER, IGNORE NULLS or OVER."""
-        nulls = ""
+        nulls = where = ""
         if isinstance(node, (exp.IgnoreNulls, exp.RespectNulls)):
             only(node, "this")
             nulls = " IGNORE NULLS" if isinstance(node, exp.IgnoreNulls) else ""
             node = node.this
         if isinstance(node, exp.Filter):
             only(node, "this", "expression")
-            after = f" FILTER ({self.condition('WHERE', node.expression, scope)}){after}"
+            only(node.expression, "this")
+            where = self.boolean(node.expression.this, scope)
             node = node.this
         function = BY_NODE.get(type(node))
         if isinstance(node, exp.Anonymous):
@@ -639,14 +786,19 @@ class _Compiler:
             raise refuse("OVER or FILTER on what is no aggregate")
         if nulls and function.kind != "window":
             raise refuse("IGNORE NULLS on an aggregate")
-        return self.call(function, node, scope, Call(nulls=nulls, after=after), windowed)
+        return self.call(function, node, scope, Call(nulls=nulls, where=where, over=over), windowed)
 
     def filtered(self, node: exp.Expr, scope: _Scope) -> Typed:
         return self.aggregate(node, scope, "", windowed=False)
 
     def column(self, node: exp.Expr, scope: _Scope) -> Typed:
-        only(node, "this", "table")
+        only(node, "this", "table", "db")
         name, table = node.name.lower(), node.text("table").lower()
+        if node.args.get("db"):
+            return self.field(self.column(exp.column(table, table=node.text("db").lower()), scope), name)
+        inner = self.parameter(table or name)
+        if inner is not None:
+            return self.field(inner, name) if table else inner
         level: _Scope | None = scope
         while level is not None:
             found = level.find(name, table)
@@ -655,25 +807,44 @@ class _Compiler:
             if not table and level.outputs and name in level.outputs and level is scope:
                 return level.outputs[name]
             level = level.parent
+        if table:
+            row = self.column(exp.column(table), scope)
+            return self.field(row, name)
         raise no_column(name)
+
+    def field(self, row: Typed, name: str) -> Typed:
+        """A field of a row by its name."""
+        if row.type.name != "row":
+            raise mismatch(f"A field needs a row, not {row.type}.")
+        for i, (own, kind) in enumerate(row.type.args):
+            if own.lower() == name:
+                return Typed(f"struct_extract({row.sql}, {sql_text(own or f'field{i}')})", kind)
+        raise no_column(name)
+
+    def dot(self, node: exp.Expr, scope: _Scope) -> Typed:
+        only(node, "this", "expression")
+        if not isinstance(node.expression, exp.Identifier):
+            raise refuse("this field")
+        return self.field(self.expr(node.this, scope), node.expression.name.lower())
 
     def literal(self, node: exp.Expr, scope: _Scope) -> Typed:
         text = node.name
         if node.is_string:
             return Typed(sql_text(text), TrinoType("varchar", (len(text),)), text)
         if re.fullmatch(r"[0-9]+", text):
+            text = text.lstrip("0")[:20] or "0"
             value = int(text)
             if value > 2**63 - 1:
-                raise UserError("An integer literal is out of range.", trino=TrinoError.NUMERIC_VALUE_OUT_OF_RANGE)
+                raise UserError("An integer literal is out of range.", Outcome.SYNTAX, rule="literals")
             return Typed(text, INTEGER if value < 2**31 else BIGINT, value)
         if re.fullmatch(r"[0-9]*\.[0-9]*", text) and text != ".":
             whole, _, fraction = text.partition(".")
             digits = len(whole.lstrip("0")) + len(fraction)
             if digits > 38:
-                raise UserError("A decimal literal is out of range.", trino=TrinoError.NUMERIC_VALUE_OUT_OF_RANGE)
+                raise UserError("A decimal literal is out of range.", trino=TrinoError.INVALID_LITERAL)
             kind = TrinoType("decimal", (max(digits, 1), len(fraction)))
             return Typed(f"CAST({sql_text(text)} AS {kind.duckdb()})", kind, text)
-        if re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+", text):
+        if re.fullmatch(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][+-]?[0-9]+", text):
             return Typed(f"CAST({sql_text(text)} AS DOUBLE)", DOUBLE)
         raise refuse("this literal")
 
@@ -693,7 +864,9 @@ class _Compiler:
         op = _ARITHMETIC[type(node)]
         left, right = self.expr(node.this, scope), self.expr(node.expression, scope)
         if left.type.name.startswith("interval") or right.type.name.startswith("interval"):
-            return _shifted(op, left, right)
+            return with_interval(op, left, right)
+        if op == "-" and is_moment(left.type) and is_moment(right.type):
+            return between_moments(left, right)
         return arithmetic(op, left, right)
 
     def pipe(self, node: exp.Expr, scope: _Scope) -> Typed:
@@ -707,7 +880,7 @@ class _Compiler:
         if isinstance(inner, exp.Literal) and not inner.is_string and inner.name == str(2**63):
             return Typed(f"CAST({sql_text(str(-(2**63)))} AS BIGINT)", BIGINT, -(2**63))
         value = self.expr(inner, scope)
-        if not value.type.is_numeric and value.type.name != "unknown":
+        if not value.type.is_numeric and not value.type.name.startswith(("interval", "unknown")):
             raise mismatch(f"Operator - needs a number, not {value.type}.")
         known = value.value
         return Typed(f"(-{value.sql})", value.type, -known if isinstance(known, int) else None)
@@ -716,7 +889,7 @@ class _Compiler:
         only(node, "this", "expression")
         values = [self.expr(n, scope) for n in (node.this, node.args.get("expression")) if n is not None]
         for value in values:
-            if not value.type.is_integer:
+            if not value.type.is_integer and value.type.name != "unknown":
                 raise mismatch("A bitwise function needs integers.")
         sqls = [cast_to(v, BIGINT).sql for v in values]
         if isinstance(node, exp.BitwiseNot):
@@ -736,7 +909,18 @@ class _Compiler:
             comparable(left.type, query.columns[0][1], f"Operator {op}")
             word = "ALL" if isinstance(right, exp.All) else "ANY"
             return Typed(f"({left.sql} {op} {word} ({query.sql}))", BOOLEAN)
-        a, b = _pair(left, self.expr(right, scope), f"Operator {op}")
+        other = self.expr(right, scope)
+        a, b = _pair(left, other, f"Operator {op}")
+        if left.type.name in ("double", "real") or other.type.name in ("double", "real"):
+            if node.find(exp.Query):  # a subquery must not be written out twice: what it reads may be read once
+                inner = _float_compare(op, "q.a", "q.b", Typed("q.b", DOUBLE))
+                return Typed(f"list_transform([{{'a': {a}, 'b': {b}}}], lambda q: {inner})[1]", BOOLEAN)
+            return Typed(_float_compare(op, a, b, other), BOOLEAN)
+        if left.type.name in ("array", "map") and op in ("=", "<>"):
+            same = f"tr_{left.type.name}_eq({a}, {b})"
+            return Typed(same if op == "=" else f"(NOT {same})", BOOLEAN)
+        if "row" in (left.type.name, other.type.name):
+            return Typed(_row_compare(op, left, other), BOOLEAN)
         return Typed(f"({a} {op} {b})", BOOLEAN)
 
     def distinct_from(self, node: exp.Expr, scope: _Scope) -> Typed:
@@ -790,19 +974,28 @@ class _Compiler:
             left = cast_to(value, kind).sql if value.type != kind else value.sql
             return Typed(f"({left} IN ({query.sql}))", BOOLEAN)
         items = [self.expr(n, scope) for n in node.expressions]
+        if value.type.name == "row":
+            check_size(len(value.sql) * len(items) * len(value.type.args))
+            return Typed("(" + " OR ".join(_row_compare("=", value, i) for i in items) + ")", BOOLEAN)
         kind = value.type
         for item in items:
             kind = comparable(kind, item.type, "IN")
         listed = ", ".join(_coerce(i, kind) for i in items)
-        return Typed(f"({_coerce(value, kind)} IN ({listed}))", BOOLEAN)
+        known = _coerce(value, kind)
+        plain = all(i.type.name not in ("double", "real") or i.sql.startswith("CAST('") for i in items)
+        if kind.name in ("double", "real") and not (plain and "NaN" not in listed):
+            return Typed(f"({known} IN ({listed}) AND NOT coalesce(isnan({known}), false))", BOOLEAN)
+        return Typed(f"({known} IN ({listed}))", BOOLEAN)
 
     def like(self, node: exp.Expr, scope: _Scope) -> Typed:
         escape = ""
         if isinstance(node, exp.Escape):
             only(node, "this", "expression")
             mark = node.expression
-            if not isinstance(mark, exp.Literal) or not mark.is_string or len(mark.name) != 1:
+            if not isinstance(mark, exp.Literal) or not mark.is_string:
                 raise refuse("this ESCAPE")
+            if len(mark.name) != 1:
+                raise UserError("ESCAPE is one character.", trino=TrinoError.INVALID_FUNCTION_ARGUMENT)
             escape = f" ESCAPE {sql_text(mark.name)}"
             node = node.this
         if type(node) is not exp.Like:
@@ -818,6 +1011,7 @@ class _Compiler:
     def case(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "ifs", "default")
         subject = self.expr(node.this, scope) if node.args.get("this") else None
+        check_size(len(subject.sql) * len(node.args["ifs"]) if subject else 0)
         tests, values = [], []
         for branch in node.args["ifs"]:
             only(branch, "this", "true")
@@ -855,12 +1049,13 @@ class _Compiler:
         only(node, "this", "to", "safe")
         target = data_type(node.args["to"])
         literal = node.this
-        is_text = isinstance(literal, exp.Literal) and literal.is_string
-        if is_text and target.name == "decimal" and not node.args["to"].expressions:
-            # DECIMAL '1.50' has its own scale; sqlglot parses it as a cast to a bare decimal.
-            return self.literal(exp.Literal.number(literal.name.strip()), scope)
-        if is_text and target.name in ("date", "time", "timestamp", "timestamp with time zone"):
-            return _date_literal(literal.name, target, isinstance(node, exp.TryCast))
+        if isinstance(literal, exp.Literal) and literal.is_string:
+            if target.name in ("date", "time", "timestamp", "timestamp with time zone"):
+                return _date_literal(
+                    literal.name, target, isinstance(node, exp.TryCast), TrinoError.INVALID_CAST_ARGUMENT
+                )
+            if target.name == "char" and not node.args["to"].expressions and len(literal.name) > 1:
+                raise refuse("char without a length")
         return cast_value(self.expr(node.this, scope), target, isinstance(node, exp.TryCast))
 
     def date_of(self, node: exp.Expr, scope: _Scope) -> Typed:
@@ -869,10 +1064,9 @@ class _Compiler:
 
     def extract(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expression")
-        unit = _unit(node.this, tuple(_PARTS), "extract")
+        unit = _unit(node.this, tuple(PARTS), "extract")
         value = self.expr(node.expression, scope)
-        _need_date("extract", value, unit in ("hour", "minute", "second"))
-        return Typed(f"CAST({_PARTS[unit].format(value.sql)} AS BIGINT)", BIGINT)
+        return date_part(unit, value)
 
     def date_trunc(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "unit")
@@ -880,6 +1074,8 @@ class _Compiler:
         is_date = value.type.name == "date"
         unit = _unit(node.args.get("unit"), _DATE_UNITS if is_date else tuple(_UNITS), "date_trunc")
         _need_date("date_trunc", value, False)
+        if value.type.name == "timestamp with time zone":
+            return from_local(f"date_trunc('{unit}', {local_time(value)})", value.type)
         return Typed(f"CAST(date_trunc('{unit}', {value.sql}) AS {value.type.duckdb()})", value.type)
 
     def date_add(self, node: exp.Expr, scope: _Scope) -> Typed:
@@ -890,6 +1086,8 @@ class _Compiler:
         _need_date("date_add", value, False)
         if not count.type.is_integer:
             raise mismatch("date_add needs an integer.")
+        if value.type.name == "timestamp with time zone" and unit in ("day", "week", *_MONTHS):
+            return from_local(f"({local_time(value)} + {_step(unit, count.sql)})", value.type)
         return Typed(f"CAST(({value.sql} + {_step(unit, count.sql)}) AS {value.type.duckdb()})", value.type)
 
     def date_diff(self, node: exp.Expr, scope: _Scope) -> Typed:
@@ -900,19 +1098,88 @@ class _Compiler:
         for side in (start, end):
             _need_date("date_diff", side, False)
         # date_sub counts whole units, as Trino does; DuckDB's date_diff counts boundaries.
-        return Typed(f"CAST(date_sub('{unit}', {start.sql}, {end.sql}) AS BIGINT)", BIGINT)
+        a, b = local_time(start), local_time(end)
+        if unit in ("millisecond", "second", "minute", "hour") or start.type.name != end.type.name:
+            a, b = start.sql, end.sql
+        return Typed(f"tr_date_diff_{unit}({a}, {b})", BIGINT)
 
     def interval(self, node: exp.Expr, scope: _Scope) -> Typed:
+        """An interval is a count: of milliseconds, or of months."""
         only(node, "this", "unit")
-        unit = _unit(node.args.get("unit"), tuple(_UNITS), "interval")
-        this, sign = node.this, ""
+        this, sign = node.this, 1
         if isinstance(this, exp.Neg):
-            this, sign = this.this, "-"
-        if not isinstance(this, exp.Literal) or not re.fullmatch(r"[+-]?[0-9]{1,9}", this.name):
-            raise refuse("this interval")
-        count = int(this.name) * (-1 if sign else 1)
-        family = "year to month" if unit in ("month", "quarter", "year") else "day to second"
-        return Typed(_step(unit, str(count)), TrinoType(f"interval {family}"))
+            this, sign = this.this, -1
+        text = this.name if isinstance(this, exp.Literal) else ""
+        if text[:1] in ("-", "+"):
+            text, sign = text[1:], -sign if text[0] == "-" else sign
+        unit = node.args.get("unit")
+        if isinstance(unit, exp.IntervalSpan):
+            names = (_unit(unit.this, tuple(_UNITS), "interval"), _unit(unit.expression, tuple(_UNITS), "interval"))
+            found = re.fullmatch(_SPANS.get(names, "(?!)"), text)
+            if names not in _SPANS:
+                raise refuse("this interval")
+            parts = {k: v for k, v in found.groupdict().items() if v} if found else {}
+        else:
+            names = (_unit(unit, tuple(_UNITS), "interval"),) * 2
+            digits = r"[0-9]{1,9}(\.[0-9]{1,3})?" if names[0] == "second" else "[0-9]{1,9}"
+            parts = {names[0]: text} if re.fullmatch(digits, text) else {}
+        if not parts:
+            raise UserError(f"'{text[:40]}' is no interval.", trino=TrinoError.INVALID_LITERAL, rule="types")
+        if names[0] in _MONTHS:
+            months = sign * sum(int(v) * _MONTHS[k] for k, v in parts.items())
+            return Typed(f"CAST({months} AS INTEGER)", YEARS, months)
+        count = sign * sum(int(Decimal(v) * _MILLISECONDS[k]) for k, v in parts.items())
+        return Typed(f"CAST({count} AS BIGINT)", DAYS, count)
+
+    def row(self, node: exp.Expr, scope: _Scope) -> Typed:
+        """ROW(..) and (a, b): a struct whose fields have no names."""
+        only(node, "expressions")
+        values = [self.expr(n, scope) for n in node.expressions]
+        return row_of(values)
+
+    def map_(self, node: exp.Expr, scope: _Scope) -> Typed:
+        only(node, "keys", "values")
+        parts = [self.expr(node.args[k], scope) for k in ("keys", "values") if node.args.get(k) is not None]
+        if not parts:
+            return Typed("CAST(map([], []) AS MAP(INTEGER, INTEGER))", TrinoType("map", (UNKNOWN, UNKNOWN)))
+        if len(parts) != 2:
+            raise UserError("map takes two arrays.", trino=TrinoError.INVALID_ARGUMENTS, rule="function list")
+        kinds = []
+        for part in parts:
+            if part.type.name not in ("array", "unknown"):
+                raise mismatch(f"map takes two arrays, not {part.type}.")
+            kinds.append(part.type.args[0] if part.type.args else UNKNOWN)
+        return Typed(f"tr_map({parts[0].sql}, {parts[1].sql})", TrinoType("map", tuple(kinds)))
+
+    def at_zone(self, node: exp.Expr, scope: _Scope) -> Typed:
+        only(node, "this", "zone")
+        return at_timezone(self.expr(node.this, scope), self.expr(node.args["zone"], scope))
+
+    def unicode_string(self, node: exp.Expr, scope: _Scope) -> Typed:
+        only(node, "this")
+        text = re.sub(
+            r"\\\\|\\([0-9a-fA-F]{4})|\\\+([0-9a-fA-F]{6})",
+            lambda m: "\\" if m[0] == "\\\\" else chr(int(m[1] or m[2], 16)),
+            node.name,
+        )
+        return Typed(sql_text(text), TrinoType("varchar", (len(text),)), text)
+
+    def type_of(self, node: exp.Expr, scope: _Scope) -> Typed:
+        only(node, "this")
+        kind = self.expr(node.this, scope).type
+        text = re.sub(r"decimal\(([0-9]+), ([0-9]+)\)", r"decimal(\1,\2)", str(kind))
+        return Typed(sql_text(text.lower()), VARCHAR)
+
+    def format_(self, node: exp.Expr, scope: _Scope) -> Typed:
+        """Values travel as their texts, with a letter each for what they are."""
+        only(node, "this", "expressions")
+        pattern = self.expr(node.this, scope)
+        values = [self.expr(n, scope) for n in node.expressions]
+        if not pattern.type.is_text or not values:
+            raise mismatch("format takes a text and values.")
+        kinds = "".join(_format_kind(v.type) for v in values)
+        texts = ", ".join(_format_text(v) for v in values)
+        return Typed(f"tr_formatted({pattern.sql}, {sql_text(kinds)}, CAST([{texts}] AS VARCHAR[]))", VARCHAR)
 
     def trim(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expression", "position")
@@ -925,7 +1192,7 @@ class _Compiler:
         for value in values:
             if not value.type.is_text and value.type.name != "unknown":
                 raise mismatch("trim needs text.")
-        return Typed(f"{call}({', '.join(v.sql for v in values)})", VARCHAR)
+        return Typed(f"{call}({', '.join(v.sql for v in values)})", functions.text_like(values))
 
     def pad(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expression", "fill_pattern", "is_left")
@@ -933,25 +1200,49 @@ class _Compiler:
         if node.args.get("fill_pattern") is None:
             raise UserError("lpad and rpad take 3 arguments.", trino=TrinoError.INVALID_ARGUMENTS)
         fill = self.expr(node.args["fill_pattern"], scope)
+        if text.type.name == "varbinary" and fill.type.name == "varbinary":
+            raise refuse("lpad or rpad of bytes")
         if not (text.type.is_text and size.type.is_integer and fill.type.is_text):
-            raise mismatch("lpad and rpad take text, an integer and text.")
+            raise UserError("lpad and rpad take text, an integer and text.", Outcome.FUNCTION, rule="types")
         call = "lpad" if node.args.get("is_left") else "rpad"
         return Typed(f"{call}({text.sql}, tr_pad({size.sql}), {fill.sql})", VARCHAR)
 
     def bracket(self, node: exp.Expr, scope: _Scope) -> Typed:
-        """a[n] and element_at(a, n), both from 1; sqlglot stores a[n] from 0."""
+        """a[n] and element_at(a, n) of arrays, m[k] and element_at(m, k) of maps, r[n] of rows.
+
+        sqlglot counts the literal n of a[n] from 0; what is computed stays as it is written.
+        """
         only(node, "this", "expressions", "offset", "safe")
-        value = self.expr(node.this, scope)
-        if value.type.name != "array" or len(node.expressions) != 1:
-            raise mismatch("A subscript needs an array and one index.")
-        index = self.expr(node.expressions[0], scope)
-        if not index.type.is_integer:
-            raise mismatch("A subscript needs an integer.")
-        if node.args.get("offset") == 1:
-            return Typed(f"list_extract({value.sql}, {index.sql})", value.type.args[0])
-        if not isinstance(index.value, int):
+        if len(node.expressions) != 1 or node.expressions[0] is None:
+            raise mismatch("A subscript needs one index.")
+        value, index = self.expr(node.this, scope), self.expr(node.expressions[0], scope)
+        gentle = bool(node.args.get("safe"))
+        if value.type.name == "map":
+            return self.at_key(value, index, gentle)
+        if value.type.name == "unknown":
+            return value
+        if value.type.name not in ("array", "row") or not (index.type.is_integer or index.type.name == "unknown"):
+            raise mismatch(f"A subscript of {value.type} cannot be {index.type}.")
+        if value.type.name == "row":
+            raise refuse("a subscript of a row", "(use the name of a field)")
+        if not gentle and isinstance(node.expressions[0], exp.Literal):
+            index = Typed(str(int(node.expressions[0].name) + 1), index.type, int(node.expressions[0].name) + 1)
+        elif not gentle and not isinstance(node.expressions[0], (exp.Column, exp.Identifier, exp.Neg)):
+            # sqlglot shifts some of them by one and others not, as it guesses their types.
             raise refuse("a computed subscript", "(use element_at)")
-        return Typed(f"list_extract({value.sql}, {index.value + 1})", value.type.args[0])
+        call = "tr_element" if gentle else "tr_subscript"
+        if isinstance(index.value, int) and index.value > 0 and gentle:
+            call = "list_extract"
+        return Typed(f"{call}({value.sql}, {index.sql})", value.type.args[0])
+
+    def at_key(self, value: Typed, key: Typed, gentle: bool) -> Typed:
+        kind = common([value.type.args[0], key.type])
+        if kind is None or (kind != value.type.args[0] and not kind.is_text):
+            raise mismatch(f"The key of {value.type} cannot be {key.type}.")
+        wanted = cast_to(key, kind).sql
+        if gentle:
+            return Typed(f"map_extract({value.sql}, {wanted})[1]", value.type.args[1])
+        return Typed(f"tr_at_key({value.sql}, {wanted})", value.type.args[1])
 
     def array(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "expressions", "value_constructor", "bracket_notation")
@@ -959,11 +1250,15 @@ class _Compiler:
         kind = common([v.type for v in values]) if values else UNKNOWN
         if kind is None:
             raise mismatch("The elements of an array have one type.")
-        return Typed(f"[{', '.join(cast_to(v, kind).sql for v in values)}]", TrinoType("array", (kind,)))
+        listed = f"[{', '.join(cast_to(v, kind).sql for v in values)}]"
+        whole = TrinoType("array", (kind,))
+        return Typed(listed if values else f"CAST([] AS {whole.duckdb()})", whole)
 
     def sequence(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "start", "end", "step")
         start, end = self.expr(node.args["start"], scope), self.expr(node.args["end"], scope)
+        if "unknown" in (start.type.name, end.type.name):
+            return Typed("CAST(NULL AS BIGINT[])", TrinoType("array", (BIGINT,)))
         step = self.expr(node.args["step"], scope) if node.args.get("step") is not None else None
         if start.type.is_integer and end.type.is_integer and (step is None or step.type.is_integer):
             sqls = [cast_to(v, BIGINT).sql for v in (start, end)]
@@ -972,11 +1267,22 @@ class _Compiler:
             )
             return Typed(f"tr_sequence({', '.join(sqls)}, {by})", TrinoType("array", (BIGINT,)))
         if start.type.name == end.type.name == "date":
-            by = step.sql if step is not None else "to_days(1)"
+            by = (
+                "to_days(1)"
+                if step is None
+                else f"to_months({step.sql})"
+                if step.type == YEARS
+                else f"to_milliseconds({step.sql})"
+            )
             if step is not None and not step.type.name.startswith("interval"):
                 raise mismatch("sequence of dates steps by an interval.")
+            if step is not None and step.type == YEARS:
+                months = f"tr_date_diff_month({start.sql}, {end.sql})"
+                return Typed(f"tr_dates_by({start.sql}, {end.sql}, {step.sql}, {months})", TrinoType("array", (DATE,)))
             return Typed(f"tr_date_sequence({start.sql}, {end.sql}, {by})", TrinoType("array", (DATE,)))
-        raise mismatch("sequence takes integers or dates.")
+        if start.type.name == end.type.name == "timestamp" and step is not None and step.type == DAYS:
+            return Typed(f"tr_stamps_by({start.sql}, {end.sql}, {step.sql})", TrinoType("array", (start.type,)))
+        raise mismatch("sequence takes integers, dates or timestamps.")
 
     def json_path(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "expressions")
@@ -985,7 +1291,7 @@ class _Compiler:
             if isinstance(part, exp.JSONPathRoot):
                 path += "$"
             elif isinstance(part, exp.JSONPathKey) and isinstance(part.this, str):
-                path += '."' + part.this.replace("\\", "\\\\").replace('"', '\\"') + '"'
+                path += '["' + part.this.replace("\\", "\\\\").replace('"', '\\"') + '"]'
             elif isinstance(part, exp.JSONPathSubscript) and isinstance(part.this, int):
                 path += f"[{part.this}]"
             else:
@@ -995,7 +1301,8 @@ class _Compiler:
     def grouping(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "expressions")
         keys = ", ".join(self.expr(k, scope).sql for k in node.expressions)
-        return Typed(f"CAST(GROUPING({keys}) AS BIGINT)", BIGINT)
+        kind = INTEGER if len(node.expressions) < 32 else BIGINT
+        return Typed(f"CAST(GROUPING({keys}) AS {kind.duckdb()})", kind)
 
     def null(self, node: exp.Expr, scope: _Scope) -> Typed:
         return Typed("NULL", UNKNOWN)
@@ -1015,8 +1322,22 @@ class _Compiler:
         return Typed(f"CAST('{text}+00' AS TIMESTAMPTZ)", TrinoType("timestamp with time zone", (3,)))
 
 
+_LAMBDA_NODES: dict[type[exp.Expr], str] = {
+    exp.Transform: "transform", exp.ArrayFilter: "filter", exp.Reduce: "reduce", exp.ArraySort: "array_sort",
+}  # fmt: skip
+
 _HANDLERS: dict[type[exp.Expr], Callable[[_Compiler, Any, _Scope], Typed]] = {
     exp.Column: _Compiler.column,
+    exp.Identifier: _Compiler.identifier,
+    exp.Dot: _Compiler.dot,
+    exp.Struct: _Compiler.row,
+    exp.Tuple: _Compiler.row,
+    exp.Map: _Compiler.map_,
+    exp.AtTimeZone: _Compiler.at_zone,
+    exp.UnicodeString: _Compiler.unicode_string,
+    exp.Typeof: _Compiler.type_of,
+    exp.Format: _Compiler.format_,
+    **dict.fromkeys(_LAMBDA_NODES, _Compiler.listed_lambda),
     exp.Literal: _Compiler.literal,
     exp.HexString: _Compiler.hex_string,
     exp.Null: _Compiler.null,
@@ -1073,9 +1394,49 @@ NODES: frozenset[type[exp.Expr]] = frozenset(
         exp.Fetch, exp.LimitOptions, exp.Distinct, exp.With, exp.CTE, exp.Rollup, exp.Cube, exp.GroupingSets,
         exp.WindowSpec, exp.IgnoreNulls, exp.RespectNulls, exp.All, exp.Any, exp.DataType, exp.DataTypeParam,
         exp.Var, exp.JSONPathRoot, exp.JSONPathKey, exp.JSONPathSubscript,
+        exp.Lambda, exp.ColumnDef, exp.IntervalSpan, exp.Lateral,
     ]
 )  # fmt: skip
 """Every node class that may occur in a fragment; a class that is not here is refused by name."""
+
+
+def _unnested(value: Typed) -> list[Typed]:
+    """The lists that an unnested value stands for, each with the type of its elements."""
+    if value.type.name == "map":
+        return [
+            Typed(f"map_keys({value.sql})", value.type.args[0]),
+            Typed(f"map_values({value.sql})", value.type.args[1]),
+        ]
+    (kind,) = value.type.args
+    if kind.name != "row":
+        return [Typed(value.sql, kind)]
+    check_size(len(value.sql) * len(kind.args))
+    return [
+        Typed(f"list_transform({value.sql}, lambda u: struct_extract(u, {sql_text(n or f'field{i}')}))", t)
+        for i, (n, t) in enumerate(kind.args)
+    ]
+
+
+def row_of(values: Sequence[Typed]) -> Typed:
+    fields = ", ".join(f"'field{i}': {v.sql}" for i, v in enumerate(values))
+    return Typed(f"{{{fields}}}", TrinoType("row", tuple(("", v.type) for v in values)))
+
+
+def _format_kind(kind: TrinoType) -> str:
+    if kind.is_integer:
+        return "i"
+    return {"decimal": "d", "double": "f", "real": "f", "boolean": "b"}.get(kind.name, "s")
+
+
+def _format_text(value: Typed) -> str:
+    if value.type.name in ("double", "real"):
+        return f"CAST(CAST({value.sql} AS DOUBLE) AS VARCHAR)"
+    if (
+        value.type.name not in ("varchar", "char", "boolean", "decimal", "date", "unknown")
+        and not value.type.is_integer
+    ):
+        raise refuse(f"format of {value.type}")
+    return cast_value(value, VARCHAR, False).sql
 
 
 def data_type(node: exp.Expr) -> TrinoType:
@@ -1083,106 +1444,314 @@ def data_type(node: exp.Expr) -> TrinoType:
     if not isinstance(node, exp.DataType):
         raise refuse("this type")
     for part in node.find_all(exp.Expr):
-        if not isinstance(part, (exp.DataType, exp.DataTypeParam, exp.Literal)):
+        if not isinstance(part, (exp.DataType, exp.DataTypeParam, exp.Literal, exp.ColumnDef, exp.Identifier)):
             raise refuse("this type")
     try:
         found = parse(node.sql(dialect="trino"))
     except ValueError as bad:
+        if "fraction digits" in str(bad):
+            raise refuse("a fraction of a second of more than 6 digits") from bad
         raise UserError("This type is not known.", trino=TrinoError.TYPE_NOT_FOUND, rule="types") from bad
-    if found.name in ("row", "map", "uuid", "ipaddress", "time with time zone"):
+    if found.name in ("ipaddress", "time with time zone"):
         raise refuse(f"type {found.name}")
     return found
 
 
 def cast_value(value: Typed, target: TrinoType, try_: bool) -> Typed:
     """CAST and TRY_CAST with Trino's rounding, and Trino's grammar for text."""
-    source, sql, duck = value.type, value.sql, target.duckdb()
-    word = "TRY_CAST" if try_ else "CAST"
+    source = value.type
     if source.name == "unknown":
-        return Typed(f"CAST(NULL AS {duck})", target)
-    if target.is_text:
-        return Typed(_to_text(value, target), target)
-    if source.is_text:
-        return _from_text(value, target, word)
-    if target.is_integer and source.name in ("double", "real"):
-        return Typed(f"{word}(round({sql}) AS {duck})", target)
-    stamps = ("date", "timestamp", "timestamp with time zone")
-    numbers = source.is_numeric or source.name == "boolean"
-    if (numbers and (target.is_numeric or target.name == "boolean")) or (
-        source.name in stamps and target.name in stamps
-    ):
-        text = f"{word}({sql} AS {duck})"
-        if target.name == "timestamp" and target.args[0] == 0 and source.name != "date":
-            text = f"date_trunc('second', {text} + to_milliseconds(500))"
-        return Typed(text, target)
+        return Typed(f"CAST(NULL AS {target.duckdb()})", target)
     if source == target:
         return value
-    if source.name == target.name == "array":
-        return Typed(f"{word}({sql} AS {duck})", target)
-    raise mismatch(f"Cannot cast {source} to {target}.")
+    check_size(len(value.sql) * max(field_count(source), field_count(target)))
+    if target.is_text:
+        return Typed(_attempt(_to_text(value, target), try_), target)
+    if target.name == "json":
+        return Typed(_attempt(json_text(value), try_), target)
+    if source.name == "json":
+        if try_ and target.name in ("array", "map", "row"):
+            raise refuse(f"TRY_CAST of json to {target.name}")
+        return Typed(_attempt(_from_json(value, target), try_), target)
+    if source.is_text:
+        return _from_text(value, target, try_)
+    if source.name == target.name and source.name in ("array", "map", "row"):
+        return Typed(_attempt(_nested(value, target), try_), target)
+    sql = _cast_moment(value, target) if is_moment(source) and is_moment(target) else _cast_number(value, target, try_)
+    return Typed(sql, target)
+
+
+def _attempt(sql: str, try_: bool) -> str:
+    return f"TRY({sql})" if try_ else sql
+
+
+def _cast_number(value: Typed, target: TrinoType, try_: bool) -> str:
+    source, sql, duck, word = value.type, value.sql, target.duckdb(), "TRY_CAST" if try_ else "CAST"
+    numbers = (source.is_numeric or source.name == "boolean") and (target.is_numeric or target.name == "boolean")
+    if not numbers:
+        raise mismatch(f"Cannot cast {source} to {target}.")
+    if source.name in ("double", "real"):
+        if target.is_integer:
+            return f"{word}(round({sql}) AS {duck})"
+        if target.name == "decimal":
+            # By way of the shortest text, as Trino does: 1.005 is the decimal 1.005, not the double just below.
+            return f"{word}(CAST({sql} AS VARCHAR) AS {duck})"
+        if target.name == "real" and source.name == "double":
+            return f"tr_real({sql})"
+    return f"{word}({sql} AS {duck})"
+
+
+def _cast_moment(value: Typed, target: TrinoType) -> str:
+    """Between dates, times and timestamps; a smaller precision rounds half up."""
+    source = value.type
+    if source.name == "date":
+        if target.name == "time":
+            raise mismatch(f"Cannot cast {source} to {target}.")
+        sql = f"CAST({value.sql} AS TIMESTAMP)"
+        return from_local(sql, target).sql if target.name == "timestamp with time zone" else sql
+    if source.name == "time":
+        if target.name != "time":
+            raise refuse(f"a cast of {source} to {target}")
+        return _rounded(value.sql, source.args[0], target)
+    if target.name == "timestamp with time zone":
+        if source.name == "timestamp":
+            rounded = _rounded(value.sql, source.args[0], TrinoType("timestamp", target.args[:1]))
+            return from_local(rounded, target).sql
+        return _rounded(value.sql, source.args[0], target)
+    local = local_time(value)
+    if target.name == "date":
+        return f"CAST({local} AS DATE)"
+    if target.name == "time":
+        return _rounded(f"CAST({local} AS TIME)", source.args[0], target)
+    return _rounded(local, source.args[0], target)
+
+
+def _rounded(sql: str, precision: int, target: TrinoType) -> str:
+    """A time or timestamp of `precision` digits with those of `target`."""
+    if target.args[0] >= precision:
+        return sql
+    unit = 10 ** (6 - target.args[0])
+    kind = {"time": "time", "timestamp": "stamp"}.get(target.name, "moment")
+    return f"tr_round_{kind}({sql}, {unit})"
+
+
+def _nested(value: Typed, target: TrinoType) -> str:
+    """Arrays, maps and rows by their parts. A part's name in a lambda is the depth, so that they nest."""
+    source, sql = value.type, value.sql
+    depth = f"n{_depth(target)}"
+    if target.name == "array":
+        item = cast_value(Typed(depth, source.args[0]), target.args[0], False)
+        return f"CAST(list_transform({sql}, lambda {depth}: {item.sql}) AS {target.duckdb()})"
+    if target.name == "map":
+        key = cast_value(Typed(depth, source.args[0]), target.args[0], False)
+        item = cast_value(Typed(depth, source.args[1]), target.args[1], False)
+        keys = f"list_transform(map_keys({sql}), lambda {depth}: {key.sql})"
+        items = f"list_transform(map_values({sql}), lambda {depth}: {item.sql})"
+        return f"CAST(tr_map({keys}, {items}) AS {target.duckdb()})"
+    if len(source.args) != len(target.args):
+        raise mismatch(f"Cannot cast {source} to {target}.")
+    fields = []
+    for i, ((own, kind), (name, wanted)) in enumerate(zip(source.args, target.args, strict=True)):
+        read = Typed(f"struct_extract({sql}, {sql_text(own or f'field{i}')})", kind)
+        fields.append(f"{sql_text(name or f'field{i}')}: {cast_value(read, wanted, False).sql}")
+    return f"CASE WHEN {sql} IS NOT NULL THEN {{{', '.join(fields)}}} END"
+
+
+def _depth(kind: TrinoType) -> int:
+    inner = [a[1] if isinstance(a, tuple) else a for a in kind.args if not isinstance(a, (int, str))]
+    return 1 + max((_depth(i) for i in inner), default=0)
 
 
 def _to_text(value: Typed, target: TrinoType) -> str:
-    source, sql = value.type, value.sql
-    if source.name in ("double", "real"):
-        text = f"tr_double_text(CAST({sql} AS DOUBLE))"
-    elif source.name == "timestamp":
-        digits = {0: "", 3: ".%g", 6: ".%f"}.get(source.args[0])
-        if digits is None:
-            raise refuse(f"a cast of {source} to text")
-        text = f"strftime({sql}, '%Y-%m-%d %H:%M:%S{digits}')"
-    elif source.is_text or source.is_numeric or source.name in ("boolean", "date"):
-        text = sql if source.is_text else f"CAST({sql} AS VARCHAR)"
-    else:
-        raise mismatch(f"Cannot cast {source} to {target}.")
+    source = value.type
     length = target.args[0] if target.args else UNBOUNDED
-    shorter = length != UNBOUNDED and not (source.is_text and source.args and source.args[0] <= length)
-    return f"substr({text}, 1, {length})" if shorter else text
+    if source.name == "json":
+        return f"tr_json_varchar({value.sql})"
+    if target.name == "char":
+        text = value.sql if source.is_text else text_of(value)
+        return f"rtrim(substr({text}, 1, {length}), ' ')"
+    text = text_of(value)
+    if length == UNBOUNDED or (source.is_text and source.args and source.args[0] <= length):
+        return text
+    if source.is_text:
+        return f"substr({text}, 1, {length})"
+    return f"tr_fitting({text}, {length})"
 
 
-def _from_text(value: Typed, target: TrinoType, word: str) -> Typed:
-    sql, duck = value.sql, target.duckdb()
+def _from_text(value: Typed, target: TrinoType, try_: bool) -> Typed:
+    sql, duck, word = value.sql, target.duckdb(), "TRY_CAST" if try_ else "CAST"
+    if value.type.name == "char":
+        sql = text_of(value)
     guard = {
         "double": "tr_is_double", "real": "tr_is_double", "decimal": "tr_is_decimal", "date": "tr_is_date",
-        "timestamp": "tr_is_stamp", "boolean": "tr_is_boolean",
+        "timestamp": "tr_is_stamp", "boolean": "tr_is_boolean", "time": "tr_is_time", "uuid": "tr_is_uuid",
     }.get(target.name, "tr_is_int" if target.is_integer else "")  # fmt: skip
-    if target.name == "json" or not guard:
+    if target.name == "varbinary":
+        return Typed(f"encode({sql})", target)
+    if not guard:
         raise mismatch(f"Cannot cast {value.type} to {target}.")
-    body = f"tr_boolean({sql})" if target.name == "boolean" else f"{word}({sql} AS {duck})"
-    if word == "TRY_CAST":
+    body = f"{word}({sql} AS {duck})"
+    if target.name == "boolean":
+        body = f"tr_boolean({sql})"
+    elif target.name == "double":
+        body = f"tr_to_double({sql})"
+    elif target.name == "real":
+        body = f"tr_real(tr_to_double({sql}))"
+    elif target.name == "uuid":
+        body = f"lower({sql})"
+    elif target.name in ("timestamp", "time"):
+        body = _rounded(f"{word}(trim({sql}) AS {duck})", 6, target)
+    if try_:
         return Typed(f"CASE WHEN {guard}({sql}) THEN {body} END", target)
     return Typed(
         f"CASE WHEN {sql} IS NULL THEN NULL WHEN {guard}({sql}) THEN {body} "
-        f"ELSE CAST(error('atoll: invalid cast') AS {duck}) END",
+        f"ELSE CAST(tr_fail('INVALID_CAST_ARGUMENT') AS {duck}) END",
         target,
     )
 
 
-def _date_literal(text: str, target: TrinoType, try_: bool) -> Typed:
-    """DATE, TIME and TIMESTAMP '..': checked here, so that a bad one is refused before anything runs.
+def json_text(value: Typed) -> str:
+    """A value as JSON text, as CAST(.. AS json) gives it."""
+    source, sql = value.type, value.sql
+    if source.name == "boolean" or source.is_integer or source.name == "decimal":
+        return text_of(value)
+    if source.name in ("double", "real"):
+        return f"tr_json_number(CAST({sql} AS DOUBLE))"
+    if source.name in ("varchar", "char", "date", "timestamp", "timestamp with time zone", "time"):
+        return f"tr_json_string({text_of(value)})"
+    p = f"j{_depth(source)}"
+    if source.name == "array":
+        item = (
+            "'null'" if source.args[0].name == "unknown" else f"coalesce({json_text(Typed(p, source.args[0]))}, 'null')"
+        )
+        inner = f"array_to_string(list_transform({sql}, lambda {p}: {item}), ',')"
+        return f"('[' || {inner} || ']')"
+    if source.name == "map":
+        if not source.args[0].is_text:
+            raise refuse(f"a cast of {source} to json")
+        pair = f"to_json({p}.key) || ':' || coalesce({json_text(Typed(f'{p}.value', source.args[1]))}, 'null')"
+        pairs = f"array_to_string(list_transform(map_entries({sql}), lambda {p}: {pair}), ',')"
+        return f"tr_json_sorted('{{' || {pairs} || '}}')"
+    if source.name == "row":
+        parts = []
+        for i, (name, kind) in enumerate(source.args):
+            read = Typed(f"struct_extract({sql}, {sql_text(name or f'field{i}')})", kind)
+            text = "'null'" if kind.name == "unknown" else f"coalesce({json_text(read)}, 'null')"
+            parts.append(sql_text(f'"{name}":') + f" || {text}")
+        return f"CASE WHEN {sql} IS NOT NULL THEN '{{' || {' || chr(44) || '.join(parts)} || '}}' END"
+    if source.name == "unknown":
+        return "CAST(NULL AS VARCHAR)"
+    raise mismatch(f"Cannot cast {source} to json.")
 
-    A moment with a zone is written in UTC: the zone of another would be lost on the way.
+
+def _from_json(value: Typed, target: TrinoType) -> str:
+    """JSON text to a value; a value of another kind is an INVALID_CAST_ARGUMENT."""
+    sql, duck = value.sql, target.duckdb()
+    if target.name == "array":
+        p = f"k{_depth(target)}"
+        item = _from_json(Typed(p, value.type), target.args[0])
+        return f"CAST(list_transform(tr_json_items({sql}), lambda {p}: {item}) AS {duck})"
+    if target.name == "map" and target.args[0].is_text:
+        p = f"k{_depth(target)}"
+        item = _from_json(Typed(p, value.type), target.args[1])
+        return f"CAST(tr_map(tr_json_keys({sql}), list_transform(tr_json_values({sql}), lambda {p}: {item})) AS {duck})"
+    if target.is_text:
+        return f"tr_json_varchar({sql})"
+    if target.name == "boolean":
+        return f"tr_json_boolean({sql})"
+    if target.name in ("double", "real", "decimal") or target.is_integer:
+        number = f"tr_json_numeral({sql})"
+        if target.is_integer:
+            return f"CAST(tr_json_integer({sql}) AS {duck})"
+        if target.name == "real":
+            return f"tr_real(CAST({number} AS DOUBLE))"
+        return f"CAST({number} AS {duck})"
+    if target.name == "row":
+        fields = ", ".join(
+            sql_text(name or f"field{i}")
+            + ": "
+            + _from_json(Typed(f"tr_json_field({sql}, {sql_text(name)}, {i})", value.type), kind)
+            for i, (name, kind) in enumerate(target.args)
+        )
+        return f"CASE WHEN tr_json_is_null({sql}) THEN NULL ELSE {{{fields}}} END"
+    raise refuse(f"a cast of json to {target}")
+
+
+def settle_literals(tree: exp.Expr, tokens: Sequence[Token]) -> None:
+    """What the parser loses made explicit, in place, just after parsing.
+
+    DATE '..' is a cast for it, and listagg without a separator one with a comma. Raises INVALID_LITERAL for a DATE,
+    TIME or TIMESTAMP '..' that is none.
     """
+    typed = {b.text for a, b in pairwise(tokens) if b.token_type == TokenType.STRING and a.text.lower() in _TYPED}
+    for joined in tree.find_all(exp.GroupConcat):
+        if joined.args.get("separator") is None:
+            joined.set("separator", exp.Literal.string(""))
+    for bracket in tree.find_all(exp.Bracket):
+        if not bracket.args.get("safe") and any(
+            isinstance(e, (exp.Column, exp.Identifier)) for e in bracket.expressions
+        ):
+            bracket.set("offset", 1)  # written as it is, whatever its type turns out to be
+    for node in list(tree.find_all(exp.Cast)):
+        text, kind = node.this, node.args["to"]
+        if type(node) is not exp.Cast or not (isinstance(text, exp.Literal) and text.is_string and text.name in typed):
+            continue
+        if kind.is_type("decimal") and not kind.expressions:
+            whole, _, fraction = text.name.strip().lstrip("+-").partition(".")
+            digits = len(whole.lstrip("0")) + len(fraction)
+            if not re.fullmatch(r"[0-9]*", whole + fraction) or not len(whole + fraction) > 0 or digits > 38:
+                raise UserError("This is no decimal.", trino=TrinoError.INVALID_LITERAL, rule="types")
+            node.set("to", exp.DataType.build(f"DECIMAL({max(digits, 1)}, {len(fraction)})", dialect="trino"))
+        elif kind.is_type("char") and not kind.expressions:
+            node.set("to", exp.DataType.build(f"CHAR({max(len(text.name), 1)})", dialect="trino"))
+        elif kind.is_type("date", "time", "timestamp", "timestamptz"):
+            _date_literal(text.name, data_type(kind), False, TrinoError.INVALID_LITERAL)
+
+
+def _date_literal(text: str, target: TrinoType, try_: bool, error: TrinoError) -> Typed:
+    """A date, time or timestamp out of a literal: checked here, so that a bad one is refused before anything runs."""
     try:
-        zoned = _UTC_ZONE.fullmatch(text.strip()) if target.name == "timestamp with time zone" else None
-        if target.name == "timestamp with time zone" and not zoned:
-            raise ValueError("another zone")
-        moment = f"2000-01-01 {text.strip()}" if target.name == "time" else zoned[1] if zoned else text.strip()
+        zone, moment = "", text.strip()
+        if target.name == "timestamp with time zone":
+            moment, zone = _zoned_text(moment)
+            target = zoned(target.args[0], zone or "UTC", error)
+        moment = f"2000-01-01 {moment}" if target.name == "time" else moment
         found = _MOMENT.fullmatch(moment)
+        if re.fullmatch(r"(-[0-9]{4,}|\+?[0-9]{5,})-[0-9]{1,2}-[0-9]{1,2}.*", moment):
+            raise refuse("a year outside 1 to 9999")
         if not found or (target.name == "date" and found["hour"]):
             raise ValueError("another form")
-        day = date(int(found["year"]), int(found["month"]), int(found["day"]))
+        year = int(found["year"])
+        if not 1 <= year <= 9999:
+            raise refuse(f"the year {year}")
+        day = date(year, int(found["month"]), int(found["day"]))
         clock = time(int(found["hour"] or 0), int(found["minute"] or 0), int(found["second"] or 0))
-        canonical = day.isoformat()
-        if target.name != "date":
-            at = clock.isoformat() + (f".{found['fraction']}" if found["fraction"] else "")
-            canonical = at if target.name == "time" else f"{canonical} {at}" + ("+00" if zoned else "")
     except ValueError as bad:
         if try_:
             return Typed(f"CAST(NULL AS {target.duckdb()})", target)
         hint = "Write it in UTC: TIMESTAMP '2024-01-02 03:04:05 UTC'." if "zone" in target.name else ""
-        raise UserError(f"'{text[:40]}' is no {target.name}.", trino=TrinoError.INVALID_LITERAL, hint=hint) from bad
-    return Typed(f"CAST('{canonical}' AS {target.duckdb()})", target, canonical)
+        raise UserError(f"'{text[:40]}' is no {target.name}.", trino=error, hint=hint) from bad
+    canonical = day.isoformat()
+    if target.name == "date":
+        return Typed(f"CAST('{canonical}' AS DATE)", target, canonical)
+    fraction = f".{found['fraction']}" if found["fraction"] else ""
+    at = clock.isoformat() + fraction
+    if target.name == "time":
+        return Typed(_rounded(f"CAST('{at}' AS TIME)", len(fraction) - 1, target), target, at)
+    stamp = _rounded(
+        f"CAST('{canonical} {at}' AS TIMESTAMP)", len(fraction) - 1, TrinoType("timestamp", target.args[:1])
+    )
+    if target.name == "timestamp":
+        return Typed(stamp, target, f"{canonical} {at}")
+    return from_local(stamp, target)
+
+
+def _zoned_text(text: str) -> tuple[str, str]:
+    """A moment's text and its zone; the zone "" where none is written."""
+    found = re.fullmatch(r"([0-9+-]+(?: [0-9:.]+)?) ?([A-Za-z][A-Za-z0-9_/+-]*|[+-][0-9]{1,2}(?::?[0-9]{2})?)?", text)
+    if not found:
+        raise ValueError("another form")
+    return found[1], found[2] or ""
 
 
 def _choice(tests: Sequence[str], values: Sequence[Typed]) -> Typed:
@@ -1193,6 +1762,37 @@ def _choice(tests: Sequence[str], values: Sequence[Typed]) -> Typed:
     if len(values) > len(tests):
         parts.append(f"ELSE {cast_to(values[-1], kind).sql}")
     return Typed(f"CASE {' '.join(parts)} END", kind)
+
+
+def _float_compare(op: str, a: str, b: str, right: Typed) -> str:
+    """NaN equals nothing and is neither less nor greater; DuckDB has it equal to itself and above all."""
+    if right.sql.startswith("CAST('") and not right.sql.startswith("CAST('N") and op in ("=", "<", "<="):
+        return f"({a} {op} {b})"
+    if op == "<>":
+        return f"(NOT tr_float_eq({a}, {b}))"
+    if op in (">", ">="):
+        a, b = b, a
+    return f"tr_float_{ {'=': 'eq', '<': 'lt', '>': 'lt', '<=': 'le', '>=': 'le'}[op] }({a}, {b})"
+
+
+def _row_compare(op: str, left: Typed, right: Typed) -> str:
+    """Rows compare field by field, with NULL as unknown."""
+    if left.type.name != "row" or right.type.name != "row" or len(left.type.args) != len(right.type.args):
+        raise mismatch(f"Operator {op} cannot compare {left.type} with {right.type}.")
+    check_size((len(left.sql) + len(right.sql)) * len(left.type.args))
+    pairs = []
+    for i, ((n, t), (m, k)) in enumerate(zip(left.type.args, right.type.args, strict=True)):
+        one = Typed(f"struct_extract({left.sql}, {sql_text(n or f'field{i}')})", t)
+        two = Typed(f"struct_extract({right.sql}, {sql_text(m or f'field{i}')})", k)
+        pairs.append(_pair(one, two, f"Operator {op}"))
+    if op in ("=", "<>"):
+        same = "(" + " AND ".join(f"({a} = {b})" for a, b in pairs) + ")"
+        return same if op == "=" else f"(NOT {same})"
+    strict = op[0]
+    text = f"({pairs[-1][0]} {op} {pairs[-1][1]})"
+    for a, b in reversed(pairs[:-1]):
+        text = f"(({a} {strict} {b}) OR (({a} = {b}) AND {text}))"
+    return text
 
 
 def _coerce(value: Typed, kind: TrinoType) -> str:
@@ -1209,16 +1809,6 @@ def _pair(left: Typed, right: Typed, what: str) -> tuple[str, str]:
     return _coerce(left, kind), _coerce(right, kind)
 
 
-def _shifted(op: str, left: Typed, right: Typed) -> Typed:
-    """date or timestamp +/- interval."""
-    if left.type.name.startswith("interval") and op == "+":
-        left, right = right, left
-    is_moment = left.type.name in ("date", "timestamp", "timestamp with time zone")
-    if op not in ("+", "-") or not is_moment or not right.type.name.startswith("interval"):
-        raise mismatch(f"Operator {op} cannot combine {left.type} with {right.type}.")
-    return Typed(f"CAST(({left.sql} {op} {right.sql}) AS {left.type.duckdb()})", left.type)
-
-
 def _step(unit: str, count: str) -> str:
     if unit == "millisecond":
         return f"to_milliseconds({count})"
@@ -1230,7 +1820,9 @@ def _step(unit: str, count: str) -> str:
 def _unit(node: exp.Expr | None, allowed: Iterable[str], what: str) -> str:
     name = node.name.lower() if isinstance(node, (exp.Var, exp.Literal)) else ""
     if name not in allowed:
-        raise refuse(f"this unit of {what}")
+        raise UserError(
+            f"This is no unit of {what}.", Outcome.NODE, trino=TrinoError.INVALID_FUNCTION_ARGUMENT, rule="closed list"
+        )
     return name
 
 
@@ -1243,7 +1835,7 @@ def _need_date(what: str, value: Typed, time_part: bool) -> None:
 
 
 def _count(node: exp.Expr) -> int:
-    if not isinstance(node, exp.Literal) or node.is_string or not node.name.isdigit():
+    if not isinstance(node, exp.Literal) or node.is_string or not re.fullmatch(r"[0-9]{1,18}", node.name):
         raise refuse("a LIMIT, OFFSET or position that is no number")
     return int(node.name)
 

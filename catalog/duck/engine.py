@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+import re
+import threading
 
 import duckdb
-import pyarrow as pa
 
 from catalog.duck.macros import MACROS
+from catalog.duck.scalars import SCALARS, double_text
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
 
-__all__ = ["double_text", "lock", "macros", "prepare", "translate_error"]
+__all__ = ["Library", "double_text", "lock", "macros", "prepare", "translate_error"]
 
 
 def macros() -> list[str]:
@@ -19,12 +19,45 @@ def macros() -> list[str]:
     return [f"CREATE OR REPLACE MACRO {m}" for m in MACROS]
 
 
+_NAME = re.compile(r"\btr_\w+")
+_MACROS = {m.partition("(")[0]: m for m in MACROS}
+
+
+class Library:
+    """The macros and functions of one instance, each made when a text first needs it: to make all takes 50 ms.
+
+    con: a connection to it that is in the middle of no answer whenever `need` is called. Thread-safe.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        con.execute("SET GLOBAL TimeZone = 'UTC'")  # of all connections to it, also those that are made later
+        self._con = con
+        self._lock = threading.Lock()
+        self._made: set[str] = set()
+
+    def need(self, text: str) -> None:
+        """Make what compiled text calls, before `lock` or after it."""
+        with self._lock:
+            self._make(text)
+
+    def _make(self, text: str) -> None:
+        for name in _NAME.findall(text):
+            if name in self._made:
+                continue
+            if name in _MACROS:
+                self._make(_MACROS[name].removeprefix(name))
+                self._con.execute(f"CREATE OR REPLACE MACRO {_MACROS[name]}")
+            elif name in SCALARS:
+                one = SCALARS[name]
+                self._con.create_function(
+                    name, one.called, list(one.takes), one.gives, type="arrow", null_handling="special"
+                )
+            self._made.add(name)
+
+
 def prepare(con: duckdb.DuckDBPyConnection) -> None:
-    """Create the macros and functions that compiled text uses. Call once, before `lock`."""
-    con.execute("SET TimeZone = 'UTC'")
-    for statement in macros():
-        con.execute(statement)
-    con.create_function("tr_double_text", _double_texts, ["DOUBLE"], "VARCHAR", type="arrow")
+    """Create all macros and functions that compiled text uses. Call once, before `lock`."""
+    Library(con).need(" ".join((*_MACROS, *SCALARS)))
 
 
 def lock(con: duckdb.DuckDBPyConnection) -> None:
@@ -39,26 +72,25 @@ def lock(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("SET lock_configuration = true")
 
 
-def double_text(value: float) -> str:
-    """A double as Trino writes it: 1.0E1, -2.5E-3, NaN, Infinity."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    sign = "-" if math.copysign(1.0, value) < 0 else ""
-    if value == 0:
-        return f"{sign}0.0E0"
-    mantissa, _, exponent = f"{abs(value)!r}".partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    # The power of the first digit that is not zero.
-    power = len(whole) - 1 if whole.strip("0") else -(len(fraction) - len(fraction.lstrip("0")) + 1)
-    digits = digits.rstrip("0") or "0"
-    return f"{sign}{digits[0]}.{digits[1:] or '0'}E{power + int(exponent or 0)}"
-
-
-def _double_texts(column: Any) -> pa.Array:
-    return pa.array([None if v is None else double_text(v) for v in column.to_pylist()], pa.string())
+_TOO_WIDE = re.compile(
+    r"Type (?:INT\w*|HUGEINT) with value \S+ can't be cast because the value is out of range"
+    r"|Type (?:DOUBLE|FLOAT) with value (?!-?nan|-?inf)\S+ can't be cast because the value is out of range for the"
+    r" destination type INT(?:8|16|32)\b"
+)
+"""Integers that do not fit a smaller type, doubles that do not fit an integer: Trino's errors differ by the type."""
+_BINDING = {
+    "must appear in the GROUP BY clause": TrinoError.EXPRESSION_NOT_AGGREGATE,
+    "clause cannot contain aggregates": TrinoError.EXPRESSION_NOT_SCALAR,
+    "clause cannot contain window functions": TrinoError.EXPRESSION_NOT_SCALAR,
+    "aggregate function calls cannot be nested": TrinoError.NESTED_AGGREGATION,
+}
+_NAMED = re.compile("atoll: error ([A-Z_]+)")
+_WORDS = {
+    "INVALID_CAST_ARGUMENT": "A value cannot be cast to the wanted type.",
+    "NUMERIC_VALUE_OUT_OF_RANGE": "A number is out of range.",
+    "DIVISION_BY_ZERO": "Division by zero.",
+    "EXCEEDED_TIME_LIMIT": "A function takes too long over these values.",
+}
 
 
 def translate_error(error: BaseException) -> CityError:
@@ -74,9 +106,14 @@ def translate_error(error: BaseException) -> CityError:
             "The query needs more memory than it may use.", Outcome.LIMIT,
             trino=TrinoError.EXCEEDED_LOCAL_MEMORY_LIMIT, rule="memory",
         )  # fmt: skip
+    named = _NAMED.search(text)
+    if named and named[1] in TrinoError.__members__:
+        return _user(_WORDS.get(named[1], "A function got an argument that it cannot take."), TrinoError[named[1]])
     if "ivision by zero" in text:
         return _user("Division by zero.", TrinoError.DIVISION_BY_ZERO)
-    if "atoll: invalid cast" in text or isinstance(error, duckdb.ConversionException):
+    if _TOO_WIDE.search(text):
+        return _user("A number is out of range.", TrinoError.NUMERIC_VALUE_OUT_OF_RANGE)
+    if isinstance(error, duckdb.ConversionException):
         return _user("A value cannot be cast to the wanted type.", TrinoError.INVALID_CAST_ARGUMENT)
     if isinstance(error, duckdb.OutOfRangeException):
         return _user("A number is out of range.", TrinoError.NUMERIC_VALUE_OUT_OF_RANGE)
@@ -84,7 +121,12 @@ def translate_error(error: BaseException) -> CityError:
         return _user("A scalar subquery returned more than one row.", TrinoError.SUBQUERY_MULTIPLE_ROWS)
     if isinstance(error, duckdb.InvalidInputException):
         return _user("A function got an argument that it cannot take.", TrinoError.INVALID_FUNCTION_ARGUMENT)
+    if "escape character" in text:
+        return _user("A LIKE pattern ends with its escape character.", TrinoError.INVALID_FUNCTION_ARGUMENT)
     if isinstance(error, duckdb.BinderException):
+        for words, trino in _BINDING.items():
+            if words in text:
+                return UserError("The query does not group its columns.", trino=trino, rule="binding")
         return UserError("The query does not fit its columns.", trino=TrinoError.GENERIC_USER_ERROR, rule="binding")
     return InternalError("The query could not be executed.")
 

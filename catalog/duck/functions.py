@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of functions read best one a line
 """The closed list of functions: each Trino name, how sqlglot parses it, its result type, its DuckDB form.
 
 A function that is not here does not exist for atoll, whatever Trino, sqlglot or DuckDB know. To add one,
@@ -9,18 +10,23 @@ add a row to a table below and a case to the tests; say in the row how NULL, bou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import reduce
 from typing import Any, Literal
 
 from sqlglot import exp
+from sqlglot.parsers.trino import TrinoParser
 
+from catalog.duck import moments, texts
+from catalog.duck.lambdas import LAMBDAS
 from catalog.duck.typing import Typed, cast_to, common, decimal_quotient, mismatch, sql_text
 from catalog.errors import Outcome, TrinoError, UserError
-from catalog.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, TrinoType
+from catalog.types import BIGINT, BOOLEAN, DATE, DOUBLE, INTEGER, TIMESTAMP, UNBOUNDED, UNKNOWN, VARCHAR, TrinoType
 
-__all__ = ["BY_NODE", "FUNCTIONS", "SPECIAL", "Function", "unknown_function"]
+__all__ = ["BY_NODE", "FUNCTIONS", "REFUSED", "SPECIAL", "Function", "unknown_function"]
 
 Kind = Literal["scalar", "aggregate", "window"]
 Rule = Callable[[Sequence[Typed]], Typed]
@@ -28,16 +34,22 @@ Rule = Callable[[Sequence[Typed]], Typed]
 
 @dataclass(frozen=True)
 class Call:
-    """How an aggregate is called: DISTINCT, inner ORDER BY, IGNORE NULLS; after: FILTER and OVER."""
+    """How an aggregate is called: DISTINCT, inner ORDER BY, IGNORE NULLS. where: of FILTER. over: the whole OVER (..)."""
 
     distinct: bool = False
     order: str = ""
     nulls: str = ""
-    after: str = ""
+    where: str = ""
+    over: str = ""
+
+    def filtered(self, condition: str) -> Call:
+        """The same call over the rows for which the condition holds too."""
+        return replace(self, where=f"({self.where}) AND ({condition})" if self.where else condition)
 
     def __call__(self, name: str, *arguments: str) -> str:
         inner = ("DISTINCT " if self.distinct else "") + ", ".join(arguments)
-        return f"{name}({inner}{self.order}{self.nulls}){self.after}"
+        kept = f" FILTER (WHERE {self.where})" if self.where else ""
+        return f"{name}({inner}{self.order}{self.nulls}){kept}{self.over}"
 
 
 AggregateRule = Callable[[Sequence[Typed], Call], Typed]
@@ -72,14 +84,47 @@ class Function:
         return self.names[0]
 
 
+_REASONS = {
+    "the same question must give the same answer": "random rand uuid shuffle",
+    "nanoseconds are not carried": "from_unixtime_nanos from_iso8601_timestamp_nanos",
+    "its last digits depend on a library of Java":
+        "normal_cdf inverse_normal_cdf beta_cdf inverse_beta_cdf t_cdf t_pdf word_stem",
+    "it is for terminals only": "bar color render rgb",
+    "its result grows with a power of the array": "combinations",
+    "it depends on Trino's own hash": "checksum spooky_hash_v2_32 spooky_hash_v2_64",
+    "it is approximate, without a stated bound": "numeric_histogram approx_most_frequent",
+    "it makes a sketch, which no answer carries":
+        "approx_set empty_approx_set merge qdigest_agg tdigest_agg value_at_quantile values_at_quantiles "
+        "quantile_at_value make_set_digest merge_set_digest hash_counts intersection_cardinality jaccard_index",
+    "it aggregates by lambdas": "reduce_agg",
+    "SQL/JSON paths are not read; use json_extract and CAST(.. AS json)":
+        "json_exists json_value json_query json_table json_array json_object",
+}  # fmt: skip
+REFUSED: dict[str, str] = {name: why for why, names in _REASONS.items() for name in names.split()}
+"""Functions of Trino that are known and not answered -> why."""
+
+
 def unknown_function(name: str, allowed: Sequence[str] = ()) -> UserError:
-    """FUNCTION: refused by name, with the nearest allowed name."""
-    near = get_close_matches(name.lower(), allowed or list(FUNCTIONS), n=1, cutoff=0.6)
+    """FUNCTION: refused by name, with the reason where it is known, else with the nearest allowed name."""
+    name = name.lower()
+    if name in REFUSED:
+        return UserError(f"Function {name} is not available: {REFUSED[name]}.", Outcome.FUNCTION, rule="function list")
+    near = get_close_matches(name, allowed or list(FUNCTIONS), n=1, cutoff=0.6)
     hint = f"Did you mean {near[0]}?" if near else ""
-    return UserError(f"Function {name.lower()} is not available.", Outcome.FUNCTION, rule="function list", hint=hint)
+    return UserError(f"Function {name} is not available.", Outcome.FUNCTION, rule="function list", hint=hint)
 
 
 # ---- result types and argument checks ----------------------------------------------------------------
+
+
+GROWING = re.compile(r"\btr_(concat|append|bytes|replace|regexp_replace)\(|\brandom\(|\buuid\(")
+"""Calls that DuckDB takes for volatile, which it refuses in TRY."""
+
+
+def _try(args: Sequence[Typed]) -> Typed:
+    if GROWING.search(args[0].sql):
+        raise UserError("try of concat, replace or random is not available.", Outcome.NODE, rule="closed list")
+    return Typed(f"TRY({args[0].sql})", args[0].type)
 
 
 def _first(args: Sequence[Typed]) -> TrinoType:
@@ -89,7 +134,7 @@ def _first(args: Sequence[Typed]) -> TrinoType:
 def _need(name: str, args: Sequence[Typed], *tests: Callable[[TrinoType], bool]) -> None:
     for arg, test in zip(args, tests, strict=False):
         if arg.type.name != "unknown" and not test(arg.type):
-            raise mismatch(f"{name} does not take an argument of type {arg.type}.")
+            raise UserError(f"{name} does not take an argument of type {arg.type}.", Outcome.FUNCTION, rule="types")
 
 
 def _is_text(t: TrinoType) -> bool:
@@ -154,7 +199,76 @@ def _doubles(name: str, template: str) -> Rule:
     return rule
 
 
+def text_like(args: Sequence[Typed]) -> TrinoType:
+    """The first argument's own varchar(n): what Trino gives where a function makes no text longer."""
+    kind = args[0].type
+    return TrinoType("varchar", (0,)) if kind.name == "unknown" else kind if kind.name == "varchar" else VARCHAR
+
+
+def texts_like(args: Sequence[Typed]) -> TrinoType:
+    return TrinoType("array", (text_like(args),))
+
+
+def replaced(args: Sequence[Typed]) -> TrinoType:
+    """What replace(a, b, c) can grow to."""
+    x, z = text_like(args).args[0], text_like(args[2:]).args[0]
+    return TrinoType("varchar", (min(UNBOUNDED, x + z * (x + 1)),))
+
+
+def _regexp_replaced(args: Sequence[Typed]) -> TrinoType:
+    x, y = text_like(args).args[0], text_like(args[2:]).args[0] if len(args) > 2 else 0
+    return TrinoType("varchar", (min(UNBOUNDED, x + max(x * y // 2, y) * (x + 1)),)) if y else text_like(args)
+
+
+def _called(
+    name: str,
+    kind: TrinoType | Callable[[Sequence[Typed]], TrinoType],
+    *tests: Callable[[TrinoType], bool],
+    call: str = "",
+) -> Rule:
+    """A function of `catalog.duck.scalars` or a macro, with the arguments as they come."""
+
+    def rule(args: Sequence[Typed]) -> Typed:
+        _need(name, args, *tests)
+        result = kind if isinstance(kind, TrinoType) else kind(args)
+        return Typed(f"{call or f'tr_{name}'}({', '.join(a.sql for a in args)})", result)
+
+    return rule
+
+
+def _varchar(length: int) -> TrinoType:
+    return TrinoType("varchar", (length,))
+
+
 # ---- numbers -----------------------------------------------------------------------------------------
+
+
+def _doubles_to(name: str, kind: TrinoType) -> Rule:
+    def rule(args: Sequence[Typed]) -> Typed:
+        _need(name, args, *[_is_number] * len(args))
+        return Typed(f"tr_{name}({', '.join(cast_to(a, DOUBLE).sql for a in args)})", kind)
+
+    return rule
+
+
+def _url(part: str) -> Rule:
+    def rule(args: Sequence[Typed]) -> Typed:
+        _need(f"url_extract_{part}", args, _is_text)
+        call = f"tr_url_part({args[0].sql}, '{part}')"
+        return Typed(f"CAST({call} AS BIGINT)", BIGINT) if part == "port" else Typed(call, text_like(args))
+
+    return rule
+
+
+def _regexp_position(args: Sequence[Typed]) -> Typed:
+    """Place of the n-th match from a start: what lies before the matches is measured."""
+    _need("regexp_position", args, _is_text, _is_text, _is_integer, _is_integer)
+    start, instance = (a.sql for a in [*args[2:], Typed("1", INTEGER), Typed("1", INTEGER)][:2])
+    return Typed(
+        f"CAST(tr_regexp_position({_subject(*args[:2])}, {_pattern('regexp_position', args[1])}, {start}, {instance})"
+        " AS INTEGER)",
+        INTEGER,
+    )
 
 
 def _whole(name: str, call: str) -> Rule:
@@ -167,7 +281,7 @@ def _whole(name: str, call: str) -> Rule:
             return Typed(args[0].sql, kind)
         if kind.name == "decimal":
             p, s = kind.args
-            kind = TrinoType("decimal", (min(38, p - s + min(s, 1)), 0))
+            kind = TrinoType("decimal", (max(1, p - s) if name == "truncate" else min(38, p - s + min(s, 1)), 0))
             return Typed(f"CAST({call}({args[0].sql}) AS {kind.duckdb()})", kind)
         return Typed(f"CAST({call}({args[0].sql}) AS {kind.duckdb()})", kind)
 
@@ -176,7 +290,7 @@ def _whole(name: str, call: str) -> Rule:
 
 def _round(args: Sequence[Typed]) -> Typed:
     if len(args) == 1:
-        return _whole("round", "round")(args)
+        return _whole("round", "tr_round" if args[0].type.name in ("double", "real") else "round")(args)
     return _digits("round", args)
 
 
@@ -197,7 +311,8 @@ def _digits(call: str, args: Sequence[Typed]) -> Typed:
         kind = TrinoType("decimal", (min(38, p + 1), s)) if call == "round" else kind
         if digits.value >= s:
             return Typed(f"CAST({value.sql} AS {kind.duckdb()})", kind)
-    return Typed(f"CAST({call}({value.sql}, {digits.sql}) AS {kind.duckdb()})", kind)
+    plus = " + 0" if kind.name in ("double", "real") else ""  # never -0.0
+    return Typed(f"CAST(({call}({value.sql}, {digits.sql}){plus}) AS {kind.duckdb()})", kind)
 
 
 def _sign(args: Sequence[Typed]) -> Typed:
@@ -205,7 +320,8 @@ def _sign(args: Sequence[Typed]) -> Typed:
     kind = args[0].type
     if kind.name == "decimal":
         kind = TrinoType("decimal", (1, 0))
-    return Typed(f"CAST(sign({args[0].sql}) AS {kind.duckdb()})", kind)
+    call = "tr_sign" if kind.name in ("double", "real") else "sign"
+    return Typed(f"CAST({call}({args[0].sql}) AS {kind.duckdb()})", kind)
 
 
 def _extreme(call: str) -> Rule:
@@ -216,6 +332,8 @@ def _extreme(call: str) -> Rule:
         if kind is None:
             raise mismatch(f"{call} needs arguments of one type.")
         parts = [cast_to(a, kind).sql for a in args]
+        if kind.name in ("double", "real"):
+            return Typed(reduce(lambda a, b: f"tr_{'max' if call == 'greatest' else 'min'}({a}, {b})", parts), kind)
         nulls = " OR ".join(f"{p} IS NULL" for p in parts)
         return Typed(f"CASE WHEN {nulls} THEN NULL ELSE {call}({', '.join(parts)}) END", kind)
 
@@ -239,18 +357,35 @@ def _nullif(args: Sequence[Typed]) -> Typed:
 
 
 def concat(args: Sequence[Typed]) -> Typed:
-    lists = all(_is_array(a.type) for a in args)
-    if lists:
-        kind = common([a.type for a in args])
+    """Texts, bytes, or arrays, of which one may be a mere element."""
+    if any(_is_array(a.type) for a in args):
+        return _concat_arrays(args)
+    if all(_is_binary(a.type) for a in args):
+        kind = VARBINARY
     else:
-        _need("concat", args, *[_is_text] * len(args))
+        for a in args:
+            if not _is_text(a.type) and a.type.name != "unknown":
+                raise UserError(f"concat does not take {a.type}.", Outcome.FUNCTION, rule="types")
         kind = VARCHAR
-    if kind is None:
-        raise mismatch("concat needs arguments of one type.")
+        if all(a.type.name == "char" for a in args):
+            kind = TrinoType("char", (sum(a.type.args[0] for a in args),))
+        elif args[0].type.name == "char" and len(args) == 2 and args[1].type.args:
+            kind = TrinoType("char", (args[0].type.args[0] + args[1].type.args[0],))
+        args = [Typed(texts.text_of(a), VARCHAR) if a.type.name == "char" else a for a in args]
     sql = _known(args[0], kind)
     for arg in args[1:]:
-        sql = f"{'tr_append' if lists else 'tr_concat'}({sql}, {_known(arg, kind)})"
+        sql = f"{'tr_bytes' if kind == VARBINARY else 'tr_concat'}({sql}, {_known(arg, kind)})"
     return Typed(sql, kind)
+
+
+def _concat_arrays(args: Sequence[Typed]) -> Typed:
+    lists = [a.type for a in args if _is_array(a.type)]
+    loose = [TrinoType("array", (a.type,)) for a in args if not _is_array(a.type)]
+    kind = common([*lists, *loose])
+    if kind is None or len(loose) > 1:
+        raise mismatch("concat needs arrays of one type.")
+    parts = [cast_to(a, kind).sql if _is_array(a.type) else f"[{cast_to(a, kind.args[0]).sql}]" for a in args]
+    return Typed(reduce(lambda a, b: f"tr_append({a}, {b})", parts), kind)
 
 
 def _known(arg: Typed, kind: TrinoType) -> str:
@@ -259,12 +394,14 @@ def _known(arg: Typed, kind: TrinoType) -> str:
 
 
 def _substr(args: Sequence[Typed]) -> Typed:
-    _need("substr", args, _is_text, _is_integer, _is_integer)
+    _need("substr", args, lambda t: _is_text(t) or _is_binary(t), _is_integer, _is_integer)
     start = args[1].value
+    if args[0].type.name == "varbinary":
+        raise UserError("substr of bytes is not available.", Outcome.NODE, rule="function list")
     if isinstance(start, int) and start > 0 and (len(args) == 2 or _positive(args[2])):
-        return Typed(f"substr({', '.join(a.sql for a in args)})", VARCHAR)
+        return Typed(f"substr({', '.join(a.sql for a in args)})", text_like(args))
     call = "tr_substr" if len(args) == 2 else "tr_substr3"
-    return Typed(f"{call}({', '.join(a.sql for a in args)})", VARCHAR)
+    return Typed(f"{call}({', '.join(a.sql for a in args)})", text_like(args))
 
 
 def _positive(arg: Typed) -> bool:
@@ -277,9 +414,69 @@ def _literal(name: str, what: str, arg: Typed) -> str:
     return arg.value
 
 
+def _pattern(name: str, arg: Typed) -> str:
+    """A literal regular expression of Java's dialect in RE2's, where the two mean the same; refused otherwise."""
+    text = _literal(name, "pattern", arg)
+    for part, what in _NOT_RE2.items():
+        if re.search(part, text):
+            raise UserError(f"{name} does not support {what}.", Outcome.NODE, rule="closed list")
+    text = re.sub(r"\\p\{Is([A-Z][A-Za-z]+)\}", r"\\p{\1}", text)
+    return sql_text(re.sub(r"(?<!\\)\(\?<([A-Za-z])", r"(?P<\1", text))
+
+
+_NOT_RE2 = {
+    r"\(\?<?[=!]": "looking ahead or behind",
+    r"\\[1-9]|\\k<": "references to groups",
+    r"[*+?}]\+|\(\?>": "possessive parts",
+    r"\\[GZhHRX]|&&": "this part of Java's regular expressions",
+}
+
+
+def _subject(arg: Typed, pattern: Typed) -> str:
+    """The text that is searched. RE2's word boundaries and classes as [:alpha:] know ASCII alone: other texts are refused."""
+    if re.search(r"\\[bB]|\[:", str(pattern.value)):
+        return f"tr_ascii({arg.sql})"
+    return arg.sql
+
+
+def _groups(arg: Typed) -> int:
+    try:
+        return re.compile(re.sub(r"\(\?<(?![=!])", "(?P<", re.sub(r"\\p\{[^}]*\}", "x", str(arg.value)))).groups
+    except (re.error, RecursionError, OverflowError):
+        return 0
+
+
+def _regexp_extract(name: str, all_: bool) -> Rule:
+    def rule(args: Sequence[Typed]) -> Typed:
+        _need(name, args, _is_text, _is_text, _is_integer)
+        group = args[2].value if len(args) == 3 else 0
+        if not isinstance(group, int):
+            raise UserError(f"{name} needs a literal group.", Outcome.NODE, rule="closed list")
+        pattern = _pattern(name, args[1])
+        if not 0 <= group <= _groups(args[1]):
+            raise UserError(f"The pattern has no group {group}.", trino=TrinoError.INVALID_FUNCTION_ARGUMENT)
+        if all_:
+            return Typed(f"regexp_extract_all({_subject(*args[:2])}, {pattern}, {group})", texts_like(args))
+        text = f"regexp_extract_all({_subject(*args[:2])}, {pattern}, {group})[1]"
+        return Typed(text, text_like(args))
+
+    return rule
+
+
+def _regexp(name: str, template: str, kind: TrinoType | Callable[[Sequence[Typed]], TrinoType]) -> Rule:
+    def rule(args: Sequence[Typed]) -> Typed:
+        _need(name, args, _is_text, _is_text)
+        result = kind if isinstance(kind, TrinoType) else kind(args)
+        return Typed(template.format(_subject(*args[:2]), _pattern(name, args[1])), result)
+
+    return rule
+
+
 def _regexp_replace(args: Sequence[Typed]) -> Typed:
     _need("regexp_replace", args, _is_text, _is_text, _is_text)
     replacement = _literal("regexp_replace", "replacement", args[2]) if len(args) == 3 else ""
+    if "${" in replacement:
+        raise UserError("regexp_replace does not support names of groups.", Outcome.NODE, rule="closed list")
     out, i = "", 0
     while i < len(replacement):
         c = replacement[i]
@@ -293,13 +490,17 @@ def _regexp_replace(args: Sequence[Typed]) -> Typed:
         else:
             out += "\\\\" if c == "\\" else c
             i += 1
-    return Typed(f"tr_regexp_replace({args[0].sql}, {args[1].sql}, {sql_text(out)})", VARCHAR)
+    return Typed(
+        f"tr_regexp_replace({_subject(*args[:2])}, {_pattern('regexp_replace', args[1])}, {sql_text(out)})",
+        _regexp_replaced(args),
+    )
 
 
 # Python's strftime codes, which sqlglot makes of Trino's MySQL format, that DuckDB writes as Trino does.
+_UNKNOWN_CODES = frozenset(["%D", "%U", "%u", "%V", "%w", "%X"])
 _FORMAT_CODES = frozenset(
     ["%Y", "%y", "%m", "%-m", "%d", "%-d", "%H", "%-H", "%I", "%-I", "%M", "%S", "%f", "%j", "%B", "%b",
-     "%A", "%a", "%p", "%T", "%%"]
+     "%A", "%a", "%p", "%T", "%%", "%G"]
 )  # fmt: skip
 
 
@@ -310,6 +511,8 @@ def _format(name: str, arg: Typed) -> str:
         if text[i] == "%":
             code = text[i : i + 3] if text[i + 1 : i + 2] == "-" else text[i : i + 2]
             if code not in _FORMAT_CODES:
+                if code in _UNKNOWN_CODES:
+                    raise UserError(f"{name} does not know {code}.", trino=TrinoError.INVALID_FUNCTION_ARGUMENT)
                 raise UserError(f"{name} does not support the code {code}.", Outcome.NODE, rule="closed list")
             i += len(code)
         else:
@@ -317,29 +520,230 @@ def _format(name: str, arg: Typed) -> str:
     return sql_text(text.replace("%T", "%H:%M:%S"))
 
 
+def _length(args: Sequence[Typed]) -> Typed:
+    if args[0].type.name == "char":
+        return Typed(f"CAST(CASE WHEN {args[0].sql} IS NOT NULL THEN {args[0].type.args[0]} END AS BIGINT)", BIGINT)
+    if args[0].type.name == "varbinary":
+        return Typed(f"CAST(octet_length({args[0].sql}) AS BIGINT)", BIGINT)
+    return _plain("length", "length({0})", BIGINT, _is_text)(args)
+
+
+def _reverse(args: Sequence[Typed]) -> Typed:
+    """Of an array its elements, of a text its code points (DuckDB's own keeps letters and their marks together)."""
+    if args[0].type.name == "array":
+        return Typed(f"tr_reversed({args[0].sql})", args[0].type)
+    return _plain("reverse", "tr_reverse({0})", text_like, _is_text)(args)
+
+
+def _strpos(args: Sequence[Typed]) -> Typed:
+    if len(args) == 2:
+        return _plain("strpos", "CAST(strpos({0}, {1}) AS BIGINT)", BIGINT, _is_text, _is_text)(args)
+    return _called("strpos", BIGINT, _is_text, _is_text, _is_integer, call="tr_strpos_nth")(args)
+
+
+def _split(args: Sequence[Typed]) -> Typed:
+    call = "tr_split" if len(args) == 2 else "tr_split_limited"
+    return _called("split", texts_like, _is_text, _is_text, _is_integer, call=call)(args)
+
+
+def _concat_ws(args: Sequence[Typed]) -> Typed:
+    if len(args) == 2 and args[1].type.name == "array":
+        return Typed(f"tr_joined({args[1].sql}, {args[0].sql})", VARCHAR)
+    _need("concat_ws", args, *[_is_text] * len(args))
+    # In a lambda, so that what is measured is not written out, and a subquery not read, twice.
+    listed = ", ".join(x.sql for x in args)
+    parts = ", ".join(f"w[{i}]" for i in range(2, len(args) + 1))
+    size = f"list_sum(list_transform(w, lambda v: strlen(v))) + {len(args)} * strlen(w[1])"
+    joined = f"concat_ws(tr_fits(w[1], {size}), {parts})"
+    return Typed(f"list_transform([CAST([{listed}] AS VARCHAR[])], lambda w: {joined})[1]", VARCHAR)
+
+
+def _codepoint(args: Sequence[Typed]) -> Typed:
+    """Of the first character. Trino takes a varchar(1) alone; a longer literal is refused, a column is not."""
+    _need("codepoint", args, _is_text)
+    if isinstance(args[0].value, str) and len(args[0].value) != 1:
+        raise UserError("codepoint takes a varchar(1).", Outcome.FUNCTION, rule="function list")
+    return Typed(f"unicode({args[0].sql})", INTEGER)
+
+
+def _sha2(args: Sequence[Typed]) -> Typed:
+    """sqlglot reads sha256 and sha512 into one class with a length."""
+    name = f"sha{args[1].value if len(args) == 2 else 256}"
+    if name not in ("sha256", "sha512"):
+        raise unknown_function(name)
+    return _called(name, VARBINARY, _is_binary)(args[:1])
+
+
+def _normalize(args: Sequence[Typed]) -> Typed:
+    _need("normalize", args, _is_text)
+    form = str(args[1].value) if len(args) == 2 else "NFC"
+    if form not in ("NFC", "NFD", "NFKC", "NFKD"):
+        raise UserError("normalize takes NFC, NFD, NFKC or NFKD.", Outcome.NODE, rule="closed list")
+    call = f"tr_nfc({args[0].sql})" if form == "NFC" else f"tr_normalized({args[0].sql}, '{form}')"
+    return Typed(call, VARCHAR)
+
+
+def _shifted_bits(name: str) -> Rule:
+    """bitwise_left_shift and the two to the right, in the width of the first argument's type."""
+
+    def rule(args: Sequence[Typed]) -> Typed:
+        _need(name, args, _is_integer, _is_integer)
+        kind = args[0].type
+        bits = {"tinyint": 8, "smallint": 16, "integer": 32}.get(kind.name, 64)
+        return Typed(f"CAST(tr_{name}({args[0].sql}, {args[1].sql}, {bits}) AS {kind.duckdb()})", kind)
+
+    return rule
+
+
+def _width_bucket(args: Sequence[Typed]) -> Typed:
+    if len(args) == 2:
+        _need("width_bucket", args, _is_number, _is_array)
+        bins = cast_to(args[1], TrinoType("array", (DOUBLE,))).sql
+        return Typed(f"tr_bucket({cast_to(args[0], DOUBLE).sql}, {bins})", BIGINT)
+    _need("width_bucket", args, _is_number, _is_number, _is_number, _is_integer)
+    if len(args) != 4:
+        raise UserError("width_bucket takes 2 or 4 arguments.", trino=TrinoError.INVALID_ARGUMENTS)
+    ends = ", ".join(cast_to(a, DOUBLE).sql for a in args[:3])
+    return Typed(f"tr_width_bucket({ends}, {cast_to(args[3], BIGINT).sql})", BIGINT)
+
+
+def _vectors(name: str) -> Rule:
+    def rule(args: Sequence[Typed]) -> Typed:
+        _need(name, args, _is_array, _is_array)
+        lists = TrinoType("array", (DOUBLE,))
+        return Typed(f"tr_{name}({cast_to(args[0], lists).sql}, {cast_to(args[1], lists).sql})", DOUBLE)
+
+    return rule
+
+
+def _duration(args: Sequence[Typed]) -> Typed:
+    return _called("duration", moments.DAYS, _is_text)(args)
+
+
+def _from_unixtime(args: Sequence[Typed]) -> Typed:
+    _need("from_unixtime", args, _is_number)
+    sql, kind = f"tr_from_unixtime({cast_to(args[0], DOUBLE).sql})", STAMP_TZ
+    if len(args) == 2:
+        return moments.at_timezone(Typed(sql, kind), args[1])
+    if len(args) == 3:
+        hours, minutes = args[1].value, args[2].value
+        if not isinstance(hours, int) or not isinstance(minutes, int):
+            raise UserError("from_unixtime needs a literal zone.", Outcome.NODE, rule="closed list")
+        total = hours * 60 + minutes
+        return Typed(sql, moments.zoned(3, f"{'-' if total < 0 else '+'}{abs(total) // 60:02}:{abs(total) % 60:02}"))
+    return Typed(sql, kind)
+
+
+def _with_timezone(args: Sequence[Typed]) -> Typed:
+    _need("with_timezone", args, _is_stamp, _is_text)
+    if not isinstance(args[1].value, str):
+        raise UserError("with_timezone needs a literal zone.", Outcome.NODE, rule="closed list")
+    return moments.from_local(args[0].sql, moments.zoned(args[0].type.args[0], args[1].value))
+
+
+def _zone_part(name: str, template: str) -> Rule:
+    def rule(args: Sequence[Typed]) -> Typed:
+        _need(name, args, lambda t: t.name == "timestamp with time zone")
+        offset = f"CAST(epoch({moments.local_time(args[0])}) - epoch({args[0].sql}) AS BIGINT)"
+        return Typed(template.format(offset), BIGINT)
+
+    return rule
+
+
+def _timezone(args: Sequence[Typed]) -> Typed:
+    _need("timezone", args, lambda t: t.name == "timestamp with time zone")
+    return Typed(f"CASE WHEN {args[0].sql} IS NOT NULL THEN {sql_text(args[0].type.zone)} END", VARCHAR)
+
+
+def _last_day(args: Sequence[Typed]) -> Typed:
+    _need("last_day_of_month", args, _is_date)
+    return Typed(f"last_day({moments.local_time(args[0])})", DATE)
+
+
+def _to_unixtime(args: Sequence[Typed]) -> Typed:
+    _need("to_unixtime", args, _is_date)
+    return Typed(f"CAST(epoch({args[0].sql}) AS DOUBLE)", DOUBLE)
+
+
+def _to_milliseconds(args: Sequence[Typed]) -> Typed:
+    _need("to_milliseconds", args, lambda t: t == moments.DAYS)
+    return Typed(args[0].sql, BIGINT)
+
+
+_JODA = {
+    "yyyy": "%Y", "y": "%Y", "YYYY": "%Y", "yy": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "M": "%-m", "dd": "%d", "d": "%-d",
+    "EEEE": "%A", "EEE": "%a", "E": "%a", "HH": "%H", "H": "%-H", "hh": "%I", "h": "%-I", "mm": "%M", "m": "%-M", "ss": "%S",
+    "s": "%-S", "SSS": "%g", "a": "%p", "DDD": "%j", "D": "%-j", "e": "%u", "ww": "%V", "xxxx": "%G",
+}  # fmt: skip
+
+
+def _joda(name: str, text: str) -> str:
+    """A format of Java's words as DuckDB's; a letter that is not on the list is refused by name."""
+    out = ""
+    for found in re.finditer(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+|'", text):
+        part = found[0]
+        if part[0] == "'":
+            out += ("'" if part == "''" else (found[1] or "").replace("''", "'")).replace("%", "%%")
+        elif not part[0].isalpha():
+            out += part.replace("%", "%%")
+        elif part in _JODA:
+            out += _JODA[part]
+        else:
+            raise UserError(f"{name} does not support the letters {part}.", Outcome.NODE, rule="closed list")
+    return out
+
+
+def _format_datetime(args: Sequence[Typed]) -> Typed:
+    _need("format_datetime", args, _is_date, _is_text)
+    form = _joda("format_datetime", _literal("format_datetime", "format", args[1]))
+    return Typed(f"strftime({_to_milliseconds_of(args[0])}, {sql_text(form)})", VARCHAR)
+
+
+def _parse_datetime(args: Sequence[Typed]) -> Typed:
+    _need("parse_datetime", args, _is_text, _is_text)
+    form = _joda("parse_datetime", _literal("parse_datetime", "format", args[1]))
+    return Typed(f"timezone('UTC', tr_parsed({args[0].sql}, {sql_text(form)}))", STAMP_TZ)
+
+
+def _to_milliseconds_of(value: Typed) -> str:
+    """Local time in milliseconds, finer ones rounded: what Trino formats."""
+    local = moments.local_time(value)
+    return f"tr_round_stamp({local}, 1000)" if value.type.name != "date" and value.type.args[0] > 3 else local
+
+
 def _date_format(args: Sequence[Typed]) -> Typed:
     _need("date_format", args, _is_date)
-    return Typed(f"strftime({args[0].sql}, {_format('date_format', args[1])})", VARCHAR)
+    return Typed(f"strftime({_to_milliseconds_of(args[0])}, {_format('date_format', args[1])})", VARCHAR)
 
 
 def _date_parse(args: Sequence[Typed]) -> Typed:
     _need("date_parse", args, _is_text)
-    return Typed(f"strptime({args[0].sql}, {_format('date_parse', args[1])})", TIMESTAMP)
+    form = _format("date_parse", args[1])
+    if "%Y" not in form and "%y" not in form:
+        return Typed(f"tr_parsed('1970 ' || {args[0].sql}, '%Y ' || {form})", TIMESTAMP)
+    return Typed(f"tr_parsed({args[0].sql}, {form})", TIMESTAMP)
 
 
 # ---- dates -------------------------------------------------------------------------------------------
 
 
-def part(name: str, template: str, *tests: Callable[[TrinoType], bool]) -> Rule:
-    return _plain(name, f"CAST({template} AS BIGINT)", BIGINT, *tests)
+def part(unit: str) -> Rule:
+    """year(x), hour(x), ..; the compiler's own rule for parts, which EXTRACT shares."""
+    return lambda args: moments.date_part(unit, args[0])
 
 
 def _to_iso8601(args: Sequence[Typed]) -> Typed:
     _need("to_iso8601", args, _is_date)
     if args[0].type.name == "date":
-        return Typed(f"CAST({args[0].sql} AS VARCHAR)", VARCHAR)
-    zone = "Z" if args[0].type.name.endswith("zone") else ""
-    return Typed(f"strftime({args[0].sql}, '%Y-%m-%dT%H:%M:%S.%g{zone}')", VARCHAR)
+        return Typed(f"CAST({args[0].sql} AS VARCHAR)", _varchar(16))
+    kind = args[0].type
+    digits = kind.args[0]
+    text = f"tr_iso_text({moments.local_time(args[0])}, {19 + digits + (digits > 0)})"
+    if kind.name == "timestamp":
+        return Typed(text, _varchar(23 + digits))
+    if kind.zone != "UTC":
+        raise UserError("to_iso8601 takes moments in UTC.", Outcome.NODE, rule="closed list")
+    return Typed(f"({text} || 'Z')", _varchar(28 + digits + (digits > 0)))
 
 
 # ---- arrays ------------------------------------------------------------------------------------------
@@ -350,8 +754,171 @@ def _element(args: Sequence[Typed]) -> TrinoType:
     return inner[0] if inner else VARCHAR
 
 
+def _array_first(args: Sequence[Typed]) -> TrinoType:
+    return args[0].type if args[0].type.name == "array" else TrinoType("array", (UNKNOWN,))
+
+
 def _array_of(args: Sequence[Typed]) -> TrinoType:
     return TrinoType("array", (args[0].type,))
+
+
+def _is_map(t: TrinoType) -> bool:
+    return t.name == "map"
+
+
+def _cardinality(args: Sequence[Typed]) -> Typed:
+    if args[0].type.name == "map":
+        return Typed(f"CAST(cardinality({args[0].sql}) AS BIGINT)", BIGINT)
+    return _plain("cardinality", "CAST(len({0}) AS BIGINT)", BIGINT, _is_array)(args)
+
+
+def _with_element(name: str, kind: TrinoType | None) -> Rule:
+    """A function of an array and one element, both in the type to which they coerce. kind: None for the array's."""
+
+    def rule(args: Sequence[Typed]) -> Typed:
+        _need(name, args, _is_array)
+        array, element = args
+        if array.type.name == "unknown":
+            whole = kind or TrinoType("array", (element.type,))
+            return Typed(f"CAST(NULL AS {whole.duckdb()})", whole)
+        inner = common([array.type.args[0], element.type])
+        if inner is None:
+            raise mismatch(f"{name} cannot look for {element.type} in {array.type}.")
+        whole = TrinoType("array", (inner,))
+        if inner.name in ("double", "real"):  # a NaN is in no array
+            element = (
+                Typed(f"CASE WHEN NOT isnan({element.sql}) THEN {element.sql} END", element.type)
+                if name == "remove"
+                else element
+            )
+            array = (
+                Typed(f"list_filter({array.sql}, lambda e: e IS NULL OR NOT isnan(e))", array.type)
+                if name == "contains"
+                else array
+            )
+        sql = f"tr_{name}({cast_to(array, whole).sql}, {cast_to(element, inner).sql})"
+        return Typed(sql, kind or whole)
+
+    return rule
+
+
+def _two_arrays(name: str, kind: TrinoType | None) -> Rule:
+    def rule(args: Sequence[Typed]) -> Typed:
+        _need(name, args, _is_array, _is_array)
+        whole = common([a.type for a in args])
+        if whole is None:
+            raise mismatch(f"{name} needs arrays of one type.")
+        if whole.name == "unknown":
+            whole = TrinoType("array", (UNKNOWN,))
+        return Typed(f"tr_{name}({cast_to(args[0], whole).sql}, {cast_to(args[1], whole).sql})", kind or whole)
+
+    return rule
+
+
+def _array_extreme(name: str, call: str) -> Rule:
+    """NULL as soon as an element is NULL; a NaN of doubles is refused, whose order differs."""
+
+    def rule(args: Sequence[Typed]) -> Typed:
+        _need(name, args, _is_array)
+        kind = _element(args)
+        if kind.name in ("double", "real"):
+            fold = "tr_max" if name == "array_max" else "tr_min"
+            folded = f"CASE WHEN len({args[0].sql}) > 0 THEN list_reduce({args[0].sql}, lambda a, b: {fold}(a, b)) END"
+            return Typed(f"tr_extreme({args[0].sql}, {folded})", kind)
+        return Typed(f"tr_extreme({args[0].sql}, {call}({args[0].sql}))", kind)
+
+    return rule
+
+
+def _array_join(args: Sequence[Typed]) -> Typed:
+    """Elements as a cast to varchar writes them; NULLs are left out, or replaced by the third argument."""
+    _need("array_join", args, _is_array, _is_text, _is_text)
+    kind = _element(args)
+    item = "NULL" if kind.name == "unknown" else texts.text_of(Typed("e", kind))
+    if len(args) == 3:
+        item = f"coalesce({item}, {args[2].sql})"
+    listed = f"CAST(list_transform({args[0].sql}, lambda e: {item}) AS VARCHAR[])"
+    return Typed(f"tr_joined({listed}, {args[1].sql})", VARCHAR)
+
+
+def _flatten(args: Sequence[Typed]) -> Typed:
+    if args[0].type.name != "unknown" and not (_is_array(args[0].type) and _element(args).name in ("array", "unknown")):
+        raise mismatch("flatten takes an array of arrays.")
+    kind = _element(args) if args[0].type.args else TrinoType("array", (UNKNOWN,))
+    return Typed(f"flatten({args[0].sql})", kind)
+
+
+def _zip(args: Sequence[Typed]) -> Typed:
+    _need("zip", args, *[_is_array] * len(args))
+    kinds = [_element([a]) if a.type.args else UNKNOWN for a in args]
+    fields = ", ".join(f"'field{i}': p[{i + 1}]" for i in range(len(args)))
+    there = " AND ".join(f"{a.sql} IS NOT NULL" for a in args)
+    zipped = (
+        f"list_zip({', '.join(cast_to(a, TrinoType('array', (k,))).sql for a, k in zip(args, kinds, strict=True))})"
+    )
+    row = TrinoType("row", tuple(("", k) for k in kinds))
+    sql = f"CASE WHEN {there} THEN list_transform({zipped}, lambda p: {{{fields}}}) END"
+    return Typed(f"CAST({sql} AS {row.duckdb()}[])", TrinoType("array", (row,)))
+
+
+def _array_histogram(args: Sequence[Typed]) -> Typed:
+    _need("array_histogram", args, _is_array)
+    kind = _element(args) if args[0].type.args else UNKNOWN
+    return Typed(f"tr_counts({args[0].sql})", TrinoType("map", (kind, BIGINT)))
+
+
+def _map_part(place: int) -> Callable[[Sequence[Typed]], TrinoType]:
+    return lambda args: TrinoType("array", (args[0].type.args[place] if args[0].type.args else UNKNOWN,))
+
+
+def _map_concat(args: Sequence[Typed]) -> Typed:
+    _need("map_concat", args, *[_is_map] * len(args))
+    kind = common([a.type for a in args])
+    if kind is None:
+        raise mismatch("map_concat needs maps of one type.")
+    parts = [cast_to(a, kind).sql for a in args]
+    nulls = " OR ".join(f"{p} IS NULL" for p in parts)
+    return Typed(f"CASE WHEN {nulls} THEN NULL ELSE map_concat({', '.join(parts)}) END", kind)
+
+
+def _map_entries(args: Sequence[Typed]) -> Typed:
+    _need("map_entries", args, _is_map)
+    kinds = args[0].type.args or (UNKNOWN, UNKNOWN)
+    row = TrinoType("row", tuple(("", k) for k in kinds))
+    made = f"list_transform(map_entries({args[0].sql}), lambda e: {{'field0': e.key, 'field1': e.value}})"
+    return Typed(f"CAST({made} AS {row.duckdb()}[])", TrinoType("array", (row,)))
+
+
+def _entry_kinds(name: str, args: Sequence[Typed]) -> tuple[str, TrinoType, TrinoType]:
+    """DuckDB text of entries with fields field0 and field1, and their types."""
+    kind = args[0].type
+    if kind.name != "array" or kind.args[0].name != "row" or len(kind.args[0].args) != 2:
+        raise mismatch(f"{name} takes an array of rows of two.")
+    (first, k), (second, v) = kind.args[0].args
+    read = f"{{'field0': struct_extract(e, {sql_text(first or 'field0')}), 'field1': struct_extract(e, {sql_text(second or 'field1')})}}"
+    return f"list_transform({args[0].sql}, lambda e: {read})", k, v
+
+
+def _map_from_entries(args: Sequence[Typed]) -> Typed:
+    entries, k, v = _entry_kinds("map_from_entries", args)
+    keys, items = (f"list_transform({entries}, lambda e: e.field{i})" for i in (0, 1))
+    return Typed(f"tr_map({keys}, {items})", TrinoType("map", (k, v)))
+
+
+def _multimap_from_entries(args: Sequence[Typed]) -> Typed:
+    if args[0].type.name == "unknown":
+        return Typed(
+            "CAST(NULL AS MAP(INTEGER, INTEGER[]))", TrinoType("map", (UNKNOWN, TrinoType("array", (UNKNOWN,))))
+        )
+    entries, k, v = _entry_kinds("multimap_from_entries", args)
+    return Typed(f"tr_multimap({entries})", TrinoType("map", (k, TrinoType("array", (v,)))))
+
+
+def _json_contains(args: Sequence[Typed]) -> Typed:
+    _need("json_array_contains", args, _is_text)
+    kind = args[1].type
+    word = "boolean" if kind.name == "boolean" else "number" if kind.is_numeric else "text"
+    return Typed(f"tr_json_array_contains({args[0].sql}, '{word}', CAST({args[1].sql} AS VARCHAR))", BOOLEAN)
 
 
 # ---- aggregates --------------------------------------------------------------------------------------
@@ -382,6 +949,8 @@ def _count(args: Sequence[Typed], call: Call) -> Typed:
 
 def _sum(args: Sequence[Typed], call: Call) -> Typed:
     """Integers sum to bigint and overflow there; decimals to decimal(38, s)."""
+    if args[0].type.name.startswith("interval"):
+        return _avg_or_sum_of_intervals("sum", args, call)
     _need("sum", args, _is_number)
     kind = args[0].type
     if kind.is_integer or kind.name == "unknown":
@@ -393,6 +962,8 @@ def _sum(args: Sequence[Typed], call: Call) -> Typed:
 
 def _avg(args: Sequence[Typed], call: Call) -> Typed:
     """Decimals: sum / count, rounded half up at the column's scale, exactly; all else in double."""
+    if args[0].type.name.startswith("interval"):
+        return _avg_or_sum_of_intervals("avg", args, call)
     _need("avg", args, _is_number)
     kind = args[0].type
     if kind.name != "decimal":
@@ -404,17 +975,28 @@ def _avg(args: Sequence[Typed], call: Call) -> Typed:
     return Typed(f"CASE WHEN {number} > 0 THEN CAST({quotient.sql} AS {kind.duckdb()}) END", kind)
 
 
+def _count_if(args: Sequence[Typed], call: Call) -> Typed:
+    """0 where all is NULL, of which DuckDB makes NULL."""
+    _need("count_if", args, _is_boolean)
+    return Typed(f"coalesce(CAST({call('count_if', args[0].sql)} AS BIGINT), 0)", BIGINT)
+
+
 def _approx_distinct(args: Sequence[Typed], call: Call) -> Typed:
     """Exact instead of approximate, which Trino's contract allows."""
-    return Typed(Call(distinct=True, after=call.after)("count", args[0].sql), BIGINT)
+    return Typed(replace(call, distinct=True, order="")("count", args[0].sql), BIGINT)
 
 
 def _approx_percentile(args: Sequence[Typed], call: Call) -> Typed:
     """Exact instead of approximate, which Trino's contract allows. The percentage is a literal."""
-    _need("approx_percentile", args, _is_number, _is_number)
+    _need("approx_percentile", args, _is_number)
+    kind = args[0].type
+    kind = BIGINT if kind.is_integer else REAL if kind.name == "decimal" else kind
+    value = cast_to(args[0], kind).sql
+    if args[1].type.name == "array":
+        return Typed(call("quantile_disc", value, args[1].sql), TrinoType("array", (kind,)))
     if args[1].value is None:
         raise UserError("approx_percentile needs a literal percentage.", Outcome.NODE, rule="closed list")
-    return Typed(call("quantile_disc", args[0].sql, args[1].sql), args[0].type)
+    return Typed(call("quantile_disc", value, args[1].sql), kind)
 
 
 def _listagg(args: Sequence[Typed], call: Call) -> Typed:
@@ -423,11 +1005,26 @@ def _listagg(args: Sequence[Typed], call: Call) -> Typed:
     return Typed(call("string_agg", args[0].sql, separator), VARCHAR)
 
 
+def _not_literal(name: str, what: str, arg: Typed) -> None:
+    if isinstance(arg.value, int):
+        raise UserError(f"The {what} of {name} is out of range.", trino=TrinoError.INVALID_FUNCTION_ARGUMENT)
+    raise UserError(f"{name} needs a literal {what}.", Outcome.NODE, rule="closed list")
+
+
+def _nth_value(args: Sequence[Typed], call: Call) -> Typed:
+    _need("nth_value", args, _any, _is_integer)
+    if not (isinstance(args[1].value, int) and args[1].value > 0):
+        _not_literal("nth_value", "place", args[1])
+    return Typed(call("nth_value", args[0].sql, args[1].sql), args[0].type)
+
+
 def _shift(name: str) -> AggregateRule:
     """lag, lead: value[, offset[, default]]; the default takes the value's type."""
 
     def rule(args: Sequence[Typed], call: Call) -> Typed:
         _need(name, args, _any, _is_integer)
+        if len(args) > 1 and not (isinstance(args[1].value, int) and args[1].value >= 0):
+            _not_literal(name, "offset", args[1])
         kind = args[0].type if len(args) < 3 else common([args[0].type, args[2].type])
         if kind is None:
             raise mismatch(f"{name} needs a default of the value's type.")
@@ -471,62 +1068,107 @@ def _a(
 
 _SCALARS: tuple[Function, ...] = (
     # text
-    _f("lower", exp.Lower, "this", 1, 1, _plain("lower", "lower({0})", _first, _is_text)),
-    _f("upper", exp.Upper, "this", 1, 1, _plain("upper", "upper({0})", _first, _is_text)),
-    _f("length char_length character_length", exp.Length, "this", 1, 1,
-       _plain("length", "length({0})", BIGINT, _is_text)),
-    _f("reverse", exp.Reverse, "this", 1, 1, _plain("reverse", "reverse({0})", _first, _is_text)),
+    _f("lower", exp.Lower, "this", 1, 1, _plain("lower", "lower({0})", text_like, _is_text)),
+    _f("upper", exp.Upper, "this", 1, 1, _plain("upper", "replace(upper(replace({0}, 'ß', chr(1114109))), chr(1114109), 'ß')", text_like, _is_text)),
+    _f("length", exp.Length, "this", 1, 1,
+       _length),
+    _f("reverse", exp.Reverse, "this", 1, 1, _reverse),
     _f("replace", exp.Replace, "this expression replacement", 2, 3,
-       lambda a: _plain("replace", "tr_replace({0}, {1}, {2})", VARCHAR, _is_text, _is_text, _is_text)(
-           [*a, Typed("''", VARCHAR)][:3])),
-    _f("strpos position", exp.StrPosition, "this substr", 2, 2,
-       _plain("strpos", "CAST(strpos({0}, {1}) AS BIGINT)", BIGINT, _is_text, _is_text)),
+       lambda a: _plain("replace", "tr_replace({0}, {1}, {2})", replaced, _is_text, _is_text, _is_text)(
+           [*a, Typed("''", _varchar(0))][:3])),
+    _f("strpos position", exp.StrPosition, "this substr occurrence", 2, 3, _strpos),
     _f("translate", exp.Translate, "this from_ to", 3, 3,
-       _plain("translate", "translate({0}, {1}, {2})", VARCHAR, _is_text, _is_text, _is_text)),
+       _plain("translate", "tr_translated({0}, {1}, {2})", VARCHAR, _is_text, _is_text, _is_text)),
     _f("substr substring", exp.Substring, "this start length", 2, 3, _substr),
     _f("split_part", exp.SplitPart, "this delimiter part_index", 3, 3,
-       _plain("split_part", "tr_split_part({0}, {1}, {2})", VARCHAR, _is_text, _is_text, _is_integer)),
-    _f("split", exp.Split, "this expression", 2, 2,
-       _plain("split", "string_split({0}, {1})", TrinoType("array", (VARCHAR,)), _is_text, _is_text)),
+       _plain("split_part", "tr_split_part({0}, {1}, {2})", text_like, _is_text, _is_text, _is_integer)),
+    _f("split", exp.Split, "this expression limit", 2, 3, _split),
     _f("starts_with", exp.StartsWith, "this expression", 2, 2,
        _plain("starts_with", "starts_with({0}, {1})", BOOLEAN, _is_text, _is_text)),
     _f("ends_with", exp.EndsWith, "this expression", 2, 2,
        _plain("ends_with", "ends_with({0}, {1})", BOOLEAN, _is_text, _is_text)),
     _f("concat", exp.Concat, "expressions", 2, 64, concat, "safe coalesce"),
     _f("concat_ws", exp.ConcatWs, "expressions", 2, 64,
-       lambda a: Typed(f"concat_ws({', '.join(x.sql for x in a)})", VARCHAR), "safe coalesce"),
+       _concat_ws, "safe coalesce"),
     _f("chr", exp.Chr, "expressions", 1, 1,
-       _plain("chr", "chr(CAST({0} AS INTEGER))", VARCHAR, _is_integer), "charset"),
-    _f("codepoint", None, "", 1, 1, _plain("codepoint", "unicode({0})", TrinoType("integer"), _is_text)),
-    _f("to_hex", exp.Hex, "this", 1, 1, _plain("to_hex", "hex({0})", VARCHAR, _is_binary)),
-    _f("from_hex", exp.Unhex, "this", 1, 1, _plain("from_hex", "unhex({0})", VARBINARY, _is_text)),
+       _plain("chr", "tr_chr({0})", _varchar(1), _is_integer), "charset"),
+    _f("codepoint", None, "", 1, 1, _codepoint),
+    _f("to_hex", exp.Hex, "this", 1, 1, _plain("to_hex", "tr_hex({0})", VARCHAR, _is_binary)),
+    _f("from_hex", exp.Unhex, "this", 1, 1, _called("from_hex", VARBINARY, _is_text)),
     _f("to_utf8", exp.Encode, "this", 1, 1, _plain("to_utf8", "encode({0})", VARBINARY, _is_text), "charset"),
-    _f("from_utf8", exp.Decode, "this", 1, 1, _plain("from_utf8", "decode({0})", VARCHAR, _is_binary),
-       "charset replace"),
+    _f("from_utf8", exp.Decode, "this replace", 1, 2,
+       lambda a: _called("from_utf8", VARCHAR, _is_binary, _is_text)([*a, Typed("chr(65533)", VARCHAR)][:2]), "charset"),
     _f("md5", exp.MD5Digest, "this", 1, 1, _plain("md5", "unhex(md5({0}))", VARBINARY, _is_binary)),
-    _f("sha256", exp.SHA2Digest, "this", 1, 1, _plain("sha256", "unhex(sha256({0}))", VARBINARY, _is_binary),
-       "length"),
-    _f("normalize", exp.Normalize, "this", 1, 1,
-       _plain("normalize", "tr_nfc({0})", VARCHAR, _is_text), ""),
+    _f("sha256", exp.SHA2Digest, "this length", 1, 2, _sha2),
+    _f("normalize", exp.Normalize, "this form", 1, 2, _normalize),
     _f("regexp_like", exp.RegexpLike, "this expression", 2, 2,
-       _plain("regexp_like", "regexp_matches({0}, {1})", BOOLEAN, _is_text, _is_text)),
+       _regexp("regexp_like", "regexp_matches({0}, {1})", BOOLEAN)),
     _f("regexp_extract", exp.RegexpExtract, "this expression group", 2, 3,
-       lambda a: _plain("regexp_extract", "tr_regexp_extract({0}, {1}, {2})", VARCHAR, _is_text, _is_text,
-                        _is_integer)([*a, Typed("0", TrinoType("integer"))][:3]),
+       _regexp_extract("regexp_extract", all_=False),
        "null_if_pos_overflow"),
     _f("regexp_replace", exp.RegexpReplace, "this expression replacement", 2, 3, _regexp_replace),
     _f("regexp_count", exp.RegexpCount, "this expression", 2, 2,
-       _plain("regexp_count", "CAST(len(regexp_extract_all({0}, {1})) AS BIGINT)", BIGINT, _is_text,
-              _is_text)),
+       _regexp("regexp_count", "CAST(len(regexp_extract_all({0}, {1})) AS BIGINT)", BIGINT)),
     _f("regexp_extract_all", exp.RegexpExtractAll, "this expression group", 2, 3,
-       lambda a: _plain("regexp_extract_all", "regexp_extract_all({0}, {1}, {2})",
-                        TrinoType("array", (VARCHAR,)), _is_text, _is_text, _is_integer)(
-           [*a, Typed("0", TrinoType("integer"))][:3])),
+       _regexp_extract("regexp_extract_all", all_=True)),
     _f("regexp_split", exp.RegexpSplit, "this expression", 2, 2,
-       _plain("regexp_split", "regexp_split_to_array({0}, {1})", TrinoType("array", (VARCHAR,)),
-              _is_text, _is_text)),
+       _regexp("regexp_split", "regexp_split_to_array({0}, {1})", texts_like)),
+    # computed by Python, see catalog.duck.scalars
+    _f("hamming_distance", None, "", 2, 2, _called("hamming", BIGINT, _is_text, _is_text)),
+    _f("levenshtein_distance", exp.Levenshtein, "this expression", 2, 2, _called("levenshtein", BIGINT, _is_text, _is_text)),
+    _f("soundex", exp.Soundex, "this", 1, 1, _called("soundex", _varchar(4), _is_text)),
+    _f("luhn_check", None, "", 1, 1, _called("luhn", BOOLEAN, _is_text)),
+    _f("format_number", None, "", 1, 1, _doubles_to("format_number", VARCHAR)),
+    _f("human_readable_seconds", None, "", 1, 1, _doubles_to("readable_seconds", VARCHAR)),
+    _f("parse_data_size parse_presto_data_size", None, "", 1, 1, _called("data_size", TrinoType("decimal", (38, 0)), _is_text)),
+    _f("split_to_map", exp.StrToMap, "this pair_delim key_value_delim", 3, 3,
+       _called("split_to_map", TrinoType("map", (VARCHAR, VARCHAR)), _is_text, _is_text, _is_text)),
+    _f("split_to_multimap", None, "", 3, 3,
+       _called("split_to_multimap", TrinoType("map", (VARCHAR, TrinoType("array", (VARCHAR,)))), _is_text, _is_text,
+               _is_text)),
+    _f("regexp_position", None, "", 2, 4, _regexp_position),
+    _f("url_encode", None, "", 1, 1, _called("url_encode", lambda a: _varchar(min(UNBOUNDED, 12 * text_like(a).args[0])), _is_text)),
+    _f("url_decode", None, "", 1, 1, _called("url_decode", text_like, _is_text)),
+    *(_f(f"url_extract_{p}", None, "", 1, 1, _url(p)) for p in ("protocol", "host", "port", "path", "query", "fragment")),
+    _f("url_extract_parameter", None, "", 2, 2, _called("url_parameter", text_like, _is_text, _is_text)),
+    _f("sinh", exp.Sinh, "this", 1, 1, _doubles("sinh", "tr_sinh({0})")),
+    _f("cosh", exp.Cosh, "this", 1, 1, _doubles("cosh", "tr_cosh({0})")),
+    _f("tanh", exp.Tanh, "this", 1, 1, _doubles("tanh", "tr_tanh({0})")),
+    _f("width_bucket", exp.WidthBucket, "this min_value max_value num_buckets", 2, 4, _width_bucket),
+    _f("from_base", exp.FromBase, "this expression", 2, 2, _called("from_base", BIGINT, _is_text, _is_integer)),
+    _f("to_base", None, "", 2, 2, _called("to_base", _varchar(64), _is_integer, _is_integer)),
+    _f("bit_count", None, "", 2, 2, _called("bit_count", BIGINT, _is_integer, _is_integer)),
+    *(_f(n, None, "", 2, 2, _shifted_bits(n))
+      for n in ("bitwise_left_shift", "bitwise_right_shift", "bitwise_right_shift_arithmetic")),
+    _f("cosine_similarity", None, "", 2, 2, _vectors("cosine")),
+    _f("cosine_distance", exp.CosineDistance, "this expression", 2, 2, _vectors("cosine_distance")),
+    _f("euclidean_distance", exp.EuclideanDistance, "this expression", 2, 2, _vectors("euclid")),
+    _f("dot_product", exp.DotProduct, "this expression", 2, 2, _vectors("dot")),
+    _f("wilson_interval_lower", None, "", 3, 3, _called("wilson_lower", DOUBLE, _is_integer, _is_integer, _is_number)),
+    _f("wilson_interval_upper", None, "", 3, 3, _called("wilson_upper", DOUBLE, _is_integer, _is_integer, _is_number)),
+    _f("to_base64", exp.ToBase64, "this", 1, 1, _called("to_base64", VARCHAR, _is_binary)),
+    _f("from_base64", exp.FromBase64, "this", 1, 1, _called("from_base64", VARBINARY, _is_text)),
+    _f("to_base32", exp.ToBase32, "this", 1, 1, _called("to_base32", VARCHAR, _is_binary)),
+    _f("from_base32", exp.FromBase32, "this", 1, 1, _called("from_base32", VARBINARY, _is_text)),
+    _f("to_base64url", None, "", 1, 1, _called("to_base64url", VARCHAR, _is_binary)),
+    _f("from_base64url", None, "", 1, 1, _called("from_base64url", VARBINARY, _is_text)),
+    _f("sha1", exp.SHA, "this", 1, 1, _called("sha1", VARBINARY, _is_binary)),
+    _f("sha512", None, "", 1, 1, _called("sha512", VARBINARY, _is_binary)),
+    *(_f(n, None, "", 2, 2, _called(n, VARBINARY, _is_binary, _is_binary))
+      for n in ("hmac_md5", "hmac_sha1", "hmac_sha256", "hmac_sha512")),
+    _f("crc32", None, "", 1, 1, _called("crc32", BIGINT, _is_binary)),
+    _f("xxhash64", None, "", 1, 1, _called("xxhash64", VARBINARY, _is_binary)),
+    _f("murmur3", None, "", 1, 1, _called("murmur3", VARBINARY, _is_binary)),
+    _f("to_big_endian_32", None, "", 1, 1, _called("to_big_endian_32", VARBINARY, _is_integer)),
+    _f("to_big_endian_64", None, "", 1, 1, _called("to_big_endian_64", VARBINARY, _is_integer)),
+    _f("from_big_endian_32", None, "", 1, 1, _called("from_big_endian_32", INTEGER, _is_binary)),
+    _f("from_big_endian_64", None, "", 1, 1, _called("from_big_endian_64", BIGINT, _is_binary)),
+    _f("to_ieee754_32", None, "", 1, 1, _called("to_ieee754_32", VARBINARY, _is_number)),
+    _f("to_ieee754_64", None, "", 1, 1, _called("to_ieee754_64", VARBINARY, _is_number)),
+    _f("from_ieee754_32", None, "", 1, 1, _called("from_ieee754_32", REAL, _is_binary)),
+    _f("from_ieee754_64", None, "", 1, 1, _called("from_ieee754_64", DOUBLE, _is_binary)),
     # conditions
-    _f("try", exp.Try, "this", 1, 1, _plain("try", "TRY({0})", _first)),
+    _f("try", exp.Try, "this", 1, 1, _try),
     _f("coalesce", exp.Coalesce, "this expressions", 2, 64, _coalesce),
     _f("nullif", exp.Nullif, "this expression", 2, 2, _nullif),
     _f("greatest", exp.Greatest, "this expressions", 1, 64, _extreme("greatest"), "ignore_nulls"),
@@ -539,10 +1181,12 @@ _SCALARS: tuple[Function, ...] = (
     _f("truncate", exp.Trunc, "this decimals", 1, 2, _truncate),
     _f("power pow", exp.Pow, "this expression", 2, 2, _doubles("power", "power({0}, {1})")),
     _f("sqrt", exp.Sqrt, "this", 1, 1, _doubles("sqrt", "sqrt({0})")),
-    _f("cbrt", exp.Cbrt, "this", 1, 1, _doubles("cbrt", "cbrt({0})")),
+    _f("cbrt", exp.Cbrt, "this", 1, 1, _doubles("cbrt", "tr_cbrt({0})")),
     _f("exp", exp.Exp, "this", 1, 1, _doubles("exp", "exp({0})")),
     _f("ln", exp.Ln, "this", 1, 1, _doubles("ln", "ln({0})")),
-    _f("log log10 log2", exp.Log, "this expression", 2, 2, _doubles("log", "(ln({1}) / ln({0}))")),
+    _f("log", exp.Log, "this expression", 2, 2, _doubles("log", "(ln({1}) / ln({0}))")),
+    _f("log2", None, "", 1, 1, _doubles("log2", "(ln({0}) / ln(2.0::DOUBLE))")),
+    _f("log10", None, "", 1, 1, _doubles("log10", "tr_log10({0})")),
     _f("sign", exp.Sign, "this", 1, 1, _sign),
     _f("pi", exp.Pi, "", 0, 0, lambda a: Typed("pi()", DOUBLE)),
     _f("e", None, "", 0, 0, lambda a: Typed("exp(1.0::DOUBLE)", DOUBLE)),
@@ -561,67 +1205,189 @@ _SCALARS: tuple[Function, ...] = (
     _f("degrees", exp.Degrees, "this", 1, 1, _doubles("degrees", "degrees({0})")),
     _f("radians", exp.Radians, "this", 1, 1, _doubles("radians", "radians({0})")),
     # dates
-    _f("year", exp.Year, "this", 1, 1, part("year", "year({0})", _is_date)),
-    _f("quarter", exp.Quarter, "this", 1, 1, part("quarter", "quarter({0})", _is_date)),
-    _f("month", exp.Month, "this", 1, 1, part("month", "month({0})", _is_date)),
-    _f("week week_of_year", exp.WeekOfYear, "this", 1, 1, part("week", "week({0})", _is_date)),
-    _f("day", exp.Day, "this", 1, 1, part("day", "day({0})", _is_date)),
-    _f("day_of_month", exp.DayOfMonth, "this", 1, 1, part("day", "day({0})", _is_date)),
-    _f("day_of_week dow", exp.DayOfWeekIso, "this", 1, 1, part("day_of_week", "isodow({0})", _is_date)),
-    _f("day_of_year doy", exp.DayOfYear, "this", 1, 1, part("day_of_year", "dayofyear({0})", _is_date)),
-    _f("year_of_week", exp.YearOfWeek, "this", 1, 1, part("year_of_week", "isoyear({0})", _is_date)),
-    _f("yow", None, "", 1, 1, part("year_of_week", "isoyear({0})", _is_date)),
-    _f("hour", exp.Hour, "this", 1, 1, part("hour", "hour({0})", _is_stamp)),
-    _f("minute", exp.Minute, "this", 1, 1, part("minute", "minute({0})", _is_stamp)),
-    _f("second", exp.Second, "this", 1, 1, part("second", "second({0})", _is_stamp)),
-    _f("millisecond", None, "", 1, 1, part("millisecond", "(millisecond({0}) % 1000)", _is_stamp)),
-    _f("from_unixtime", exp.UnixToTime, "this", 1, 1,
-       lambda a: Typed(f"to_timestamp({cast_to(a[0], DOUBLE).sql})", STAMP_TZ)),
-    _f("to_unixtime", exp.TimeToUnix, "this", 1, 1,
-       _plain("to_unixtime", "CAST(epoch({0}) AS DOUBLE)", DOUBLE, _is_date)),
+    _f("year", exp.Year, "this", 1, 1, part("year")),
+    _f("quarter", exp.Quarter, "this", 1, 1, part("quarter")),
+    _f("month", exp.Month, "this", 1, 1, part("month")),
+    _f("week week_of_year", exp.WeekOfYear, "this", 1, 1, part("week")),
+    _f("day", exp.Day, "this", 1, 1, part("day")),
+    _f("day_of_month", exp.DayOfMonth, "this", 1, 1, part("day_of_month")),
+    _f("day_of_week dow", exp.DayOfWeekIso, "this", 1, 1, part("day_of_week")),
+    _f("day_of_year doy", exp.DayOfYear, "this", 1, 1, part("day_of_year")),
+    _f("year_of_week", exp.YearOfWeek, "this", 1, 1, part("year_of_week")),
+    _f("yow", None, "", 1, 1, part("yow")),
+    _f("hour", exp.Hour, "this", 1, 1, part("hour")),
+    _f("minute", exp.Minute, "this", 1, 1, part("minute")),
+    _f("second", exp.Second, "this", 1, 1, part("second")),
+    _f("millisecond", None, "", 1, 1, part("millisecond")),
+    _f("from_unixtime", exp.UnixToTime, "this zone hours minutes", 1, 3, _from_unixtime),
+    _f("to_unixtime", exp.TimeToUnix, "this", 1, 1, _to_unixtime),
+    _f("format_datetime", None, "", 2, 2, _format_datetime),
+    _f("parse_datetime", exp.ParseDatetime, "this format", 2, 2, _parse_datetime),
+    _f("at_timezone", None, "", 2, 2, lambda a: moments.at_timezone(a[0], a[1])),
+    _f("with_timezone", None, "", 2, 2, _with_timezone),
+    _f("timezone_hour", None, "", 1, 1, _zone_part("timezone_hour", "({0} // 3600)")),
+    _f("timezone_minute", None, "", 1, 1, _zone_part("timezone_minute", "({0} % 3600 // 60)")),
+    _f("timezone", None, "", 1, 1, _timezone),
+    _f("to_milliseconds", None, "", 1, 1, _to_milliseconds),
+    _f("parse_duration", None, "", 1, 1, _duration),
+    _f("from_iso8601_timestamp", exp.FromISO8601Timestamp, "this", 1, 1,
+       _called("from_iso8601_timestamp", STAMP_TZ, _is_text, call="tr_iso_stamp")),
     _f("date_format", exp.TimeToStr, "this format", 2, 2, _date_format),
     _f("date_parse", exp.StrToTime, "this format", 2, 2, _date_parse),
     _f("last_day_of_month", exp.LastDay, "this", 1, 1,
-       _plain("last_day_of_month", "last_day({0})", DATE, _is_date)),
+       _last_day),
     _f("from_iso8601_date", exp.FromISO8601Date, "this", 1, 1,
-       _plain("from_iso8601_date", "CAST({0} AS DATE)", DATE, _is_text)),
+       _called("from_iso8601_date", DATE, _is_text, call="tr_iso_date")),
     _f("to_iso8601", None, "", 1, 1, _to_iso8601),
     # json
     _f("json_extract_scalar", exp.JSONExtractScalar, "this expression", 2, 2,
-       _plain("json_extract_scalar", "tr_json_scalar({0}, {1})", VARCHAR, _is_text), "scalar_only"),
-    _f("json_extract", exp.JSONExtract, "this expression", 2, 2,
-       _plain("json_extract", "tr_json_extract({0}, {1})", JSON, _is_text)),
-    _f("json_parse", exp.ParseJSON, "this", 1, 1, _plain("json_parse", "CAST(json({0}) AS VARCHAR)", JSON,
-                                                         _is_text)),
-    _f("json_format", exp.JSONFormat, "this", 1, 1, _plain("json_format", "{0}", VARCHAR, _is_text)),
-    _f("json_array_length", None, "", 1, 1,
-       _plain("json_array_length", "CAST(json_array_length({0}) AS BIGINT)", BIGINT, _is_text)),
+       _called("json_scalar", lambda a: text_like(a[:1]), _is_text), "scalar_only"),
+    _f("json_extract", exp.JSONExtract, "this expression", 2, 2, _called("json_extract", JSON, _is_text)),
+    _f("json_parse", exp.ParseJSON, "this", 1, 1, _called("json_parse", JSON, _is_text), "is_literal"),
+    _f("json_format", exp.JSONFormat, "this", 1, 1, _plain("json_format", "{0}", VARCHAR, _is_text), "is_json"),
+    _f("json_array_length", None, "", 1, 1, _called("json_array_length", BIGINT, _is_text)),
+    _f("json_array_contains", exp.JSONArrayContains, "this expression", 2, 2, _json_contains),
+    _f("json_array_get", None, "", 2, 2, _called("json_array_get", JSON, _is_text, _is_integer)),
+    _f("json_size", None, "", 2, 2, _called("json_size", BIGINT, _is_text, _is_text)),
+    _f("is_json_scalar", None, "", 1, 1, _called("json_is_scalar", BOOLEAN, _is_text)),
     # arrays
-    _f("cardinality", exp.ArraySize, "this", 1, 1,
-       _plain("cardinality", "CAST(len({0}) AS BIGINT)", BIGINT, _is_array)),
-    _f("contains", exp.ArrayContains, "this expression", 2, 2,
-       _plain("contains", "tr_contains({0}, {1})", BOOLEAN, _is_array, _any), "ensure_variant check_null"),
-    _f("array_join", exp.ArrayToString, "this expression", 2, 2,
-       _plain("array_join", "array_to_string({0}, {1})", VARCHAR, _is_array, _is_text)),
-    _f("array_distinct", exp.ArrayDistinct, "this", 1, 1,
-       _plain("array_distinct", "list_distinct({0})", _first, _is_array), "check_null"),
-    _f("array_sort", exp.ArraySort, "this", 1, 1,
-       _plain("array_sort", "list_sort({0}, 'ASC', 'NULLS LAST')", _first, _is_array), "nulls_first"),
-    _f("array_max", exp.ArrayMax, "this", 1, 1, _plain("array_max", "list_max({0})", _element, _is_array)),
-    _f("array_min", exp.ArrayMin, "this", 1, 1, _plain("array_min", "list_min({0})", _element, _is_array)),
-    _f("array_position", exp.ArrayPosition, "this expression", 2, 2,
-       _plain("array_position", "CAST(coalesce(list_position({0}, {1}), 0) AS BIGINT)", BIGINT, _is_array,
-              _any), "zero_based"),
+    _f("cardinality", exp.ArraySize, "this", 1, 1, _cardinality),
+    _f("contains", exp.ArrayContains, "this expression", 2, 2, _with_element("contains", BOOLEAN), "ensure_variant check_null"),
+    _f("array_join", exp.ArrayToString, "this expression null", 2, 3, _array_join),
+    _f("array_distinct", exp.ArrayDistinct, "this", 1, 1, _called("array_distinct", _array_first, _is_array, call="tr_distinct"),
+       "check_null"),
+    _f("array_max", exp.ArrayMax, "this", 1, 1, _array_extreme("array_max", "list_max")),
+    _f("array_min", exp.ArrayMin, "this", 1, 1, _array_extreme("array_min", "list_min")),
+    _f("array_position", exp.ArrayPosition, "this expression", 2, 2, _with_element("position", BIGINT), "zero_based"),
+    _f("array_remove", exp.ArrayRemove, "this expression", 2, 2, _with_element("remove", None), "null_propagation"),
+    _f("array_union", None, "", 2, 2, _two_arrays("union", None)),
+    _f("array_intersect", exp.ArrayIntersect, "expressions", 2, 2, _two_arrays("intersect", None)),
+    _f("array_except", exp.ArrayExcept, "this expression", 2, 2, _two_arrays("except", None)),
+    _f("arrays_overlap", None, "", 2, 2, _two_arrays("overlap", BOOLEAN)),
+    _f("contains_sequence", None, "", 2, 2, _two_arrays("contains_sequence", BOOLEAN)),
+    _f("slice", exp.ArraySlice, "this start end", 3, 3, _called("slice", _array_first, _is_array, _is_integer, _is_integer)),
+    _f("trim_array", None, "", 2, 2, _called("trim_array", _array_first, _is_array, _is_integer)),
+    _f("repeat", exp.Repeat, "this times", 2, 2, _called("repeat", _array_of, _any, _is_integer)),
+    _f("flatten", exp.Flatten, "this", 1, 1, _flatten),
+    _f("zip", None, "", 2, 5, _zip),
+    _f("ngrams", None, "", 2, 2, _called("ngrams", lambda a: TrinoType("array", (_array_first(a),)), _is_array, _is_integer)),
+    _f("array_histogram", None, "", 1, 1, _array_histogram),
+    # maps
+    _f("map_keys", exp.MapKeys, "this", 1, 1, _plain("map_keys", "map_keys({0})", _map_part(0), _is_map)),
+    _f("map_values", None, "", 1, 1, _plain("map_values", "map_values({0})", _map_part(1), _is_map)),
+    _f("map_concat", None, "", 2, 8, _map_concat),
+    _f("map_entries", None, "", 1, 1, _map_entries),
+    _f("map_from_entries", exp.MapFromEntries, "this", 1, 1, _map_from_entries),
+    _f("multimap_from_entries", None, "", 1, 1, _multimap_from_entries),
 )  # fmt: skip
+
+
+def _extreme_of(name: str) -> AggregateRule:
+    """min, max; a NaN loses against any number, and of n values a list comes."""
+
+    def rule(args: Sequence[Typed], call: Call) -> Typed:
+        kind = args[0].type
+        if kind.name in ("map", "json", "row", "array"):
+            raise mismatch(f"{name} cannot order {kind}.")
+        if len(args) == 2:
+            _need(name, args, _any, _is_integer)
+            return Typed(call(name, args[0].sql, args[1].sql), TrinoType("array", (kind,)))
+        if kind.name in ("double", "real"):
+            numbers = call(name, f"CASE WHEN NOT isnan({args[0].sql}) THEN {args[0].sql} END")
+            return Typed(f"coalesce({numbers}, {call(name, args[0].sql)})", kind)
+        return Typed(call(name, args[0].sql), kind)
+
+    return rule
+
+
+def _by(name: str, call_name: str) -> AggregateRule:
+    def rule(args: Sequence[Typed], call: Call) -> Typed:
+        if len(args) == 3:
+            _need(name, args, _any, _any, _is_integer)
+            return Typed(
+                call(call_name.removesuffix("_null"), *(a.sql for a in args)), TrinoType("array", (args[0].type,))
+            )
+        return Typed(call(call_name, args[0].sql, args[1].sql), args[0].type)
+
+    return rule
+
+
+def _map_agg(args: Sequence[Typed], call: Call) -> Typed:
+    """The first value of a key counts; a NULL key is left out."""
+    if call.order or call.distinct:
+        raise UserError("map_agg takes no DISTINCT or ORDER BY.", Outcome.NODE, rule="closed list")
+    pairs = call.filtered(f"{args[0].sql} IS NOT NULL")("list", f"{{'field0': {args[0].sql}, 'field1': {args[1].sql}}}")
+    return Typed(f"tr_first_of({pairs})", TrinoType("map", (args[0].type, args[1].type)))
+
+
+def _multimap_agg(args: Sequence[Typed], call: Call) -> Typed:
+    pairs = call.filtered(f"{args[0].sql} IS NOT NULL")("list", f"{{'field0': {args[0].sql}, 'field1': {args[1].sql}}}")
+    return Typed(f"tr_multimap({pairs})", TrinoType("map", (args[0].type, TrinoType("array", (args[1].type,)))))
+
+
+def _map_union(args: Sequence[Typed], call: Call) -> Typed:
+    _need("map_union", args, _is_map)
+    maps = call.filtered(f"{args[0].sql} IS NOT NULL")("list", args[0].sql)
+    entries = f"flatten(list_transform({maps}, lambda m: map_entries(m)))"
+    return Typed(
+        f"tr_first_of(list_transform({entries}, lambda e: {{'field0': e.key, 'field1': e.value}}))", args[0].type
+    )
+
+
+def _histogram(args: Sequence[Typed], call: Call) -> Typed:
+    kind = TrinoType("map", (args[0].type, BIGINT))
+    return Typed(f"CAST({call('histogram', args[0].sql)} AS {kind.duckdb()})", kind)
+
+
+def _bits(name: str, duck: str) -> AggregateRule:
+    def rule(args: Sequence[Typed], call: Call) -> Typed:
+        _need(name, args, _is_integer)
+        return Typed(call(duck, cast_to(args[0], BIGINT).sql), BIGINT)
+
+    return rule
+
+
+def _moments_of(name: str, power: int) -> AggregateRule:
+    """skewness and kurtosis, with Trino's own corrections."""
+
+    def rule(args: Sequence[Typed], call: Call) -> Typed:
+        _need(name, args, _is_number)
+        x = cast_to(args[0], DOUBLE).sql
+        n, mean, m2 = call("count", x), call("avg", x), call("var_pop", x)
+        listed = call.filtered(f"{x} IS NOT NULL")("list", x)
+        return Typed(f"tr_{name}({n}, {mean}, {m2}, {listed})", DOUBLE)
+
+    return rule
+
+
+def _avg_or_sum_of_intervals(name: str, args: Sequence[Typed], call: Call) -> Typed:
+    kind = args[0].type
+    return Typed(f"CAST(round({call(name, args[0].sql)}) AS {kind.duckdb()})", kind)
+
+
+def _floats(name: str, duck: str) -> AggregateRule:
+    """corr, covar, regr: real for reals, double otherwise."""
+
+    def rule(args: Sequence[Typed], call: Call) -> Typed:
+        _need(name, args, _is_number, _is_number)
+        kind = DOUBLE if any(a.type.name == "double" for a in args) else REAL
+        sqls = [cast_to(cast_to(a, kind), DOUBLE).sql for a in args]
+        result = call(duck, *sqls)
+        if duck in ("corr", "regr_slope", "regr_intercept"):
+            result = f"tr_no_nan({result}, {call('count', sqls[0] + ' + ' + sqls[1])})"
+        return Typed(f"CAST({result} AS {kind.duckdb()})", kind)
+
+    return rule
+
 
 _AGGREGATES: tuple[Function, ...] = (
     _a("count", exp.Count, "this", 1, _count, flags="big_int"),
     _a("sum", exp.Sum, "this", 1, _sum),
     _a("avg", exp.Avg, "this", 1, _avg),
-    _a("min", exp.Min, "this", 1, _agg("min", "min", _first)),
-    _a("max", exp.Max, "this", 1, _agg("max", "max", _first)),
+    _a("min", exp.Min, "this expressions", 2, _extreme_of("min"), low=1),
+    _a("max", exp.Max, "this expressions", 2, _extreme_of("max"), low=1),
     _a("count_if", exp.CountIf, "this", 1,
-       _agg("count_if", "count_if", BIGINT, _is_boolean, cast=True)),
+       _count_if),
     _a("bool_and", exp.LogicalAnd, "this", 1, _agg("bool_and", "bool_and", BOOLEAN, _is_boolean)),
     _a("every", None, "", 1, _agg("every", "bool_and", BOOLEAN, _is_boolean)),
     _a("bool_or", exp.LogicalOr, "this", 1, _agg("bool_or", "bool_or", BOOLEAN, _is_boolean)),
@@ -635,23 +1401,31 @@ _AGGREGATES: tuple[Function, ...] = (
     _a("var_pop", exp.VariancePop, "this", 1,
        _agg("var_pop", "var_pop", DOUBLE, _is_number, doubles=True)),
     _a("corr", exp.Corr, "this expression", 2,
-       _agg("corr", "corr", DOUBLE, _is_number, _is_number, doubles=True), flags="null_on_zero_variance"),
+       _floats("corr", "corr"), flags="null_on_zero_variance"),
     _a("covar_pop", exp.CovarPop, "this expression", 2,
-       _agg("covar_pop", "covar_pop", DOUBLE, _is_number, _is_number, doubles=True)),
+       _floats("covar_pop", "covar_pop")),
     _a("covar_samp", exp.CovarSamp, "this expression", 2,
-       _agg("covar_samp", "covar_samp", DOUBLE, _is_number, _is_number, doubles=True)),
+       _floats("covar_samp", "covar_samp")),
     _a("regr_slope", exp.RegrSlope, "this expression", 2,
-       _agg("regr_slope", "regr_slope", DOUBLE, _is_number, _is_number, doubles=True)),
+       _floats("regr_slope", "regr_slope")),
     _a("regr_intercept", exp.RegrIntercept, "this expression", 2,
-       _agg("regr_intercept", "regr_intercept", DOUBLE, _is_number, _is_number, doubles=True)),
+       _floats("regr_intercept", "regr_intercept")),
     _a("geometric_mean", None, "", 1,
        _agg("geometric_mean", "geomean", DOUBLE, _is_number, doubles=True)),
-    _a("approx_distinct", exp.ApproxDistinct, "this", 1,
-       _approx_distinct),
+    _a("approx_distinct", exp.ApproxDistinct, "this accuracy", 2, _approx_distinct, low=1),
     _a("approx_percentile", exp.ApproxQuantile, "this quantile", 2, _approx_percentile),
     _a("arbitrary any_value", exp.AnyValue, "this", 1, _agg("arbitrary", "any_value", _first)),
-    _a("max_by", exp.ArgMax, "this expression", 2, _agg("max_by", "arg_max_null", _first)),
-    _a("min_by", exp.ArgMin, "this expression", 2, _agg("min_by", "arg_min_null", _first)),
+    _a("max_by", exp.ArgMax, "this expression count", 3, _by("max_by", "arg_max_null"), low=2),
+    _a("min_by", exp.ArgMin, "this expression count", 3, _by("min_by", "arg_min_null"), low=2),
+    _a("map_agg", None, "", 2, _map_agg),
+    _a("multimap_agg", None, "", 2, _multimap_agg),
+    _a("map_union", None, "", 1, _map_union),
+    _a("histogram", None, "", 1, _histogram),
+    _a("bitwise_and_agg", exp.BitwiseAndAgg, "this", 1, _bits("bitwise_and_agg", "bit_and")),
+    _a("bitwise_or_agg", exp.BitwiseOrAgg, "this", 1, _bits("bitwise_or_agg", "bit_or")),
+    _a("bitwise_xor_agg", exp.BitwiseXorAgg, "this", 1, _bits("bitwise_xor_agg", "bit_xor")),
+    _a("skewness", exp.Skewness, "this", 1, _moments_of("skewness", 3)),
+    _a("kurtosis", exp.Kurtosis, "this", 1, _moments_of("kurtosis", 4)),
     _a("array_agg", exp.ArrayAgg, "this", 1, _agg("array_agg", "array_agg", _array_of),
        flags="nulls_excluded"),
     _a("listagg", exp.GroupConcat, "this separator", 2, _listagg, low=1, flags="on_overflow"),
@@ -669,7 +1443,7 @@ _WINDOWS: tuple[Function, ...] = (
     _a("first_value", exp.FirstValue, "this", 1, _agg("first_value", "first_value", _first), "window"),
     _a("last_value", exp.LastValue, "this", 1, _agg("last_value", "last_value", _first), "window"),
     _a("nth_value", exp.NthValue, "this offset", 2,
-       _agg("nth_value", "nth_value", _first, _any, _is_integer), "window"),
+       _nth_value, "window"),
 )  # fmt: skip
 
 # Names whose syntax or arguments are not plain; the compiler has a method for each.
@@ -684,12 +1458,17 @@ SPECIAL: dict[str, type[exp.Expr]] = {
     "unnest": exp.Unnest,
 }  # fmt: skip
 
+# sqlglot reads these into classes of other functions, and writes them back as those: log10(x) as log(10, x), whose
+# last digit differs. Without an entry they keep their names.
+for _name in ("LOG10", "LOG2", "RANDOM", "RAND"):
+    TrinoParser.FUNCTIONS = {k: v for k, v in TrinoParser.FUNCTIONS.items() if k != _name}
+
 _ALL = (*_SCALARS, *_AGGREGATES, *_WINDOWS)
 _PLAIN_FUNCTIONS: dict[str, Function] = {name: f for f in _ALL for name in f.names}
 BY_NODE: dict[type[exp.Expr], Function] = {f.node: f for f in _ALL if f.node is not None}
 FUNCTIONS: dict[str, str] = {
     **{name: f.kind for name, f in _PLAIN_FUNCTIONS.items()},
-    **dict.fromkeys(SPECIAL, "special"),
+    **dict.fromkeys((*SPECIAL, *LAMBDAS, "map", "row", "typeof", "format"), "special"),
 }
 """Every Trino function that may be used -> its kind (scalar, aggregate, window, special)."""
 
@@ -698,6 +1477,12 @@ def by_name(name: str) -> Function | None:
     """The function that sqlglot has no class for, by its Trino name."""
     found = _PLAIN_FUNCTIONS.get(name.lower())
     return found if found is not None and found.node is None else None
+
+
+def is_aggregate(node: exp.Expr) -> bool:
+    """Whether a node calls an aggregate, also one that sqlglot has no class for."""
+    called = FUNCTIONS.get(node.name.lower()) if isinstance(node, exp.Anonymous) else None
+    return isinstance(node, exp.AggFunc) or called == "aggregate"
 
 
 def arguments(function: Function, node: exp.Expr) -> list[Any]:
@@ -714,11 +1499,10 @@ def arguments(function: Function, node: exp.Expr) -> list[Any]:
         values = []
         for key in function.keys:
             value = node.args.get(key)
-            values.extend(value if isinstance(value, list) else [] if value is None else [value])
+            values.extend(value if isinstance(value, list) else [] if value is None or value is False else [value])
     if not function.low <= len(values) <= function.high:
         raise UserError(
-            f"Function {function.name} takes {_span(function)} arguments.",
-            trino=TrinoError.INVALID_ARGUMENTS, rule="function list",
+            f"Function {function.name} takes {_span(function)} arguments.", Outcome.FUNCTION, rule="function list",
         )  # fmt: skip
     return values
 

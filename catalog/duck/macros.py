@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one macro a line
 """DuckDB macros that give Trino's meaning where DuckDB's own function has another.
 
 Names begin with `tr_`; analysts never call them, the compiler writes them.
@@ -9,17 +10,22 @@ __all__ = ["MACROS"]
 
 MAX_TEXT = 16 * 1024 * 1024
 MAX_LIST = 1_000_000
-_TOO_LARGE = "error('atoll: value too large')"
-_INT = "'[+-]?[0-9]+'"
-_DECIMAL = r"'[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)'"
-_DOUBLE = r"'[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|NaN|[+-]?Infinity'"
+_TOO_LARGE = "tr_fail('INVALID_FUNCTION_ARGUMENT')"
+# What doubles a value must stay volatile, which error() is: pure expressions of nested queries are merged into one, and
+# forty doublings into one of 2^40 parts. So it may not stand in TRY (see `functions`).
+_STOP = "error('atoll: error INVALID_FUNCTION_ARGUMENT')"
+_INT = r"'[\x00-\x20]*[+-]?[0-9]+[\x00-\x20]*'"
+_DECIMAL = r"'[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?'"
+_DOUBLE = r"'[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[dDfF]?|[+-]?NaN|[+-]?Infinity'"
 _DATE = r"'[+-]?[0-9]{4,}-[0-9]{1,2}-[0-9]{1,2}'"
 _STAMP = r"'[+-]?[0-9]{4,}-[0-9]{1,2}-[0-9]{1,2}( [0-9]{1,2}:[0-9]{1,2}(:[0-9]{1,2}(\.[0-9]+)?)?)?'"
 
 MACROS: tuple[str, ...] = (
+    # An error by its name (see `engine.translate_error`): a cast that fails, because DuckDB's error() may not stand in TRY.
+    "tr_fail(name) AS CAST(CAST('atoll: error ' || name AS INTEGER) AS VARCHAR)",
     # exact decimals: a decimal as a count of 10^-scale, m = 10^scale
     "tr_unscaled(x, m) AS CAST(trunc(x) AS HUGEINT) * m + CAST((x - trunc(x)) * m AS HUGEINT)",
-    "tr_half_up(n, d) AS CASE WHEN d = 0 THEN CAST(error('atoll: division by zero') AS HUGEINT) ELSE"
+    "tr_half_up(n, d) AS CASE WHEN n IS NULL THEN NULL WHEN d = 0 THEN CAST(tr_fail('DIVISION_BY_ZERO') AS HUGEINT) ELSE"
     " CAST(sign(n) AS HUGEINT) * CAST(sign(d) AS HUGEINT) * (abs(n) // abs(d)"
     " + CASE WHEN abs(n) % abs(d) >= abs(d) - abs(n) % abs(d) THEN 1 ELSE 0 END) END",
     "tr_scaled(u, m, one, unit) AS (u // m) * one + (u % m) * unit",
@@ -36,19 +42,20 @@ MACROS: tuple[str, ...] = (
     # Growing functions are bounded before they allocate: DuckDB's memory_limit does not hold for scalars,
     # and no interrupt ends one long call. The guard stands inside the argument: a guard around the call
     # would come too late, because the optimiser folds a call of constants whichever branch it is in.
-    f"tr_concat(a, b) AS (CASE WHEN strlen(a) + strlen(b) > {MAX_TEXT} THEN {_TOO_LARGE} ELSE a END) || b",
-    f"tr_append(a, b) AS (CASE WHEN len(a) + len(b) > {MAX_LIST} THEN {_TOO_LARGE} ELSE a END) || b",
-    "tr_replace(s, a, b) AS replace(CASE WHEN strlen(s) + (strlen(s) // greatest(strlen(a), 1) + 1) * strlen(b)"
-    f" > {MAX_TEXT} THEN {_TOO_LARGE} ELSE s END, a, b)",
+    f"tr_concat(a, b) AS (CASE WHEN strlen(a) + strlen(b) > {MAX_TEXT} THEN {_STOP} ELSE a END) || b",
+    f"tr_append(a, b) AS a[1 : CASE WHEN len(a) + len(b) > {MAX_LIST} THEN CAST({_STOP} AS BIGINT) ELSE len(a) END] || b",
+    "tr_replace(s, a, b) AS CASE WHEN a = '' AND s IS NOT NULL AND b IS NOT NULL THEN tr_between(s, b) ELSE"
+    " replace(CASE WHEN strlen(s) + (strlen(s) // greatest(strlen(a), 1) + 1) * strlen(b)"
+    f" > {MAX_TEXT} THEN {_STOP} ELSE s END, a, b) END",
     f"tr_regexp_replace(s, p, r) AS regexp_replace(CASE WHEN strlen(s) + (strlen(s) + 1) * strlen(r) > {MAX_TEXT}"
-    f" THEN {_TOO_LARGE} ELSE s END, p, r, 'g')",
-    f"tr_pad(n) AS CAST(CASE WHEN n > {MAX_TEXT // 16} THEN {_TOO_LARGE} ELSE n END AS INTEGER)",
-    "tr_sequence(a, b, c) AS generate_series(CASE WHEN c = 0 OR abs(CAST(b AS HUGEINT) - a) // abs(c) >= 10000"
-    f" THEN {_TOO_LARGE} ELSE a END, b, c)",
+    f" THEN {_STOP} ELSE s END, p, r, 'g')",
+    f"tr_pad(n) AS CAST(CASE WHEN n > {MAX_TEXT // 16} OR n < 0 THEN CAST({_TOO_LARGE} AS BIGINT) ELSE n END AS INTEGER)",
+    "tr_sequence(a, b, c) AS generate_series(CASE WHEN c = 0 OR abs(CAST(b AS HUGEINT) - a) // abs(c) >= 10000 OR (c > 0 AND b < a) OR (c < 0 AND b > a)"
+    f" THEN CAST({_TOO_LARGE} AS BIGINT) ELSE a END, b, c)",
     # Days, as in Trino: whole ones, at most 10,000 steps.
     "tr_date_sequence(a, b, c) AS CAST(generate_series(CASE WHEN epoch(c) = 0 OR epoch(c) % 86400 <> 0 THEN"
-    " error('atoll: invalid argument') WHEN abs(epoch(b) - epoch(a)) / abs(epoch(c)) >= 10000"
-    f" THEN {_TOO_LARGE} ELSE a END, b, c) AS DATE[])",
+    " CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS DATE) WHEN abs(epoch(b) - epoch(a)) / abs(epoch(c)) >= 10000"
+    f" THEN CAST({_TOO_LARGE} AS DATE) ELSE a END, b, c) AS DATE[])",
     # text
     # nfc_normalize stops at a NUL character, so texts that hold one go through it in pieces.
     "tr_nfc(s) AS CASE WHEN contains(s, chr(0)) THEN list_aggregate(list_transform(string_split(s, chr(0)),"
@@ -57,11 +64,8 @@ MACROS: tuple[str, ...] = (
     " ELSE substr(s, length(s) + a + 1) END",
     "tr_substr3(s, a, n) AS CASE WHEN n <= 0 THEN left(s, 0) WHEN a > 0 THEN substr(s, a, n)"
     " WHEN a = 0 OR -a > length(s) THEN left(s, 0) ELSE substr(s, length(s) + a + 1, n) END",
-    "tr_split_part(s, d, i) AS CASE WHEN i < 1 THEN error('atoll: invalid argument') ELSE string_split(s, d)[i] END",
+    "tr_split_part(s, d, i) AS CASE WHEN i < 1 THEN tr_fail('INVALID_FUNCTION_ARGUMENT') ELSE string_split(s, d)[i] END",
     "tr_regexp_extract(s, p, g) AS CASE WHEN regexp_matches(s, p) THEN regexp_extract(s, p, g) END",
-    "tr_json_scalar(s, p) AS CASE WHEN s IS NULL OR NOT json_valid(s) THEN NULL"
-    " WHEN json_type(s, p) IN ('OBJECT', 'ARRAY', 'NULL') THEN NULL ELSE json_extract_string(s, p) END",
-    "tr_json_extract(s, p) AS CASE WHEN json_valid(s) THEN CAST(json_extract(s, p) AS VARCHAR) END",
     # casts from text: Trino's grammar decides, not DuckDB's
     f"tr_is_int(s) AS regexp_full_match(s, {_INT})",
     f"tr_is_decimal(s) AS regexp_full_match(s, {_DECIMAL})",
@@ -70,7 +74,130 @@ MACROS: tuple[str, ...] = (
     f"tr_is_stamp(s) AS regexp_full_match(trim(s), {_STAMP})",
     "tr_is_boolean(s) AS lower(s) IN ('t', 'true', '1', 'f', 'false', '0')",
     "tr_boolean(s) AS lower(s) IN ('t', 'true', '1')",
+    "tr_is_time(s) AS regexp_full_match(trim(s), '[0-9]{1,2}:[0-9]{1,2}(:[0-9]{1,2}(\\.[0-9]{1,6})?)?')",
+    "tr_is_uuid(s) AS regexp_full_match(s, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')",
+    "tr_real(x) AS CASE WHEN abs(x) >= 3.4028235677973366e38 AND NOT isnan(x)"
+    " THEN CAST(CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END AS FLOAT) ELSE CAST(x AS FLOAT) END",
+    "tr_fitting(s, n) AS CASE WHEN length(s) > n THEN tr_fail('INVALID_CAST_ARGUMENT') ELSE s END",
+    "tr_date_text(d) AS CAST(d AS VARCHAR)",
+    "tr_stamp_text(t, n) AS substr(strftime(t, '%Y-%m-%d %H:%M:%S.%f'), 1, n)",
+    "tr_floor_to(n, u) AS n - ((n % u) + u) % u",
+    "tr_round_stamp(t, u) AS make_timestamp(tr_floor_to(epoch_us(t) + u // 2, u))",
+    "tr_round_moment(t, u) AS timezone('UTC', make_timestamp(tr_floor_to(epoch_us(t) + u // 2, u)))",
+    "tr_round_time(t, u) AS TIME '00:00:00' + to_microseconds(tr_floor_to(epoch_us(t) + u // 2, u) % 86400000000)",
+    "tr_shift_date(d, n) AS CASE WHEN n % 86400000 <> 0 THEN CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS DATE)"
+    " ELSE d + CAST(n // 86400000 AS INTEGER) END",
+    *(
+        f"tr_date_diff_{u}(a, b) AS CAST(date_sub('{u}', a, b) AS BIGINT)"
+        for u in ("millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year")
+    ),
     # lists
+    "tr_map(k, v) AS CASE WHEN k IS NOT NULL AND v IS NOT NULL THEN map(k, v) END",
+    "tr_chr(n) AS chr(CASE WHEN n < 0 OR n > 1114111 OR n BETWEEN 55296 AND 57343"
+    " THEN CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS INTEGER) ELSE CAST(n AS INTEGER) END)",
+    f"tr_bytes(a, b) AS (CASE WHEN octet_length(a) + octet_length(b) > {MAX_TEXT} THEN encode(CAST({_STOP} AS VARCHAR)) ELSE a END) || b",
+    "tr_ascii(s) AS CASE WHEN strlen(s) <> length(s) THEN tr_fail('NOT_SUPPORTED') ELSE s END",
+    f"tr_fits(s, n) AS CASE WHEN n > {MAX_TEXT} THEN {_TOO_LARGE} ELSE s END",
+    f"tr_hex(b) AS hex(CASE WHEN 2 * octet_length(b) > {MAX_TEXT} THEN encode({_TOO_LARGE}) ELSE b END)",
+    "tr_joined(a, d) AS CASE WHEN a IS NOT NULL AND d IS NOT NULL THEN coalesce(array_to_string(a[1 : CASE WHEN"
+    f" list_sum(list_transform(a, lambda w: strlen(w))) + len(a) * strlen(d) > {MAX_TEXT}"
+    f" THEN CAST({_TOO_LARGE} AS BIGINT) ELSE len(a) END], d), '') END",
+    "tr_from_unixtime(x) AS to_timestamp(floor(x * 1000 + 0.5) / 1000)",
+    "tr_iso_text(t, n) AS substr(strftime(t, '%Y-%m-%dT%H:%M:%S.%f'), 1, n)",
+    "tr_dates_by(a, b, n, months) AS CASE WHEN n = 0 OR abs(months) // abs(n) >= 10000 OR (n > 0 AND b < a) OR (n < 0"
+    " AND b > a) THEN [CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS DATE)] ELSE list_transform("
+    "range(0, months // n + 1), lambda i: CAST(a + to_months(CAST(i * n AS INTEGER)) AS DATE)) END",
+    "tr_stamps_by(a, b, n) AS CASE WHEN n = 0 OR abs(epoch_us(b) - epoch_us(a)) // abs(n * 1000) >= 10000 OR (n > 0"
+    " AND b < a) OR (n < 0 AND b > a) THEN [CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS TIMESTAMP)] ELSE"
+    " list_transform(range(0, (epoch_us(b) - epoch_us(a)) // (n * 1000) + 1), lambda i: a + to_milliseconds(i * n)) END",
+    "tr_iso_stamp(s) AS CASE WHEN s IS NOT NULL AND (NOT regexp_full_match(s, '[0-9]{4}(-[0-9]{2}(-[0-9]{2}(T[0-9]{2}"
+    "(:[0-9]{2}(:[0-9]{2}(\\.[0-9]{1,3})?)?)?Z?)?)?)?')) THEN CAST(tr_fail('NOT_SUPPORTED') AS TIMESTAMPTZ)"
+    " ELSE timezone('UTC', CAST(rtrim(s, 'Z') || substr('0000-01-01T00:00:00', length(rtrim(s, 'Z')) + 1) AS TIMESTAMP)) END",
+    "tr_regexp_position(s, p, a, n) AS CASE WHEN s IS NULL OR p IS NULL OR a IS NULL OR n IS NULL THEN NULL"
+    " WHEN a < 1 OR n < 1 THEN CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS BIGINT)"
+    " WHEN len(regexp_extract_all(substr(s, a), p)) < n THEN -1 ELSE a + length(array_to_string(list_transform("
+    "range(1, n + 1), lambda i: regexp_split_to_array(substr(s, a), p)[i]), '')) + length(array_to_string("
+    "regexp_extract_all(substr(s, a), p)[1 : n - 1], '')) END",
+    "tr_parsed(s, f) AS CASE WHEN s IS NOT NULL AND try_strptime(s, f) IS NULL"
+    " THEN CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS TIMESTAMP) ELSE try_strptime(s, f) END",
+    "tr_element(a, i) AS list_extract(a, CASE WHEN i = 0 THEN CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS BIGINT)"
+    " ELSE i END)",
+    "tr_subscript(a, i) AS list_extract(a, CASE WHEN i < 1 OR i > len(a)"
+    " THEN CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS BIGINT) ELSE i END)",
+    "tr_at_key(m, k) AS list_extract(map_extract(m, k), CASE WHEN NOT map_contains(m, k)"
+    " THEN CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS BIGINT) ELSE 1 END)",
+    "tr_distinct(a) AS list_filter(a, lambda e, i: i = CASE WHEN e IS NULL THEN"
+    " list_position(list_transform(a, lambda x: x IS NULL), true) ELSE list_position(a, e) END)",
+    "tr_has(a, e) AS CASE WHEN e IS NULL THEN len(a) > list_count(a) ELSE list_contains(a, e) END",
+    "tr_union(a, b) AS CASE WHEN a IS NOT NULL AND b IS NOT NULL THEN tr_distinct(list_concat(a, b)) END",
+    "tr_intersect(a, b) AS CASE WHEN b IS NOT NULL THEN tr_distinct(list_filter(a, lambda e: tr_has(b, e))) END",
+    "tr_except(a, b) AS CASE WHEN b IS NOT NULL THEN tr_distinct(list_filter(a, lambda e: NOT tr_has(b, e))) END",
+    "tr_remove(a, x) AS CASE WHEN x IS NOT NULL THEN list_filter(a, lambda e: e IS NULL OR e <> x) END",
+    "tr_overlap(a, b) AS CASE WHEN a IS NULL OR b IS NULL THEN NULL"
+    " WHEN len(list_filter(a, lambda e: e IS NOT NULL AND list_contains(b, e))) > 0 THEN true"
+    " WHEN len(a) > 0 AND len(b) > 0 AND (len(a) > list_count(a) OR len(b) > list_count(b)) THEN NULL ELSE false END",
+    "tr_extreme(a, v) AS CASE WHEN len(a) > list_count(a) THEN NULL ELSE v END",
+    "tr_slice(a, s, n) AS CASE WHEN a IS NULL OR s IS NULL OR n IS NULL THEN NULL"
+    " WHEN s = 0 OR n < 0 THEN a[1 : CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS BIGINT)]"
+    " WHEN n = 0 OR s > len(a) OR -s > len(a) THEN a[1:0]"
+    " ELSE a[CASE WHEN s < 0 THEN len(a) + s + 1 ELSE s END"
+    " : least(CASE WHEN s < 0 THEN len(a) + s + 1 ELSE s END + n - 1, len(a))] END",
+    "tr_position(a, x) AS CAST(CASE WHEN x IS NULL OR a IS NULL THEN NULL ELSE coalesce(list_position(a, x), 0) END AS BIGINT)",
+    "tr_trim_array(a, n) AS a[1 : CASE WHEN n < 0 OR n > len(a)"
+    " THEN CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS BIGINT) ELSE len(a) - n END]",
+    f"tr_repeat(x, n) AS CASE WHEN n IS NOT NULL THEN list_transform(range(CASE WHEN n IS NULL THEN NULL WHEN n > 10000 THEN {_TOO_LARGE}::BIGINT"
+    " ELSE greatest(n, 0) END), lambda i: x) END",
+    "tr_reversed(a) AS list_reverse(a)",
+    f"tr_ngrams(a, n) AS CASE WHEN n < 1 OR len(a) * n > 100000 THEN [a[1:CAST({_TOO_LARGE} AS BIGINT)]]"
+    " WHEN len(a) <= n THEN [a] ELSE list_transform(range(1, len(a) - n + 2), lambda i: a[i : i + n - 1]) END",
+    "tr_contains_sequence(a, b) AS CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN len(b) = 0 THEN true"
+    f" WHEN len(a) * len(b) > 1000000 THEN CAST({_TOO_LARGE} AS BOOLEAN) ELSE len(list_filter("
+    "range(1, len(a) - len(b) + 2), lambda i: a[i : i + len(b) - 1] IS NOT DISTINCT FROM b)) > 0 END",
+    "tr_counts(a) AS tr_map(tr_distinct(list_filter(a, lambda e: e IS NOT NULL)),"
+    " list_transform(tr_distinct(list_filter(a, lambda e: e IS NOT NULL)),"
+    " lambda e: CAST(len(list_filter(a, lambda x: x = e)) AS BIGINT)))",
+    "tr_same_size(a, b) AS CASE WHEN len(a) <> len(b) THEN CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS BOOLEAN) ELSE true END",
+    "tr_dot(a, b) AS CASE WHEN tr_same_size(a, b) THEN list_reduce(list_transform(list_zip(a, b), lambda p:"
+    " p[1] * p[2]), lambda x, y: x + y, CAST(0 AS DOUBLE)) END",
+    "tr_norm(a) AS sqrt(list_reduce(list_transform(a, lambda e: e * e), lambda x, y: x + y, CAST(0 AS DOUBLE)))",
+    "tr_euclid(a, b) AS CASE WHEN tr_same_size(a, b) THEN sqrt(list_reduce(list_transform(list_zip(a, b), lambda p:"
+    " (p[1] - p[2]) * (p[1] - p[2])), lambda x, y: x + y, CAST(0 AS DOUBLE))) END",
+    "tr_cosine(a, b) AS tr_dot(a, b) / sqrt(tr_dot(a, a) * tr_dot(b, b))",
+    "tr_cosine_distance(a, b) AS 1 - tr_cosine(a, b)",
+    "tr_bucket(x, bins) AS CASE WHEN isnan(x) OR len(bins) = 0 THEN CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS BIGINT)"
+    " ELSE CAST(len(list_filter(bins, lambda e: e <= x)) AS BIGINT) END",
+    "tr_map_concat(a, b) AS map_concat(a, b)",
+    "tr_no_nan(x, n) AS CASE WHEN n >= 2 AND NOT isnan(x) THEN x END",
+    "tr_first_of(e) AS map_from_entries(list_transform(list_filter(e, lambda p, i: list_position("
+    "list_transform(e, lambda q: q.field0), p.field0) = i), lambda p: {'k': p.field0, 'v': p.field1}))",
+    "tr_skewness(n, mean, m2, a) AS CASE WHEN n < 3 THEN NULL ELSE"
+    " sqrt(CAST(n AS DOUBLE)) * list_sum(list_transform(a, lambda e: power(e - mean, 3))) / power(m2 * n, 1.5) END",
+    "tr_kurtosis(n, mean, m2, a) AS CASE WHEN n < 4 THEN NULL ELSE CAST(n AS DOUBLE) * (n + 1) / ((n - 1) * (n - 2)"
+    " * (n - 3)) * list_sum(list_transform(a, lambda e: power(e - mean, 4))) / power(m2 * n / (n - 1), 2)"
+    " - 3 * CAST(n - 1 AS DOUBLE) * (n - 1) / ((n - 2) * (n - 3)) END",
+    "tr_multimap(e) AS map(tr_distinct(list_transform(e, lambda p: p.field0)), list_transform("
+    "tr_distinct(list_transform(e, lambda p: p.field0)), lambda k: list_transform(list_filter(e, lambda p:"
+    " p.field0 = k), lambda p: p.field1)))",
+    "tr_max(a, b) AS CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN isnan(a) THEN b WHEN isnan(b) THEN a"
+    " ELSE greatest(a, b) END",
+    "tr_min(a, b) AS CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN isnan(a) THEN b WHEN isnan(b) THEN a"
+    " ELSE least(a, b) END",
+    "tr_array_eq(a, b) AS CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN len(a) <> len(b) THEN false"
+    " WHEN len(list_filter(list_zip(a, b), lambda p: p[1] <> p[2])) > 0 THEN false"
+    " WHEN len(list_filter(list_zip(a, b), lambda p: p[1] IS NULL OR p[2] IS NULL)) > 0 THEN NULL ELSE true END",
+    "tr_map_eq(a, b) AS CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN cardinality(a) <> cardinality(b) THEN false"
+    " ELSE len(list_filter(map_entries(a), lambda e: NOT map_contains(b, e.key) OR map_extract(b, e.key)[1] <> e.value)) = 0 END",
+    "tr_float_eq(a, b) AS CASE WHEN isnan(a) AND b IS NOT NULL OR isnan(b) AND a IS NOT NULL THEN false ELSE a = b END",
+    "tr_float_lt(a, b) AS CASE WHEN isnan(a) AND b IS NOT NULL OR isnan(b) AND a IS NOT NULL THEN false ELSE a < b END",
+    "tr_float_le(a, b) AS CASE WHEN isnan(a) AND b IS NOT NULL OR isnan(b) AND a IS NOT NULL THEN false ELSE a <= b END",
+    "tr_sign(x) AS CASE WHEN isnan(x) OR x = 0 THEN x ELSE CAST(sign(x) AS DOUBLE) END",
+    "tr_round(x) AS CASE WHEN isnan(x) THEN x ELSE round(x) + 0 END",
+    "tr_any_match(a) AS CASE WHEN a IS NULL THEN NULL WHEN list_contains(a, true) THEN true"
+    " WHEN len(a) > list_count(a) THEN NULL ELSE false END",
+    "tr_all_match(a) AS CASE WHEN a IS NULL THEN NULL WHEN list_contains(a, false) THEN false"
+    " WHEN len(a) > list_count(a) THEN NULL ELSE true END",
+    "tr_none_match(a) AS CASE WHEN a IS NULL THEN NULL WHEN list_contains(a, true) THEN false"
+    " WHEN len(a) > list_count(a) THEN NULL ELSE true END",
     "tr_contains(a, x) AS CASE WHEN x IS NULL OR a IS NULL THEN NULL WHEN list_contains(a, x) THEN true"
     " WHEN len(a) > len(list_filter(a, lambda e: e IS NOT NULL)) THEN NULL ELSE false END",
 )

@@ -54,7 +54,18 @@ def scan(text: str) -> list[Token]:
     if len(tokens) > MAX_TOKENS:
         raise _large(f"more than {MAX_TOKENS} tokens")
     _nesting(tokens)
+    _numbers(text, tokens)
     return tokens
+
+
+def _numbers(text: str, tokens: list[Token]) -> None:
+    """1_000, 0x1F, 0b1 and 0o7 are numbers for Trino; the parser reads 1 AS _000, and bytes."""
+    for token, following in pairwise(tokens):
+        glued = following.start == token.end + 1 and following.token_type == TokenType.VAR
+        if token.token_type == TokenType.NUMBER and glued:
+            raise UserError("Write numbers in plain digits.", Outcome.NODE, rule="closed list")
+    if any(t.token_type == TokenType.HEX_STRING and text[t.start : t.start + 2].lower() == "0x" for t in tokens):
+        raise UserError("Write numbers in plain digits.", Outcome.NODE, rule="closed list")
 
 
 def check_functions(tokens: list[Token], aliases: Collection[str] = (), extra: Collection[str] = ()) -> None:

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from catalog.errors import TrinoError, UserError
+from catalog.errors import Outcome, TrinoError, UserError
 from catalog.types import DOUBLE, UNKNOWN, VARCHAR, TrinoType
 
-__all__ = ["Typed", "arithmetic", "cast_to", "common", "comparable", "decimal_of", "mismatch", "sql_text"]
+__all__ = [
+    "Typed", "arithmetic", "cast_to", "check_size", "common", "comparable", "decimal_of", "field_count", "mismatch",
+    "sql_text",
+]  # fmt: skip
 
+MAX_SQL = 2_000_000
+"""Characters of a compiled statement."""
 _INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "integer": 10, "bigint": 19}
 _INTERVALS = ("interval day to second", "interval year to month")
 
@@ -32,14 +37,41 @@ def sql_text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def check_size(length: int) -> None:
+    """Raise TOO_LARGE for a text of so many characters: before it is written, where it repeats a part often."""
+    if length > MAX_SQL:
+        raise UserError("The statement nests functions too deeply.", Outcome.TOO_LARGE, rule="limits")
+
+
+def field_count(kind: TrinoType) -> int:
+    """How often a cast to this type may repeat the text of its value: the fields of all rows in it."""
+    inner = [a[1] if isinstance(a, tuple) else a for a in kind.args if not isinstance(a, (int, str))]
+    return sum(map(field_count, inner)) if inner else 1
+
+
 def mismatch(message: str) -> UserError:
     return UserError(message, trino=TrinoError.TYPE_MISMATCH, rule="types")
 
 
 def cast_to(value: Typed, target: TrinoType) -> Typed:
     """An implicit, lossless coercion; no-op when the types already agree."""
-    if value.type == target or (value.type.is_text and target.is_text):
+    source = value.type
+    if source == target or (source.name == target.name == "varchar"):
         return Typed(value.sql, target, value.value)
+    if target.name == "char" and source.is_text:
+        return Typed(f"rtrim({value.sql}, ' ')", target)
+    if source.name == "char":
+        return Typed(f"rpad({value.sql}, {source.args[0]}, ' ')", target)
+    if source.name == target.name == "row":
+        check_size(len(value.sql) * field_count(target))
+        read = f"struct_extract({value.sql}, "
+        fields = ", ".join(
+            f"{sql_text(new or f'field{i}')}: {cast_to(Typed(read + sql_text(old or f'field{i}') + ')', t), k).sql}"
+            for i, ((old, t), (new, k)) in enumerate(zip(source.args, target.args, strict=True))
+        )
+        return Typed(f"CASE WHEN {value.sql} IS NOT NULL THEN {{{fields}}} END", target)
+    if target.name == "timestamp with time zone" and source.name in ("date", "timestamp"):
+        return Typed(f"timezone({sql_text(target.zone)}, CAST({value.sql} AS TIMESTAMP))", target)
     return Typed(f"CAST({value.sql} AS {target.duckdb()})", target)
 
 
@@ -67,20 +99,33 @@ def _common(a: TrinoType, b: TrinoType) -> TrinoType | None:
         return a
     if a.name == "unknown":
         return b
+    if a.name == b.name == "char":
+        return a if a.args[0] >= b.args[0] else b
+    if "char" in (a.name, b.name) and a.is_text and b.is_text:
+        # Texts become char of their own length where that is known, varchar otherwise.
+        length = max(a.args[0], b.args[0])
+        return TrinoType("char", (length,)) if length <= 65536 else VARCHAR
     if a.is_text and b.is_text:
         return TrinoType("varchar", (max(a.args[0], b.args[0]),))
     if a.is_numeric and b.is_numeric:
         return _common_number(a, b)
     stamps = {"date": 0, "timestamp": 1, "timestamp with time zone": 2}
     if (a.name in stamps and b.name in stamps) or a.name == b.name == "time":
+        if a.name == b.name == "timestamp with time zone" and a.args[1:] != b.args[1:]:
+            return None  # a column is shown in one zone
         if a.name == b.name:
-            return a if a.args[0] >= b.args[0] else b
+            return a if not a.args or a.args[0] >= b.args[0] else b
+        if a.name != "date" and b.name != "date":
+            digits = max(a.args[0], b.args[0])
+            later = a if stamps[a.name] > stamps[b.name] else b
+            return TrinoType(later.name, (digits, *later.args[1:]))
         return a if stamps[a.name] > stamps[b.name] else b
-    if a.name == b.name == "array":
-        inner = _common(a.args[0], b.args[0])
-        return None if inner is None else TrinoType("array", (inner,))
-    if {a.name, b.name} <= {"json", "varchar"}:
-        return VARCHAR
+    if a.name == b.name in ("array", "map"):
+        inner = [_common(x, y) for x, y in zip(a.args, b.args, strict=True)]
+        return None if None in inner else TrinoType(a.name, tuple(inner))
+    if a.name == b.name == "row" and len(a.args) == len(b.args):
+        fields = [(n if n == m else "", _common(x, y)) for (n, x), (m, y) in zip(a.args, b.args, strict=True)]
+        return None if any(t is None for _, t in fields) else TrinoType("row", tuple(fields))
     return None
 
 
@@ -105,8 +150,10 @@ def _pair(a: TrinoType, b: TrinoType) -> tuple[tuple[int, int], tuple[int, int]]
 
 def comparable(a: TrinoType, b: TrinoType, what: str) -> TrinoType:
     """The type in which Trino compares the two. Raises TYPE_MISMATCH."""
+    if a.name == b.name == "timestamp with time zone":
+        return a if a.args[0] >= b.args[0] else b  # the moment is compared, wherever it is shown
     found = _common(a, b)
-    if found is None or {a.name, b.name} == {"json", "varchar"}:
+    if found is None:
         raise mismatch(f"{what} cannot compare {a} with {b}.")
     return found
 
@@ -118,6 +165,9 @@ def arithmetic(op: str, a: Typed, b: Typed) -> Typed:
             raise mismatch(f"Operator {op} needs numbers, not {a.type} and {b.type}.")
     if "unknown" in (a.type.name, b.type.name):
         known = b.type if a.type.name == "unknown" else a.type
+        if known.name == "decimal":
+            null = Typed("CAST(NULL AS DECIMAL(1, 0))", TrinoType("decimal", (1, 0)))
+            return _decimal(op, *(null if side.type.name == "unknown" else side for side in (a, b)))
         return Typed(f"CAST(NULL AS {known.duckdb()})", known)
     kind = _common_number(a.type, b.type)
     if kind.name in ("double", "real"):

@@ -84,11 +84,11 @@ def shown_masks(department: Department, decision: Decision, context: masks.Conte
 
 
 def words_of(decision: Decision, shown: Mapping[str, str]) -> str:
-    """A decision in a few words: `masked rows: phone (null), name (keep_first(1)), filtered`."""
+    """A decision in a few words: `masked: phone (null), name (keep_first(1)), filtered`."""
     if decision.mode is Mode.aggregate:
         return f"aggregate, cells of at least {decision.min_group} {decision.entity}"
     if decision.mode is Mode.verify:
         return f"verify of {decision.key}"
     masked = [f"{c} ({text})" for c, text in shown.items() if text != "none"]
-    what = {Mode.masked: "masked", Mode.raw: "raw"}.get(decision.mode, decision.mode.name)
+    what = "unmasked rows" if decision.mode is Mode.masked and not masked else decision.mode.name
     return what + (f": {', '.join(masked)}" if masked else "") + (", filtered" if decision.filters else "")

@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import pint
 import yaml
 from pydantic import BaseModel, ConfigDict
 from sqlglot import exp
@@ -148,6 +147,8 @@ def mappings() -> dict[str, Mapping]:
 @cache
 def factor(conversion: str) -> Decimal:
     """The exact factor of `unit -> unit`. Raises ValueError for unknown or incompatible units."""
+    import pint  # late: 0.1 s of every start, for what only a city table needs
+
     source, arrow, target = conversion.partition(" -> ")
     if not arrow:
         raise ValueError(f"{conversion!r} is not of the form `unit -> unit`")
@@ -159,7 +160,9 @@ def factor(conversion: str) -> Decimal:
 
 
 @cache
-def _registry() -> pint.UnitRegistry[Any]:
+def _registry() -> Any:
+    import pint  # as above
+
     return pint.UnitRegistry(str(_HERE / "units.txt"), non_int_type=Decimal)
 
 

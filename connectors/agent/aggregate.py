@@ -318,6 +318,10 @@ def _measured(relation: Governed, measures: Sequence[str]) -> str:
     return "".join(f", {_sum(c, kind)} AS s{i}, count({c}) AS k{i}" for i, (c, kind) in enumerate(columns))
 
 
+def _is_floating(relation: Governed, measure: str) -> bool:
+    return relation.spec.columns[measure].type.name in ("double", "real")
+
+
 def _sum(sql: str, kind: TrinoType) -> str:
     """A sum that is the same in whatever order rows come: floating numbers are added in their own order."""
     return f"sum({sql} ORDER BY {sql})" if kind.name in ("double", "real") else f"sum({sql})"
@@ -398,9 +402,17 @@ class Engine(Protocol):
 
 
 def needs_contributions(relation: Governed) -> bool:
-    """Whether an answer takes more than its own cells: guarded, without small base cells, or noisy."""
+    """Whether an answer takes more than its own cells: guarded, without small base cells, noisy, or of amounts whose
+    sums may be out of range, which is told of the whole relation or not at all."""
     decision = relation.decision
-    return decision.guard or decision.base_cells or bool(decision.noise)
+    wide = any(_is_wide(relation, m) for m in decision.measures)
+    return decision.guard or decision.base_cells or bool(decision.noise) or wide
+
+
+def _is_wide(relation: Governed, measure: str) -> bool:
+    """Whether sums may have more than 38 digits; it takes ten billion decimals of 28."""
+    kind = relation.spec.columns[measure].type
+    return kind.name == "decimal" and kind.args[0] > 28
 
 
 @dataclass(frozen=True)
@@ -561,10 +573,26 @@ class Contributions:
 
     def cells(self, shape: Shape) -> pa.Table:
         """The true cells of a shape; of base cells that may enter an answer alone, where the owner says so."""
+        self._check_range(shape)
         base = self._base(shape)
         table = self._read(self.sql(shape))
         noisy = bool(self._relation.decision.noise)
         return table.append_column("place", self._places(base, shape, table)) if noisy else table
+
+    def _check_range(self, shape: Shape) -> None:
+        """Refuse sums of amounts that, times a hundred, may together have more than 38 digits, of whichever rows: to
+        refuse only where they have would tell where large ones lie. Raises UserError(EXECUTION)."""
+        for measure in shape.measures:
+            if not _is_wide(self._relation, measure):
+                continue
+            kind = self._relation.spec.columns[measure].type
+            i = self._relation.decision.measures.index(measure)
+            (found,) = self._read(f"SELECT sum(abs(CAST(s{i} AS DOUBLE))) AS t FROM contributions").to_pylist()
+            if (found["t"] or 0) >= 10.0 ** (35 - kind.args[1]):
+                raise UserError(
+                    f"Values of {measure} are too large to be added up.", Outcome.EXECUTION, rule="execution",
+                    hint="Ask the department for smaller units.",
+                )  # fmt: skip
 
     def sql(self, shape: Shape) -> str:
         """The trusted SQL of the cells."""
@@ -607,6 +635,8 @@ class Contributions:
         rules = [f"count({ENTITY}) >= {decision.min_group}"]
         for i in range(len(shape.measures)):
             rules.append(f"count({ENTITY}) FILTER (WHERE k{i} > 0) >= {decision.min_group}")
+            if _is_floating(self._relation, shape.measures[i]):
+                rules.append(f"isfinite(sum(abs(s{i})))")
             largest, total, second = f"max(abs(s{i}))", f"sum(abs(s{i}))", f"coalesce(max(abs(s{i}), 2)[2], 0)"
             if decision.largest_share is not None:
                 rules.append(f"{largest} * 100 <= {total} * {decision.largest_share}")
@@ -679,8 +709,10 @@ class Contributions:
         spec, decision = self._relation.spec, self._relation.decision
         place = {meaning(spec, m): i for i, m in enumerate(decision.measures)}
         shown = "".join(f"{sql} AS c{i}, " for i, (sql, _) in enumerate(self._columns().values()))
+        # A cell in which one contribution is not finite is never given: here it need not be told apart from none.
         sums = "".join(
-            f", coalesce(CAST(s{place[m]} AS DOUBLE), 0) AS s{i}, CAST(k{place[m]} AS DOUBLE) AS k{i}"
+            f", CASE WHEN isfinite(CAST(s{place[m]} AS DOUBLE)) THEN CAST(s{place[m]} AS DOUBLE) ELSE 0 END AS s{i}"
+            f", CAST(k{place[m]} AS DOUBLE) AS k{i}"
             for i, m in enumerate(variant.measures)
         )
         return Crowd.of(variant, self._read(
@@ -778,10 +810,13 @@ class Noise:
 
 
 def _dominated(cell: Mapping[str, Any], shape: Shape) -> bool:
+    """Whether one entity makes more of a sum than is allowed; one that is infinite, or no number, makes all of it."""
     decision = shape.relation.decision
     for i in range(len(shape.measures)):
         if cell[f"x{i}"] is None:
             continue
+        if not math.isfinite(cell[f"t{i}"]):
+            return True
         largest, total = Decimal(str(cell[f"x{i}"])), Decimal(str(cell[f"t{i}"]))
         second = Decimal(str(cell[f"y{i}"] or 0))
         if decision.largest_share is not None and largest * 100 > total * decision.largest_share:

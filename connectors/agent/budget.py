@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from catalog.errors import DepartmentError, Outcome
 from catalog.policy import Limits, opening
 from catalog.policy.models import Budgets
+from connectors.agent.mark import Witness, grow, mark_of
 
 __all__ = ["Asked", "Breaker", "Budget", "FairQueue", "check_hours", "subject_name"]
 
@@ -34,6 +35,17 @@ class FairQueue:
     def waiting(self) -> int:
         return sum(len(q) for q in self._waiting.values())
 
+    def position(self, user: str) -> int:
+        """The number of turns until one more of this user would run; 1 is the next."""
+        own = len(self._waiting.get(user, ()))
+        turns, later = 1 + own, False
+        for other, theirs in self._waiting.items():
+            if other == user:
+                later = True
+            else:
+                turns += min(len(theirs), own if later else own + 1)
+        return turns
+
     @asynccontextmanager
     async def place(self, user: str) -> AsyncIterator[None]:
         """Hold one place. Raises DepartmentError(BUSY) at once if the queue is full."""
@@ -50,8 +62,9 @@ class FairQueue:
             return
         if self.waiting >= self._length:
             raise DepartmentError(
-                f"{self._who} has no room for another query.", Outcome.BUSY, who=self._who, rule="queue",
-                hint="Try again in a moment.", retry_after=2.0,
+                f"{self._who} has no room for another query: {self.waiting} wait already.", Outcome.BUSY,
+                who=self._who, rule="queue", retry_after=2.0,
+                hint=f"Try again in a moment. Yours would have been number {self.position(user)} of those that wait.",
             )  # fmt: skip
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(user, deque()).append(turn)
@@ -152,6 +165,9 @@ class Budget:
     charged together, before any look-up, or none is. aggregate: questions, cells and literals in predicates,
     per user, purpose, relation and overall; a question is charged before it is run, so that refusals count, and its
     cells before they leave.
+
+    mark: of the file as it is now. lost: whether the ledger tells of another file, or of a later state of this one;
+    then the budgets of the day of which it tells are used up.
     """
 
     def __init__(self, path: Path, key: bytes, who: str) -> None:
@@ -169,6 +185,16 @@ class Budget:
         self._key = key
         self._who = who
         self._lock = threading.Lock()
+        self.mark = mark_of(self._db)
+        self._lost: datetime | None = None
+
+    @property
+    def lost(self) -> bool:
+        return self._lost is not None
+
+    def expect(self, witness: Witness | None) -> None:
+        """Hold the file against what the ledger told of it last."""
+        self._lost = None if witness is None or witness.is_met(self.mark) else witness.time
 
     def subject(self, relation: str, value: str) -> str:
         """The name under which a subject is counted and recorded."""
@@ -189,7 +215,7 @@ class Budget:
         now: local time of the department. Raises DepartmentError(BUDGET), and then nothing is charged.
         """
         day = now.date().isoformat()
-        with self._changing():
+        with self._changing("checks", now):
             self._db.execute("DELETE FROM claims WHERE day < ?", (day,))
             # Which of the two was used up is not said: a subject's count would tell of other users.
             if self._number(day, relation, "user", user) + claims > per_day or any(
@@ -203,7 +229,7 @@ class Budget:
     def charge_sums(self, asked: Asked, predicates: int, budgets: Budgets, now: datetime) -> None:
         """Charge one question with so many literals. now: local. Raises DepartmentError(BUDGET)."""
         day = now.date().isoformat()
-        with self._changing():
+        with self._changing("sums", now):
             self._db.execute("DELETE FROM sums WHERE day < ?", (day,))
             for kind, who in asked.accounts().items():
                 allowed = getattr(budgets, kind)
@@ -224,7 +250,7 @@ class Budget:
     def charge_cells(self, asked: Asked, cells: int, budgets: Budgets, now: datetime) -> None:
         """Charge the cells of an answer before it leaves. Raises DepartmentError(BUDGET), and then none is charged."""
         day = now.date().isoformat()
-        with self._changing():
+        with self._changing("sums", now):
             for kind, who in asked.accounts().items():
                 self._db.execute(
                     "UPDATE sums SET cells = cells + ? WHERE day = ? AND kind = ? AND who = ?", (cells, day, kind, who)
@@ -236,16 +262,25 @@ class Budget:
                     raise self._used_up("sums", now)
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """One transaction: all of it, or nothing."""
+    def _changing(self, what: str, now: datetime) -> Iterator[None]:
+        """One transaction, and the next mark: all of it, or nothing. Raises BUDGET on a day whose budgets are lost."""
         with self._lock:
+            if self._lost is not None and now.date() <= self._lost.astimezone(now.tzinfo).date():
+                raise self._used_up(what, now)
+            if self._lost is not None:
+                self._lost, self.mark = None, mark_of(self._db)
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                mark = grow(self._db)
+                if mark != self.mark.next:  # somebody wrote another file over it while it was open
+                    self._lost = now
+                    raise self._used_up(what, now)
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+            self.mark = mark
 
     def _number(self, day: str, relation: str, kind: str, who: str) -> int:
         row = self._db.execute(

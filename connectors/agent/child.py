@@ -33,6 +33,7 @@ import structlog
 import catalog
 from catalog import duck
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome, TrinoError
+from catalog.ipc import BATCH_VALUES, read_batch, read_schema
 from connectors.agent.confine import MB
 from connectors.agent.engine import ALLOWANCE_MB, ORDER, OUT_OF_MEMORY
 from connectors.agent.wire import Channel, Closed, Kind
@@ -291,7 +292,7 @@ class Residual:
             self._send(Kind.SCHEMA, data.schema.serialize())
         _, payload = self._expect(Kind.BOUND)
         with self._translated():
-            schema = pa.ipc.read_schema(payload)
+            schema = read_schema(payload)
         return schema, self._batches(schema)
 
     def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -300,8 +301,8 @@ class Residual:
             if kind is Kind.DONE:
                 return
             with self._translated():
-                batch = pa.ipc.read_record_batch(payload, schema)
-                batch.validate(full=True)
+                # What it unpacks to is no more than the frame, whose size has a limit.
+                batch = read_batch(payload, schema, payload.size, BATCH_VALUES + payload.size)
             yield batch
 
     def _expect(self, *wanted: Kind) -> tuple[Kind, pa.Buffer]:
@@ -392,7 +393,7 @@ def _out_of_memory() -> CityError:
 
 
 class Children:
-    """The engine processes of one agent, `warm` of them always ahead. Thread-safe."""
+    """The engine processes of one agent: one ahead at the start, `warm` after the first query. Thread-safe."""
 
     def __init__(self, spill: Path, memory_mb: int, warm: int = 2) -> None:
         self._spill = spill
@@ -404,7 +405,7 @@ class Children:
         self._told = self._confined = False
         self._makers = ThreadPoolExecutor(1, thread_name_prefix="fork")
         self._undertakers = ThreadPoolExecutor(1, thread_name_prefix="reap")
-        self._ready = [self._makers.submit(self._make) for _ in range(warm)]
+        self._ready = [self._makers.submit(self._make)]
 
     def _make(self) -> _Child:
         self._spill.mkdir(parents=True, exist_ok=True, mode=0o700)

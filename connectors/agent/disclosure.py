@@ -34,6 +34,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -47,6 +48,7 @@ import pyarrow as pa
 from catalog.errors import AccessDenied, Outcome
 from catalog.exchange import canonical_json, sha256
 from catalog.types import TrinoType, parse
+from connectors.agent.mark import Witness, grow, mark_of
 from connectors.agent.span import MAX_RANK, Span, isolates, overweighs
 from connectors.base import Predicate
 
@@ -291,10 +293,6 @@ class Atoms:
     def big(self) -> npt.NDArray[np.bool_]:
         return np.bincount(self.atom, minlength=self.count) >= self.k
 
-    def people(self, atom: int) -> frozenset[int]:
-        start, end = np.searchsorted(self.atom, [atom, atom + 1])
-        return frozenset(self.person[start:end].tolist())
-
     def outweighed(self, span: Span) -> bool:
         """Whether one person may dominate a combination."""
         if self.weight is None or not self.dominance:
@@ -389,6 +387,8 @@ class Space:
         parent, label = keyed // (cells + 1), keyed % (cells + 1) - 1
         if len(keyed) > MAX_ATOMS and not known:
             raise OverflowError("too many atoms")
+        if cells > MAX_RANK and not known:  # cells of one question have nothing in common: they are independent
+            raise OverflowError("too many independent cells")
         vectors = (label[None, :] == np.arange(cells)[:, None]).astype(float)
         vectors = vectors[vectors.any(axis=1)]
         atoms = self.ground.atoms(atom_of.reshape(-1), len(keyed))
@@ -400,7 +400,7 @@ class Space:
             return fresh
         if span.rank > MAX_RANK:
             raise OverflowError("too many independent cells")
-        if isolates(span.hidden(big), atoms.people, self.ground.k, span.prime) or atoms.outweighed(span):
+        if isolates(span.hidden(big), atoms.atom, atoms.person, self.ground.k, span.prime) or atoms.outweighed(span):
             return None
         return fresh
 
@@ -716,7 +716,11 @@ class _Family:
 
 
 class Guard:
-    """The history of one agent, in a file, and the test against it. Safe for use from several threads."""
+    """The history of one agent, in a file, and the test against it. Safe for use from several threads.
+
+    mark: of the file as it is now. lost: whether the ledger tells of another file, or of a later state of this one;
+    what was told then is not known, so nothing is given out.
+    """
 
     def __init__(self, path: Path, who: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -735,6 +739,20 @@ class Guard:
         self._who = who
         self._lock = threading.Lock()
         self._families: dict[str, _Family] = {}
+        self.mark = mark_of(self._db)
+        self.lost = False
+
+    def expect(self, witness: Witness | None) -> None:
+        """Hold the file against what the ledger told of it last."""
+        self.lost = witness is not None and not witness.is_met(self.mark)
+
+    def _check(self) -> None:
+        if self.lost:
+            raise AccessDenied(
+                "What this department told in earlier sums is not known any more: its history is missing, or older "
+                "than its ledger.", Outcome.DISCLOSURE, who=self._who, rule="guard history",
+                hint="Its owner puts the file back, or decides to begin a new history.",
+            )  # fmt: skip
 
     def _create(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
@@ -754,6 +772,7 @@ class Guard:
 
         Raises AccessDenied(DISCLOSURE).
         """
+        self._check()
         with self._lock:
             old = self._db.execute(
                 "SELECT answer, note FROM answers WHERE family = ? AND asked = ? AND epoch = ? "
@@ -780,8 +799,10 @@ class Guard:
     def steady(self, family: str, epoch: str, merge: Callable[[pa.Table | None], pa.Table]) -> pa.Table:
         """The rows that sums without small base cells are made of, kept till the epoch ends.
 
-        merge: from the kept rows (None: none are) to those that now hold. Raises what merge raises.
+        merge: from the kept rows (None: none are) to those that now hold. Raises what merge raises, and
+        AccessDenied(DISCLOSURE) where what was kept is lost.
         """
+        self._check()
         with self._lock:
             row = self._db.execute(
                 "SELECT rows FROM steady WHERE family = ? AND epoch = ?", (family, epoch)
@@ -789,7 +810,8 @@ class Guard:
             kept = None if row is None else _read_stream(row[0])
             found = merge(kept)
             if kept is None or not found.equals(kept):
-                self._db.execute("INSERT OR REPLACE INTO steady VALUES (?, ?, ?)", (family, epoch, _stream(found)))
+                with self._changing():
+                    self._db.execute("INSERT OR REPLACE INTO steady VALUES (?, ?, ?)", (family, epoch, _stream(found)))
         return found
 
     def _admit(self, family: _Family, crowd: int, ask: Ask, whole: bool) -> Given | None:
@@ -814,26 +836,40 @@ class Guard:
         if any((asked, epoch) == (ask.asked, ask.epoch_name) for _, asked, epoch in known):
             return Given(given)
         answer, note = ask.answer(given)
-        self._db.execute("BEGIN IMMEDIATE")
         try:
-            if not family.kept[crowd]:
+            with self._changing():
+                if not family.kept[crowd]:
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO crowds VALUES (?, ?, ?, ?)",
+                        (ask.family, crowd_id, ask.variant.to_json(), family.field.crowds[crowd].to_blob()),
+                    )
                 self._db.execute(
-                    "INSERT OR IGNORE INTO crowds VALUES (?, ?, ?, ?)",
-                    (ask.family, crowd_id, ask.variant.to_json(), family.field.crowds[crowd].to_blob()),
-                )
-            self._db.execute(
-                "INSERT INTO answers (family, crowd, id, question, rules, asked, epoch, answer, note) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (ask.family, crowd_id, name, given.to_json(), ask.rules.to_json(), ask.asked, ask.epoch_name,
-                 answer, note),
-            )  # fmt: skip
+                    "INSERT INTO answers (family, crowd, id, question, rules, asked, epoch, answer, note) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (ask.family, crowd_id, name, given.to_json(), ask.rules.to_json(), ask.asked, ask.epoch_name,
+                     answer, note),
+                )  # fmt: skip
         except BaseException:
-            self._db.execute("ROLLBACK")
             self._families.pop(ask.family, None)
             raise
-        self._db.execute("COMMIT")
         family.kept[crowd] = True
         return Given(given)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One transaction, and the next mark; all of it, or nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            mark = grow(self._db)
+            if mark != self.mark.next:  # somebody wrote another file over it while it was open
+                self.lost = True
+                self._check()
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+        self.mark = mark
 
     def _family(self, ask: Ask) -> tuple[_Family, int]:
         """The family with the crowd of this answer in it. Raises OverflowError if that is too much."""

@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from catalog import duck
 from catalog.errors import CityError
+from catalog.types import arrow_field
 from connectors.agent.child import Residual
 from connectors.agent.enforce import Scan
 from connectors.agent.plan import KEYS_NAME, RowPlan
@@ -72,16 +73,19 @@ class Scanner(Protocol):
 class Engine:
     """One in-memory DuckDB in this process, for SQL that code built from policy: masks, aggregates, look-ups.
 
-    retire: closes it, perhaps a little later; closing takes 10 ms that no reader needs to wait for.
+    retire: closes it, perhaps a little later; closing takes 10 ms that no reader needs to wait for. library: of the
+    instance, where several engines share one.
     """
 
     def __init__(
         self,
         connection: duckdb.DuckDBPyConnection,
         retire: Callable[[duckdb.DuckDBPyConnection], object] = duckdb.DuckDBPyConnection.close,
+        library: duck.Library | None = None,
     ) -> None:
         self._con = connection
         self._retire = retire
+        self._library = library or duck.Library(connection)
 
     def lock(self) -> None:
         duck.lock(self._con)
@@ -90,6 +94,7 @@ class Engine:
         self._con.register(name, data)
 
     def run(self, sql: str) -> pa.RecordBatchReader:
+        self._library.need(sql)
         return self._con.sql(sql).to_arrow_reader(BATCH)
 
     def interrupt(self) -> None:
@@ -103,7 +108,7 @@ _Stoppable = TypeVar("_Stoppable", Engine, Residual)
 
 
 def connect(memory_mb: int, temp: Path, threads: int = 1) -> duckdb.DuckDBPyConnection:
-    """A fresh instance with limits and macros, not yet locked. temp: a folder of its own for spilling."""
+    """A fresh instance with limits, not yet locked. temp: a folder of its own for spilling."""
     temp.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(
         ":memory:",
@@ -116,7 +121,6 @@ def connect(memory_mb: int, temp: Path, threads: int = 1) -> duckdb.DuckDBPyConn
     )
     # DuckDB fills this buffer before it gives its first batch; its default would hold back 1 MB.
     connection.execute("SET streaming_buffer_size = '64KB'")
-    duck.prepare(connection)
     return connection
 
 
@@ -216,7 +220,7 @@ class RowRun:
         self._stack = ExitStack()
         self._feeds: list[Feed] = []
         self._answer: Iterator[pa.RecordBatch] | None = None
-        self.schema = pa.schema([pa.field(n, t.arrow()) for n, t in plan.columns])
+        self.schema = pa.schema([arrow_field(n, t) for n, t in plan.columns])
 
     def __enter__(self) -> RowRun:
         return self
@@ -244,6 +248,7 @@ class RowRun:
         if self._keys is not None:
             residual.add(KEYS_NAME, pa.table({"k": self._keys}))
         held = [] if self.plan.streams else [s.name for s in self.plan.scans]
+        held += [KEYS_NAME] if self._keys is not None else []  # a fragment may name its keys twice
         with _Translated(self._feeds):
             _, self._answer = residual.run(self.plan.sql, held, self._cancel.check)
 

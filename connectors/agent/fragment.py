@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -26,6 +27,7 @@ from sqlglot import exp
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
 from catalog.exchange import EndRecord, Fragment, Receipt, canonical_json, decode_keys, sha256
 from catalog.identity import Principal
+from catalog.ipc import BATCH_BYTES, pieces
 from catalog.keys import KeyFileError
 from catalog.ledger import Ledger, LedgerError
 from catalog.masks.base import sql_text
@@ -42,7 +44,7 @@ from connectors.agent.enforce import Scan, enforce
 from connectors.agent.execute import Engine, Engines, RowRun, Stop, trusted_table
 from connectors.agent.plan import mode_refusal, plan_rows
 from connectors.agent.question import check_question, read_statement, signed_hash
-from connectors.agent.receipt import Frames, sign_end
+from connectors.agent.receipt import Frames, sign_end, sign_receipt
 from connectors.agent.synthetic import notice
 from connectors.base import Cancelled, Capabilities, Source, SourceError
 
@@ -66,6 +68,13 @@ class Services:
     guard: Guard
     receipts: Any
     parameter_key: bytes = field(repr=False)
+
+    @property
+    def books(self) -> dict[str, str]:
+        """The marks of what must not be forgotten; of one that is lost the ledger tells nothing new."""
+        return {
+            name: book.mark.text for name, book in (("guard", self.guard), ("budget", self.budget)) if not book.lost
+        }
 
 
 @dataclass
@@ -215,7 +224,16 @@ class FragmentRun:
         """An answer out of the whole relation, as far as the guard lets it out."""
         secret, epoch = self.services.parameter_key, epoch_of(local, relation.decision.epoch)
         family = aggregate.family(self.services.department, relation)
-        table = self._trusted(*aggregate.contribution_scan(relation, family, *self._source_of(relation)))
+        scan, sql = aggregate.contribution_scan(relation, family, *self._source_of(relation))
+        try:
+            table = self._trusted(scan, sql)
+        except SourceError as bad:
+            _log.error("sums need every row", fragment=self.fragment.fragment_id, error=str(bad))
+            raise InternalError(
+                f"The source of {relation.name} could not be read whole, as its sums need it.", who=self.who,
+                hint="They read all its dimensions and measures, also those that were not asked for. Its owner's log "
+                "names the value that could not be read.",
+            ) from bad  # fmt: skip
         if relation.decision.base_cells:
             table = self.services.guard.steady(
                 family.name,
@@ -351,11 +369,11 @@ class FragmentRun:
         near: whoever reads them is on this machine.
         """
         assert self.schema is not None, "prepare() first"
-        frames = self.frames_sent = Frames(self.schema, near)
+        frames = self.frames_sent = Frames(self.schema, near, self._account.warnings)
         error: CityError | None = None
         try:
             yield frames.start()
-            for batch in self._batches():
+            for batch in chain.from_iterable(map(pieces, self._batches())):
                 self._caps(frames, batch)
                 yield frames.batch(batch)
             if self.stop.cancel.is_set():
@@ -389,6 +407,11 @@ class FragmentRun:
                 hint="Ask for less at once, or aggregate.",
             )  # fmt: skip
         allowed = min([limits.bytes, *(b for r in self._account.relations if (b := r.decision.max_bytes) is not None)])
+        if batch.nbytes > BATCH_BYTES:
+            raise DepartmentError(
+                f"A row of the answer has more than {BATCH_BYTES >> 20} MB.", Outcome.LIMIT, who=self.who, rule="bytes",
+                hint="Ask for a part of its texts or lists.",
+            )  # fmt: skip
         if frames.bytes + batch.nbytes > allowed:
             raise DepartmentError(
                 f"The answer has more than {allowed} bytes.", Outcome.LIMIT, who=self.who, rule="bytes",
@@ -421,6 +444,7 @@ class FragmentRun:
             "sql_sha256": self.sha256,
             "witness": f.witness.model_dump(mode="json") if f.witness else None,
             "question": self.question, "proof": f.question.proof if f.question and self.question else "",
+            "books": self.services.books,
         }  # fmt: skip
 
     def _begin(self) -> None:
@@ -440,7 +464,10 @@ class FragmentRun:
 
     def _pattern(self) -> str:
         """The canonical text, `?` for each literal: what was asked, whatever the values."""
-        return self._tree.transform(lambda n: exp.Placeholder() if isinstance(n, exp.Literal) else n).sql("trino")
+        tree = self._tree.copy()
+        for literal in list(tree.find_all(exp.Literal)):
+            literal.replace(exp.Placeholder())
+        return tree.sql("trino", copy=False)
 
     def _parameters(self) -> str:
         """A keyed HMAC of literals and bind keys: equal for equal ones, and no dictionary finds them out."""
@@ -478,7 +505,7 @@ class FragmentRun:
         })  # fmt: skip
         receipt = None
         if error is None:
-            receipt = Receipt(
+            receipt = sign_receipt(Receipt(
                 id=sha256(f"{self.who}:{head.seq}:{head.hash}")[:32], department=self.who,
                 query_id=self.fragment.query_id, fragment_id=self.fragment.fragment_id, sub=self.principal.sub,
                 purpose=self.principal.purpose, sql_sha256=self.sha256,
@@ -489,7 +516,7 @@ class FragmentRun:
                 bytes=frames.bytes, micros=_told(micros, a.mode), suppressed=a.suppressed, vintages=self._vintages(),
                 policy=self.services.version, delivered=delivered, ledger=head,
                 at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            )  # fmt: skip
+            ), self.services.receipts)  # fmt: skip
         record = EndRecord(
             outcome=outcome, rows=frames.rows, error=error.to_dict() if error else None,
             warnings=a.warnings if error is None else (), receipt=receipt,

@@ -22,6 +22,7 @@ from decimal import Decimal, InvalidOperation
 
 from sqlglot import exp
 
+from catalog import duck
 from catalog.exchange import KEYS_TABLE
 from catalog.masks import Mask
 from catalog.types import BIGINT, TrinoType
@@ -195,7 +196,7 @@ def limit_of(tree: exp.Expr, table: exp.Table, complete: bool, sources: int) -> 
     used = {k for k, v in tree.args.items() if v}
     if not used <= {"expressions", "from_", "where", "limit", "offset"} or "limit" not in used:
         return None
-    if any(tree.find_all(exp.AggFunc, exp.Window, exp.Subquery, exp.Unnest, exp.Exists)):
+    if any(tree.find_all(exp.Window, exp.Subquery, exp.Unnest, exp.Exists)) or any(map(duck.is_aggregate, tree.walk())):
         return None
     counts = []
     for key, argument in (("limit", "expression"), ("offset", "expression")):

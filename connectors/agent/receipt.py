@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 
+import orjson
 import pyarrow as pa
 
-from catalog.exchange import EndRecord
+from catalog.exchange import WARNINGS_KEY, EndRecord, Receipt
 from catalog.keys import KeyRing, SigningKey
 from connectors.agent.scrub import scrubbed
 
-__all__ = ["Frames", "sign_end"]
+__all__ = ["Frames", "sign_end", "sign_receipt"]
 
 # Columns one after the other: threads would take turns with those that read the source and encode for the client.
 _FAR = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
@@ -53,13 +54,15 @@ class _Pipe:
 class Frames:
     """rows, bytes: delivered so far, without the end record. `digest()` is their SHA-256, hex.
 
-    near: whoever reads it is on this machine.
+    near: whoever reads it is on this machine. warnings: what is known to be said before the first row.
     """
 
-    def __init__(self, schema: pa.Schema, near: bool = False) -> None:
-        self._schema = schema
+    def __init__(self, schema: pa.Schema, near: bool = False, warnings: tuple[str, ...] = ()) -> None:
+        self._schema = schema.with_metadata({WARNINGS_KEY: orjson.dumps(warnings)}) if warnings else schema
         self._pipe = _Pipe()
-        self._writer = pa.ipc.new_stream(pa.PythonFile(self._pipe, mode="w"), schema, options=_NEAR if near else _FAR)
+        self._writer = pa.ipc.new_stream(
+            pa.PythonFile(self._pipe, mode="w"), self._schema, options=_NEAR if near else _FAR
+        )
         self._hash = hashlib.sha256()
         self.rows = 0
         self.bytes = 0
@@ -88,6 +91,11 @@ class Frames:
         self._hash.update(data)
         self.bytes += len(data)
         return data
+
+
+def sign_receipt(receipt: Receipt, key: SigningKey | KeyRing) -> Receipt:
+    """It goes on without its end record, to whoever keeps it: so it has a signature of its own."""
+    return receipt.model_copy(update={"signature": key.sign(receipt.signed_bytes())})
 
 
 def sign_end(record: EndRecord, key: SigningKey | KeyRing) -> EndRecord:

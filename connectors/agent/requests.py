@@ -147,12 +147,16 @@ class Requests:
             )  # fmt: skip
         return found[0]
 
-    def decide(self, id_: str, decided: Decided, record: Record) -> Row:
-        """Note the owner's word, on record first. Raises UserError for one that is decided, or not there."""
+    def decide(self, id_: str, decided: Decided, record: Record, granted: bool = False) -> Row:
+        """Note the owner's word, on record first. Raises UserError for one that is decided, or not there.
+
+        granted: the policy in force has its grant. An approval that is not in it yet can still be taken back.
+        """
         assert decided.decision in DECISIONS, decided.decision
         with self._changing():
             row = self._one(id_)
-            if row.state != "pending":
+            is_open = row.state == "pending" or (row.state == "approved" != decided.decision and not granted)
+            if not is_open:
                 raise UserError(
                     f"Request {id_} was {row.state} on {row.decided_at[:10]}.", who=self._who, rule="requests",
                     hint="Change the grant itself in department.yaml, or take it out.",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from catalog.imports import do_without
 from catalog.keys import KeyFileError
 from catalog.ledger import LedgerError
 from connectors.agent.server import serve
@@ -35,4 +36,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    do_without("pandas")
     sys.exit(main())

@@ -47,7 +47,7 @@ from catalog.errors import AccessDenied, CityError, DepartmentError, InternalErr
 from catalog.exchange import Fragment
 from catalog.identity import Pins, Principal, TokenVerifier, agent_audience, verify_request
 from catalog.ledger import LedgerError
-from catalog.memory import forbid_dumps
+from catalog.memory import forbid_dumps, settled
 from catalog.policy import PolicyError
 from connectors.agent.budget import FairQueue
 from connectors.agent.fragment import FragmentRun, canceled
@@ -628,7 +628,8 @@ async def _serve(agent: Agent, behind_tls_proxy: bool) -> None:
         if host not in ("127.0.0.1", "localhost", "[::1]"):
             raise ValueError("owner_listen must be a loopback address")
         servers.append(_server(create_owner_app(agent), department.owner_listen))
-    await asyncio.gather(*(s.serve() for s in servers))
+    with settled():
+        await asyncio.gather(*(s.serve() for s in servers))
 
 
 def _host(listen: str) -> str:

@@ -12,8 +12,9 @@ import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -27,7 +28,7 @@ from catalog import duck, masks, tls
 from catalog.access import AccessAnswer, AccessRequest, Application, Listed
 from catalog.errors import CityError, DepartmentError, Outcome, UserError
 from catalog.exchange import Fragment, Head, sha256
-from catalog.identity import Pins, Principal, ReplayStore, SqliteReplayStore, TokenVerifier, agent_audience
+from catalog.identity import Pins, Principal, ReplayStore, Since, SqliteReplayStore, TokenVerifier, agent_audience
 from catalog.keys import Jwk, KeyFileError, KeyRing, SigningKey, load_or_create_secret
 from catalog.ledger import Ledger, LedgerError
 from catalog.masks.pseudonym import derive_key
@@ -40,18 +41,21 @@ from connectors.agent.disclosure import Guard
 from connectors.agent.execute import Engine, Stop, connect
 from connectors.agent.fits import Fits, asker, granted_alone
 from connectors.agent.fragment import FragmentRun, Services, grant_ended, notice_of, shown
+from connectors.agent.mark import witnesses
 from connectors.agent.policy_file import Loaded, PolicyFile, record_refusal, refusal_facts
 from connectors.agent.refusals import Refusals
-from connectors.agent.requests import Decided, Requests, Row, standing
+from connectors.agent.requests import Decided, Requests, Row, grant_name, standing
 from connectors.agent.synthetic import STAND_IN, StandIn
 from connectors.agent.vault import Held, Vault, untoken
 from connectors.base import Source, SourceError
 from connectors.config import resolve_secret
 from connectors.sources import open_source, parse_source
 
-__all__ = ["Agent", "Clock"]
+__all__ = ["Agent", "Clock", "new_history"]
 
 Clock = Callable[[], datetime]
+MASKING = "tr_geo_exact_steps, tr_geo_lat, tr_geo_lon, tr_geo_steps, tr_nfc, tr_scaled, tr_unscaled"
+"""What masks call: made while no stream runs in their instance. Whatever is not named here is made when needed."""
 _log = structlog.get_logger("atoll.agent")
 
 
@@ -108,6 +112,7 @@ class Agent:
         state = self._state = (path.parent / department.state).resolve()
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         state.chmod(0o700)  # somebody else may have made it
+        seen = (state / "replay.db").exists()
         self._receipts = KeyRing.create(state / "receipt.key")
         secret = self._secret = load_or_create_secret(state / "hmac.key")
         self.ledger = Ledger(state / "ledger.jsonl", KeyRing.create(state / "ledger.key"))
@@ -119,6 +124,7 @@ class Agent:
         self.requests = Requests(state / "requests.db", self.name)
         self._fits = Fits(state / "synthetic.json")
         self.breaker = Breaker(state / "PAUSED", self.name)
+        self._look_back(seen)
         self._engines = _Engines(state / "spill", department.limits.memory_mb)
         try:
             self._confine(department)
@@ -129,7 +135,8 @@ class Agent:
         self._open_sources(department)
         self._policy = policy
         facts = policy.loaded.facts()
-        self.ledger.append("start", {"policy": policy.version, "department": self.name, **facts})
+        books = self._services().books
+        self.ledger.append("start", {"policy": policy.version, "department": self.name, "books": books, **facts})
         self._file.keep(policy.loaded)
 
     @classmethod
@@ -145,6 +152,19 @@ class Agent:
         except PolicyError as bad:
             record_refusal(file, bad)
             raise
+
+    def _look_back(self, seen: bool) -> None:
+        """Hold what must not be forgotten against what the ledger tells of it. seen: whether requests were kept."""
+        told = witnesses(self.ledger.path, ("guard", "budget"))
+        self.guard.expect(told.get("guard"))
+        self.budget.expect(told.get("budget"))
+        if self.guard.lost:
+            _log.error(
+                "guard.db is missing, or older than the ledger: sums under the guard are refused. Put it back, or "
+                "accept the loss: atoll agent new-history"
+            )
+        if not seen and self.ledger.head.seq:
+            self.replay = Since(self.replay, time.time())
 
     # ---- policy --------------------------------------------------------------------------------------
 
@@ -338,7 +358,8 @@ class Agent:
             entity=decision.entity, dimensions=decision.dimensions, measures=decision.measures,
             verify_keys=(decision.key,) if decision.key else (),
             rows=spec.rows if decision.mode in (Mode.masked, Mode.raw) else None, key=_key_of(governed),
-            source_kind=source.kind, vintage=source.vintage(), notice=notice_of(governed, self.name),
+            max_keys=self.department.limits.keys, source_kind=source.kind, vintage=source.vintage(),
+            notice=notice_of(governed, self.name),
         )  # fmt: skip
 
     @property
@@ -358,18 +379,20 @@ class Agent:
         with self._lock:  # decided and registered at once: a reload or a pause in between would not see the run
             self.breaker.check()
             self._check_policy()
-            policy = self.policy
-            services = Services(
-                policy.department, policy.version, self._reach, lambda name: policy.views.get(name, ""),
-                self._engines, self.ledger, self.budget, self.guard, self._receipts, self._secret,
-            )  # fmt: skip
-            run = FragmentRun(services, access(), fragment, stop)
+            run = FragmentRun(self._services(), access(), fragment, stop)
             if fragment.fragment_id in self._running:
                 raise DepartmentError(
                     "A fragment of this id is running already.", Outcome.BUSY, who=self.name, rule="fragment id"
                 )
             self._running[fragment.fragment_id] = _Running(run, stop, certificate)
         return run
+
+    def _services(self) -> Services:
+        policy = self.policy
+        return Services(
+            policy.department, policy.version, self._reach, lambda name: policy.views.get(name, ""),
+            self._engines, self.ledger, self.budget, self.guard, self._receipts, self._secret,
+        )  # fmt: skip
 
     def finish(self, run: FragmentRun) -> None:
         """Forget a run and free what it holds. What cannot be recorded any more is in the owner's log."""
@@ -473,6 +496,7 @@ class Agent:
         return {
             "department": self.name, "paused": self.breaker.paused, "policy": self.policy.version,
             "policy_fault": self._fault, "policy_number": self.policy.loaded.facts().get("number"),
+            "history": "lost" if self.guard.lost else "whole",
             "running": running, "strangers_refused": self.refusals.total, "started": self.started.isoformat(),
             "ledger": self.ledger.head.model_dump(mode="json"),
             "sources": {n: _health(s) for n, s in self._sources.items()},
@@ -481,7 +505,8 @@ class Agent:
 
     def decide_request(self, id_: str, decided: Decided) -> Row:
         """The owner's word on an application for access; the grant itself is in the policy. Raises UserError."""
-        return self.requests.decide(id_, decided, self.ledger.append)
+        granted = any(grant.id == grant_name(id_) for grant in self.department.grants)
+        return self.requests.decide(id_, decided, self.ledger.append, granted)
 
     @property
     def contact(self) -> str:
@@ -525,14 +550,32 @@ class Agent:
             self.ledger.close()
 
 
+def new_history(department: Department, folder: Path, reason: str) -> None:
+    """Accept, on record, that the guard's history is not what the ledger tells of: what is told from now on is held
+    against nothing that was told before.
+
+    folder: where department.yaml lies. Raises LedgerError while the agent runs, ValueError, OSError.
+    """
+    state = (folder / department.state).resolve()
+    ledger = Ledger(state / "ledger.jsonl", KeyRing.create(state / "ledger.key"))
+    try:
+        guard = Guard(state / "guard.db", department.department)
+        try:
+            ledger.append("new_history", {"books": {"guard": guard.mark.text}, "reason": reason})
+        finally:
+            guard.close()
+    finally:
+        ledger.close()
+
+
 class _Engines:
     """Engines in processes of their own for analysts' queries, and private instances in this one for the rest.
 
-    Making one takes time, so the next ones are made ahead. One more instance here, without any table, runs
-    masks; each fragment has a connection of its own to it.
+    Making one takes time: engine processes are made ahead, and private instances too as soon as one was asked for.
+    One more instance here, without any table, runs masks; each fragment has a connection of its own to it.
     """
 
-    def __init__(self, spill: Path, memory_mb: int, warm: int = 1) -> None:
+    def __init__(self, spill: Path, memory_mb: int) -> None:
         self._spill = spill
         self._memory_mb = memory_mb
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -541,8 +584,10 @@ class _Engines:
         shutil.rmtree(spill, ignore_errors=True)
         self._children = Children(spill, memory_mb)
         self._masks, self._masks_folder = self._make()
+        self._library = duck.Library(self._masks)
+        self._library.need(MASKING)
         duck.lock(self._masks)
-        self._ready = [self._pool.submit(self._make) for _ in range(warm)]
+        self._ready: list[Future[tuple[duckdb.DuckDBPyConnection, Path]]] = []
 
     def _make(self) -> tuple[duckdb.DuckDBPyConnection, Path]:
         self._spill.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -560,14 +605,14 @@ class _Engines:
     def private(self) -> Engine:
         """An instance that nobody used before. The taker closes it."""
         with self._lock:
-            waiting = self._ready.pop(0)
+            waiting = self._ready.pop(0) if self._ready else self._pool.submit(self._make)
             self._ready.append(self._pool.submit(self._make))
         connection, folder = waiting.result()
         return Engine(connection, lambda c: self._retire(c, folder))
 
     def masking(self) -> Engine:
         with self._lock:
-            return Engine(self._masks.cursor())
+            return Engine(self._masks.cursor(), library=self._library)
 
     def _retire(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         try:

@@ -11,7 +11,7 @@ one can prepare cells whose determinants vanish for it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb, isqrt
@@ -41,6 +41,11 @@ def _prime() -> int:
         n = secrets.randbelow(1 << 20) + (1 << 20) | 1
         if all(n % d for d in range(3, isqrt(n) + 1, 2)):
             return n
+
+
+def _dice(rows: int, columns: int, below: int) -> Floats:
+    """Random whole numbers, secret like the prime: of two different vectors some combination by them differs."""
+    return np.random.default_rng(secrets.randbits(64)).integers(0, below, (rows, columns)).astype(np.float64)
 
 
 @dataclass
@@ -95,7 +100,7 @@ class Span:
     def add(self, vectors: Floats, big: Bools) -> Span:
         """The span with more vectors (one a row, 0/1), pivots in big columns first."""
         p = self.prime
-        reduced = self._reduced(vectors)
+        reduced = self._reduced(vectors[~self.holds(vectors)])
         order = np.argsort(~big, kind="stable")
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
@@ -111,8 +116,14 @@ class Span:
         return Span(p, np.concatenate([rows, fresh]), np.concatenate([self.pivots, new_pivots]))
 
     def holds(self, vectors: Floats) -> Bools:
-        """Of each vector (one a row, 0/1), whether it is in the span."""
-        return np.logical_not(self._reduced(vectors).any(axis=1))
+        """Of each vector (one a row, 0/1), whether it is in the span.
+
+        What the rows do not reach of it is looked at in six random combinations of its columns, by numbers so small
+        that products of any length stay exact: 60 bits that nobody can prepare for.
+        """
+        dice = _dice(vectors.shape[1], 6, 1024)
+        reached = vectors[:, self.pivots] @ _mod(self.rows @ dice, self.prime)
+        return np.logical_not(_mod(vectors @ dice - reached, self.prime).any(axis=1))
 
     def _reduced(self, vectors: Floats) -> Floats:
         """What of vectors the rows do not reach: zero in all pivot columns."""
@@ -128,56 +139,56 @@ class Span:
 
 
 def echelon(matrix: Floats, prime: int) -> tuple[Floats, Ints]:
-    """Reduced row echelon form modulo a prime: its non-zero rows and their pivot columns."""
+    """Reduced row echelon form modulo a prime: its non-zero rows and their pivot columns.
+
+    Row after row is made 1 in its first column, which is then cleared in all others. That changes the first column of
+    no row: one that comes before it is cleared already where a row has its pivot, one after it leaves it as it is. So
+    in the order of their pivots the rows are the reduced form, of which there is only one.
+    """
     work = _mod(matrix, prime)
+    rows: list[int] = []
     pivots: list[int] = []
-    rank = 0
-    while rank < len(work):
-        live = np.flatnonzero(work[rank:].any(axis=0))
-        if not len(live):
-            break
-        column = int(live[0])
-        chosen = rank + int(np.flatnonzero(work[rank:, column])[0])
-        if chosen != rank:
-            work[[rank, chosen]] = work[[chosen, rank]]
-        work[rank] = _mod(work[rank] * pow(int(work[rank, column]), -1, prime), prime)
+    for i in range(len(work)):
+        changed = np.flatnonzero(work[i])
+        if not len(changed):
+            continue
+        column = int(changed[0])
+        if work[i, column] != 1:
+            work[i, changed] = _mod(work[i, changed] * pow(int(work[i, column]), -1, prime), prime)
         others = np.flatnonzero(work[:, column])
-        others = others[others != rank]
+        others = others[others != i]
         if len(others):
-            changed = np.flatnonzero(work[rank])
             part = np.ix_(others, changed)
             factor = prime - work[others, column]
-            work[part] = _mod(work[part] + factor[:, None] * work[rank, changed], prime)
+            work[part] = _mod(work[part] + factor[:, None] * work[i, changed], prime)
+        rows.append(i)
         pivots.append(column)
-        rank += 1
-    return work[:rank], np.array(pivots, dtype=np.int64)
+    found = np.array(pivots, dtype=np.int64)
+    order = np.argsort(found)
+    return work[np.array(rows, dtype=np.int64)[order]], found[order]
 
 
 # ---- few entities ----------------------------------------------------------------------------------------
 
-People = Callable[[int], frozenset[int]]
 
-
-def isolates(hidden: Floats, people: People, k: int, prime: int) -> bool:
+def isolates(hidden: Floats, atom: Ints, person: Ints, k: int, prime: int) -> bool:
     """Whether some non-zero vector of the row space has fewer than k entities in its support.
 
-    hidden: basis, one column an atom. people: the entities of an atom. True as well where it would take
-    too long to find out.
+    hidden: basis, one column an atom. atom, person: who is in which atom, pair by pair. True as well where it would
+    take too long to find out.
 
     Atoms with equal columns have equal coefficients in every vector: they count as one, and one with k
     entities must vanish, which leaves fewer vectors; until nothing changes. What is left falls into blocks
     without common columns; a vector of least support lies in one of them, and is the only one, up to scale,
     that vanishes on some d - 1 columns of a block of dimension d.
     """
-    columns = np.flatnonzero(hidden.any(axis=0))
-    return len(hidden) > 0 and _narrow(hidden[:, columns], [people(int(c)) for c in columns], k, prime)
-
-
-def _narrow(rows: Floats, people: Sequence[frozenset[int]], k: int, prime: int) -> bool:
+    rows, there = hidden, _There(atom, person)
     while len(rows):
-        rows, people = _merged(rows, people, prime)
-        big = np.array([len(p) >= k for p in people])
+        rows, place = _merged(rows, prime)
+        there = there.moved(place)
+        big = there.sizes(rows.shape[1]) >= k
         if not big.any():
+            people = there.sets(rows.shape[1])
             return any(_block(rows[np.ix_(r, c)], [people[i] for i in c], k, prime) for r, c in components(rows))
         if len(rows) * rows.size > MAX_WORK:
             return True
@@ -185,28 +196,50 @@ def _narrow(rows: Floats, people: Sequence[frozenset[int]], k: int, prime: int) 
         reduced, pivots = echelon(rows[:, order], prime)
         first_small = int(big.sum())
         rows = reduced[pivots >= first_small][:, first_small:]
-        people = [people[i] for i in order[first_small:]]
+        small = np.full(len(order), -1, dtype=np.int64)
+        small[order[first_small:]] = np.arange(len(order) - first_small)
+        there = there.moved(small)
     return False
 
 
-def _merged(rows: Floats, people: Sequence[frozenset[int]], prime: int) -> tuple[Floats, list[frozenset[int]]]:
-    """One column for all equal ones, with the entities of all; columns of zeros go.
+@dataclass(frozen=True)
+class _There:
+    """Who is in which column, pair by pair, each once."""
+
+    column: Ints
+    person: Ints
+
+    def moved(self, place: Ints) -> _There:
+        """The same people in other columns: those of column c in place[c], or gone where that is -1."""
+        column = place[self.column]
+        kept = column >= 0
+        size = int(self.person.max(initial=0)) + 1
+        pairs = np.unique(column[kept] * size + self.person[kept])
+        return _There(pairs // size, pairs % size)
+
+    def sizes(self, columns: int) -> Ints:
+        return np.bincount(self.column, minlength=columns)
+
+    def sets(self, columns: int) -> list[frozenset[int]]:
+        parts = np.split(self.person, np.searchsorted(self.column, np.arange(1, columns)))
+        return [frozenset(part.tolist()) for part in parts]
+
+
+def _merged(rows: Floats, prime: int) -> tuple[Floats, Ints]:
+    """(one column for all equal ones, of each column its place among them); columns of zeros go to -1.
 
     Columns are compared by three random combinations of their values, 61 bits that nobody can prepare for.
     """
-    dice = np.random.default_rng(secrets.randbits(64)).integers(0, prime, (3, len(rows))).astype(np.float64)
-    first, second, third = _mod(dice @ rows, prime).astype(np.int64)
-    _, place, which = np.unique((first * prime + second) * prime + third, return_index=True, return_inverse=True)
+    first, second, third = _mod(_dice(3, len(rows), prime) @ rows, prime).astype(np.int64)
+    _, first_of, which = np.unique(
+        (first * prime + second) * prime + third, return_index=True, return_inverse=True
+    )  # fmt: skip
+    live = rows[:, first_of].any(axis=0)
     # In the order in which they came: in a random one elimination would fill the rows sooner.
-    order = np.argsort(place)
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    found = rows[:, place[order]]
-    together: list[set[int]] = [set() for _ in place]
-    for i, p in zip(back[which.reshape(-1)], people, strict=True):
-        together[i] |= p
-    live = np.flatnonzero(found.any(axis=0))
-    return found[:, live], [frozenset(together[i]) for i in live]
+    order = np.argsort(np.where(live, first_of, rows.shape[1]), kind="stable")[: int(live.sum())]
+    place = np.full(len(first_of), -1, dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return rows[:, first_of[order]], place[which.reshape(-1)]
 
 
 def _block(block: Floats, people: Sequence[frozenset[int]], k: int, prime: int) -> bool:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from catalog import duck
-from catalog.errors import CityError, TrinoError, UserError
+from catalog.errors import CityError
 from catalog.types import TrinoType, field_type
 from gateway.execution import Execution
 from gateway.settings import Limits
@@ -26,6 +26,7 @@ from gateway.settings import Limits
 __all__ = ["Merge", "MergePool", "conform"]
 
 BATCH_ROWS = 65_536
+Instance = tuple[duckdb.DuckDBPyConnection, duck.Library]
 
 
 class MergePool:
@@ -37,8 +38,8 @@ class MergePool:
         self._spill = spill
         shutil.rmtree(spill, ignore_errors=True)
         spill.mkdir(parents=True, mode=0o700)
-        self._ready: queue.Queue[duckdb.DuckDBPyConnection] = queue.Queue(warm)
-        self._bare: queue.Queue[duckdb.DuckDBPyConnection] = queue.Queue(warm)
+        self._ready: queue.Queue[Instance] = queue.Queue(warm)
+        self._bare: queue.Queue[Instance] = queue.Queue(warm)
         self._wanted = threading.Semaphore(warm)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="merge-pool", daemon=True)
@@ -51,7 +52,7 @@ class MergePool:
                 return
             self._ready.put(self._make())
 
-    def _make(self) -> duckdb.DuckDBPyConnection:
+    def _make(self) -> Instance:
         con = duckdb.connect(
             config={
                 "memory_limit": f"{self.limits.memory_mb}MB",
@@ -62,11 +63,11 @@ class MergePool:
         )
         # DuckDB fills this buffer before it gives its first batch; its default would hold back 1 MB.
         con.execute("SET streaming_buffer_size = '64KB'")
-        duck.prepare(con)
+        library = duck.Library(con)
         duck.lock(con)
-        return con
+        return con, library
 
-    def take(self, bare: bool = False) -> duckdb.DuckDBPyConnection:
+    def take(self, bare: bool = False) -> Instance:
         """An instance that nobody used before; the caller closes it.
 
         bare: for a statement that reads no table, such as `SELECT 1`. It may get one that only such statements
@@ -75,16 +76,16 @@ class MergePool:
         if bare:
             with suppress(queue.Empty):
                 return self._bare.get_nowait()
-        con = self._ready.get()
+        found = self._ready.get()
         self._wanted.release()
-        return con
+        return found
 
-    def give_back(self, con: duckdb.DuckDBPyConnection) -> None:
+    def give_back(self, instance: Instance) -> None:
         """Keep an instance that was taken as bare, if there is room."""
         try:
-            self._bare.put_nowait(con)
+            self._bare.put_nowait(instance)
         except queue.Full:
-            con.close()
+            instance[0].close()
 
     def close(self) -> None:
         self._closed.set()
@@ -93,7 +94,7 @@ class MergePool:
         for waiting in (self._ready, self._bare):
             with suppress(queue.Empty):
                 while True:
-                    waiting.get_nowait().close()
+                    waiting.get_nowait()[0].close()
         shutil.rmtree(self._spill, ignore_errors=True)
 
 
@@ -104,7 +105,7 @@ class Merge:
         """bare: nothing will be attached, stored or loaded."""
         self._pool = pool
         self._bare = bare
-        self._con = pool.take(bare)
+        self._con, self._library = pool.take(bare)
         self._running = threading.Lock()
         self._ended = False
         self._execution = execution
@@ -124,20 +125,19 @@ class Merge:
         with self._running:
             self._ended = True
         if self._bare and error is None and not self._tables:
-            self._pool.give_back(self._con)
+            self._pool.give_back((self._con, self._library))
         else:
             self._con.close()
 
     def attach(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
         """Make a stream readable once, under `name`."""
-        reader = pa.RecordBatchReader.from_batches(schema, iter(batches))
-        self._con.register(name, reader)
+        self._register(name, pa.RecordBatchReader.from_batches(schema, iter(batches)))
         self._tables[name] = duck.Table(name, _columns(schema))
 
     def store(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
         """Read a stream to its end into a table, so that it may be read often. Spills when large."""
         stream = f"{name}_stream"
-        self._con.register(stream, pa.RecordBatchReader.from_batches(schema, iter(batches)))
+        self._register(stream, pa.RecordBatchReader.from_batches(schema, iter(batches)))
         try:
             self._con.execute(f'CREATE TEMP TABLE "{name}" AS SELECT * FROM "{stream}"')
         except duckdb.Error as error:
@@ -148,13 +148,21 @@ class Merge:
 
     def load(self, name: str, table: pa.Table) -> None:
         """Make a table of the gateway's own readable."""
-        self._con.register(name, table)
+        self._register(name, table)
         self._tables[name] = duck.Table(name, _columns(table.schema))
+
+    def _register(self, name: str, data: pa.RecordBatchReader | pa.Table) -> None:
+        """Raises the cancelling error for a statement that is cancelled meanwhile."""
+        try:
+            self._con.register(name, data)
+        except duckdb.Error as error:
+            raise self._told(error) from error
 
     def keys(self, query: exp.Select) -> pa.Array:
         """The one column of a key query."""
         compiled = duck.compile_query(query, self._tables)
         try:
+            self._library.need(compiled.sql)
             table = self._con.sql(compiled.sql).to_arrow_table()
         except duckdb.Error as error:
             raise self._told(error) from error
@@ -163,20 +171,13 @@ class Merge:
 
     def compile(self, query: exp.Query) -> duck.Compiled:
         """DuckDB text of the merge query and the Trino types of its result. Raises UserError."""
-        compiled = duck.compile_query(query, self._tables)
-        for _, kind in compiled.columns:
-            if kind.name.startswith("interval"):
-                raise UserError(
-                    f"An answer cannot have a column of type {kind}.",
-                    trino=TrinoError.NOT_SUPPORTED,
-                    hint="date_diff gives a difference as a number.",
-                )
-        return compiled
+        return duck.compile_query(query, self._tables)
 
     def run(self, compiled: duck.Compiled) -> Iterator[pa.RecordBatch]:
         """The merge's result, batch by batch, in the types that `compiled` promises."""
         types = tuple(t for _, t in compiled.columns)
         try:
+            self._library.need(compiled.sql)
             relation = self._con.sql(compiled.sql)
             for batch in relation.to_arrow_reader(BATCH_ROWS):
                 yield conform(batch, types)

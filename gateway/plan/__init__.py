@@ -18,7 +18,8 @@ class KeySource:
     """Bind keys of a fragment: `query` selects one column `k`, distinct, not NULL, over merge tables.
 
     needs: fragments that must be complete before. sql: the fragment's text with the keys in it.
-    chunk: at most so many keys a request. always: the fragment has no meaning without keys.
+    chunk: at most so many keys a request. always: the fragment has no meaning without keys. most: with more keys
+    than these in all, it is asked without any.
     """
 
     query: exp.Select
@@ -26,13 +27,14 @@ class KeySource:
     sql: str
     chunk: int
     always: bool = False
+    most: int = 0
 
 
 @dataclass(frozen=True)
 class FragmentPlan:
     """One question to one department.
 
-    sql: the exact text that its agent receives. outputs: names of c0..cn in the merge, in order.
+    sql: the exact text that its agent receives, of `tree`. outputs: names of c0..cn in the merge, in order.
     relations: what it reads. notes: what stays in the gateway and why, for EXPLAIN.
     """
 
@@ -43,6 +45,7 @@ class FragmentPlan:
     relations: tuple[Relation, ...]
     keys: KeySource | None = None
     notes: tuple[str, ...] = ()
+    tree: exp.Query = field(default_factory=exp.Select, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

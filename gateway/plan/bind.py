@@ -1,10 +1,12 @@
-"""Semi-join reduction: the keys of a restricted side go into the next department's fragment.
+"""Semi-join reduction: the keys of a small answer go into the next department's fragment, and so on from there.
 
-First version: one hop, from a fragment that a condition restricts to one that nothing restricts.
+Which fragment is asked first, and whose keys another waits for, is decided by estimates (`size`). They decide what
+is fast, never what is right: a fragment with keys delivers every row that can matter, and one without delivers more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sqlglot import exp, parse_one
@@ -15,53 +17,121 @@ from catalog.exchange import KEYS_TABLE
 from catalog.names import RelationName
 from catalog.relation import Relation
 from gateway.plan import FragmentPlan, KeySource
-from gateway.rewrite.tree import Source, conjuncts, has_window, is_aggregate_select, outputs, sources
+from gateway.plan.size import Size, size_of
+from gateway.rewrite.calm import EXACT
+from gateway.rewrite.predicates import accepts
+from gateway.rewrite.tree import (
+    Source,
+    conjuncts,
+    has_grouping_sets,
+    has_window,
+    is_aggregate_select,
+    outputs,
+    set_where,
+    sources,
+)
 
 __all__ = ["MAX_KEYS", "bind_keys"]
 
-MAX_KEYS = 10_000
+MAX_KEYS = 100_000
+"""More distinct keys than these: the fragment goes without."""
 KEY_TYPES = {"varchar", "bigint", "integer", "date"}
+TOO_MANY = 400_000
+"""Rows expected of a giver beyond which nobody waits for it: that many keys will hardly be few enough."""
+PAYS = 0.4
+"""Keys must be expected to leave at most this part of an answer, or nobody waits for them."""
 
 
 @dataclass(frozen=True)
-class _Side:
-    """A fragment standing in a FROM clause and the output that a join compares."""
+class _Place:
+    """A column of the merge, and what is known of where it comes from.
 
-    fragment: FragmentPlan
-    source: Source
+    fragment, output: the fragment that delivers it. steers: the fragment may be restricted by this column's values.
+    """
+
+    fragment: str
     output: int
+    steers: bool
+
+
+@dataclass(frozen=True)
+class _Link:
+    """Rows of `taker` matter only if their value is among those of `giver`."""
+
+    giver: _Place
+    taker: _Place
 
 
 def bind_keys(
     merge: exp.Query, fragments: list[FragmentPlan], relations: dict[RelationName, Relation]
 ) -> list[FragmentPlan]:
-    """Give unrestricted fragments the join keys of restricted ones.
+    """Give fragments the join keys of others that are expected to be smaller.
 
     Proof sketch. In `a JOIN b ON a.x = b.y` (inner, or b the right side of a LEFT JOIN) a row of b whose
     y is not among a's x joins nothing, and b is read nowhere else. Restricting b's fragment to those
-    keys drops only such rows. The keys are a's governed rows, before any condition of the merge, so
-    there are never too few. Inside b's fragment the restriction stands before grouping: b.y must be a
-    grouping key then, and there may be no window, whose frame would lose rows. More than MAX_KEYS
-    distinct keys: the fragment goes unrestricted.
+    keys drops only such rows. In a subquery the rows around it are a: what a condition `b.y = a.x` of its WHERE
+    drops, it never sees. In `a.x IN (SELECT y FROM b)`, where WHERE demands it, either side's values restrict the
+    other. The keys are a's governed rows, before any condition of the merge, so there are never too few; a may
+    itself have been restricted, to rows that matter. A column of a derived table is followed to the
+    fragment below: any rows of it may give; it takes where a condition on it may move down
+    (`predicates.accepts`). Inside b's fragment the restriction stands before grouping: b.y must be a grouping key
+    then, and there may be no window, whose frame would lose rows. What equals b.y there, by a condition that all
+    rows fulfil, is restricted too. A fragment is finished before it gives, and takes only from finished ones: no
+    two wait for each other.
     """
     by_id = {f.id: f for f in fragments}
-    for select in merge.find_all(exp.Select):
-        for giver, taker in _candidates(select, by_id):
-            if _may_bind(giver, taker, by_id) and _uses(merge, taker.fragment.id) == 1:
-                bound = _bound(giver, taker)
-                if bound is not None:
-                    by_id[taker.fragment.id] = bound
+    links = [link for link in _links(merge, by_id) if _may_bind(link, merge, by_id)]
+    alone = {f.id: size_of(f, relations) for f in fragments}
+    sizes = dict(alone)
+    waiting = [f.id for f in fragments if f.keys is None]
+    while waiting:
+        giver = min(waiting, key=lambda name: sizes[name].rows)
+        waiting.remove(giver)
+        for link in (k for k in links if k.giver.fragment == giver and k.taker.fragment in waiting):
+            reduced = _reduced(link, sizes[giver], alone[link.taker.fragment])
+            if reduced is None or reduced.rows >= sizes[link.taker.fragment].rows:
+                continue
+            bound = _bound(link, by_id, sizes[link.taker.fragment])
+            if bound is not None:
+                by_id[bound.id] = bound
+                sizes[bound.id] = reduced
     return [by_id[f.id] for f in fragments]
 
 
-def _uses(merge: exp.Expr, fragment: str) -> int:
-    return sum(1 for t in merge.find_all(exp.Table) if t.name == fragment)
+# ---- which columns compare
 
 
-def _candidates(select: exp.Select, by_id: dict[str, FragmentPlan]) -> list[tuple[_Side, _Side]]:
-    """(giver, taker) pairs that an equality relates: both ways in WHERE and inner ON, in the ON of a
-    LEFT JOIN only towards its own right side."""
-    found = {s.alias: s for s in sources(select)}
+def _links(merge: exp.Query, by_id: dict[str, FragmentPlan]) -> list[_Link]:
+    found = []
+    for select in merge.find_all(exp.Select):
+        own = {s.alias: s for s in sources(select)}
+        around = _around(select)
+        for part, only in _equalities(select):
+            for one, other in ((part.left, part.right), (part.right, part.left)):
+                giver = _place(one, {**around, **own}, by_id)
+                taker = _place(other, own, by_id)
+                if giver is not None and taker is not None and taker.steers and only in ("", _table(other)):
+                    found.append(_Link(giver, taker))
+        found += _memberships(select, own, by_id)
+    return list(dict.fromkeys(found))
+
+
+def _table(node: exp.Expr) -> str:
+    return node.table if isinstance(node, exp.Column) else ""
+
+
+def _around(select: exp.Select) -> dict[str, Source]:
+    """The sources whose columns a subquery may read, of the selects around it."""
+    found: dict[str, Source] = {}
+    above = select.parent_select
+    while above is not None:
+        found = {**{s.alias: s for s in sources(above)}, **found}
+        above = above.parent_select
+    return found
+
+
+def _equalities(select: exp.Select) -> Iterator[tuple[exp.EQ, str]]:
+    """Equalities in WHERE and inner ON, and in the ON of a LEFT JOIN with the only side that may take."""
     where = select.args.get("where")
     parts = [(p, "") for p in conjuncts(where.this if where is not None else None)]
     for join in select.args.get("joins") or []:
@@ -69,94 +139,182 @@ def _candidates(select: exp.Select, by_id: dict[str, FragmentPlan]) -> list[tupl
         only = join.this.alias_or_name if side == "LEFT" else ""
         if side in ("", "LEFT"):
             parts += [(p, only) for p in conjuncts(join.args.get("on"))]
-    pairs = []
     for part, only in parts:
-        if not isinstance(part, exp.EQ):
-            continue
-        one, other = (_side(c, found, by_id) for c in (part.left, part.right))
-        if one is None or other is None or one.source.alias == other.source.alias:
-            continue
-        pairs += [(g, t) for g, t in ((one, other), (other, one)) if only in ("", t.source.alias)]
-    return pairs
+        if isinstance(part, exp.EQ):
+            yield part, only
 
 
-def _side(column: exp.Expr, found: dict[str, Source], by_id: dict[str, FragmentPlan]) -> _Side | None:
+def _memberships(select: exp.Select, own: dict[str, Source], by_id: dict[str, FragmentPlan]) -> Iterator[_Link]:
+    """Both directions of `x IN (SELECT y ..)` in WHERE."""
+    where = select.args.get("where")
+    for part in conjuncts(where.this if where is not None else None):
+        query = part.args.get("query") if isinstance(part, exp.In) else None
+        inner = query.this if isinstance(query, exp.Subquery) else query
+        if not isinstance(inner, exp.Select):
+            continue
+        outside = _place(part.this, own, by_id)
+        inside = _output(inner, inner.expressions[0].alias_or_name, by_id)
+        if outside is None or inside is None:
+            continue
+        if outside.steers:
+            yield _Link(inside, outside)
+        if inside.steers:
+            yield _Link(outside, inside)
+
+
+def _place(column: exp.Expr, found: dict[str, Source], by_id: dict[str, FragmentPlan]) -> _Place | None:
     if not isinstance(column, exp.Column) or column.table not in found:
         return None
     source = found[column.table]
-    if not isinstance(source.node, exp.Subquery) or not isinstance(source.node.this, exp.Select):
+    node = source.node
+    if not isinstance(node, exp.Subquery) or not isinstance(node.this, exp.Select):
         return None
-    inner = source.node.this
-    from_ = inner.args.get("from_")
-    fragment = by_id.get(from_.this.name) if from_ is not None and isinstance(from_.this, exp.Table) else None
-    plain = not any(inner.args.get(k) for k in ("joins", "where", "group", "limit", "distinct"))
+    if node.args["alias"].args.get("columns") or any(node.args.get(k) for k in ("limit", "offset", "joins")):
+        return None
+    place = _output(node.this, column.name, by_id)
+    return None if place is None else replace(place, steers=place.steers and _may_steer(source))
+
+
+def _output(select: exp.Select, name: str, by_id: dict[str, FragmentPlan]) -> _Place | None:
+    """Where an output of a select comes from."""
     # Not by the fragment's own output names: an equal question asked elsewhere may name them otherwise.
-    read = outputs(inner).get(column.name)
-    if fragment is None or not plain or not isinstance(read, exp.Column):
+    read = outputs(select).get(name)
+    if not isinstance(read, exp.Column):
         return None
-    return _Side(fragment, source, int(read.name.removeprefix("c")))
+    from_ = select.args.get("from_")
+    fragment = by_id.get(from_.this.name) if from_ is not None and isinstance(from_.this, exp.Table) else None
+    if fragment is not None:
+        plain = not any(select.args.get(k) for k in ("joins", "where", "group", "limit", "distinct"))
+        return _Place(fragment.id, int(read.name.removeprefix("c")), True) if plain else None
+    place = _place(read, {s.alias: s for s in sources(select)}, by_id)
+    steers = accepts(select, list(select.named_selects), exp.column(name, table="_"))
+    return None if place is None else replace(place, steers=place.steers and steers)
 
 
-def _may_bind(giver: _Side, taker: _Side, by_id: dict[str, FragmentPlan]) -> bool:
-    give, take = by_id[giver.fragment.id], by_id[taker.fragment.id]
-    if give.department == take.department or give.keys is not None or take.keys is not None:
+def _may_steer(source: Source) -> bool:
+    """Whether a row of a source that fails a demanded equality may be missing: no other join needs to see it."""
+    side = (source.join.side or "").upper() if source.join is not None else ""
+    return not source.nullable or side == "LEFT"
+
+
+# ---- which of them pay
+
+
+def _may_bind(link: _Link, merge: exp.Query, by_id: dict[str, FragmentPlan]) -> bool:
+    give, take = by_id[link.giver.fragment], by_id[link.taker.fragment]
+    if give.id == take.id or give.keys is not None or take.keys is not None:
         return False
-    if any(not r.mode.gives_rows for r in take.relations):
+    if any(not r.mode.gives_rows for r in take.relations) or _uses(merge, take.id) != 1:
         return False
-    side = (taker.source.join.side or "").upper() if taker.source.join is not None else ""
-    allowed = not taker.source.nullable or (side == "LEFT" and not giver.source.nullable)
-    if giver.source.nullable or not allowed:
+    linked = {c.name for r in take.relations for c in r.columns if c.linkage is not None}
+    column = _column(link.taker, take)
+    if column is None or column.name in linked:  # nobody can turn a pseudonym back to look for it
         return False
-    if any(take.id in (f.keys.needs if f.keys is not None else ()) for f in by_id.values()):
-        return False
-    return _is_restricted(give) and not _is_restricted(take)
+    kind = _type_of(link.taker, take)
+    return kind in KEY_TYPES and kind == _type_of(link.giver, give)
 
 
-def _is_restricted(fragment: FragmentPlan) -> bool:
-    """Whether a condition with a literal, or a limit, keeps the fragment small."""
-    tree = parse_one(fragment.sql, dialect="trino")
-    if tree.find(exp.Limit) is not None:
-        return True
-    return any(w.find(exp.Literal) is not None for w in tree.find_all(exp.Where))
+def _uses(merge: exp.Expr, fragment: str) -> int:
+    return sum(1 for t in merge.find_all(exp.Table) if t.name == fragment)
 
 
-def _bound(giver: _Side, taker: _Side) -> FragmentPlan | None:
-    tree = parse_one(taker.fragment.sql, dialect="trino")
-    if not isinstance(tree, exp.Select) or any(tree.args.get(k) for k in ("limit", "offset", "distinct", "with_")):
+def _type_of(place: _Place, fragment: FragmentPlan) -> str:
+    """The name of the type that a fragment's output has, "" if its department alone can tell."""
+    tables = {str(r.full_name): duck.Table("t", {c.name: c.type for c in r.columns}) for r in fragment.relations}
+    try:
+        compiled = duck.compile_query(parse_one(fragment.sql, dialect="trino"), tables)
+    except UserError:
+        return ""
+    return compiled.columns[place.output][1].name
+
+
+def _column(place: _Place, fragment: FragmentPlan) -> exp.Column | None:
+    """The column behind an output of a fragment that a restriction may stand on; None if there is none."""
+    tree = fragment.tree
+    if not isinstance(tree, exp.Select) or any(tree.args.get(k) for k in ("limit", "offset", "with_")):
         return None
-    column = tree.expressions[taker.output].unalias()
+    column = tree.expressions[place.output].unalias()
     if not isinstance(column, exp.Column) or any(has_window(p) for p in tree.expressions):
         return None
     group = tree.args.get("group")
-    if is_aggregate_select(tree) and (group is None or column.sql() not in {g.sql() for g in group.expressions}):
+    grouped = is_aggregate_select(tree)
+    if grouped and (group is None or column.sql() not in {g.sql() for g in group.expressions}):
         return None
-    if not _travels(giver, taker, column):
+    return None if grouped and has_grouping_sets(tree) else column
+
+
+def _reduced(link: _Link, give: Size, take: Size) -> Size | None:
+    """What the taker is expected to deliver with the giver's keys; None if that isn't worth a wait."""
+    if give.rows > TOO_MANY or give.rows >= take.base:
         return None
-    keys = parse_one(f'SELECT k FROM "{KEYS_TABLE}"', dialect="trino")
-    tree = tree.where(exp.In(this=column.copy(), query=exp.Subquery(this=keys)), copy=False)
-    give = f"c{giver.output}"
+    # Of a key's values a restricted giver has so many, and the taker as many rows; else what holds for rows holds
+    # for their values.
+    domain = give.domains.get(link.giver.output) or take.domains.get(link.taker.output)
+    part = give.share if domain is None else min(1.0, give.rows / domain)
+    return replace(take, rows=take.rows * part, share=take.share * part) if part <= PAYS else None
+
+
+# ---- the fragment with its keys
+
+
+def _bound(link: _Link, by_id: dict[str, FragmentPlan], size: Size) -> FragmentPlan | None:
+    giver, taker = by_id[link.giver.fragment], by_id[link.taker.fragment]
+    tree = taker.tree.copy()
+    if _column(link.taker, taker) is None or not isinstance(tree, exp.Select):
+        return None
+    column = tree.expressions[link.taker.output].unalias()
+    _restrict(tree, column, set())
+    give = f"c{link.giver.output}"
     query = (
         exp.select(exp.alias_(exp.column(give), "k"))
         .distinct()
-        .from_(giver.fragment.id)
+        .from_(giver.id)
         .where(exp.Not(this=exp.Is(this=exp.column(give), expression=exp.Null())))
     )
-    source = KeySource(query, frozenset({giver.fragment.id}), tree.sql("trino", comments=False), MAX_KEYS)
-    return replace(taker.fragment, keys=source)
+    chunk = min(r.max_keys for r in taker.relations)
+    most = min(MAX_KEYS, max(chunk, int(size.base * PAYS)))
+    source = KeySource(query, frozenset({giver.id}), tree.sql("trino", comments=False), min(chunk, most), most=most)
+    return replace(taker, keys=source)
 
 
-def _travels(giver: _Side, taker: _Side, column: exp.Column) -> bool:
-    """Whether both sides have one type whose keys travel, and the taker's column is no pseudonym."""
-    linked = {c.name for r in taker.fragment.relations for c in r.columns if c.linkage is not None}
-    kind = _type_of(taker)
-    return column.name not in linked and kind in KEY_TYPES and kind == _type_of(giver)
+def _restrict(select: exp.Select, column: exp.Column, done: set[tuple[str, str]]) -> None:
+    """Let a column, and what equals it, be one of the keys: as near to the relations as `accepts` allows."""
+    done.add((column.table, column.name))
+    found = {s.alias: s for s in sources(select)}
+    source = found.get(column.table)
+    if source is None or not _restrict_below(source, column):
+        keys = parse_one(f'SELECT k FROM "{KEYS_TABLE}"', dialect="trino")
+        where = select.args.get("where")
+        own = conjuncts(where.this if where is not None else None)
+        set_where(select, [*own, exp.In(this=column.copy(), query=exp.Subquery(this=keys))])
+    for other in _equal_to(select, column, found):
+        if (other.table, other.name) not in done:
+            _restrict(select, other, done)
 
 
-def _type_of(side: _Side) -> str:
-    """The name of the type that a fragment's output has, "" if its department alone can tell."""
-    tables = {str(r.full_name): duck.Table("t", {c.name: c.type for c in r.columns}) for r in side.fragment.relations}
-    try:
-        compiled = duck.compile_query(parse_one(side.fragment.sql, dialect="trino"), tables)
-    except UserError:
-        return ""
-    return compiled.columns[side.output][1].name
+def _restrict_below(source: Source, column: exp.Column) -> bool:
+    node = source.node
+    if source.nullable or not isinstance(node, exp.Subquery) or not isinstance(node.this, exp.Select):
+        return False
+    if node.args["alias"].args.get("columns") or any(node.args.get(k) for k in ("limit", "offset", "joins")):
+        return False
+    inner = node.this
+    definition = outputs(inner).get(column.name)
+    if not isinstance(definition, exp.Column) or not accepts(inner, list(inner.named_selects), column):
+        return False
+    _restrict(inner, definition, set())
+    return True
+
+
+def _equal_to(select: exp.Select, column: exp.Column, found: dict[str, Source]) -> Iterator[exp.Column]:
+    for part, only in _equalities(select):
+        one, other = part.left.unnest(), part.right.unnest()
+        if only or not (isinstance(one, exp.Column) and isinstance(other, exp.Column)):
+            continue
+        if other.sql() == column.sql():
+            one, other = other, one
+        alike = one.type is not None and one.type == other.type and one.is_type(*EXACT)
+        if one.sql() != column.sql() or not alike or {one.table, other.table} - found.keys():
+            continue
+        if not found[one.table].nullable and not found[other.table].nullable:
+            yield other

@@ -80,7 +80,7 @@ def _fragment_lines(fragment: FragmentPlan) -> list[str]:
         source = ", ".join(sorted(fragment.keys.needs)) or "the statement"
         lines.append(f"  keys from {source}, at most {fragment.keys.chunk:,} a request")
         if not fragment.keys.always:
-            lines.append(f"  with more keys: {fragment.sql}")
+            lines.append(f"  with more than {fragment.keys.most:,} keys: {fragment.sql}")
     for relation in fragment.relations:
         lines.append(f"  {relation.name}: {_governed(relation)}")
     return [*lines, *(f"  {note}" for note in fragment.notes)]

@@ -28,7 +28,7 @@ from gateway.rewrite.tree import (
     sources,
 )
 
-__all__ = ["fragment_text", "fragment_tree", "split"]
+__all__ = ["fragment_tree", "split"]
 
 LOCAL = "local_"
 
@@ -68,13 +68,8 @@ def split(
     return Plan(tuple(fragments), merge, original, labels, stored, names, notes)
 
 
-def fragment_text(query: exp.Query) -> str:
-    """The canonical text of a fragment, without comments. It parses back to `fragment_tree(query)`."""
-    return fragment_tree(query).sql("trino", comments=False)
-
-
 def fragment_tree(query: exp.Query) -> exp.Query:
-    """The canonical form of a fragment: outputs c0..cn, aliases t0.. of its own."""
+    """The canonical form of a fragment: outputs c0..cn, aliases t0.. of its own. Its text parses back to it."""
     query = _renumbered(query.copy())
     _label_outputs(query)
     if not isinstance(query, exp.Select):
@@ -196,7 +191,9 @@ class _Cutter:
         name = f"f{len(self.fragments)}"
         outputs = tuple(query.named_selects)
         relations = tuple(dict.fromkeys(self._relation(t) for t in query.find_all(exp.Table) if t.catalog))
-        self.fragments.append(FragmentPlan(name, department, fragment_text(query), outputs, relations, notes=notes))
+        tree = fragment_tree(query)
+        text = tree.sql("trino", comments=False)
+        self.fragments.append(FragmentPlan(name, department, text, outputs, relations, notes=notes, tree=tree))
         columns = [exp.alias_(exp.column(f"c{i}", table=name), output, copy=False) for i, output in enumerate(outputs)]
         return exp.Select(expressions=columns, from_=exp.From(this=exp.to_table(name)))
 

@@ -15,9 +15,15 @@ from catalog.names import RelationName
 from catalog.relation import Relation
 from gateway.rewrite.colocate import colocate_joins
 from gateway.rewrite.ctes import inline_ctes
+from gateway.rewrite.decorrelate import decorrelate_aggregates
+from gateway.rewrite.disjunctions import split_disjunctions
 from gateway.rewrite.eager import eager_aggregation
+from gateway.rewrite.equalities import infer_equalities
+from gateway.rewrite.existential import distinct_existence
 from gateway.rewrite.flatten import flatten_derived
 from gateway.rewrite.leaf import aggregate_leaves
+from gateway.rewrite.optional import count_optional
+from gateway.rewrite.own import own_subqueries
 from gateway.rewrite.predicates import push_predicates
 from gateway.rewrite.prune import prune_outputs
 from gateway.rewrite.tree import plain_outputs, unique_aliases
@@ -39,10 +45,16 @@ RULES: tuple[Rule, ...] = (
     inline_ctes,
     push_predicates,
     flatten_derived,
+    split_disjunctions,
+    decorrelate_aggregates,
+    infer_equalities,
     prune_outputs,
     aggregate_leaves,
+    own_subqueries,
     colocate_joins,
     eager_aggregation,
+    count_optional,
+    distinct_existence,
     push_predicates,
     prune_outputs,
 )

@@ -24,7 +24,7 @@ from gateway.rewrite.tree import (
 if TYPE_CHECKING:
     from gateway.rewrite import Context
 
-__all__ = ["colocate_joins"]
+__all__ = ["colocate_joins", "put_into_derived"]
 
 Key = frozenset[tuple[str, str]]
 """Columns, as (alias, name), whose values together stand in one row only; an empty one: there is one row."""
@@ -46,7 +46,7 @@ def colocate_joins(tree: exp.Query, context: Context) -> exp.Query:
     delivers each column that is read outside it under a name of its own, and a column stays a column:
     types, labels and grouping keys are as before. Keys say what pays, not what is right.
     """
-    for select in list(tree.find_all(exp.Select)):
+    for select in reversed(list(tree.find_all(exp.Select))):  # a derived table before it moves
         if _is_one_question(select):
             continue
         while _join_leading(select, context) or _join_connected(select, context):
@@ -71,7 +71,7 @@ def _join_leading(select: exp.Select, context: Context) -> bool:
     if not any(j.side for j in inside) or any(has_subquery(c) for j in inside for c in conjuncts(j.args.get("on"))):
         return False
     select.set("joins", joins[count - 1 :])
-    _put_into_derived(select, found[:count], [j.copy() for j in inside], [])
+    put_into_derived(select, found[:count], [j.copy() for j in inside], [])
     return True
 
 
@@ -118,7 +118,7 @@ def _join_connected(select: exp.Select, context: Context) -> bool:
     inside, filtering = _joined([s.node for s in group], {}, moved)
     select.set("from_", exp.From(this=rest[0]))
     select.set("joins", [*later, *joins[inner:]])
-    _put_into_derived(select, group, inside, filtering)
+    put_into_derived(select, group, inside, filtering)
     return True
 
 
@@ -221,19 +221,32 @@ def _keys_of(source: Source, context: Context) -> set[Key]:
     if query.args.get("distinct") is not None:
         return {frozenset((source.alias, p.alias_or_name) for p in query.expressions)}
     if not is_aggregate_select(query):
-        return set()
+        return _keys_of_rows(source.alias, query, context)
     group = query.args.get("group")
     named = {p.unalias().sql(): p.alias_or_name for p in query.expressions}
     by = [key.sql() for key in group.expressions] if group is not None else []
     return {frozenset((source.alias, named[text]) for text in by)} if all(text in named for text in by) else set()
 
 
+def _keys_of_rows(alias: str, query: exp.Select, context: Context) -> set[Key]:
+    """The key of the only relation of a plain select, under the names of its outputs."""
+    found = sources(query)
+    if len(found) != 1:
+        return set()
+    named = {p.unalias().name: p.alias_or_name for p in query.expressions if isinstance(p.unalias(), exp.Column)}
+    return {
+        frozenset((alias, named[name]) for _, name in key)
+        for key in _keys_of(found[0], context)
+        if all(name in named for _, name in key)
+    }
+
+
 # ---- the derived table
 
 
-def _put_into_derived(
+def put_into_derived(
     select: exp.Select, group: list[Source], joins: list[exp.Join], conditions: list[exp.Expr]
-) -> None:
+) -> exp.Subquery:
     """Put `group` into a derived table at the place of its first source; columns read it from there."""
     alias = f"{group[0].alias}_home"
     names = {s.alias for s in group}
@@ -250,6 +263,7 @@ def _put_into_derived(
                 read[key] = exp.alias_(column.copy(), f"n{len(read)}", copy=False)
             _read_from(column, alias, read[key].alias)
     inner.set("expressions", list(read.values()) or [exp.alias_(exp.Literal.number(1), "n0", copy=False)])
+    return derived
 
 
 def _columns_outside(select: exp.Select, derived: exp.Subquery) -> Iterator[exp.Column]:

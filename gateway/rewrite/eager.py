@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from gateway.rewrite.calm import EXACT, is_calm
 from gateway.rewrite.tree import (
     Source,
     aggregates_in,
@@ -35,22 +36,6 @@ FINAL: dict[type[exp.Expr], type[exp.AggFunc]] = {
     exp.Max: exp.Max,
 }
 
-EXACT = {
-    *exp.DataType.INTEGER_TYPES, exp.DType.BOOLEAN, exp.DType.DECIMAL, exp.DType.VARCHAR, exp.DType.TEXT,
-    exp.DType.DATE, exp.DType.TIME, exp.DType.TIMESTAMP, exp.DType.VARBINARY, exp.DType.UUID,
-}  # fmt: skip
-"""Types whose equal values are the same in every expression. Not so 0.0 and -0.0, nor one moment in two zones."""
-
-CALM: tuple[type[exp.Expr], ...] = (
-    exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Star, exp.Paren, exp.Var, exp.DataType,
-    exp.DataTypeParam, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.Between,
-    exp.In, exp.Like, exp.Case, exp.If, exp.Coalesce, exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Abs, exp.Round, exp.Floor,
-    exp.Ceil, exp.Year, exp.Quarter, exp.Month, exp.Day, exp.Extract, exp.DateTrunc, exp.TimestampTrunc, exp.Upper,
-    exp.Lower, exp.Trim, exp.Length, exp.Substring, exp.DPipe, exp.TryCast, exp.Distinct, exp.Filter, exp.Where,
-    *FINAL,
-)  # fmt: skip
-"""What fails for no row, so that it may be evaluated for rows that meet none of the other sources."""
-
 
 @dataclass
 class _Partial:
@@ -70,17 +55,17 @@ def eager_aggregation(tree: exp.Query, context: Context) -> exp.Query:
 
     Proof sketch. Rows of x that agree on all those expressions meet the same rows of the other sources
     and fall into the same groups (x is not null-extended: checked). To agree is to be one value, not only
-    equal: each expression has a type of `EXACT`. Let such a class have values
+    equal: each expression has a type of `calm.EXACT`. Let such a class have values
     v1..vn and meet m rows in a group: SUM contributes m * (v1+..+vn) = m times the class's partial sum;
     COUNT, MIN, MAX likewise, COUNT by summing counts. NULLs: a class without values has a NULL partial
     sum, which SUM skips as it skipped the values. COUNT over no rows at all is 0, so without GROUP BY
     the sum of counts is wrapped in COALESCE(.., 0). Conditions on x alone filter before grouping. A
     select that groups, but by nothing of x, is left alone: ungrouped, an empty x would still be one row.
     Doubles add in another order, which SQL leaves open. Rows of x that meet nothing are summed too, so what is
-    evaluated for them is `CALM`: no division by a zero, no cast, that the whole would not have met. Numbers that
+    evaluated for them is calm: no division by a zero, no cast, that the whole would not have met. Numbers that
     overflow are the exception, as they are for the sum itself.
     """
-    for select in list(tree.find_all(exp.Select)):
+    for select in reversed(list(tree.find_all(exp.Select))):  # a derived table before it moves
         if not _is_candidate(select):
             continue
         source = _summed_source(select, context)
@@ -156,7 +141,7 @@ def _plan(select: exp.Select, source: Source) -> _Partial | None:
         for part in conjuncts(join.args.get("on")):
             _collect(part, source.alias, keyed)
     called = {call.sql(): call for part in [*select.expressions, *_clauses(select)] for call in aggregates_in(part)}
-    if not called or (group is not None and not keyed) or not all(map(_is_calm, called.values())):
+    if not called or (group is not None and not keyed) or not all(map(is_calm, called.values())):
         return None
     if not all(key.is_type(*EXACT) for key in keyed.values()):
         return None
@@ -170,30 +155,11 @@ def _collect(node: exp.Expr, alias: str, into: dict[str, exp.Expr]) -> None:
     read = aliases_in(node)
     if alias not in read:
         return
-    if read == {alias} and _is_value(node) and _is_calm(node):
+    if read == {alias} and _is_value(node) and is_calm(node):
         into[node.sql()] = node
         return
     for child in node.iter_expressions():
         _collect(child, alias, into)
-
-
-def _is_calm(node: exp.Expr) -> bool:
-    return all(isinstance(part, CALM) or _is_calm_cast(part) for part in node.walk())
-
-
-def _is_calm_cast(node: exp.Expr) -> bool:
-    """Whether a node is a cast that every value of its operand stands, but for exact numbers that overflow."""
-    if not isinstance(node, exp.Cast) or node.this.type is None:
-        return False
-    if isinstance(node.this, exp.Literal):  # DATE '2016-07-01': read before any row is
-        return True
-    source, target = node.this.type, node.to
-    if target.is_type(exp.DType.VARCHAR, exp.DType.TEXT):
-        return not target.expressions
-    exact = (*exp.DataType.INTEGER_TYPES, exp.DType.DECIMAL)
-    return (source.is_type(*exact, exp.DType.FLOAT) and target.is_type(exp.DType.DOUBLE)) or (
-        source.is_type(*exact) and target.is_type(*exact)
-    )
 
 
 def _is_value(node: exp.Expr) -> bool:

@@ -24,7 +24,7 @@ from gateway.rewrite.tree import (
 if TYPE_CHECKING:
     from gateway.rewrite import Context
 
-__all__ = ["push_predicates"]
+__all__ = ["accepts", "push_predicates"]
 
 
 def push_predicates(tree: exp.Query, context: Context) -> exp.Query:
@@ -105,20 +105,20 @@ def _push(node: exp.Expr, alias: str, part: exp.Expr) -> bool:
     if any(node.args.get(k) for k in ("limit", "offset", "joins")):
         return False
     query = node.this
-    if not isinstance(query, exp.Query) or not _accepts(query, list(query.named_selects), part):
+    if not isinstance(query, exp.Query) or not accepts(query, list(query.named_selects), part):
         return False
     _put(query, alias, part)
     return True
 
 
-def _accepts(query: exp.Expr, names: list[str], part: exp.Expr) -> bool:
+def accepts(query: exp.Expr, names: list[str], part: exp.Expr) -> bool:
     """Whether a condition on outputs called `names`, by position, may move below them."""
     if any(query.args.get(k) for k in ("limit", "offset", "fetch")):
         return False
     if isinstance(query, exp.SetOperation):
         arms = (_arm(query.left), _arm(query.right))
         read = {names.index(c.name) for c in part.find_all(exp.Column)}
-        return all(_alike(arms, i) for i in read) and all(_accepts(arm, names, part) for arm in arms)
+        return all(_alike(arms, i) for i in read) and all(accepts(arm, names, part) for arm in arms)
     if not isinstance(query, exp.Select) or query.args.get("from_") is None:
         return False
     if any(has_window(p) or has_subquery(p) for p in query.expressions) or query.args.get("qualify"):

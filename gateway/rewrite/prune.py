@@ -20,8 +20,11 @@ def prune_outputs(tree: exp.Query, context: Context) -> exp.Query:
     Proof sketch. Outputs of a plain select are functions of the row; leaving one out changes neither
     the number of rows nor the other values. With DISTINCT, in arms of a set operation (positions and
     duplicates count) and where the output is the only one left, nothing is dropped. An aggregate
-    output may go as long as another output or a GROUP BY keeps the select an aggregation.
+    output may go as long as another output or a GROUP BY keeps the select an aggregation. EXISTS asks for
+    rows, whatever they show: of a plain select it reads a constant.
     """
+    for exists in tree.find_all(exp.Exists):
+        _prune_existence(exists.this)
     changed = True
     while changed:
         changed = False
@@ -29,6 +32,16 @@ def prune_outputs(tree: exp.Query, context: Context) -> exp.Query:
         for alias, select in _derived(tree):
             changed |= _prune(select, used.get(alias, set()))
     return tree
+
+
+def _prune_existence(query: exp.Expr) -> None:
+    while isinstance(query, exp.Subquery) and not query.args.get("alias"):
+        query = query.this
+    if not isinstance(query, exp.Select) or is_aggregate_select(query) or query.args.get("order") is not None:
+        return
+    if any(p.find(exp.Column) is not None for p in query.expressions) and not query.find(exp.Anonymous):
+        query.set("expressions", [exp.alias_(exp.Literal.number(1), "one", copy=False)])
+        query.set("distinct", None)
 
 
 def _columns_read(tree: exp.Query) -> dict[str, set[str]]:

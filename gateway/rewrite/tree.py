@@ -13,6 +13,7 @@ from sqlglot import exp
 from sqlglot.dialects.trino import Trino
 from sqlglot.optimizer.scope import traverse_scope
 
+from catalog import duck
 from catalog.names import RelationName, is_plain
 from catalog.relation import Relation
 
@@ -130,7 +131,7 @@ def aggregates_in(node: exp.Expr) -> Iterator[exp.Expr]:
     """The outermost aggregate calls (with their FILTER) in `node`, not those of windows or subqueries."""
     if isinstance(node, (exp.Window, exp.Query)):
         return
-    if isinstance(node, (exp.Filter, exp.AggFunc)):
+    if isinstance(node, exp.Filter) or duck.is_aggregate(node):
         yield node
         return
     for child in node.iter_expressions():

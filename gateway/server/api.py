@@ -144,12 +144,13 @@ class ExplainAnswer(BaseModel):
 
 
 class Question(BaseModel):
-    """An example question; `sql` is ready to run under `purpose`."""
+    """An example question; `sql` is ready to run under `purpose`. legend: what the codes in its answer mean."""
 
     id: str
     title: str
     purpose: str = ""
     user: str = ""
+    legend: str = ""
     sql: str
 
 
@@ -321,7 +322,7 @@ def _explanation(found: Explanation) -> Response:
 # -- questions -----------------------------------------------------------------------------------------
 
 _NOTE = re.compile(r"\s*--\s?(.*)")
-_FIELD = re.compile(r"(title|purpose|user)\s*:\s*(.+)", re.IGNORECASE)
+_FIELD = re.compile(r"(title|purpose|user|legend)\s*:\s*(.+)", re.IGNORECASE)
 
 
 def questions(folder: Path | None) -> list[Question]:
@@ -332,7 +333,7 @@ def questions(folder: Path | None) -> list[Question]:
 
 
 def _question(path: Path) -> Question:
-    found = {"title": "", "purpose": "", "user": ""}
+    found = {"title": "", "purpose": "", "user": "", "legend": ""}
     text = path.read_text(encoding="utf-8")
     for line in text.splitlines():
         note = _NOTE.match(line)

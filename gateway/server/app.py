@@ -7,6 +7,7 @@ package; what a statement means is the pipeline's business.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -34,6 +35,8 @@ from gateway.server.session import Gateway, HttpProblem, Options
 from gateway.server.statement import Statements
 
 __all__ = ["create_app"]
+
+log = logging.getLogger("atoll.gateway")
 
 CONSOLE = Path(__file__).with_name("console")
 
@@ -106,7 +109,11 @@ async def _sweep(statements: Statements) -> None:
     """Now and then look for statements that nobody reads."""
     while True:
         await asyncio.sleep(min(statements.options.sweep_seconds, statements.options.abandon_seconds / 4))
-        await statements.run(statements.sweep)
+        try:
+            await statements.run(statements.sweep)
+        except Exception:
+            # One that fails must not be the last: nothing else frees what clients left behind.
+            log.exception("a sweep failed")
 
 
 def _errors(app: FastAPI, gateway: Gateway) -> None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -24,6 +26,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalog.duck.scalars import days_text, months_text
 from catalog.types import TrinoType
 from gateway.execution import ResultColumn
 from gateway.server import floats
@@ -193,16 +196,37 @@ def _json(array: pa.Array, kind: TrinoType) -> list[Any]:
 
 
 def _canonical(text: str) -> str:
-    """JSON without blanks, object keys sorted; a text that is no JSON stays as it is."""
+    """JSON without blanks, object keys sorted; a text that is so already, or no JSON, stays as it is."""
     try:
+        if not _BLANK.search(_TEXT_IN_JSON.sub('""', text)) and _is_sorted(text):
+            return text
         value = json.loads(text, parse_float=_json_float, parse_int=_json_integer, parse_constant=_no_constant)
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except ValueError:
         return text
 
 
+_TEXT_IN_JSON = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BLANK = re.compile(r"\s")
+
+
+def _is_sorted(text: str) -> bool:
+    """Whether the keys of every object are in order. Raises ValueError for what is no JSON."""
+    found = True
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        keys = [key for key, _ in pairs]
+        found = found and keys == sorted(keys)
+
+    json.loads(text, object_pairs_hook=check)
+    return found
+
+
 def _json_float(text: str) -> Any:
-    return orjson.Fragment(floats.text(float(text)))
+    value = float(text)
+    # A number beyond all doubles stays as it is written: JSON has no infinity.
+    return orjson.Fragment(floats.text(value) if math.isfinite(value) else text)
 
 
 def _json_integer(text: str) -> Any:
@@ -287,6 +311,11 @@ def _timestamp_zone(array: pa.Array, kind: TrinoType) -> pa.Array:
     return pc.binary_join_element_wise(text, zone, " ")
 
 
+def _interval(array: pa.Array, kind: TrinoType) -> list[Any]:
+    write = days_text if kind.name == "interval day to second" else months_text
+    return [None if v is None else write(v) for v in array.to_pylist()]
+
+
 # -- nested types --------------------------------------------------------------------------------------
 
 
@@ -360,6 +389,8 @@ _VALUES: dict[str, Callable[[pa.Array, TrinoType], list[Any]]] = {
     "double": _double,
     "json": _json,
     "varbinary": _varbinary,
+    "interval day to second": _interval,
+    "interval year to month": _interval,
     "array": _array,
     "map": _map,
     "row": _row,

@@ -13,8 +13,9 @@ from pathlib import Path
 import uvicorn
 
 from catalog.identity import client_assertion
+from catalog.imports import do_without
 from catalog.keys import KeyFileError
-from catalog.memory import forbid_dumps
+from catalog.memory import forbid_dumps, settled
 from catalog.tls import is_loopback
 from gateway.pipeline import Gateway
 from gateway.server.app import create_app
@@ -82,18 +83,20 @@ def serve(settings: GatewaySettings) -> None:
         oauth=_oauth(gateway),
     )
     try:
-        uvicorn.run(
-            create_app(gateway, options),
-            host=host.strip("[]"),
-            port=int(port),
-            log_level="warning",
-            server_header=False,
-            http=Wire,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=2,
-            ssl_certfile=settings.certificate,
-            ssl_keyfile=str(settings.certificate_key) if settings.certificate_key else None,
-        )
+        app = create_app(gateway, options)
+        with settled():
+            uvicorn.run(
+                app,
+                host=host.strip("[]"),
+                port=int(port),
+                log_level="warning",
+                server_header=False,
+                http=Wire,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=2,
+                ssl_certfile=settings.certificate,
+                ssl_keyfile=str(settings.certificate_key) if settings.certificate_key else None,
+            )
     finally:
         gateway.close()
 
@@ -111,4 +114,5 @@ def _oauth(gateway: Gateway) -> OAuth | None:
 
 
 if __name__ == "__main__":
+    do_without("pandas")
     sys.exit(main())

@@ -139,7 +139,7 @@ def refusal_of_unknown(children: Children) -> TrinoError:
     [
         ("SELECT tr_half_up(n, 0) FROM r0", TrinoError.DIVISION_BY_ZERO),
         ("SELECT CAST(s AS INTEGER) FROM r0", TrinoError.INVALID_CAST_ARGUMENT),
-        ("SELECT CAST(n + 300 AS TINYINT) FROM r0", TrinoError.INVALID_CAST_ARGUMENT),
+        ("SELECT CAST(n + 300 AS TINYINT) FROM r0", TrinoError.NUMERIC_VALUE_OUT_OF_RANGE),
         ("SELECT CAST(9223372036854775807 AS BIGINT) + n + 1 FROM r0", TrinoError.NUMERIC_VALUE_OUT_OF_RANGE),
         ("SELECT chr(-1 - CAST(n AS INTEGER)) FROM r0", TrinoError.INVALID_FUNCTION_ARGUMENT),
         ("SELECT (SELECT n FROM r0)", TrinoError.SUBQUERY_MULTIPLE_ROWS),

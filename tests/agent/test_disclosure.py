@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from catalog.types import parse
 from connectors.agent.disclosure import Answer, Crowd, Field, Question, Rules, Variant
+from connectors.agent.span import Span, echelon
 from connectors.base import Predicate
 
 VARCHAR = parse("varchar")
@@ -160,6 +161,47 @@ CITY = crowd("A", "1", 30) + crowd("A", "2", 20) + crowd("A", "9", 4) + crowd("B
 )
 def test_differences_and_trackers(history: list[Question], new: Question, refused: bool) -> None:
     assert discloses(base(CITY), Rules(10), history, new) is refused
+
+
+def plain_echelon(matrix: list[list[int]], prime: int) -> list[list[int]]:
+    """The reduced form by the book: column after column, from the left."""
+    work, found = [[x % prime for x in row] for row in matrix], 0
+    for column in range(len(work[0])):
+        pivot = next((i for i in range(found, len(work)) if work[i][column]), None)
+        if pivot is None:
+            continue
+        work[found], work[pivot] = work[pivot], work[found]
+        inverse = pow(work[found][column], -1, prime)
+        work[found] = [x * inverse % prime for x in work[found]]
+        for i in range(len(work)):
+            if i != found:
+                work[i] = [(a - work[i][column] * b) % prime for a, b in zip(work[i], work[found], strict=True)]
+        found += 1
+    return work[:found]
+
+
+@pytest.mark.parametrize("kept", [0.15, 0.4, 0.9])
+@pytest.mark.parametrize("size", [(1, 5), (4, 4), (6, 15), (15, 6), (12, 40)])
+def test_the_span_is_kept_in_the_form_of_the_book(kept: float, size: tuple[int, int]) -> None:
+    """Row after row, or a few vectors at a time: there is one reduced form, and `holds` tells what is in it."""
+    rng = np.random.default_rng(11)
+    prime = 1048583
+    for _ in range(6):
+        thin = rng.random(size) < kept
+        matrix = thin * rng.integers(1, prime, size)
+        rows, pivots = echelon(matrix.astype(float), prime)
+        assert rows.astype(int).tolist() == plain_echelon(matrix.tolist(), prime)
+        assert pivots.tolist() == [int(np.flatnonzero(row)[0]) for row in rows]
+        bits, big = thin.astype(float), np.ones(size[1], dtype=bool)
+        span = Span(prime, np.zeros((0, size[1])), np.zeros(0, dtype=np.int64))
+        for part in np.array_split(bits, 3):
+            span = span.add(part, big)
+        order = np.argsort(span.pivots)
+        assert span.rows[order].astype(int).tolist() == plain_echelon(thin.astype(int).tolist(), prime)
+        probes = np.concatenate([bits, (rng.random((20, size[1])) < kept).astype(float)])
+        for probe, held in zip(probes, span.holds(probes), strict=True):
+            longer = plain_echelon([*thin.astype(int).tolist(), probe.astype(int).tolist()], prime)
+            assert held == (len(longer) == span.rank)
 
 
 def test_one_entity_in_many_cells_counts_once() -> None:

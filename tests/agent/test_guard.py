@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from catalog.errors import Outcome
+from atoll.cli import app
+from catalog.errors import CityError, Outcome
+from catalog.exchange import Fragment
+from catalog.identity import sign_request
+from catalog.ledger import read_ledger
 from catalog.policy import PolicyError, parse
 from catalog.types import parse as parse_type
 from connectors.agent.disclosure import Answer, Crowd, Dominance, Field, Question, Rules, Variant
@@ -387,9 +395,9 @@ async def test_two_grants_draw_the_same_noise(tmp_path: Path) -> None:
 
 async def test_another_scale_is_another_draw(tmp_path: Path) -> None:
     """Two scales of one draw would be two equations for two unknowns."""
-    house = opened(tmp_path, {"noise": {"kg": 50}})
+    house = opened(tmp_path, {"noise": {"kg": 50_000}})
     first = (await told(house, ask(KG)))[0][0][0]
-    house.write(grants=[{"id": "g0", **GRANT, "noise": {"kg": 100}}])
+    house.write(grants=[{"id": "g0", **GRANT, "noise": {"kg": 100_000}}])
     second = (await told(house, ask(KG)))[0][0][0]
     true = sum(r[4] for r in rows())
     assert abs((second - true) - 2 * (first - true)) > 2
@@ -463,13 +471,110 @@ async def test_a_history_of_another_layout_is_not_thrown_away(tmp_path: Path) ->
         house.open()
 
 
+# ---- a history that is gone ---------------------------------------------------------------------------------------
+
+
+def book(folder: Path, name: str) -> Path:
+    return folder / "state" / name
+
+
+def remove(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize("grant", [{}, {"base_cells": True}], ids=["guard", "base cells"])
+async def test_sums_wait_for_their_owner_where_the_history_is_gone(tmp_path: Path, grant: dict[str, Any]) -> None:
+    """And whoever starts the agent once more gets no further."""
+    house = opened(tmp_path, grant)
+    all_of_a, rest = ask(COUNT, "t.district = 'A'"), ask(COUNT, "t.district = 'A' AND t.ward <> 'W9'")
+    first = await told(house, all_of_a)
+    remove(book(tmp_path, "guard.db"))
+    for _ in range(2):
+        assert await told(house, rest, all_of_a) == [Outcome.DISCLOSURE] * 2
+    done = CliRunner().invoke(app, ["agent", "new-history", str(house.path), "--reason", "a disk failed"])
+    assert (done.exit_code, done.output) == (0, "A new history of sums begins; the ledger says so.\n")
+    assert await told(house, all_of_a) == first
+    records = [r["reason"] for r in read_ledger(book(tmp_path, "ledger.jsonl")) if r["kind"] == "new_history"]
+    assert records == ["a disk failed"]
+
+
+async def test_an_older_copy_of_the_history_is_none(tmp_path: Path) -> None:
+    house = opened(tmp_path)
+    by_year, all_of_a = ask("t.year AS c0, count(*) AS c1", group="t.year"), ask(COUNT, "t.district = 'A'")
+    assert len(await told(house, by_year)) == 1
+    old = book(tmp_path, "guard.db").read_bytes()
+    assert await told(house, all_of_a) == [[(77,)]]
+    new = book(tmp_path, "guard.db").read_bytes()
+    book(tmp_path, "guard.db").write_bytes(old)
+    assert await told(house, ask(COUNT, "t.district = 'A' AND t.ward <> 'W9'")) == [Outcome.DISCLOSURE]
+    book(tmp_path, "guard.db").write_bytes(new)
+    assert await told(house, all_of_a) == [[(77,)]]
+
+
+@pytest.mark.parametrize(("name", "outcome"), [("guard.db", Outcome.DISCLOSURE), ("budget.db", Outcome.BUDGET)])
+async def test_an_older_copy_written_over_an_open_file_is_found(tmp_path: Path, name: str, outcome: Outcome) -> None:
+    """Otherwise the ledger would go on from the older state, and a restart would find nothing wrong."""
+    house = opened(tmp_path)
+    agent = house.open()
+    async with house.client("bi", "statistics", agent) as client:
+        assert tuples(await client.rows(ask(COUNT))) == [(150,)]
+        with closing(sqlite3.connect(book(tmp_path, name))) as db, db:
+            db.execute("UPDATE mark SET number = number - 1")
+        with pytest.raises(CityError) as refusal:
+            await client.rows(ask(COUNT, "t.district = 'A'"))
+    agent.close()
+    assert refusal.value.outcome is outcome
+    assert await told(house, ask(COUNT, "t.district = 'B'")) == [outcome]
+
+
+async def test_a_history_is_not_given_up_while_the_agent_runs(tmp_path: Path) -> None:
+    house = opened(tmp_path)
+    agent = house.open()
+    done = CliRunner().invoke(app, ["agent", "new-history", str(house.path), "--reason", "why not"])
+    agent.close()
+    assert done.exit_code == 1
+    assert "another process" in done.output
+
+
+async def test_budgets_that_are_gone_are_used_up_for_that_day(tmp_path: Path, clock: Any) -> None:
+    house = opened(tmp_path, limits={"budgets": {"user": {"queries": 3}}})
+    assert await told(house, ask(COUNT), clock=clock) == [[(150,)]]
+    remove(book(tmp_path, "budget.db"))
+    for _ in range(2):
+        assert await told(house, ask(COUNT), clock=clock) == [Outcome.BUDGET]
+    clock.moment += timedelta(days=1)
+    assert await told(house, ask(COUNT), clock=clock) == [[(150,)]]
+    books = [set(r["books"]) for r in read_ledger(book(tmp_path, "ledger.jsonl")) if "books" in r]
+    # Of what is lost the ledger tells nothing new, until it counts again.
+    assert [told for told, _ in itertools.groupby(books)] == [{"guard", "budget"}, {"guard"}, {"guard", "budget"}]
+
+
+async def test_a_request_from_before_its_record_was_lost_is_not_taken_again(tmp_path: Path) -> None:
+    house = opened(tmp_path)
+    token = house.token("bi", "statistics")
+    body = Fragment(query_id="q", fragment_id="f", sql=ask(COUNT)).model_dump_json().encode()
+    signed = sign_request(house.gateway, "POST", "/v1/fragment", body, now=time.time() - 3, token=token)
+    said = []
+    for _ in range(2):
+        agent = house.open()
+        async with house.client("bi", "statistics", agent) as client:
+            headers = {"Authorization": f"Bearer {token}", **signed}
+            said.append((await client.http.post("/v1/fragment", content=body, headers=headers)).status_code)
+            assert tuples(await client.rows(ask(COUNT))) == [(150,)]
+        agent.close()
+        remove(book(tmp_path, "replay.db"))
+    assert said == [200, 401]
+
+
 async def test_a_grant_beside_base_cells_that_would_leave_out_others_is_refused(tmp_path: Path) -> None:
+    """Also where it asks first: else its cells would be kept, and the next epoch's differ from them by small ones."""
     beside = {"mode": "masked", "relation": "waste", "purposes": ["statistics"], "users": ["mei"], "id": "rows",
               "columns": ["org", "district", "year", "kg"]}  # fmt: skip
     house = opened(tmp_path, {"base_cells": True})
     house.write(grants=[*house.policy["grants"], beside])
-    assert await told(house, ask(COUNT, "t.district = 'A'")) == [[(74,)]]
     assert await told(house, ask(COUNT, "t.district = 'A'"), user="mei") == [Outcome.DISCLOSURE]
+    assert await told(house, ask(COUNT, "t.district = 'A'")) == [[(74,)]]
 
 
 async def test_sums_of_floating_numbers_do_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:

@@ -292,6 +292,16 @@ def test_a_line_cut_by_a_crash_is_taken_off_and_the_chain_goes_on(tmp_path: Path
     assert verify_ledger(path, KEY.public_jwk).records == 4
 
 
+def test_a_record_that_is_being_written_is_not_one_yet(tmp_path: Path) -> None:
+    """A ledger may be read and verified while its writer is at work."""
+    path = tmp_path / "l.jsonl"
+    written(path, 3)
+    path.write_bytes(path.read_bytes() + b'{"r": {"seq": 4, "ki')
+    report = verify_ledger(path, KEY.public_jwk)
+    assert (report.good, report.records) == (True, 3)
+    assert [record["seq"] for record in read_ledger(path)] == [1, 2, 3]
+
+
 def test_a_ledger_whose_end_is_damaged_does_not_open(tmp_path: Path) -> None:
     path = tmp_path / "l.jsonl"
     path.write_bytes(b"not a record\n")

@@ -53,7 +53,7 @@ def two_departments(tmp_path: Path, groups: dict[str, Group], mask: str) -> Iter
         for name, house in houses.items():
             agent = house.open()
             stack.callback(agent.close)
-            found[name] = Department(house, agent, PURPOSE)
+            found[name] = Department("sqlite", house, agent, PURPOSE)
         yield found
 
 

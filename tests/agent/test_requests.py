@@ -248,6 +248,17 @@ def test_a_request_is_decided_once_and_old_ones_make_room(kept: Requests, monkey
     assert {r.id for r in kept.all()} == {waiting.id, *(r.id for r in rows[-3:])}
 
 
+def test_an_approval_is_taken_back_until_its_grant_is_in_force(kept: Requests) -> None:
+    row = kept.file("lin", "mass-balance", asked("people"), nothing)
+    kept.decide(row.id, Decided("approved", "wu"), nothing)
+    declined = Decided("declined", "wu", "the second owner does not sign")
+    with pytest.raises(CityError, match="was approved"):
+        kept.decide(row.id, declined, nothing, granted=True)
+    assert kept.decide(row.id, declined, nothing).state == "declined"
+    with pytest.raises(CityError, match="was declined"):
+        kept.decide(row.id, Decided("approved", "wu"), nothing)
+
+
 # ---- how it stands ------------------------------------------------------------------------------------------------
 
 

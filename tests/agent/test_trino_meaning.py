@@ -14,8 +14,10 @@ import pytest
 import sqlglot
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlglot import exp
 
 from catalog import duck
+from catalog.duck import scalars
 from catalog.errors import CityError, Outcome
 from catalog.types import parse
 from connectors.agent.admit import admit
@@ -47,8 +49,15 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 TABLES = {"x": duck.Table("data", {n: parse(t) for n, t in COLUMNS.items()})}
 
 
+def parsed(sql: str) -> exp.Expr:
+    """As both sides parse: typed literals are told from casts."""
+    tree = sqlglot.parse_one(sql, dialect="trino")
+    duck.settle_literals(tree, duck.scan(sql))
+    return tree
+
+
 def run(con: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    compiled = duck.compile_query(sqlglot.parse_one(sql, dialect="trino"), TABLES, NOW)
+    compiled = duck.compile_query(parsed(sql), TABLES, NOW)
     relation = con.sql(compiled.sql)
     declared = [t.duckdb().replace(", ", ",") for _, t in compiled.columns]
     real = [
@@ -87,14 +96,14 @@ SCALARS: dict[str, tuple[str, Any]] = {
     "lpad('7', 3, '0')": ("varchar", "007"), "lpad('1234', 2, '0')": ("varchar", "12"), "replace(s, 'b')": ("varchar", "A,c"),
     "trim(BOTH 'A' FROM s)": ("varchar", "b,c"), "reverse(s)": ("varchar", "c,bA"), "codepoint('A')": ("integer", 65),
     "regexp_extract(s, 'z')": ("varchar", None), "regexp_extract(s, '(A)(b)', 2)": ("varchar", "b"),
-    "regexp_replace('a1b22', '([0-9]+)', '<$1>')": ("varchar", "a<1>b<22>"), "regexp_like(s, '^A')": ("boolean", True),
-    "regexp_replace('aXa', 'a')": ("varchar", "X"), "s LIKE 'A!%' ESCAPE '!'": ("boolean", False),
+    "regexp_replace('a1b22', '([0-9]+)', '<$1>')": ("varchar(65)", "a<1>b<22>"), "regexp_like(s, '^A')": ("boolean", True),
+    "regexp_replace('aXa', 'a')": ("varchar(3)", "X"), "s LIKE 'A!%' ESCAPE '!'": ("boolean", False),
     # conditions
     "greatest(i, NULL)": ("integer", None), "least(i, b)": ("bigint", 1), "coalesce(NULL, n, 1)": ("decimal(13, 3)", Decimal("1.500")),
     "if(t, i)": ("integer", 1), "nullif(i, 1)": ("integer", None), "CASE i WHEN 1 THEN 'x' ELSE s END": ("varchar", "x"),
     "i IS DISTINCT FROM NULL": ("boolean", True), "NOT t": ("boolean", False), "i NOT IN (2, NULL)": ("boolean", None),
     # casts from and to text: R5
-    "TRY_CAST('1e3' AS bigint)": ("bigint", None), "TRY_CAST(' 12' AS integer)": ("integer", None),
+    "TRY_CAST('1e3' AS bigint)": ("bigint", None), "TRY_CAST(' 12' AS integer)": ("integer", 12),
     "TRY_CAST('+12' AS integer)": ("integer", 12), "TRY_CAST('300' AS tinyint)": ("tinyint", None),
     "TRY_CAST('yes' AS boolean)": ("boolean", None), "CAST('T' AS boolean)": ("boolean", True),
     "CAST('1.50' AS decimal(10,1))": ("decimal(10, 1)", Decimal("1.5")), "TRY_CAST('2020-13-01' AS date)": ("date", None),
@@ -118,7 +127,7 @@ SCALARS: dict[str, tuple[str, Any]] = {
     "ts - INTERVAL '1' DAY": ("timestamp(3)", datetime(2020, 2, 2, 4, 5, 6, 789000)),
     # json and arrays
     "json_extract_scalar(j, '$.a.b')": ("varchar", "x"), "json_extract_scalar(j, '$.a')": ("varchar", None),
-    "json_extract_scalar('no json', '$.a')": ("varchar", None), "cardinality(a)": ("bigint", 3), "contains(a, 1)": ("boolean", True),
+    "json_extract_scalar('no json', '$.a')": ("varchar(7)", None), "cardinality(a)": ("bigint", 3), "contains(a, 1)": ("boolean", True),
     "contains(a, 9)": ("boolean", None), "element_at(a, 2)": ("integer", 1), "element_at(a, 9)": ("integer", None), "a[1]": ("integer", 3),
     "sequence(1, 3)": ("array(bigint)", [1, 2, 3]), "sequence(3, 1)": ("array(bigint)", [3, 2, 1]), "array_join(ARRAY['a', 'b'], '-')": ("varchar", "a-b"), "array_max(ARRAY[1, 3])": ("integer", 3),
 }  # fmt: skip
@@ -156,6 +165,16 @@ def test_aggregates(con: duckdb.DuckDBPyConnection, text: str) -> None:
         "regexp_replace(lpad('a', 100000, 'a'), 'a', '" + "b" * 1000 + "')",
         "cardinality(sequence(1, 1000000000))",
         "cardinality(sequence(1, 2, 0))",
+        "array_join(transform(sequence(1, 1000), x -> lpad('x', 100000, 'y')), ',')",
+        "concat_ws(" + ", ".join(["lpad('x', 1000000, 'y')"] * 20) + ")",
+        "to_hex(to_utf8(" * 5 + "lpad('x', 1000000, 'y')" + "))" * 5,
+        "to_base64(to_utf8(" * 10 + "lpad('x', 1000000, 'y')" + "))" * 10,
+        "json_format(CAST(" * 25 + "'\"'" + " AS json))" * 25,
+        "from_utf8(from_hex(lpad('', 200, 'F')), lpad('', 200000, 'x'))",
+        "strpos(lpad('', 1000000, 'x'), lpad('', 500000, 'x'), 400000)",
+        "format(rpad('%', 1000000, '0'), 1)",
+        "json_parse(rpad('', 1000000, '\\\"'))",
+        "json_size('{}', rpad('$', 100000, '.a'))",
     ],
 )
 def test_no_expression_grows_without_bound(con: duckdb.DuckDBPyConnection, text: str) -> None:
@@ -165,9 +184,59 @@ def test_no_expression_grows_without_bound(con: duckdb.DuckDBPyConnection, text:
     assert duck.translate_error(failed.value).trino.name == "INVALID_FUNCTION_ARGUMENT"
 
 
+@pytest.mark.parametrize(
+    "number", ["'\"1e999999999\"'", "'\"-1E999999999\"'", "'\"' || lpad('x', 1000000, '1') || '\"'"]
+)
+def test_a_text_is_no_number_before_its_size_is_known(con: duckdb.DuckDBPyConnection, number: str) -> None:
+    """Written out it would have a billion digits; and a search that turns back at each digit would not end."""
+    with pytest.raises(duckdb.Error) as failed:
+        run(con, f"SELECT CAST(json_parse({number}) AS bigint) AS v FROM x")
+    assert duck.translate_error(failed.value).trino.name == "INVALID_CAST_ARGUMENT"
+
+
+def test_rows_that_take_too_long_together_end_by_themselves(
+    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No interrupt ends a function of Python."""
+    monkeypatch.setattr(scalars, "MAX_SECONDS", 0.2)
+    far = "levenshtein_distance(lpad('', 500, 'x'), lpad('', 500, chr(97 + CAST(n % 26 AS integer))))"
+    with pytest.raises(duckdb.Error, match="EXCEEDED_TIME_LIMIT"):
+        run(con, f"SELECT max({far}) AS v FROM UNNEST(sequence(1, 1000)) AS t(n)")
+
+
+class OnceFull:
+    """A connection on which the first macro does not find room."""
+
+    def __init__(self, real: duckdb.DuckDBPyConnection) -> None:
+        self.real, self.full = real, True
+
+    def execute(self, sql: str) -> Any:
+        if "MACRO" in sql and self.full:
+            self.full = False
+            raise duckdb.OutOfMemoryException("no room")
+        return self.real.execute(sql)
+
+
+def test_a_macro_that_could_not_be_made_is_made_the_next_time() -> None:
+    with duckdb.connect() as bare:
+        library = duck.Library(OnceFull(bare))  # type: ignore[arg-type]
+        with pytest.raises(duckdb.OutOfMemoryException):
+            library.need("tr_is_int('1')")
+        library.need("tr_is_int('1')")
+        assert bare.execute("SELECT tr_is_int('1')").fetchone() == (True,)
+
+
+def test_moments_are_in_utc_on_every_connection_to_an_instance() -> None:
+    """Whatever the machine's own zone is: masks, and what they are compared with, must not differ by it."""
+    with duckdb.connect() as bare:
+        bare.execute("SET GLOBAL TimeZone = 'America/New_York'")
+        duck.Library(bare)
+        assert bare.cursor().execute("SELECT current_setting('TimeZone')").fetchone() == ("UTC",)
+
+
 def test_doublings_end_before_they_cost_memory(con: duckdb.DuckDBPyConnection) -> None:
     steps = ", ".join(f"a{i} AS (SELECT v || v AS v FROM a{i - 1})" for i in range(1, 40))
-    with pytest.raises(duckdb.Error, match="too large"):
+    with pytest.raises(duckdb.Error, match="INVALID_FUNCTION_ARGUMENT"):
         run(con, f"WITH a0 AS (SELECT s AS v FROM x WHERE i = 1), {steps} SELECT length(v) AS n FROM a39")
 
 
@@ -223,9 +292,8 @@ def test_queries(con: duckdb.DuckDBPyConnection, sql: str) -> None:
         ("SELECT s + 1 AS v FROM x", "TYPE_MISMATCH"),
         ("SELECT i = 'a' AS v FROM x", "TYPE_MISMATCH"),
         ("SELECT i AS v FROM x WHERE i", "TYPE_MISMATCH"),
-        ("SELECT sum(s) AS v FROM x", "TYPE_MISMATCH"),
-        ("SELECT hour(d) AS v FROM x", "TYPE_MISMATCH"),
-        ("SELECT d - d AS v FROM x", "TYPE_MISMATCH"),
+        ("SELECT sum(s) AS v FROM x", "FUNCTION_NOT_FOUND"),
+        ("SELECT d + i AS v FROM x", "TYPE_MISMATCH"),
         ("SELECT nothing AS v FROM x", "COLUMN_NOT_FOUND"),
         ("SELECT z.i AS v FROM x", "COLUMN_NOT_FOUND"),
         ("SELECT i AS v FROM x JOIN x AS y ON x.i = y.i", "AMBIGUOUS_NAME"),
@@ -236,15 +304,15 @@ def test_queries(con: duckdb.DuckDBPyConnection, sql: str) -> None:
         ("SELECT 1 AS v UNION SELECT 'a'", "TYPE_MISMATCH"),
         ("SELECT 1, 2 UNION SELECT 1", "TYPE_MISMATCH"),
         ("SELECT i AS v FROM x GROUP BY 5", "INVALID_COLUMN_REFERENCE"),
-        ("SELECT rank() AS v FROM x", "GENERIC_USER_ERROR"),
-        ("SELECT substr(s) AS v FROM x", "INVALID_ARGUMENTS"),
-        ("SELECT 99999999999999999999 AS v", "NUMERIC_VALUE_OUT_OF_RANGE"),
-        ("SELECT (1, 2) = (1, 2) AS v", "NOT_SUPPORTED"),
+        ("SELECT rank() AS v FROM x", "MISSING_OVER"),
+        ("SELECT substr(s) AS v FROM x", "FUNCTION_NOT_FOUND"),
+        ("SELECT 99999999999999999999 AS v", "SYNTAX_ERROR"),
+        ("SELECT CAST('10.0.0.1' AS ipaddress) AS v", "NOT_SUPPORTED"),
     ],
 )
 def test_what_trino_refuses_is_refused_before_it_runs(sql: str, name: str) -> None:
     with pytest.raises(CityError) as refused:
-        duck.compile_query(sqlglot.parse_one(sql, dialect="trino"), TABLES)
+        duck.compile_query(parsed(sql), TABLES)
     assert refused.value.trino.name == name
 
 

@@ -154,24 +154,33 @@ def _amounts(world: World) -> np.ndarray[Any, Any]:
 
 
 def _lightest(basis: np.ndarray[Any, Any], cell: int, cost: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
-    """A vector of the row space with 1 at `cell` and little elsewhere, by cost: reweighted least squares."""
-    if not basis[:, cell].any():
-        return None
+    """A vector of the row space with 1 at `cell` and little elsewhere, by cost: reweighted least squares.
+
+    None where every vector of the row space is 0 there.
+    """
     _, values, right = np.linalg.svd(basis, full_matrices=False)
     rows = right[values > 1e-9]
+    at_cell = rows[:, cell]
+    reach = float(at_cell @ at_cell)
+    if reach < 1e-9:
+        return None
+    # One such vector, and the combinations of rows that are 0 at the cell: what may be added to it.
+    start = at_cell / reach
+    free = np.linalg.qr(at_cell[:, None], mode="complete")[0][:, 1:]
     scale = np.ones(rows.shape[1])
     best, least = None, np.inf
     for _ in range(25):
         weight = cost * scale
         weight[cell] = 0
-        # min |weight * (y @ rows)|^2 with (y @ rows)[cell] = 1
-        square = (rows * weight) @ (rows * weight).T
-        y, *_ = np.linalg.lstsq(square, rows[:, cell], rcond=None)
-        y = y / (rows[:, cell] @ y)
-        vector = y @ rows
+        # min |weight * (y @ rows)|^2 with y = start + free @ z
+        weighed = rows * weight
+        square = weighed @ weighed.T
+        z, *_ = np.linalg.lstsq(free.T @ square @ free, -free.T @ (square @ start), rcond=None)
+        vector = (start + free @ z) @ rows
         light = float((np.abs(vector) * cost).sum() - cost[cell])
-        if light < least:
-            best, least = vector, light
+        if not light < least:  # nor where it is no number
+            break
+        best, least = vector, light
         scale = 1 / np.sqrt(np.abs(vector) * cost + 1e-6)
     return best
 

@@ -23,7 +23,7 @@ from catalog.exchange import sha256
 from catalog.identity import Principal, TokenVerifier
 from catalog.policy import checks, families
 from connectors.agent import admit as admission
-from connectors.agent import aggregate, authorise, disclosure, fragment, plan, pushdown
+from connectors.agent import aggregate, authorise, disclosure, fragment, mark, plan, pushdown
 from connectors.agent.authorise import Access, Governed
 from connectors.agent.budget import Budget
 from connectors.agent.enforce import enforce
@@ -381,6 +381,19 @@ def _cells_are_not_counted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Budget, "charge_cells", lambda *_: None)
 
 
+def _a_deleted_history_is_a_new_one(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(disclosure.Guard, "expect", lambda *_: None)
+
+
+def _any_copy_of_the_history(patch: pytest.MonkeyPatch) -> None:
+    """Which file it is counts, and not how old it is."""
+    patch.setattr(mark.Witness, "is_met", lambda self, by: by.name == self.mark.name)
+
+
+def _budgets_that_are_gone_are_whole(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Budget, "expect", lambda *_: None)
+
+
 def _sums_in_the_silos_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(aggregate, "_sum", lambda sql, _: f"sum({sql})")
 
@@ -403,6 +416,13 @@ GUARDS: dict[str, tuple[Build, str]] = {
     "noise of each grant": (_noise_of_each_grant, "two_grants_draw_the_same_noise"),
     "averages of true counts": (_averages_of_true_counts, "the_noise_of_a_count_is_in_averages_too"),
     "the last published name": (_the_last_published_name, "two_published_columns_of_one_raw_column_are_told_apart"),
+    "a deleted history is a new one": (
+        _a_deleted_history_is_a_new_one, "sums_wait_for_their_owner_where_the_history_is_gone",
+    ),
+    "any copy of the history": (_any_copy_of_the_history, "an_older_copy_of_the_history_is_none"),
+    "budgets that are gone are whole": (
+        _budgets_that_are_gone_are_whole, "budgets_that_are_gone_are_used_up_for_that_day",
+    ),
     "cells are not counted": (_cells_are_not_counted, "an_answer_with_more_cells_than_are_left_does_not_leave"),
     "sums in the silo's order": (
         _sums_in_the_silos_order, "sums_of_floating_numbers_do_not_depend_on_the_order_of_rows",

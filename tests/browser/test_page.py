@@ -37,10 +37,17 @@ def test_a_click_on_a_question_asks_it_and_shows_who_answered_masks_and_time(pag
     expect(lane).to_contain_text("done")
     expect(lane).to_contain_text("0.12 s")
     expect(lane).to_contain_text("account.phone: deny")
+    expect(page.locator(".legend")).to_have_text("F1 dumping, F2 shell buyer")
     expect(page.locator(".summary").first).to_have_text(
         "3 rows · 1 department asked · 1.3 s · 2 cells absent · receipt water-000042"
     )
     expect(page.locator(".warning")).to_have_text("2 cells are absent: fewer than 10 persons.")
+
+
+def test_a_question_of_ones_own_has_no_legend(page: Page) -> None:
+    ask(page, "SELECT 1")
+    expect(page.locator("table tbody tr").first).to_be_visible()
+    expect(page.locator(".legend")).to_be_hidden()
 
 
 def test_the_table_shows_types_numbers_to_the_right_and_null_as_a_word(page: Page) -> None:

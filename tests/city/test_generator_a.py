@@ -47,7 +47,7 @@ from atoll.city import (
 )
 from atoll.city.base import Config, answer, rows_sha256
 from tests.city import gen_reference
-from tests.servers import free_port, mariadb_server, postgres_server
+from tests.servers import MariaDBServer, PostgresServer, free_port
 
 SOME_SEED = int(os.environ["CITY_SEED"])
 CONFIGS = {
@@ -495,18 +495,17 @@ def _compare(root: Path, name: str, shapes: Any, fetch: Callable[[str], Any]) ->
 
 
 @pytest.mark.servers
-def test_real_servers_hold_the_rows_of_the_embedded_copies(dirty: City) -> None:
-    with postgres_server() as pg, mariadb_server() as maria:
-        settings = maria.settings()
-        with pymysql.connect(**settings) as base, base.cursor() as cursor:
-            cursor.execute("CREATE DATABASE market")
-        load_servers(dirty.root, water_dsn=pg.dsn("postgres"), market={**settings, "database": "market"})
-        with psycopg.connect(pg.dsn("postgres")) as water_base:
-            _compare(dirty.root, "water", water.SHAPES, lambda sql: water_base.execute(sql).fetchall())
-        with pymysql.connect(**{**settings, "database": "market"}) as base, base.cursor() as cursor:
+def test_real_servers_hold_the_rows_of_the_embedded_copies(
+    dirty: City, postgres: PostgresServer, postgres_database: str, mariadb: MariaDBServer, mariadb_database: str
+) -> None:
+    settings = {**mariadb.settings(), "database": mariadb_database}
+    load_servers(dirty.root, water_dsn=postgres.dsn(postgres_database), market=settings)
+    with psycopg.connect(postgres.dsn(postgres_database)) as water_base:
+        _compare(dirty.root, "water", water.SHAPES, lambda sql: water_base.execute(sql).fetchall())
+    with pymysql.connect(**settings) as base, base.cursor() as cursor:
 
-            def fetch(sql: str) -> Any:
-                cursor.execute(sql)
-                return cursor.fetchall()
+        def fetch(sql: str) -> Any:
+            cursor.execute(sql)
+            return cursor.fetchall()
 
-            _compare(dirty.root, "market", market.SHAPES, fetch)
+        _compare(dirty.root, "market", market.SHAPES, fetch)

@@ -31,9 +31,17 @@ DEPARTMENTS = [
     {"name": "health", "title": "Health board", "state": "down", "relations": 0, "custodian": "", "contact": ""},
 ]
 QUESTIONS = [
-    {"id": f"q{n}", "title": f"Question {n}", "user": "lin", "purpose": "mass-balance", "sql": f"SELECT {n}"}
+    {
+        "id": f"q{n}",
+        "title": f"Question {n}",
+        "user": "lin",
+        "purpose": "mass-balance",
+        "legend": "",
+        "sql": f"SELECT {n}",
+    }
     for n in range(1, 6)
 ]
+QUESTIONS[2]["legend"] = "F1 dumping, F2 shell buyer"
 EVIL = "<img src=x onerror=alert(1)> \x1b[31mred\x07"
 
 ERRORS: dict[str, CityError] = {

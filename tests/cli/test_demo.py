@@ -9,12 +9,8 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,69 +18,26 @@ from atoll.demo.processes import free_port
 from catalog.http import Client
 from tests.cli.forked import run_forked
 from tests.cli.stub_gateway import Done
+from tests.demo import Demo, alive, demo, finished
 
 pytestmark = pytest.mark.city
 YEARS = ["--years", "2014-2015"]
 
 
-@dataclass
-class Demo:
-    folder: Path
-    process: subprocess.Popen[str]
-    lines: list[str]
-    seconds: float
-
-    @property
-    def state(self) -> dict[str, Any]:
-        return dict(json.loads((self.folder / "demo.json").read_text()))
+@pytest.fixture
+def city(readme_city: Demo) -> Demo:
+    return readme_city
 
 
-def demo(folder: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-u", "-m", "atoll.cli", "demo", "--dir", str(folder), "--headless", *options]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "NO_COLOR": "1"}
-    )
+def run_atoll(*words: str, folder: Path | None = None) -> Done:
+    done = run_forked([*words], folder or Path.cwd(), dict(os.environ))
+    return Done(done.status, done.out.decode(), done.err.decode(), done.out)
 
 
-def until_ready(folder: Path, process: subprocess.Popen[str]) -> Demo:
-    started, lines = time.monotonic(), []
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line.rstrip())
-        if line.startswith("ready "):
-            return Demo(folder, process, lines, time.monotonic() - started)
-    raise AssertionError("\n".join(lines))
-
-
-def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
-    out, _ = process.communicate(timeout=60)
-    return process.returncode, out
-
-
-def alive(pids: list[int]) -> list[int]:
-    """Those that still run; a zombie does not."""
-    found = []
-    for pid in pids:
-        status = Path(f"/proc/{pid}/stat")
-        if status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
-            found.append(pid)
-    return found
-
-
-def soon_gone(pids: list[int]) -> bool:
-    deadline = time.monotonic() + 15
-    while alive(pids) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not alive(pids)
-
-
-@pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    folder = tmp_path_factory.mktemp("demo") / "city"
-    running = until_ready(folder, demo(folder, "--port", "0", *YEARS))
-    yield running
-    running.process.kill()
-    running.process.wait()
+def ended(folder: Path, *options: str) -> tuple[int, str]:
+    """(exit status, what it said) of an `atoll demo` that ends by itself."""
+    done = run_atoll("demo", "--dir", str(folder), "--headless", *options)
+    return done.code, done.out + done.err
 
 
 def test_six_departments_come_up_with_kind_and_policy_in_a_few_words(city: Demo) -> None:
@@ -155,11 +108,6 @@ def test_the_owner_s_breaker_stops_a_department_and_lets_it_answer_again(city: D
     assert run_atoll(*ask).code == 0
 
 
-def run_atoll(*words: str, folder: Path | None = None) -> Done:
-    done = run_forked([*words], folder or Path.cwd(), dict(os.environ))
-    return Done(done.status, done.out.decode(), done.err.decode(), done.out)
-
-
 def clinic(folder: Path, issuer: str, ports: tuple[int, int]) -> None:
     """A silo with 60 patients, drafted, with its proposals taken and the draft's placeholders filled in."""
     with sqlite3.connect(folder / "clinic.db") as db:
@@ -177,22 +125,17 @@ def clinic(folder: Path, issuer: str, ports: tuple[int, int]) -> None:
     (folder / "linkage.root").write_text("ab" * 32)
 
 
-def test_a_database_becomes_a_department_of_the_city_with_five_commands(city: Demo, tmp_path: Path) -> None:
+def test_a_database_becomes_a_department_of_the_city_with_five_commands(
+    city: Demo, shelf: Path, tmp_path: Path
+) -> None:
     url, taken = city.state["url"], set[int]()
     ports = free_port(taken), free_port(taken)
     clinic(tmp_path, city.state["issuer"], ports)
     shutil.copy(city.folder / "idp" / "jwks.json", tmp_path)
-    count = [
-        "query",
-        "--url",
-        url,
-        "--user",
-        "bi",
-        "--json",
-        "SELECT sex, count(*) AS n FROM clinic.main.visit GROUP BY 1",
-    ]
+    sql = "SELECT sex, count(*) AS n FROM clinic.main.visit GROUP BY 1"
+    count = ["query", "--url", url, "--user", "bi", "--json", sql]
     assert run_atoll("agent", "check", "department.yaml", folder=tmp_path).code == 0
-    command = [sys.executable, "-m", "atoll.cli", "agent", "serve", "department.yaml"]
+    command = [shelf / "atoll", "agent", "serve", "department.yaml"]
     agent = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     try:
         assert agent.stdout is not None
@@ -217,7 +160,7 @@ def test_a_database_becomes_a_department_of_the_city_with_five_commands(city: De
 
 
 def test_a_second_demo_in_the_same_folder_is_refused(city: Demo) -> None:
-    assert finished(demo(city.folder, "--port", "0")) == (
+    assert ended(city.folder, "--port", "0") == (
         1, f"✗ another demo runs in {city.folder}: stop it, or name another with --dir\n",
     )  # fmt: skip
 
@@ -231,9 +174,14 @@ def test_a_department_that_dies_is_said_and_the_others_go_on(city: Demo) -> None
         assert {d["name"]: d["state"] for d in listed}["water"] == "up"
 
 
-def test_a_stop_while_the_data_is_made_leaves_no_maker_and_the_next_start_makes_it_anew(tmp_path: Path) -> None:
-    folder = tmp_path / "city"
-    process = demo(folder, "--only-data")
+SEVENTH = ["--seed", "7", *YEARS]
+
+
+@pytest.fixture(scope="module")
+def seventh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a city of seed 7 that no department serves; its first start was stopped while it was made."""
+    folder = tmp_path_factory.mktemp("seventh") / "city"
+    process = demo(folder, "--only-data", *SEVENTH)
     log = folder / "logs" / "data.log"
     deadline = time.monotonic() + 30
     while not log.exists() and time.monotonic() < deadline:
@@ -241,66 +189,59 @@ def test_a_stop_while_the_data_is_made_leaves_no_maker_and_the_next_start_makes_
     process.send_signal(signal.SIGINT)
     code, out = finished(process)
     assert (code, (folder / "manifest.json").exists()) == (0, False), out
-    assert finished(demo(folder, "--only-data", *YEARS))[0] == 0
-    assert (folder / "manifest.json").exists()
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a city of seed 7 that no department serves; for copying."""
-    folder = tmp_path_factory.mktemp("made") / "city"
-    assert finished(demo(folder, "--only-data", "--seed", "7", *YEARS))[0] == 0
+    assert ended(folder, "--only-data", *SEVENTH)[0] == 0
     return folder
 
 
-def test_only_data_makes_silos_and_the_key_and_the_same_city_again(made: Path, tmp_path: Path) -> None:
-    assert finished(demo(tmp_path / "again", "--only-data", "--seed", "7", *YEARS))[0] == 0
-    first, second = (json.loads((f / "manifest.json").read_text()) for f in (made, tmp_path / "again"))
-    assert first == second
-    assert (made / "answers" / "q1.json").exists()
-    assert (made / "silos" / "water" / "water.db").exists()
+def test_a_stop_while_the_data_is_made_leaves_no_maker_and_the_next_start_makes_it_anew(seventh: Path) -> None:
+    assert (seventh / "answers" / "q1.json").exists()
+    assert (seventh / "silos" / "water" / "water.db").exists()
 
 
-def test_another_city_in_the_folder_is_never_overwritten_without_reset(made: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "city"
-    shutil.copytree(made, folder)
-    code, out = finished(demo(folder, "--only-data", "--seed", "8", *YEARS))
+def test_another_city_in_the_folder_is_overwritten_with_reset_alone_and_the_same_seed_makes_the_same(
+    seventh: Path,
+) -> None:
+    made = json.loads((seventh / "manifest.json").read_text())
+    code, out = ended(seventh, "--only-data", "--seed", "8", *YEARS)
     assert code == 1
     assert "holds another city (other seed): --reset makes a new one there" in out
-    (folder / "notes.txt").write_text("mine")
-    assert finished(demo(folder, "--only-data", "--seed", "8", "--reset", *YEARS))[0] == 0
-    assert (folder / "notes.txt").read_text() == "mine"
+    assert json.loads((seventh / "manifest.json").read_text()) == made
+    mine, old = seventh / "notes.txt", seventh / "silos" / "old.txt"
+    for file in (mine, old):
+        file.write_text("mine")
+    assert ended(seventh, "--only-data", "--reset", *SEVENTH)[0] == 0
+    assert (mine.exists(), old.exists()) == (True, False)
+    assert json.loads((seventh / "manifest.json").read_text()) == made
 
 
 def test_a_folder_that_is_no_city_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "silos").mkdir()
     (tmp_path / "silos" / "mine.txt").write_text("mine")
     for options in ([], ["--reset"]):
-        code, out = finished(demo(tmp_path, "--only-data", *options))
+        code, out = ended(tmp_path, "--only-data", *options)
         assert code == 1
         assert "holds no atoll city" in out
     assert (tmp_path / "silos" / "mine.txt").read_text() == "mine"
 
 
-def test_wrong_years_and_a_taken_port_are_one_clear_line(tmp_path: Path) -> None:
-    code, out = finished(demo(tmp_path / "a", "--years", "1999-2000"))
+def test_wrong_years_and_a_taken_port_are_one_clear_line(seventh: Path, tmp_path: Path) -> None:
+    code, out = ended(tmp_path / "city", "--years", "1999-2000")
     assert code == 1
     assert "years must lie in 2013-2024" in out
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, out = finished(demo(tmp_path / "b", "--port", str(port), *YEARS))
+        code, out = ended(seventh, "--port", str(port), *SEVENTH)
     assert code == 1
     assert f"port {port} is taken: --port 0 takes a free one" in out
 
 
 def test_a_gateway_with_the_open_door_is_not_served_outside_the_demo(city: Demo) -> None:
-    command = [sys.executable, "-m", "atoll.cli", "gateway", "serve", str(city.folder / "gateway" / "gateway.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert "only `atoll demo` may" in done.stderr
+    done = run_atoll("gateway", "serve", str(city.folder / "gateway" / "gateway.yaml"))
+    assert done.code == 1
+    assert "only `atoll demo` may" in done.err
 
 
-# ---------------------------------------------------------------- how a city ends; keep these last: they end it
+# ---------------------------------------------------------------- how a city ends; keep this last: it ends it
 
 
 def test_a_signal_to_end_ends_everything(city: Demo) -> None:
@@ -312,17 +253,3 @@ def test_a_signal_to_end_ends_everything(city: Demo) -> None:
     assert f"Start again: atoll demo --dir {city.folder}" in out
     assert alive(pids) == []
     assert not (city.folder / "demo.json").exists()
-
-
-def test_the_next_start_finds_the_data_and_a_killed_launcher_takes_the_city_with_it(city: Demo) -> None:
-    folder = city.folder
-    running = until_ready(folder, demo(folder, "--port", "0", *YEARS))
-    assert any("data      found, unchanged" in line for line in running.lines)
-    pids = list(running.state["processes"].values())
-    running.process.kill()
-    assert soon_gone(pids)
-    homes = [Path(line) for line in (folder / "servers.txt").read_text().splitlines()]
-    assert homes
-    assert all(home.is_dir() for home in homes)
-    assert finished(demo(folder, "--only-data", *YEARS))[0] == 0
-    assert not any(home.exists() for home in homes)

@@ -20,9 +20,9 @@ from catalog.exchange import Head
 from catalog.keys import KeyRing
 from catalog.ledger import GENESIS, _line, head_bytes, record_hash
 
-SHORT, LONG = 2_000, 1_000_000 if os.environ.get("ATTACK") == "all" else 20_000
+SHORT, LONG = 2_000, 1_000_000 if os.environ.get("ATTACK") == "all" else 12_000
 ALLOWED_MB = 6
-"""What may differ between two runs anyway. The lines of the long ledger alone would take twenty."""
+"""What may differ between two runs anyway. The lines of the long ledger alone would take twelve."""
 POLICY = {
     "department": "water",
     "identity": {"issuer": "i", "jwks": "file:jwks.json"},

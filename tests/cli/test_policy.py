@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -69,8 +68,8 @@ def test_every_test_that_fails_is_named_and_nothing_is_taken(atoll: Run, clinic:
     (clinic / "department.yaml").write_text(wrong)
     done = atoll("policy", "test", "department.yaml")
     text = refused(done)
-    assert "ana asks stay for research, expects filter; it is masked" in text
-    assert "eve asks stay for research, expects deny; it is masked" in text
+    assert "ana asks stay for research, expects filter; it is unmasked rows" in text
+    assert "eve asks stay for research, expects deny; it is unmasked rows" in text
     assert "rows, 1 masked" in done.out
     # What takes the policy stops at the first, with its line.
     assert "line 19: tests[0]: the test fails" in refused(atoll("agent", "serve", "department.yaml"))
@@ -90,14 +89,15 @@ def test_a_difference_is_said_in_words(atoll: Run, clinic: Path) -> None:
     assert out == [
         "+ anyone gains stay for audit: the floor: 5, instead of 10",
         "+ ana gains stay for research: column person",
-        "- ben loses stay for research: masked, filtered",
+        "- ben loses stay for research: unmasked rows, filtered",
         "+ cy gains stay for research: masked: person (keep_first(1)), filtered",
         "~ views/stay.sql is another file",
     ]
     assert "Nobody gains or loses" in atoll("policy", "diff", "department.yaml", "department.yaml").out
     found = json.loads(atoll("policy", "diff", "department.yaml", "new/department.yaml", "--json").out)
     assert found["files"] == ["views/stay.sql"]
-    assert {"user": "ben", "relation": "stay", "purposes": ["research"], "kind": "loses", "words": "masked, filtered",
+    assert {"user": "ben", "relation": "stay", "purposes": ["research"], "kind": "loses",
+            "words": "unmasked rows, filtered",
             "since": None} in found["changes"]  # fmt: skip
 
 
@@ -107,9 +107,9 @@ def test_a_grant_that_is_still_to_come_is_a_difference_too(atoll: Run, clinic: P
     )[0]
     (clinic / "later.yaml").write_text(later)
     out = atoll("policy", "diff", "department.yaml", "later.yaml").out.splitlines()
-    assert out[0] == "- ana loses stay for research: masked, filtered"
+    assert out[0] == "- ana loses stay for research: unmasked rows, filtered"
     back = atoll("policy", "diff", "later.yaml", "department.yaml").out
-    assert "+ ana gains stay for research: masked, filtered" in back
+    assert "+ ana gains stay for research: unmasked rows, filtered" in back
 
 
 def test_two_owners_sign_and_anybody_verifies(atoll: Run, clinic: Path) -> None:
@@ -159,10 +159,10 @@ def test_the_operator_pins_owners_in_the_agents_state(atoll: Run, clinic: Path) 
     assert json.loads((clinic / "state" / "policy-pin.json").read_text())["number"] == 0
 
 
-def test_an_agent_whose_policy_is_not_signed_answers_nobody(atoll: Run, clinic: Path) -> None:
+def test_an_agent_whose_policy_is_not_signed_answers_nobody(atoll: Run, clinic: Path, shelf: Path) -> None:
     for name in ("ana", "ben"):
         atoll("policy", "keygen", f"{name}.key", "--owners", "owners.jwks")
-    command = [sys.executable, "-m", "atoll.cli", "agent", "serve", "department.yaml", "--owners", "owners.jwks"]
+    command = [shelf / "atoll", "agent", "serve", "department.yaml", "--owners", "owners.jwks"]
     with subprocess.Popen(command, cwd=clinic, stdout=subprocess.PIPE, text=True) as agent:
         try:
             assert agent.stdout is not None

@@ -9,7 +9,6 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -212,8 +211,8 @@ def test_explain_and_dry_run_show_the_text_that_each_department_gets(atoll: Run)
         assert atoll(*command, REFUSED).code == 1
 
 
-def test_a_closed_pipe_is_no_error_worth_a_trace(gateway: Stub) -> None:
-    command = f"{sys.executable} -m atoll.cli query --format csv 'SELECT many' | head -0"
+def test_a_closed_pipe_is_no_error_worth_a_trace(gateway: Stub, shelf: Path) -> None:
+    command = f"{shelf}/atoll query --format csv 'SELECT many' | head -0"
     done = subprocess.run(
         ["bash", "-c", command], env={**os.environ, "ATOLL_URL": gateway.url, "ATOLL_USER": "lin"},
         capture_output=True, text=True, timeout=30, check=False,
@@ -221,11 +220,11 @@ def test_a_closed_pipe_is_no_error_worth_a_trace(gateway: Stub) -> None:
     assert "Traceback" not in done.stderr
 
 
-def in_terminal(gateway: Stub, sql: str) -> tuple[subprocess.Popen[bytes], int]:
+def in_terminal(shelf: Path, gateway: Stub, sql: str) -> tuple[subprocess.Popen[bytes], int]:
     """`atoll query` with a terminal as stderr; returns the process and the terminal's other end."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "atoll.cli", "query", sql], stdout=subprocess.PIPE, stderr=theirs,
+        [shelf / "atoll", "query", sql], stdout=subprocess.PIPE, stderr=theirs,
         env={**os.environ, "ATOLL_URL": gateway.url, "ATOLL_USER": "lin", "TERM": "xterm", "COLUMNS": "100"},
     )  # fmt: skip
     os.close(theirs)
@@ -243,9 +242,9 @@ def read_until(terminal: int, wanted: str, seconds: float = 20) -> str:
     return seen.decode(errors="replace")
 
 
-def test_after_half_a_second_a_line_per_department_is_shown_and_then_gone(gateway: Stub) -> None:
+def test_after_half_a_second_a_line_per_department_is_shown_and_then_gone(gateway: Stub, shelf: Path) -> None:
     gateway.release.clear()
-    process, terminal = in_terminal(gateway, "SELECT slow")
+    process, terminal = in_terminal(shelf, gateway, "SELECT slow")
     seen = read_until(terminal, "waiting for its turn")
     gateway.release.set()
     seen += read_until(terminal, "receipt")
@@ -255,17 +254,17 @@ def test_after_half_a_second_a_line_per_department_is_shown_and_then_gone(gatewa
     os.close(terminal)
 
 
-def test_a_quick_query_shows_no_progress(gateway: Stub) -> None:
-    process, terminal = in_terminal(gateway, "SELECT 1")
+def test_a_quick_query_shows_no_progress(gateway: Stub, shelf: Path) -> None:
+    process, terminal = in_terminal(shelf, gateway, "SELECT 1")
     seen = read_until(terminal, "receipt")
     assert process.wait(20) == 0
     assert "running" not in seen
     os.close(terminal)
 
 
-def test_ctrl_c_stops_the_query_at_the_gateway(gateway: Stub) -> None:
+def test_ctrl_c_stops_the_query_at_the_gateway(gateway: Stub, shelf: Path) -> None:
     gateway.release.clear()
-    process, terminal = in_terminal(gateway, "SELECT slow ctrl-c")
+    process, terminal = in_terminal(shelf, gateway, "SELECT slow ctrl-c")
     read_until(terminal, "running")
     process.send_signal(signal.SIGINT)
     seen = read_until(terminal, "no such text")  # to its end: a full terminal would hold the process

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
@@ -122,7 +124,8 @@ def test_from_the_list_to_the_answer(city: City, ask: Atoll, grants: Atoll) -> N
 
     approved = grants("approve", id_, "--by", "wu", "--note", "welcome")
     assert approved.exit_code == 0, approved.output
-    assert f"lin is granted people for mass-balance until {SOON}: masked; columns id, ward" in approved.stdout
+    told = f"lin is granted people for mass-balance until {SOON}: unmasked rows; columns id, ward"
+    assert told in approved.stdout
     text = city.house.path.read_text()
     assert text.startswith("# Ours, written by hand.\n")
     assert "# asked for by lin on " in text
@@ -174,6 +177,44 @@ def test_personal_columns_are_left_out_unless_the_owner_names_them(ask: Atoll, g
     assert "name (keep_first(1))" in masked.stdout
     assert of(ask, "lin", id_)["state"] == "pending"
     decline(grants, id_)
+
+
+def test_generated_rows_are_granted_without_real_ones(city: City, ask: Atoll, grants: Atoll) -> None:
+    id_ = filed(ask)
+    done = grants("approve", id_, "--until", SOON, "--mode", "synthetic")
+    assert done.exit_code == 0, done.output
+    assert "synthetic" in done.stdout
+    city.agent.reload()
+    city.gateway.catalogue.forget()
+    assert of(ask, "lin", id_)["state"] == "granted"
+    answer = queried(city, "SELECT ward FROM water.main.people")
+    assert answer.get("departments", [{}])[0].get("synthetic") == ["people"], answer
+
+
+def test_that_rows_are_generated_is_in_the_answers_head_though_the_catalogue_is_older(
+    city: City, ask: Atoll, grants: Atoll
+) -> None:
+    """What a file is made of says so itself; the catalogue knows of a new grant a minute later."""
+    sql = "SELECT ward FROM water.main.people"
+    mine = ("mei", "people", "--purpose", "mass-balance")
+    first = filed(ask, *mine)
+    assert grants("approve", first, "--until", SOON).exit_code == 0
+    city.agent.reload()
+    city.gateway.catalogue.forget()
+    assert "atoll.warnings" not in headed(city, sql)
+    second = filed(ask, *mine)
+    assert grants("approve", second, "--until", SOON, "--mode", "synthetic").exit_code == 0
+    city.agent.reload()
+    assert "not real data" in headed(city, sql)["atoll.warnings"]
+
+
+def headed(city: City, sql: str) -> dict[str, str]:
+    """The metadata at the head of an Arrow answer."""
+    with city.client("mei") as http:
+        answer = http.post("/api/query", json={"sql": sql, "purpose": "mass-balance", "format": "arrow"})
+    assert answer.status_code == 200, answer.text
+    found = pa.ipc.open_stream(answer.content).schema.metadata or {}
+    return {name.decode(): text.decode() for name, text in found.items()}
 
 
 def test_on_the_terms_of_another_grant(city: City, ask: Atoll, grants: Atoll) -> None:
@@ -422,6 +463,23 @@ def test_a_proposal_of_a_policy_that_was_signed_anew_is_not_activated(
     done = run("grants", "activate", id_, "--file", str(house.path))
     assert (done.exit_code, "has changed since this was proposed" in done.stderr) == (1, True)
     Agent.from_file(house.path).close()
+
+
+def test_a_proposal_that_an_owner_does_not_sign_is_declined_and_gone(
+    tmp_path: Path, signed: tuple[House, str, Callable[[Path], None]]
+) -> None:
+    house, id_, sign = signed
+    proposal = tmp_path / f"water.request-{id_}"
+    assert run("grants", "approve", id_, "--until", SOON, "--file", str(house.path)).exit_code == 0
+    sign(proposal / "department.yaml")
+    kept = proposal.with_name("kept")
+    shutil.copytree(proposal, kept, symlinks=True)
+    done = run("grants", "decline", id_, "--reason", "not needed", "--file", str(house.path))
+    assert (done.exit_code, proposal.exists()) == (0, False), done.output
+    kept.rename(proposal)
+    refused = run("grants", "activate", id_, "--file", str(house.path))
+    assert (refused.exit_code, f"Request {id_} is declined" in refused.stderr) == (1, True)
+    assert f"request-{id_}" not in house.path.read_text()
 
 
 def test_nothing_is_proposed_on_top_of_what_the_owners_did_not_sign(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from connectors.base import SourceError
-from connectors.sources import KINDS, AnySource, open_source, parse_source
-from connectors.sqlite import SqliteConfig
+from connectors.sources import KINDS, model_of, open_source, parse_source
 
 
 @pytest.mark.parametrize(
@@ -38,16 +38,23 @@ def test_a_refused_password_is_not_repeated() -> None:
     assert "hunter2" not in str(failure.value)
 
 
-def test_an_entry_is_a_field_of_any_model_and_has_a_json_schema() -> None:
-    class Department(BaseModel):
-        model_config = ConfigDict(extra="forbid")
-        sources: dict[str, AnySource]
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_model_of_its_own_that_takes_no_other_kind(kind: str) -> None:
+    model = model_of(kind)
+    assert model.model_json_schema()["properties"]["kind"]["const"] == kind
+    with pytest.raises(ValueError, match="kind"):
+        model.model_validate({"kind": "other"})
 
-    department = Department.model_validate({"sources": {"main": {"kind": "sqlite", "path": "a.db"}}})
-    assert isinstance(department.sources["main"], SqliteConfig)
-    schema = TypeAdapter(Department).json_schema()
-    assert {kind.model_fields["kind"].default for kind in KINDS.values()} == set(KINDS)
-    assert "SqliteConfig" in schema["$defs"]
+
+def test_a_department_imports_the_drivers_of_its_own_silos_only() -> None:
+    program = (
+        "import sys, connectors.agent.serve, connectors.sources as sources\n"
+        "assert not {'psycopg', 'pymysql', 'adbc_driver_manager', 'python_calamine'} & set(sys.modules)\n"
+        "sources.parse_source({'kind': 'mysql', 'database': 'd', 'user': 'u'})\n"
+        "assert 'pymysql' in sys.modules and 'psycopg' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("reference", ["env:ATOLL_NO_SUCH_SECRET", "file:no/such/file"])

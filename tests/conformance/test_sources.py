@@ -322,7 +322,7 @@ def test_a_scan_that_is_cancelled_before_it_starts_runs_nothing(silo: Silo) -> N
 
 def test_closing_a_stream_early_frees_the_source(silo: Silo) -> None:
     endless = scan_of(relation=ENDLESS, is_query=True, types={"id": BIGINT}, columns=IDS)
-    for _ in range(12):  # more than any pool has places
+    for _ in range(6):  # more than any pool has places
         stream = silo.source.scan(endless, Cancel())
         assert next(stream).num_rows
         stream.close()  # type: ignore[attr-defined]

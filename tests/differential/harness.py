@@ -200,9 +200,13 @@ def run(here: World, plan: Plan) -> Rows:
     for fragment in plan.fragments:
         if fragment.keys is None:
             answers[fragment.id] = _ask(here, fragment, fragment.sql)
-    for fragment in plan.fragments:
-        if fragment.keys is not None:
+    waiting = [f for f in plan.fragments if f.keys is not None]
+    while waiting:
+        ready = [f for f in waiting if f.keys is not None and f.keys.needs <= answers.keys()]
+        assert ready, f"they wait for each other: {[f.id for f in waiting]}"
+        for fragment in ready:
             answers[fragment.id] = _ask_with_keys(here, plan, fragment, answers)
+        waiting = [f for f in waiting if f.id not in answers]
     if plan.merge is None:
         return rows_of(answers[plan.fragments[0].id])
     kept = plan.stored | {f.id for f in plan.fragments if f.keys is not None}
@@ -234,7 +238,7 @@ def _ask_with_keys(here: World, plan: Plan, fragment: FragmentPlan, answers: dic
     assert source.needs <= plan.stored, f"keys of {fragment.id} come from streams: {source.needs - plan.stored}"
     with merging({**plan.local, **{n: t for n, t in answers.items() if n in source.needs}}, {}) as engine:
         keys = engine.ask(source.query)
-    if keys.num_rows > source.chunk and not source.always:
+    if keys.num_rows > source.most and not source.always:
         return _ask(here, fragment, fragment.sql)
     assert keys.column(0).null_count == 0, f"a key of {fragment.id} is NULL"
     tree = sqlglot.parse_one(source.sql, dialect="trino")

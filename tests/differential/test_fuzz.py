@@ -20,7 +20,7 @@ from tests.differential.harness import plan_of, pooled, resolved, run, same
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("FUZZ_SEED", "20240229"))
-EXAMPLES = 250
+EXAMPLES = 125
 ENDED = (CityError, duckdb.Error)
 """How a question may end on both sides alike: too many rows from a scalar subquery, a number out of range."""
 

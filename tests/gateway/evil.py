@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -20,9 +21,16 @@ SCHEMA = pa.schema([("c0", pa.int64())])
 class Evil:
     """Answers every fragment as `behave(agent, question, send)` says; `send(bytes)` writes to the socket."""
 
-    def __init__(self, behave: Callable[[Evil, dict[str, Any], Callable[[bytes], None]], None]) -> None:
+    def __init__(
+        self,
+        behave: Callable[[Evil, dict[str, Any], Callable[[bytes], None]], None],
+        status: int = 200,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.key: SigningKey = SigningKey.generate()
         self.behave = behave
+        self.status = status
+        self.headers = headers
         self.asked: list[dict[str, Any]] = []
         self.stopped: list[str] = []
         self.release = threading.Event()
@@ -70,7 +78,9 @@ def serving(evil: Evil) -> Iterator[str]:
         def do_POST(self) -> None:
             question = orjson.loads(self.rfile.read(int(self.headers["Content-Length"])))
             evil.asked.append(question)
-            self.send_response(200)
+            self.send_response(evil.status)
+            for name, value in evil.headers.items():
+                self.send_header(name, value)
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
 

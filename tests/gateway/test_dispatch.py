@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 import threading
 import time
@@ -11,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
@@ -19,6 +21,8 @@ from sqlglot import exp
 
 from catalog.errors import CityError, DepartmentError, Outcome, UserError
 from catalog.exchange import sha256
+from catalog.http import Client, MockTransport, Response
+from catalog.ipc import BATCH_BYTES
 from catalog.keys import SigningKey
 from gateway.dispatch import Agents, FragmentStream
 from gateway.execution import Execution, Session
@@ -135,7 +139,34 @@ def sends_no_arrow(evil: Evil, question: dict[str, Any], send: Callable[[bytes],
     send(b"<html>no such page</html>")
 
 
+def of_columns(column: pa.Array, compression: str | None = None) -> Behave:
+    """An agent whose answer is rightly signed and has one column, which is more than it seems."""
+
+    def behave(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
+        sink = pa.BufferOutputStream()
+        batch = pa.record_batch([column], names=["c0"])
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
+            writer.write_batch(batch)
+            end = evil.end(question, len(column))
+            writer.write_batch(batch.slice(0, 0), custom_metadata=end.to_metadata())
+        send(sink.getvalue().to_pybytes())
+
+    behave.__name__ = f"sends_{compression or 'plain'}_{column.type}"
+    return behave
+
+
+ZEROS = pa.array(np.zeros(BATCH_BYTES // 8 + 1))
+REPEATED = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int8()), pa.array(["x" * 1_000_000]))
+
 MISBEHAVIOURS = [
+    of_columns(ZEROS, "zstd"),
+    of_columns(ZEROS, "lz4"),
+    of_columns(ZEROS),
+    of_columns(pa.Array.from_buffers(pa.null(), 1 << 30, [None])),
+    of_columns(REPEATED),
+    of_columns(pa.RunEndEncodedArray.from_arrays(pa.array([1 << 30]), pa.array([1]))),
+    of_columns(pa.array(["a"], pa.string_view())),
     cut_at_a_batch_border,
     closes_without_an_end_record,
     cut_inside_a_batch,
@@ -202,6 +233,23 @@ def test_an_error_that_calls_itself_a_success_is_an_error(tmp_path: Path, monkey
     assert refused.value.outcome is Outcome.EXECUTION
 
 
+def complains(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
+    send(gzip.compress(b" " * 1_000_000) if "Content-Encoding" in evil.headers else b" " * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"), [({"Content-Encoding": "gzip"}, "packed"), ({}, "longer")], ids=["packed", "long"]
+)
+def test_a_refusal_is_neither_unpacked_nor_read_without_end(
+    headers: dict[str, str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.dispatch.MAX_ANSWER", 100_000)
+    evil = Evil(complains, status=503, headers=headers)
+    with asked(evil, tmp_path, monkeypatch) as (_, answer), pytest.raises(DepartmentError) as refused:
+        rows_of(answer)
+    assert told in refused.value.message
+
+
 def test_cancelling_frees_the_reader_at_once_and_tells_the_agent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +285,19 @@ def test_what_came_before_a_cancel_is_no_answer(tmp_path: Path, monkeypatch: pyt
             list(read)
         assert cancelled.value.outcome is Outcome.CANCELED
         assert answer.receipt is None
+
+
+@pytest.mark.parametrize("body", ["<html>a proxy's page</html>", "[]", "{}", '{"access_token": 5}'])
+def test_an_identity_provider_that_gives_no_token_is_not_taken_for_the_department(body: str, tmp_path: Path) -> None:
+    identity = IdentitySettings(issuer="i", jwks=tmp_path / "jwks", token_url="http://127.0.0.1:1/token")
+    evil = Evil(honest)
+    entry = DepartmentEntry(url="http://127.0.0.1:1", key=evil.key.public_jwk)
+    agents = Agents(GatewaySettings(state=tmp_path, identity=identity), SigningKey.generate(), lambda: {"evil": entry})
+    with closing(agents):
+        agents._issuer = Client(transport=MockTransport(lambda _: Response(200, text=body)))
+        with pytest.raises(DepartmentError, match="identity provider") as refused:
+            rows_of(agents.ask(Execution("q1", "SELECT 1", SESSION), SESSION, "evil", "q1_f0", "SELECT 1 AS c0"))
+    assert refused.value.who != "evil"
 
 
 def test_a_department_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,6 +379,7 @@ def test_an_answer_that_the_merge_had_no_need_of_is_not_waited_for(
         assert isinstance(merge, exp.Query)
         fragment = FragmentPlan("f0", "evil", "SELECT 1 AS c0", ("c0",), ())
         here._exchange(execution, SESSION, Plan((fragment,), merge, merge, ("n",)))
+        assert execution.departments()[0].state == "cancelled", "the ledger's end record tells it from now on"
         execution.finish()
         assert within(3, lambda: evil.stopped == ["q1_f0"])
         assert within(3, lambda: execution.departments()[0].state == "cancelled")

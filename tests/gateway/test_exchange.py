@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import io
 import struct
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from catalog.exchange import decode_keys, encode_keys
+from catalog.ipc import BATCH_BYTES, Reader, pieces
 
 
 def text_of(table: pa.Table, compression: str | None = None) -> str:
@@ -28,7 +32,7 @@ def test_keys_whose_offsets_leave_the_message_are_no_window_into_the_agents_memo
     whole = base64.b64decode(encode_keys(pa.array(["abcd", "efgh", "ijkl"])))
     honest, forged = (struct.pack("<4i", *ends) for ends in ((0, 4, 8, 12), (0, 100_000, 8, 12)))
     assert honest in whole
-    with pytest.raises(ValueError, match="no Arrow stream"):
+    with pytest.raises(ValueError, match="no plain Arrow stream"):
         decode_keys(base64.b64encode(whole.replace(honest, forged)).decode())
 
 
@@ -37,6 +41,22 @@ def test_packed_keys_are_refused_before_they_are_unpacked(compression: str) -> N
     """A few kilobytes would become gigabytes; who sends keys honestly sends them plain."""
     with pytest.raises(ValueError, match="no plain Arrow stream"):
         decode_keys(text_of(pa.table({"k": pa.array([0] * 1_000_000, pa.int64())}), compression))
+
+
+def test_keys_packed_in_the_way_of_arrows_first_versions_are_refused_too() -> None:
+    """There the message says in words beside it that its buffers are packed; the batch itself says nothing of it."""
+    packed = struct.pack("<q", 8_000_000) + pa.Codec("zstd").compress(bytes(8_000_000), asbytes=True)
+    column = pa.Array.from_buffers(pa.int64(), len(packed) // 8, [None, pa.py_buffer(packed)])
+    batch = pa.record_batch([column], names=["k"])
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(metadata_version=pa.ipc.MetadataVersion.V4)
+    with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
+        writer.write_batch(batch, custom_metadata={"ARROW:experimental_compression": "ZSTD"})
+    before = pa.total_allocated_bytes()
+    with pytest.raises(ValueError, match="no plain Arrow stream") as refusal:
+        decode_keys(base64.b64encode(sink.getvalue().to_pybytes()).decode())
+    assert "version" in str(refusal.value.__cause__)
+    assert pa.total_allocated_bytes() - before < 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -61,3 +81,51 @@ def test_keys_are_one_column_of_plain_values(table: pa.Table) -> None:
 def test_keys_that_are_no_stream_at_all(text: str) -> None:
     with pytest.raises(ValueError, match=r"the keys part|base64"):
         decode_keys(text)
+
+
+@pytest.mark.parametrize("text", ["x" * 20_000_000, [1] * 3_000_000], ids=["a text", "a list"])
+def test_a_row_is_never_cut_and_rows_that_are_large_travel_one_by_one(text: object) -> None:
+    assert [piece.num_rows for piece in pieces(pa.record_batch([pa.array([text, text])], names=["c0"]))] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["some text"] * 2_000_000),
+        pa.array([True] * 5_000_000),
+        pa.array([[True] * 1000] * 5_000),
+        pa.array([[(1, None)] * 500] * 5_000, pa.map_(pa.int64(), pa.null())),
+        pa.array([{"a": 1, "b": None}] * 1_000_000),
+        pa.nulls(3_000_000),
+        pa.nulls(0),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_what_is_cut_into_pieces_arrives_whole(column: pa.Array) -> None:
+    batch = pa.record_batch([column], names=["c0"])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+        for piece in pieces(batch):
+            writer.write_batch(piece)
+    reader = Reader(io.BytesIO(sink.getvalue()).readinto)
+    read = [found[0] for found in iter(reader.next, None) if found is not None]
+    assert pa.Table.from_batches(read, batch.schema).equals(pa.Table.from_batches([batch]))
+    assert all(piece.nbytes < BATCH_BYTES // 4 for piece in read)
+
+
+@given(st.data())
+def test_a_message_with_any_byte_changed_is_read_or_refused(data: st.DataObject) -> None:
+    """Nothing but ValueError, or what Arrow raises: whoever reads turns both into one refusal."""
+    batch = pa.record_batch([pa.array(["ab", None]), pa.array([[1], [2, 3]])], names=["c0", "c1"])
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression=data.draw(st.sampled_from([None, "lz4", "zstd"])))
+    with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
+        writer.write_batch(batch)
+    raw = bytearray(sink.getvalue().to_pybytes())
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        reader = Reader(io.BytesIO(raw).readinto)
+        while reader.next() is not None:
+            continue
+    except (ValueError, pa.ArrowException, OSError):
+        return

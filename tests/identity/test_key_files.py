@@ -142,3 +142,7 @@ def test_nothing_but_a_regular_file_of_bounded_size_is_read(tmp_path: Path) -> N
     for name in ("pipe", "link"):
         with pytest.raises(KeyFileError):
             keys.load(tmp_path / name)
+
+
+def test_no_new_keys_name_starts_like_an_option() -> None:
+    assert not [kid for kid in (SigningKey.generate().kid for _ in range(400)) if kid.startswith("-")]

@@ -54,10 +54,10 @@ class Answer:
 
 
 class Department:
-    """One agent, asked as one user under one purpose. `ask` raises the CityError of a refusal."""
+    """One agent over a kind of silo, asked as one user under one purpose. `ask` raises the CityError of a refusal."""
 
-    def __init__(self, house: House, agent: Agent, purpose: str) -> None:
-        self.house, self.agent, self.purpose = house, agent, purpose
+    def __init__(self, kind: str, house: House, agent: Agent, purpose: str) -> None:
+        self.kind, self.house, self.agent, self.purpose = kind, house, agent, purpose
         self._numbers = itertools.count()
 
     def principal(self, purpose: str = "") -> Principal:
@@ -100,7 +100,7 @@ def open_department(
             _fill_vault(house, data)
         agent = house.open()
         stack.callback(agent.close)
-        yield Department(house, agent, PURPOSE)
+        yield Department(kind, house, agent, PURPOSE)
 
 
 def _fill_vault(house: House, data: Data) -> None:
@@ -181,7 +181,8 @@ def _csv(path: Path, types: Mapping[str, TrinoType], rows: Sequence[Sequence[Any
 
 def arrow_table(types: Mapping[str, TrinoType], rows: Sequence[Sequence[Any]]) -> pa.Table:
     schema = pa.schema([pa.field(name, type_.arrow()) for name, type_ in types.items()])
-    return pa.table([pa.array(v, f.type) for v, f in zip(zip(*rows, strict=True), schema, strict=True)], schema=schema)
+    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
+    return pa.table([pa.array(v, f.type) for v, f in zip(columns, schema, strict=True)], schema=schema)
 
 
 def _rest(folder: Path, request: pytest.FixtureRequest, stack: ExitStack, data: Data) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Over every kind of silo. `Recorded` sees what the source is asked and how many r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from tests.masks_first.silos import KINDS, Department, open_department
 COPY = people_copy()
 EVERY_KIND = pytest.mark.parametrize("department", list(KINDS), indirect=True)
 MASKED = [name for name, text in MASKS.items() if text != "deny"]
+FULL = os.environ.get("ATTACK") == "all"
 OPS = ["=", "<>", "<", "<=", ">", ">=", "IN", "BETWEEN", "IS NULL", "IS NOT NULL"]
 
 
@@ -90,7 +92,7 @@ def test_pushed_is_above(department: Department, oracle: Oracle, monkeypatch: py
     pushed = set()
 
     @given(st.lists(st.lists(conditions(), min_size=1, max_size=2), min_size=8, max_size=12))
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=8 if FULL else 4, deadline=None, suppress_health_check=list(HealthCheck))
     def check(arms: list[list[str]]) -> None:
         sql = statement(arms)
         with recording(department, monkeypatch) as below:
@@ -104,7 +106,7 @@ def test_pushed_is_above(department: Department, oracle: Oracle, monkeypatch: py
         pushed.update(p.column for scan in below.scans for p in scan.predicates)
 
     check()
-    assert len(pushed) > 8
+    assert len(pushed) > (8 if FULL else 5)
 
 
 @EVERY_KIND

@@ -27,7 +27,7 @@ BEARER = {"Authorization": "Bearer token-lin"}
 
 @pytest.fixture
 def api(served: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.url, headers=BEARER, timeout=30) as found:
+    with httpx.Client(base_url=served.url, headers=BEARER, timeout=30, verify=False) as found:
         yield found
 
 

@@ -261,7 +261,10 @@ def test_an_unknown_query_is_gone(client: httpx.Client) -> None:
 
 
 def test_a_statement_that_nobody_reads_is_abandoned() -> None:
-    with serve(StubGateway(), Options(abandon_seconds=0.4)) as served, httpx.Client(base_url=served.url) as client:
+    with (
+        serve(StubGateway(), Options(abandon_seconds=0.4)) as served,
+        httpx.Client(base_url=served.url, verify=False) as client,
+    ):
         client.headers["X-Trino-User"] = "lin"
         page = client.get(submit(client, "SELECT id FROM water.main.slow")["nextUri"]).json()
         execution = served.gateway.execution(page["id"])
@@ -273,7 +276,10 @@ def test_a_statement_that_nobody_reads_is_abandoned() -> None:
 
 
 def test_too_many_statements_are_asked_to_come_back() -> None:
-    with serve(StubGateway(), Options(max_queries=2)) as served, httpx.Client(base_url=served.url) as client:
+    with (
+        serve(StubGateway(), Options(max_queries=2)) as served,
+        httpx.Client(base_url=served.url, verify=False) as client,
+    ):
         client.headers["X-Trino-User"] = "lin"
         first = submit(client, "SELECT id FROM water.main.slow")
         submit(client, "SELECT id FROM water.main.slow")
@@ -364,7 +370,7 @@ def test_statements_about_the_session_answer_by_header(
 def test_list_headers_come_repeated_or_joined(served: Served) -> None:
     name = "X-Trino-Prepared-Statement"
     entries = [(name, "a=" + quote_plus("SELECT 1")), (name, "b=SELECT+2,c=SELECT%203")]
-    with httpx.Client(base_url=served.url) as client:
+    with httpx.Client(base_url=served.url, verify=False) as client:
         for statement, value in (("a", 1), ("b", 2), ("c", 3)):
             response = client.post(
                 "/v1/statement",
@@ -502,7 +508,7 @@ def test_without_login_there_is_a_challenge_for_each_method(locked: Served) -> N
     "headers", [basic("lin", "token-lin"), {"Authorization": "Bearer token-lin"}, {"Authorization": "bearer token-lin"}]
 )
 def test_a_token_is_a_login_as_password_or_bearer(locked: Served, headers: dict[str, str]) -> None:
-    with httpx.Client(base_url=locked.url, headers=headers) as client:
+    with httpx.Client(base_url=locked.url, headers=headers, verify=False) as client:
         assert client.head("/v1/statement").status_code == 200
         rows, _ = run(client, "SELECT current_user")
         assert rows == [["lin"]]
@@ -525,7 +531,7 @@ def test_a_bad_login_is_401(locked: Served, headers: dict[str, str]) -> None:
 
 def test_a_token_does_not_let_anybody_act_as_somebody_else(locked: Served) -> None:
     headers = {"Authorization": "Bearer token-lin", "X-Trino-User": "ana"}
-    with httpx.Client(base_url=locked.url, headers=headers) as client:
+    with httpx.Client(base_url=locked.url, headers=headers, verify=False) as client:
         assert run(client, "SELECT 1")[1]["error"]["errorName"] == "PERMISSION_DENIED"
 
 

@@ -216,7 +216,7 @@ def test_every_order_of_requests_keeps_the_promises() -> None:
     options = Options(poll_seconds=0.2, max_queries=500, gone_seconds=5, abandon_seconds=5)
     with (
         serve(StubGateway(), options) as served,
-        httpx.Client(base_url=served.url, headers={"X-Trino-User": "lin"}, timeout=30) as http,
+        httpx.Client(base_url=served.url, headers={"X-Trino-User": "lin"}, timeout=30, verify=False) as http,
     ):
         Client.served, Client.http = served, http
         run_state_machine_as_test(

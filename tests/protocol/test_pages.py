@@ -130,6 +130,7 @@ def test_doubles_look_the_same_alone_and_in_a_column_and_read_back_equal(numbers
 
 def test_numbers_in_json_are_laid_out_the_same() -> None:
     assert shown_text("json", '{"b": 5.0, "a": [1e10, 0.00001, -0.0, 1]}') == '{"a":[1.0E10,1.0E-5,-0.0,1],"b":5.0}'
+    assert shown_text("json", "[1e400, -1E999]") == "[1e400,-1E999]", "no double is as large, and JSON has no infinity"
     assert shown_text("json", "12345678901234567890123") == "12345678901234567890123"
     assert shown_text("json", "[NaN") == "[NaN"
 

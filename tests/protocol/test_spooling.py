@@ -125,7 +125,7 @@ def test_cancelling_frees_the_segments(served: Served, client: httpx.Client) -> 
 
 def test_segments_of_an_ended_statement_can_be_fetched_as_long_as_they_say() -> None:
     options = Options(gone_seconds=0.1, keep_seconds=0.5, sweep_seconds=0.02)
-    with serve(StubGateway(), options) as served, httpx.Client(base_url=served.url) as client:
+    with serve(StubGateway(), options) as served, httpx.Client(base_url=served.url, verify=False) as client:
         found = [p.json() for p in pages(client, BIG, {HEADER: "json", "X-Trino-User": "lin"})]
         client.close()
         segments = [s for page in found for s in page.get("data", {}).get("segments", []) if s["type"] == "spooled"]
@@ -151,7 +151,7 @@ def test_a_guessed_segment_is_not_found(served: Served) -> None:
 def test_spooling_can_be_switched_off() -> None:
     with (
         serve(StubGateway(), Options(spooling=False)) as served,
-        httpx.Client(base_url=served.url, headers={"X-Trino-User": "lin"}) as client,
+        httpx.Client(base_url=served.url, headers={"X-Trino-User": "lin"}, verify=False) as client,
     ):
         assert run(client, "SELECT 1", {HEADER: "json"})[0] == [[1]]
 

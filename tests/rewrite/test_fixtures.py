@@ -20,9 +20,15 @@ from sqlglot import parse_one
 from gateway.rewrite import RULES, Context, Rule, rewrite
 from gateway.rewrite.colocate import colocate_joins
 from gateway.rewrite.ctes import inline_ctes
+from gateway.rewrite.decorrelate import decorrelate_aggregates
+from gateway.rewrite.disjunctions import split_disjunctions
 from gateway.rewrite.eager import eager_aggregation
+from gateway.rewrite.equalities import infer_equalities
+from gateway.rewrite.existential import distinct_existence
 from gateway.rewrite.flatten import flatten_derived
 from gateway.rewrite.leaf import aggregate_leaves
+from gateway.rewrite.optional import count_optional
+from gateway.rewrite.own import own_subqueries
 from gateway.rewrite.predicates import push_predicates
 from gateway.rewrite.prune import prune_outputs
 from tests.differential.harness import resolved
@@ -35,9 +41,15 @@ FILES: dict[str, Rule] = {
     "predicates": push_predicates,
     "flatten": flatten_derived,
     "prune": prune_outputs,
+    "disjunctions": split_disjunctions,
+    "decorrelate": decorrelate_aggregates,
+    "equalities": infer_equalities,
     "leaf": aggregate_leaves,
+    "own": own_subqueries,
     "colocate": colocate_joins,
     "eager": eager_aggregation,
+    "optional": count_optional,
+    "existential": distinct_existence,
 }
 
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from sqlglot import exp, parse_one
 
 from catalog.errors import CityError
 from catalog.exchange import KEYS_TABLE
 from gateway.plan import Plan
-from gateway.plan import split as splitting
 from gateway.rewrite.tree import conjuncts, set_where
 from tests.differential.corpus import STATEMENTS
 from tests.differential.grammar import Case, cases
@@ -26,18 +24,8 @@ from tests.rewrite.shape import shape
 
 def written(here: World, sql: str) -> tuple[Plan, dict[str, exp.Query]]:
     """A statement's plan, and the tree behind each text."""
-    trees: dict[str, exp.Query] = {}
-    make = splitting.fragment_text
-
-    def remember(query: exp.Query) -> str:
-        tree = splitting.fragment_tree(query)
-        text = make(query)
-        trees[text] = tree
-        return text
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(splitting, "fragment_text", remember)
-        return planned(here, sql), trees
+    plan = planned(here, sql)
+    return plan, {f.sql: f.tree for f in plan.fragments if f.keys is None or not f.keys.always}
 
 
 def check(here: World, sql: str) -> int:
@@ -53,13 +41,18 @@ def check(here: World, sql: str) -> int:
 
 
 def without_keys(tree: exp.Expr) -> exp.Expr:
-    """The fragment without the one condition that its keys are."""
-    assert isinstance(tree, exp.Select)
-    parts = conjuncts(tree.args["where"].this)
-    other = [p for p in parts if not any(t.name == KEYS_TABLE for t in p.find_all(exp.Table))]
-    assert len(other) == len(parts) - 1
-    set_where(tree, other)
+    """The fragment without the conditions that its keys are, wherever they stand."""
+    found = [t for t in tree.find_all(exp.Table) if t.name == KEYS_TABLE]
+    assert found
+    for holder in {id(s): s for t in found if (s := t.parent_select.parent_select) is not None}.values():
+        parts = conjuncts(holder.args["where"].this)
+        set_where(holder, [p for p in parts if p.args.get("query") is None or not _reads_keys(p)])
+    assert not any(t.name == KEYS_TABLE for t in tree.find_all(exp.Table))
     return tree
+
+
+def _reads_keys(part: exp.Expr) -> bool:
+    return isinstance(part, exp.In) and [t.name for t in part.args["query"].find_all(exp.Table)] == [KEYS_TABLE]
 
 
 def test_texts_of_the_corpus_read_back() -> None:

@@ -52,9 +52,9 @@ SHAPES: dict[str, tuple[str, list[str]]] = {
     "a subquery of one department is one question": (
         "SELECT c.id FROM market.main.company c WHERE c.id IN (SELECT r.company FROM water.main.reading r "
         "JOIN water.main.meter m ON m.id = r.meter_id WHERE m.factor = 1)",
-        ["water: SELECT t0.company AS c0 FROM water.main.reading AS t0 JOIN water.main.meter AS t1 "
+        ["water: SELECT DISTINCT t0.company AS c0 FROM water.main.reading AS t0 JOIN water.main.meter AS t1 "
          "ON t1.id = t0.meter_id WHERE t1.factor = 1",
-         "market: SELECT t0.id AS c0 FROM market.main.company AS t0"],
+         f"market: SELECT t0.id AS c0 FROM market.main.company AS t0 WHERE t0.id IN {KEYS}"],
     ),
     "ON of a LEFT JOIN restricts the scan of its right side": (
         "SELECT c.id, r.m3 FROM market.main.company c LEFT JOIN water.main.reading r ON r.company > c.id AND r.m3 > 5 "
@@ -153,7 +153,16 @@ JOIN = "SELECT c.id, r.m3 FROM market.main.company c {} JOIN water.main.reading 
 BOUND: dict[str, tuple[str, bool]] = {
     "from a restricted side": (JOIN.format("", "", "c.staff = 10"), True),
     "from neither side, if nothing restricts one": (JOIN.format("", "", "c.staff = r.m3"), False),
-    "to neither side, if both are restricted": (JOIN.format("", "", "c.staff = 10 AND r.m3 > 1"), False),
+    "from the side that is restricted more": (JOIN.format("", "", "c.staff = 10 AND r.m3 > 1"), True),
+    "into the subquery that a row asks": (
+        "SELECT c.id FROM market.main.company c WHERE c.staff = 10 AND NOT EXISTS "
+        "(SELECT 1 FROM water.main.reading r WHERE r.company = c.id)", True),
+    "from what IN demands": (
+        "SELECT c.id FROM market.main.company c WHERE c.id IN (SELECT company FROM water.main.reading WHERE m3 = 7)",
+        True),
+    "not from what NOT IN forbids": (
+        "SELECT c.id FROM market.main.company c WHERE c.id NOT IN (SELECT company FROM water.main.reading "
+        "WHERE m3 = 7)", False),
     "to the right side of a LEFT JOIN": (JOIN.format("LEFT", "", "c.staff = 10"), True),
     "not to the preserved side of a RIGHT JOIN": (JOIN.format("RIGHT", "AND c.staff = 10", "TRUE"), False),
     "not to a side of a FULL JOIN": (JOIN.format("FULL", "", "c.staff = 10"), False),

@@ -216,14 +216,22 @@ async function watchProgress(id) {
 }
 
 function showLanes(departments) {
-  $("lanes").replaceChildren(...departments.map(one => make("div", { class: "lane", "data-lane": one.name },
+  const longest = Math.max(...departments.map(one => one.seconds || 0));
+  $("lanes").replaceChildren(...departments.map(one => lane(one, longest)));
+}
+
+function lane(one, longest) {
+  const made = make("div", { class: "lane", "data-lane": one.name },
     make("b", {}, one.name),
     stateWord(one.state || "done"),
     make("span", { class: "number" }, say("rows", one.rows || 0)),
     make("span", { class: "number" }, one.seconds === undefined ? "" : `${Number(one.seconds).toFixed(2)} s`),
     make("span", {}, ...(one.masks && one.masks.length
       ? one.masks.map(mask => make("span", { class: "mask" }, mask))
-      : [one.state === "done" || one.state === undefined ? say("no_masks") : ""])))));
+      : [one.state === "done" || one.state === undefined ? say("no_masks") : ""])));
+  // The line under a department: how long it took, beside the one that took longest.
+  made.style.setProperty("--share", longest ? (one.seconds || 0) / longest : 0);
+  return made;
 }
 
 function showAnswer(answer) {
@@ -236,8 +244,10 @@ function showAnswer(answer) {
     receipts.length === 1 ? `${say("receipt")} ${receipts[0]}` : say("receipts", receipts.length, answer.query_id)].filter(Boolean);
   const bar = make("div", { class: "bar" }, make("span", { class: "summary" }, facts.join(" · ")));
   if (answer.rows.length) bar.append(make("button", { type: "button", onclick: download }, say("download")));
+  const asked = state.questions.find(question => question.sql === state.last.sql);
   $("result").replaceChildren(
     ...(answer.warnings || []).map(text => make("p", { class: "warning" }, text)), bar,
+    make("p", { class: "legend", hidden: !(asked && asked.legend) }, asked ? asked.legend : ""),
     answer.rows.length ? answerTable(answer) : make("p", { class: "empty" }, say("no_rows")));
   if (answer.rows.length > SHOWN_ROWS) {
     $("result").append(make("p", { class: "summary" }, say("shown", SHOWN_ROWS, answer.rows.length.toLocaleString())));

@@ -39,6 +39,8 @@ START_SECONDS = 180
 class City:
     """folder: the running city's. key: where its truth/ and answers/ lie now. state: demo.json.
 
+    command: the arguments of `atoll` that made its data and started it.
+
     also_stop: what tests started in place of the city's own.
 
     url: of the gateway that tests ask. demo_url: of the one that `atoll demo` started. taps: by department.
@@ -47,6 +49,7 @@ class City:
     folder: Path
     key: Path
     seed: int
+    command: list[str]
     state: dict[str, Any]
     process: subprocess.Popen[str]
     output: list[str] = field(default_factory=list)
@@ -118,20 +121,20 @@ class City:
 def running_city(folder: Path, *options: str, seed: int | None = None) -> Iterator[City]:
     """Generate a city, hide its key, start it, wait for `ready`, stop it."""
     seed = seed if seed is not None else int(os.environ["CITY_SEED"])
-    base = [*ATOLL, "demo", "--dir", str(folder / "city"), "--seed", str(seed), *options]
-    subprocess.run([*base, "--only-data"], check=True, capture_output=True, text=True, timeout=600)
+    command = ["demo", "--dir", str(folder / "city"), "--seed", str(seed), *options]
+    subprocess.run([*ATOLL, *command, "--only-data"], check=True, capture_output=True, text=True, timeout=600)
     key = folder / "key"
     key.mkdir()
     for name in ("truth", "answers"):
         shutil.move(folder / "city" / name, key / name)
     process = subprocess.Popen(
-        [*base, "--headless", "--port", "0"],
+        [*ATOLL, *command, "--headless", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "120", LOG_STATEMENTS: "1"},
     )
-    city = City(folder / "city", key, seed, {}, process)
+    city = City(folder / "city", key, seed, command, {}, process)
     reader = threading.Thread(target=_read, args=(process, city.output), daemon=True)
     reader.start()
     try:

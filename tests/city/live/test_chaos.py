@@ -16,6 +16,7 @@ import pytest
 
 from catalog.http import Client, HTTPError
 from tests.city.live.running import City
+from tests.cli.forked import run_forked
 
 ACROSS = (
     "SELECT c.company, sum(w.qty) AS qty FROM water.main.company_month AS w "
@@ -90,11 +91,17 @@ def test_a_department_killed_in_the_middle_is_one_error_that_names_it(
     assert city.ask(MARKET, "lin", "mass-balance")["rows"]
 
 
-def test_a_restart_heals_without_touching_the_gateway(city: City, water_killed: Callable[[], None]) -> None:
+def test_a_dead_department_never_blocks_a_listing_and_a_restart_heals_without_touching_the_gateway(
+    city: City, water_killed: Callable[[], None]
+) -> None:
     before = city.ask(ACROSS, "lin", "mass-balance")
     water_killed()
     error = city.refused(ACROSS, "lin", "mass-balance")
     assert error["who"] == "water"
+    started = time.monotonic()
+    answer = city.ask("SELECT table_catalog FROM market.information_schema.tables", "lin", "mass-balance")
+    assert time.monotonic() - started < 5
+    assert answer["rows"]
     restart(city)
     assert until(lambda: city.post(ACROSS, "lin", "mass-balance").status_code == 200, 20)
     after = city.ask(ACROSS, "lin", "mass-balance")
@@ -113,28 +120,17 @@ def test_a_frozen_department_fails_the_query_in_time(city: City) -> None:
     assert until(lambda: city.post(ACROSS, "lin", "mass-balance").status_code == 200, 20)
 
 
-def test_a_dead_department_never_blocks_a_listing(city: City, water_killed: Callable[[], None]) -> None:
-    water_killed()
-    started = time.monotonic()
-    answer = city.ask("SELECT table_catalog FROM market.information_schema.tables", "lin", "mass-balance")
-    assert time.monotonic() - started < 5
-    assert answer["rows"]
-
-
 def test_the_owners_switch_works_without_the_gateway(city: City) -> None:
-    owner = city.state["departments"]["water"]["owner"]
     file = city.state["departments"]["water"]["file"]
-    atoll = [sys.executable, "-m", "atoll.cli", "agent"]
     started = time.monotonic()
-    subprocess.run([*atoll, "pause", file], check=True, capture_output=True, timeout=30)
+    assert run_forked(["agent", "pause", file], city.folder, dict(os.environ)).status == 0
     try:
         error = city.refused(ACROSS, "lin", "mass-balance")
         assert error["outcome"] == "CLOSED"
         assert error["who"] == "water"
         assert time.monotonic() - started < 8
     finally:
-        subprocess.run([*atoll, "resume", file], check=True, capture_output=True, timeout=30)
-    assert owner
+        assert run_forked(["agent", "resume", file], city.folder, dict(os.environ)).status == 0
     assert until(lambda: city.post(ACROSS, "lin", "mass-balance").status_code == 200, 10)
 
 

@@ -350,14 +350,14 @@ def is_copy(path: Path) -> bool:
 
 
 def gateways(city: City) -> list[int]:
-    """Process ids of both gateways of the city: the demo's own and the one that tests ask."""
-    found = []
+    """Process ids of both gateways of the city: the demo's own, which is forked, and the one that tests ask."""
+    found = {city.pid("gateway")}
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and (process / "cmdline").exists():
             command = (process / "cmdline").read_bytes().split(b"\0")
             if b"gateway.server.serve" in command and any(str(city.folder.parent).encode() in p for p in command):
-                found.append(int(process.name))
-    return found
+                found.add(int(process.name))
+    return sorted(found)
 
 
 def open_files(pid: int) -> set[Path]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,16 +64,28 @@ def forms(value: str) -> set[str]:
     return {value, value[::-1], data.hex(), data.hex().upper()} | {s for s in shifted if len(s) >= SHORTEST}
 
 
+def leaks(text: str, hunted: dict[str, set[str]]) -> Iterator[str]:
+    """The hunted forms in a text. hunted: by their first `SHORTEST` letters."""
+    windows = {text[i : i + SHORTEST] for i in range(len(text) - SHORTEST + 1)}
+    for start in windows & hunted.keys():
+        yield from (form for form in hunted[start] if form in text)
+
+
+def by_start(values: set[str]) -> dict[str, set[str]]:
+    """All forms of values, by their first `SHORTEST` letters."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for value in values:
+        for form in forms(value):
+            found[form[:SHORTEST]].add(form)
+    return found
+
+
 def test_no_raw_value_crossed_the_trust_line(city: City, crossed: list[Exchange]) -> None:
-    hunted = {form: value for value in canaries(city, crossed) for form in forms(value)}
-    assert len(hunted) > 5_000
-    lengths = sorted({len(form) for form in hunted})
+    hunted = by_start(canaries(city, crossed))
+    assert sum(map(len, hunted.values())) > 5_000
     for exchange in crossed:
         for text in texts(exchange):
-            for length in lengths:
-                windows = {text[i : i + length] for i in range(len(text) - length + 1)}
-                leaked = windows & hunted.keys()
-                assert not leaked, f"{exchange.department} {exchange.path} let a raw value out"
+            assert not any(leaks(text, hunted)), f"{exchange.department} {exchange.path} let a raw value out"
 
 
 def test_the_hunt_would_find_a_leak(city: City, crossed: list[Exchange]) -> None:
@@ -81,7 +94,7 @@ def test_the_hunt_would_find_a_leak(city: City, crossed: list[Exchange]) -> None
     leaking = Exchange(
         answer.department, "GET", "/v1/relations", b"", 200, b"{" + base64.b64encode(b"ab" + value.encode()), True
     )
-    assert any(form in text for text in texts(leaking) for form in forms(value))
+    assert any(any(leaks(text, by_start({value}))) for text in texts(leaking))
 
 
 def test_receipts_agree_with_the_bytes_that_passed(crossed: list[Exchange]) -> None:

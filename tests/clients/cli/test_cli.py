@@ -1,4 +1,4 @@
-"""Trino's command line, unmodified: batch, every output format, session, cancel, errors, login."""
+"""Trino's command line, unmodified, against a running city: the flagship question, batch, cancel."""
 
 from __future__ import annotations
 
@@ -45,27 +45,6 @@ def test_the_pages_batch(cli: Path, city: City) -> None:
     head, companies = said.stdout.splitlines()
     assert head == '"companies"'
     assert [[int(companies.strip('"'))]] == city.ask("SELECT count(*) FROM city.org.company", "lin")["rows"]
-
-
-def test_a_file_of_statements_is_one_session(cli: Path, city: City, tmp_path: Path) -> None:
-    script = tmp_path / "session.sql"
-    script.write_text(
-        "USE city.env; SHOW TABLES LIKE 'discharge'; SET SESSION allow_partial = true;"
-        "PREPARE p FROM SELECT count(*) > 0 FROM discharge WHERE grams > ?; EXECUTE p USING 0; DEALLOCATE PREPARE p;"
-        "SET TIME ZONE 'Asia/Tokyo'; SELECT current_timezone();"
-        "START TRANSACTION; SELECT 1; COMMIT; EXPLAIN (TYPE VALIDATE) SELECT 1;",
-        encoding="utf-8",
-    )
-    said = trino([*command(cli, city), "--output-format", "CSV_UNQUOTED", "--file", str(script)])
-    assert said.stdout.split() == ["discharge", "true", "Asia/Tokyo", "1", "true"]
-
-
-def test_an_error_shows_its_place_and_ends_with_status_1(cli: Path, city: City) -> None:
-    said = trino([*command(cli, city), "--execute", "SELECT nope FROM company"], status=1)
-    assert "failed: line 1:8: Column 'nope' cannot be resolved" in said.stderr
-    refused = trino([*command(cli, city), "--execute", "DROP TABLE company; SELECT 1"], status=1)
-    assert "atoll only reads" in refused.stderr
-    assert refused.stdout == "", "the first error ends the batch"
 
 
 def test_an_interrupted_statement_is_cancelled_at_the_gateway(cli: Path, city: City) -> None:

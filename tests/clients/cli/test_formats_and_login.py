@@ -1,4 +1,4 @@
-"""Trino's command line, unmodified: every output format, and the login over TLS."""
+"""Trino's command line, unmodified: session, errors, every output format, and the login over TLS."""
 
 from __future__ import annotations
 
@@ -11,6 +11,27 @@ from tests.clients.cli.test_cli import JAVA, command, trino
 from tests.clients.front import Front
 
 TWO = "SELECT district_code, count(*) AS n FROM company GROUP BY 1 ORDER BY 1 LIMIT 2"
+
+
+def test_a_file_of_statements_is_one_session(cli: Path, city: City, tmp_path: Path) -> None:
+    script = tmp_path / "session.sql"
+    script.write_text(
+        "USE city.env; SHOW TABLES LIKE 'discharge'; SET SESSION allow_partial = true;"
+        "PREPARE p FROM SELECT count(*) > 0 FROM discharge WHERE grams > ?; EXECUTE p USING 0; DEALLOCATE PREPARE p;"
+        "SET TIME ZONE 'Asia/Tokyo'; SELECT current_timezone();"
+        "START TRANSACTION; SELECT 1; COMMIT; EXPLAIN (TYPE VALIDATE) SELECT 1;",
+        encoding="utf-8",
+    )
+    said = trino([*command(cli, city), "--output-format", "CSV_UNQUOTED", "--file", str(script)])
+    assert said.stdout.split() == ["discharge", "true", "Asia/Tokyo", "1", "true"]
+
+
+def test_an_error_shows_its_place_and_ends_with_status_1(cli: Path, city: City) -> None:
+    said = trino([*command(cli, city), "--execute", "SELECT nope FROM company"], status=1)
+    assert "failed: line 1:8: Column 'nope' cannot be resolved" in said.stderr
+    refused = trino([*command(cli, city), "--execute", "DROP TABLE company; SELECT 1"], status=1)
+    assert "atoll only reads" in refused.stderr
+    assert refused.stdout == "", "the first error ends the batch"
 
 
 def test_every_output_format_shows_the_same_rows(cli: Path, city: City) -> None:

@@ -1,0 +1,179 @@
+"""Dates, times, timestamps and intervals: arithmetic, parts and zones, as Trino has them.
+
+An interval is a count, of milliseconds or of months. All moments of a column with a time zone are shown in one
+zone, which is part of its type: `AT TIME ZONE` with a literal changes the type, not the value.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from zoneinfo import available_timezones
+
+from catalog.duck.typing import Typed, cast_to, common, mismatch, sql_text
+from catalog.errors import Outcome, TrinoError, UserError
+from catalog.types import BIGINT, DOUBLE, TrinoType
+
+__all__ = [
+    "DAYS", "PARTS", "YEARS", "at_timezone", "between_moments", "date_part", "from_local", "is_moment", "local_time",
+    "with_interval", "zone_of", "zoned",
+]  # fmt: skip
+
+DAYS = TrinoType("interval day to second")
+YEARS = TrinoType("interval year to month")
+PARTS = {
+    "year": "year({0})", "quarter": "quarter({0})", "month": "month({0})", "week": "week({0})",
+    "day": "day({0})", "day_of_month": "day({0})", "day_of_week": "isodow({0})", "dow": "isodow({0})",
+    "day_of_year": "dayofyear({0})", "doy": "dayofyear({0})", "year_of_week": "isoyear({0})",
+    "yow": "isoyear({0})", "hour": "hour({0})", "minute": "minute({0})", "second": "second({0})",
+    "millisecond": "(millisecond({0}) % 1000)", "week_of_year": "week({0})",
+}  # fmt: skip
+_PART_NAMES = {"day_of_month": "day"}
+_DATED = ("date", "timestamp", "timestamp with time zone")
+
+
+def with_interval(op: str, left: Typed, right: Typed) -> Typed:
+    """What an interval takes part in: sums with moments and intervals, products and quotients with numbers."""
+    if left.type.name.startswith("interval") and right.type == left.type and op in ("+", "-"):
+        return Typed(f"({left.sql} {op} {right.sql})", left.type)
+    if op == "*" and right.type.name.startswith("interval"):
+        left, right = right, left
+    if op in ("*", "/") and left.type.name.startswith("interval") and right.type.is_numeric:
+        return _scaled(op, left, right)
+    if op == "+" and left.type.name.startswith("interval"):
+        left, right = right, left
+    moments = ("date", "timestamp", "timestamp with time zone", "time")
+    if op in ("+", "-") and left.type.name in moments and right.type.name.startswith("interval"):
+        return _shifted(op, left, right)
+    raise mismatch(f"Operator {op} cannot combine {left.type} with {right.type}.")
+
+
+def _scaled(op: str, interval: Typed, number: Typed) -> Typed:
+    """Times and divided by an integer exactly (halves away from zero if by a double), as Trino computes them."""
+    kind = interval.type
+    if number.type.is_integer:
+        symbol = "*" if op == "*" else "//"
+        return Typed(f"CAST(({interval.sql} {symbol} {number.sql}) AS {kind.duckdb()})", kind)
+    sql = f"CAST({interval.sql} AS DOUBLE) {op} {cast_to(number, DOUBLE).sql}"
+    whole = f"trunc({sql})" if kind == DAYS else f"floor({sql} + 0.5)"
+    return Typed(f"CAST({whole} AS {kind.duckdb()})", kind)
+
+
+def _shifted(op: str, left: Typed, right: Typed) -> Typed:
+    """A date, time or timestamp +/- interval."""
+    kind, sign = left.type, "-" if op == "-" else ""
+    if right.type == YEARS:
+        if kind.name == "time":
+            raise mismatch(f"Operator {op} cannot combine {kind} with {right.type}.")
+        if kind.name == "timestamp with time zone" and kind.zone != "UTC":
+            local = local_time(left)
+            return from_local(f"({local} + to_months(CAST({sign}{right.sql} AS INTEGER)))", kind)
+        return Typed(f"CAST(({left.sql} + to_months({sign}{right.sql})) AS {kind.duckdb()})", kind)
+    if kind.name == "date":
+        if isinstance(right.value, int) and right.value % 86_400_000:
+            raise UserError(
+                "An interval of days is needed to shift a date.", trino=TrinoError.INVALID_FUNCTION_ARGUMENT
+            )
+        return Typed(f"(tr_shift_date({left.sql}, {sign}{right.sql}))", kind)
+    finer = TrinoType(kind.name, (max(kind.args[0], 3), *kind.args[1:]))  # an interval counts milliseconds
+    return Typed(f"CAST(({left.sql} + to_milliseconds({sign}{right.sql})) AS {kind.duckdb()})", finer)
+
+
+def between_moments(left: Typed, right: Typed) -> Typed:
+    """The time from one moment to another, an interval day to second."""
+    kind = common([left.type, right.type])
+    if kind is None:
+        raise mismatch(f"Operator - cannot combine {left.type} with {right.type}.")
+    if kind.name == "date":
+        return Typed(f"(CAST({left.sql} - {right.sql} AS BIGINT) * 86400000)", DAYS)
+    a, b = cast_to(left, kind).sql, cast_to(right, kind).sql
+    if kind.name == "time":
+        return Typed(f"((epoch_us({a}) - epoch_us({b})) // 1000)", DAYS)
+    return Typed(f"(epoch_ms({a}) - epoch_ms({b}))", DAYS)
+
+
+def local_time(value: Typed) -> str:
+    """DuckDB text of the local TIMESTAMP that a moment with a zone shows; any other value as it is."""
+    if value.type.name != "timestamp with time zone":
+        return value.sql
+    return f"timezone('UTC', {value.sql})" if value.type.zone == "UTC" else _in_zone(value.sql, value.type.zone)
+
+
+def _in_zone(sql: str, zone: str) -> str:
+    minutes = _offset(zone)
+    if minutes is None:
+        return f"timezone({sql_text(zone)}, {sql})"
+    return f"(timezone('UTC', {sql}) + to_minutes({minutes}))"
+
+
+def from_local(sql: str, kind: TrinoType) -> Typed:
+    """The moment at which a local TIMESTAMP is shown in the zone of `kind`."""
+    minutes = _offset(kind.zone)
+    if minutes is None:
+        return Typed(f"timezone({sql_text(kind.zone)}, {sql})", kind)
+    return Typed(f"timezone('UTC', {sql} - to_minutes({minutes}))", kind)
+
+
+def _offset(zone: str) -> int | None:
+    """Minutes of a zone such as +05:30, None for a named one."""
+    found = re.fullmatch(r"([+-])([0-9]{2}):([0-9]{2})", zone)
+    return None if found is None else int(f"{found[1]}1") * (int(found[2]) * 60 + int(found[3]))
+
+
+def zone_of(text: str, error: TrinoError) -> str:
+    """A zone's canonical name. Raises `error` for one that does not exist."""
+    found = re.fullmatch(r"([+-])([0-9]{1,2})(?::?([0-9]{2}))?", text)
+    if found:
+        hours, minutes = int(found[2]), int(found[3] or 0)
+        if hours > 14 or minutes > 59:
+            raise UserError(f"'{text[:40]}' is no time zone.", trino=error, rule="types")
+        return f"{found[1]}{hours:02}:{minutes:02}" if hours or minutes else "UTC"
+    if text in ("UTC", "Z", "Etc/UTC", "GMT", "UT", "Zulu"):
+        return "UTC"
+    if text not in zones():
+        raise UserError(f"'{text[:40]}' is no time zone.", trino=error, rule="types")
+    return text
+
+
+@cache
+def zones() -> frozenset[str]:
+    """The named zones: those of the tz database, as DuckDB spells them too."""
+    return frozenset(available_timezones())
+
+
+def is_moment(kind: TrinoType) -> bool:
+    return kind.name in ("date", "time", "timestamp", "timestamp with time zone")
+
+
+def at_timezone(value: Typed, zone: Typed) -> Typed:
+    """The same moment, shown in another zone, which is a literal: a column has one zone."""
+    if not isinstance(zone.value, str):
+        raise UserError("AT TIME ZONE needs a literal zone.", Outcome.NODE, rule="closed list")
+    if value.type.name == "timestamp":
+        value = Typed(f"timezone('UTC', {value.sql})", TrinoType("timestamp with time zone", value.type.args))
+    if value.type.name != "timestamp with time zone":
+        raise mismatch(f"AT TIME ZONE does not take {value.type}.")
+    return Typed(value.sql, zoned(value.type.args[0], zone.value))
+
+
+def zoned(precision: int, zone: str, error: TrinoError = TrinoError.INVALID_FUNCTION_ARGUMENT) -> TrinoType:
+    """The type of moments that are all shown in `zone`. Raises `error` for a zone that does not exist."""
+    name = zone_of(zone, error)
+    return TrinoType("timestamp with time zone", (precision,) if name == "UTC" else (precision, name))
+
+
+def date_part(unit: str, value: Typed) -> Typed:
+    """A part of a date, time, timestamp (in its own zone) or interval, as a bigint."""
+    kind, name = value.type, _PART_NAMES.get(unit, unit)
+    if kind in (DAYS, YEARS):
+        steps = {"year": "{0} // 12", "month": "{0} % 12"} if kind == YEARS else {
+            "day": "{0} // 86400000", "hour": "{0} % 86400000 // 3600000", "minute": "{0} % 3600000 // 60000",
+            "second": "{0} % 60000 // 1000", "millisecond": "{0} % 1000",
+        }  # fmt: skip
+        if name not in steps:
+            raise mismatch(f"{unit} does not take {kind}.")
+        return Typed(f"CAST({steps[name].format(value.sql)} AS BIGINT)", BIGINT)
+    clock = name in ("hour", "minute", "second", "millisecond")
+    if kind.name not in (*_DATED, "unknown") and not (clock and kind.name == "time"):
+        raise UserError(f"{unit} does not take {kind}.", Outcome.FUNCTION, rule="types")
+    return Typed(f"CAST({PARTS[unit].format(local_time(value))} AS BIGINT)", BIGINT)

@@ -1,0 +1,134 @@
+"""How many rows a fragment may deliver: a guess out of what owners publish and how conditions look.
+
+It decides who is asked first and whose keys are worth a wait. No answer depends on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from catalog.names import RelationName
+from catalog.relation import Relation
+from gateway.plan import FragmentPlan
+from gateway.rewrite.tree import conjuncts, is_aggregate_select, outputs, sources
+
+__all__ = ["Size", "size_of"]
+
+UNKNOWN = 100_000
+"""Rows of a relation whose owner publishes no count."""
+SELECTS: dict[type[exp.Expr], float] = {
+    exp.EQ: 0.05, exp.In: 0.15, exp.Like: 0.1, exp.Between: 0.2, exp.Is: 0.1,
+    exp.LT: 0.4, exp.LTE: 0.4, exp.GT: 0.4, exp.GTE: 0.4,
+}  # fmt: skip
+"""What part of the rows a condition with a literal keeps."""
+OTHER = 0.9
+WINDOW = 0.25
+GROUPED = 0.5
+
+
+@dataclass(frozen=True)
+class Size:
+    """rows: expected. base: of its largest relation. share: part of the base that conditions keep.
+    domains: output -> rows of the relation whose key it is, by itself."""
+
+    rows: float
+    base: float
+    share: float
+    domains: dict[int, float]
+
+
+def size_of(fragment: FragmentPlan, relations: dict[RelationName, Relation]) -> Size:
+    """A guess of what a fragment delivers without keys."""
+    tree = fragment.tree
+    named = [relations[RelationName(t.catalog, t.db, t.name)] for t in tree.find_all(exp.Table) if t.catalog]
+    base = max(map(_rows, named), default=1.0)
+    least = 1.0 / min(map(_rows, named), default=1.0)
+    parts: list[exp.Expr] = []
+    for holder in tree.find_all(exp.Where, exp.Join):
+        parts += conjuncts(holder.this if isinstance(holder, exp.Where) else holder.args.get("on"))
+    share = _all_kept(parts, least)
+    rows = max(1.0, base * share)
+    if isinstance(tree, exp.Select):
+        rows = _counted(tree, rows)
+    return Size(rows, base, max(share, 1.0 / base), _domains(tree, relations))
+
+
+def _rows(relation: Relation) -> float:
+    return float(UNKNOWN if relation.rows is None else max(1, relation.rows))
+
+
+def _domains(tree: exp.Query, relations: dict[RelationName, Relation]) -> dict[int, float]:
+    found: dict[int, float] = {}
+    if not isinstance(tree, exp.Select):
+        return found
+    for place, output in enumerate(tree.expressions):
+        column = output.unalias()
+        known = [_key_of(tree, c, relations) for c in (column, *_equal_to(tree, column))]
+        relation = next((r for r in known if r is not None), None)
+        if relation is not None:
+            found[place] = _rows(relation)
+    return found
+
+
+def _equal_to(select: exp.Select, column: exp.Expr) -> list[exp.Expr]:
+    text = column.sql()
+    pairs = [(p.left, p.right) for p in _conditions(select) if isinstance(p, exp.EQ)]
+    return [*(b for a, b in pairs if a.sql() == text), *(a for a, b in pairs if b.sql() == text)]
+
+
+def _conditions(select: exp.Select) -> list[exp.Expr]:
+    where = select.args.get("where")
+    ons = [part for join in select.args.get("joins") or [] for part in conjuncts(join.args.get("on"))]
+    return [*conjuncts(where.this if where is not None else None), *ons]
+
+
+def _key_of(select: exp.Select, column: exp.Expr, relations: dict[RelationName, Relation]) -> Relation | None:
+    """The relation of which a column is the whole key, looked for through derived tables."""
+    source = next((s.node for s in sources(select) if isinstance(column, exp.Column) and s.alias == column.table), None)
+    if isinstance(source, exp.Subquery) and isinstance(source.this, exp.Select):
+        below = outputs(source.this).get(column.name)
+        if below is None:
+            return None
+        known = [_key_of(source.this, c, relations) for c in (below, *_equal_to(source.this, below))]
+        return next((r for r in known if r is not None), None)
+    if not isinstance(source, exp.Table) or not source.catalog:
+        return None
+    relation = relations[RelationName(source.catalog, source.db, source.name)]
+    return relation if relation.key == (column.name,) else None
+
+
+def _counted(select: exp.Select, rows: float) -> float:
+    if select.args.get("group") is not None or select.args.get("distinct") is not None:
+        rows = max(1.0, rows * GROUPED)
+    elif is_aggregate_select(select):
+        return 1.0
+    limit = select.args.get("limit")
+    count = limit.args.get("expression") if limit is not None else None
+    return min(rows, float(count.name)) if isinstance(count, exp.Literal) and count.name.isdigit() else rows
+
+
+def _all_kept(parts: list[exp.Expr], least: float) -> float:
+    """least: what an equality keeps of the smallest relation; two bounds of one column are a window."""
+    share = 1.0
+    lower = {p.this.sql() for p in parts if isinstance(p, (exp.GT, exp.GTE))}
+    for part in parts:
+        if isinstance(part, (exp.LT, exp.LTE)) and part.this.sql() in lower:
+            share *= WINDOW
+        else:
+            share *= _kept(part, least)
+    return share
+
+
+def _kept(part: exp.Expr, least: float) -> float:
+    if isinstance(part, exp.Paren):
+        return _kept(part.this, least)
+    if isinstance(part, exp.Or):
+        return min(1.0, sum(_all_kept(conjuncts(b), least) for b in (part.left, part.right)))
+    query = part.find(exp.Select)
+    if query is not None:
+        return OTHER if isinstance(part, exp.Not) else 0.01 if query.args.get("having") is not None else 0.1
+    if part.find(exp.Literal) is None:
+        return 1.0 if isinstance(part, exp.EQ) else OTHER
+    return max(least, SELECTS.get(type(part), OTHER))

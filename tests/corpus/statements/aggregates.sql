@@ -1,0 +1,73 @@
+SELECT count(*), count(i), count(DISTINCT kind), count(NULL) FROM a.main.cell LEFT JOIN b.main.sale ON cell = a.main.cell.id;
+SELECT count(*), sum(qty), avg(qty), min(qty), max(qty), sum(amount), avg(amount) FROM b.main.sale;
+SELECT count(*), sum(qty), avg(qty), min(kind), max(amount) FROM b.main.sale WHERE id < 0;
+SELECT kind, count(*), sum(amount), avg(amount), min(day), max(day) FROM b.main.sale GROUP BY kind;
+SELECT sum(i), sum(si), sum(ti), avg(i), avg(si) FROM a.main.cell;
+SELECT avg(b), sum(b) FROM a.main.cell WHERE id NOT IN (3, 4);
+SELECT sum(b + 0) FROM (VALUES 9223372036854775807, 1) AS t(b);
+SELECT sum(f), avg(f), sum(r), avg(r), min(f), max(r) FROM a.main.cell WHERE id <> 3;
+SELECT sum(DISTINCT qty), avg(DISTINCT qty), count(DISTINCT amount), sum(DISTINCT amount) FROM b.main.sale;
+SELECT count(*) FILTER (WHERE qty > 1), sum(qty) FILTER (WHERE kind = 'a'), avg(amount) FILTER (WHERE qty > 100) FROM b.main.sale;
+SELECT count_if(ok), bool_and(ok), bool_or(ok), every(i IS NULL), bool_and(NULL) FROM a.main.cell;
+SELECT min(s), max(s), min(v), max(v), min(ok), max(ok) FROM a.main.cell;
+SELECT min(i, 2), max(i, 3), min(s, 2), max(NULL, 2) FROM a.main.cell;
+SELECT max_by(s, i), min_by(s, i), max_by(i, s), min_by(n, f) FROM a.main.cell;
+SELECT max_by(id, qty, 2), min_by(id, qty, 2) FROM b.main.sale WHERE id < 13;
+SELECT max_by(qty, id), min_by(kind, day), max_by(kind, NULL) FROM b.main.sale;
+SELECT arbitrary(x), any_value(x) FROM (VALUES 5, 5, NULL) AS t(x);
+SELECT array_agg(id ORDER BY id), array_agg(kind ORDER BY id), array_agg(qty ORDER BY id DESC), array_agg(DISTINCT kind ORDER BY kind) FROM b.main.sale;
+SELECT array_agg(qty ORDER BY id) FILTER (WHERE qty IS NOT NULL), array_agg(id) FILTER (WHERE FALSE) FROM b.main.sale;
+SELECT kind, array_agg(id ORDER BY day DESC, id) FROM b.main.sale GROUP BY kind;
+SELECT listagg(kind, ',') WITHIN GROUP (ORDER BY id), listagg(kind) WITHIN GROUP (ORDER BY id DESC), listagg(DISTINCT kind, '|') WITHIN GROUP (ORDER BY kind) FROM b.main.sale;
+SELECT listagg(kind, ',') WITHIN GROUP (ORDER BY id) FROM b.main.sale WHERE id < 0;
+SELECT stddev(qty), stddev_samp(qty), stddev_pop(qty), variance(qty), var_samp(qty), var_pop(qty) FROM b.main.sale;
+SELECT stddev(f), var_pop(f), stddev(n), variance(r) FROM a.main.cell WHERE id IN (1, 2, 6);
+SELECT stddev(x), var_samp(x), stddev_pop(x), var_pop(x) FROM (VALUES 1) AS t(x);
+SELECT corr(qty, id), covar_pop(qty, id), covar_samp(qty, id), regr_slope(qty, id), regr_intercept(qty, id) FROM b.main.sale;
+SELECT corr(x, y), covar_samp(x, y), regr_slope(x, y) FROM (VALUES (1e0, 2e0)) AS t(x, y);
+SELECT corr(x, y), covar_pop(x, y), regr_slope(y, x) FROM (VALUES (REAL '1', REAL '2'), (REAL '2', REAL '4.5')) AS t(x, y);
+SELECT round(skewness(qty), 12), round(kurtosis(qty), 12) FROM b.main.sale;
+SELECT skewness(x), kurtosis(x) FROM (VALUES 1, 2) AS t(x);
+SELECT geometric_mean(x), geometric_mean(y) FROM (VALUES (1, 2e0), (4, 8e0)) AS t(x, y);
+SELECT bitwise_and_agg(qty), bitwise_or_agg(qty), bitwise_xor_agg(qty) FROM b.main.sale;
+SELECT bitwise_and_agg(x), bitwise_or_agg(x) FROM (VALUES NULL, NULL) AS t(x);
+SELECT approx_distinct(kind), approx_distinct(id), approx_distinct(NULL), approx_distinct(qty, 0.1) FROM b.main.sale;
+SELECT approx_percentile(qty, 0.5), approx_percentile(qty, ARRAY[0.0, 1.0]), approx_percentile(amount, 0.5) FROM b.main.sale;
+-- refused: the sum depends on Trino's own hash
+SELECT checksum(id) IS NULL, checksum(kind) IS NOT NULL FROM b.main.sale;
+SELECT entropy(qty) FROM b.main.sale;
+-- refused: approximate, without a stated bound
+SELECT numeric_histogram(2, qty) FROM b.main.sale;
+-- refused: approximate, without a stated bound
+SELECT approx_most_frequent(2, kind, 10) FROM b.main.sale WHERE id < 14;
+-- refused: an aggregate by lambdas
+SELECT reduce_agg(qty, 0, (s, x) -> s + x, (s, t) -> s + t) FROM b.main.sale;
+SELECT multimap_agg(kind, id) FROM b.main.sale WHERE id IN (10, 12);
+SELECT sum(kind) FROM b.main.sale;
+SELECT avg(day) FROM b.main.sale;
+SELECT avg(ok) FROM a.main.cell;
+SELECT kind, sum(qty) FROM b.main.sale;
+SELECT kind FROM b.main.sale WHERE count(*) > 1;
+SELECT sum(count(*)) FROM b.main.sale;
+SELECT sum(qty) + 1, sum(qty) * 1.5, count(*) / 2, max(id) - min(id) FROM b.main.sale;
+SELECT kind, count(*) AS n FROM b.main.sale GROUP BY kind HAVING count(*) > 1 ORDER BY n DESC, kind;
+SELECT max(amount) - min(amount), sum(amount) / count(*), sum(amount) / count(amount) FROM b.main.sale;
+SELECT count(DISTINCT (kind, qty)) FROM b.main.sale;
+SELECT count(*) AS n, kind || '!' AS k FROM b.main.sale GROUP BY kind || '!';
+SELECT grouping(kind), kind, count(*) FROM b.main.sale GROUP BY ROLLUP (kind);
+SELECT kind, qty, count(*), grouping(kind, qty) FROM b.main.sale GROUP BY CUBE (kind, qty);
+SELECT kind, qty, sum(amount) FROM b.main.sale GROUP BY GROUPING SETS ((kind), (qty), ());
+SELECT kind, cell, count(*) FROM b.main.sale GROUP BY kind, ROLLUP (cell);
+SELECT kind, count(*) FROM b.main.sale GROUP BY GROUPING SETS ((kind), (kind));
+SELECT kind, qty, count(*) FROM b.main.sale GROUP BY ROLLUP (kind, qty) HAVING grouping(qty) = 1;
+SELECT kind, cell, count(*) FROM b.main.sale GROUP BY ROLLUP (kind), CUBE (cell);
+SELECT count(*) FROM b.main.sale GROUP BY ();
+SELECT DISTINCT kind, qty IS NULL FROM b.main.sale;
+SELECT year(day), month(day), sum(qty) FROM b.main.sale GROUP BY year(day), month(day);
+SELECT DISTINCT count(*) OVER (PARTITION BY kind) FROM b.main.sale;
+-- refused: sketches
+SELECT cardinality(approx_set(kind)) FROM b.main.sale;
+-- refused: sketches
+SELECT value_at_quantile(qdigest_agg(qty), 0.5), value_at_quantile(tdigest_agg(CAST(qty AS double)), 0.5) FROM b.main.sale;
+SELECT sum(s.qty) FROM a.main.cell AS c JOIN b.main.sale AS s ON s.cell = c.id;
+SELECT c.s, count(s.id), sum(s.amount), avg(s.qty) FROM a.main.cell AS c LEFT JOIN b.main.sale AS s ON s.cell = c.id GROUP BY c.s;

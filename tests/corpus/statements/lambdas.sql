@@ -1,0 +1,17 @@
+SELECT transform(ARRAY[1, 2, NULL], x -> x + 1), transform(ARRAY[], x -> x), transform(NULL, x -> x), transform(ARRAY['a'], x -> x || 'b');
+SELECT id, transform(a, x -> x * 2), transform(tags, t -> upper(t)), transform(a, x -> x + id) FROM a.main.cell;
+SELECT filter(ARRAY[1, 2, 3, NULL], x -> x > 1), filter(ARRAY[1, NULL], x -> x IS NULL), filter(ARRAY[], x -> TRUE), filter(NULL, x -> TRUE);
+SELECT id, filter(a, x -> x > 0), filter(tags, t -> t <> 'x') FROM a.main.cell;
+SELECT any_match(ARRAY[1, 2], x -> x > 1), any_match(ARRAY[1, NULL], x -> x > 1), any_match(ARRAY[], x -> TRUE), any_match(NULL, x -> TRUE), any_match(ARRAY[1, NULL], x -> x = 1);
+SELECT all_match(ARRAY[1, 2], x -> x > 0), all_match(ARRAY[1, NULL], x -> x > 0), all_match(ARRAY[], x -> FALSE), all_match(ARRAY[1, NULL], x -> x > 1), all_match(NULL, x -> TRUE);
+SELECT none_match(ARRAY[1, 2], x -> x > 5), none_match(ARRAY[1, NULL], x -> x > 5), none_match(ARRAY[], x -> TRUE), none_match(ARRAY[6, NULL], x -> x > 5);
+SELECT id, any_match(a, x -> x > 2), all_match(a, x -> x > -5), none_match(tags, t -> t = 'z') FROM a.main.cell;
+SELECT reduce(ARRAY[5, 20, 50], 0, (s, x) -> s + x, s -> s), reduce(ARRAY[5, NULL], 0, (s, x) -> s + x, s -> s), reduce(ARRAY[], 7, (s, x) -> s + x, s -> s), reduce(NULL, 0, (s, x) -> s + x, s -> s);
+SELECT reduce(ARRAY[5, 6], CAST(ROW(0.0, 0) AS row(sum double, n integer)), (s, x) -> CAST(ROW(x + s.sum, s.n + 1) AS row(sum double, n integer)), s -> IF(s.n = 0, NULL, s.sum / s.n));
+SELECT id, reduce(a, 0, (s, x) -> s + coalesce(x, 0), s -> s * 10) FROM a.main.cell;
+SELECT zip_with(ARRAY[1, 2], ARRAY[3, 4], (x, y) -> x + y), zip_with(ARRAY[1], ARRAY['a', 'b'], (x, y) -> (y, x)), zip_with(ARRAY[], ARRAY[], (x, y) -> 1), zip_with(NULL, ARRAY[1], (x, y) -> x);
+SELECT transform(ARRAY[ARRAY[1, 2], ARRAY[3]], x -> transform(x, y -> y * 10)), transform(ARRAY[1, 2], x -> ARRAY[x, x]);
+SELECT map_filter(MAP(ARRAY['a', 'b'], ARRAY[1, 2]), (k, v) -> v > 1), transform_keys(MAP(ARRAY['a'], ARRAY[1]), (k, v) -> k || 'x'), transform_values(MAP(ARRAY['a'], ARRAY[1]), (k, v) -> v * 10), map_zip_with(MAP(ARRAY['a'], ARRAY[1]), MAP(ARRAY['a', 'b'], ARRAY[2, 3]), (k, x, y) -> coalesce(x, 0) + y);
+SELECT transform(ARRAY[1, 0], x -> 1 / x);
+SELECT transform(ARRAY[1], x -> y);
+SELECT filter(ARRAY[1], x -> x);
