@@ -140,4 +140,5 @@ def test_a_long_history_is_judged_in_time() -> None:
         spent.append(time.process_time() - begun)
         released += len(given.cells) if given is not None else 1
     late = sorted(spent[-len(spent) // 4 :])
-    assert late[int(len(late) * 0.95)] < 0.25
+    # The bound is for ten thousand cells and a machine of its own; beside other tests it is a coarse one.
+    assert late[int(len(late) * 0.95)] < (0.25 if RELEASED == 10_000 else 1)

@@ -564,7 +564,7 @@ SUMS: dict[str, tuple[Build, str, str]] = {
     "no complements": (_no_complements, "complements", "wards after their district"),
     "no guard": (_no_guard, "trackers", "all but few"),
     "the guard knows no more than one user": (_each_user_alone, "collusion", "one asks for all and another for most"),
-    "noise anew": (_noise_anew, "averaging", "asked again"),
+    "noise anew": (_noise_anew, "averaging", "sums asked again"),
     "any number of checks": (_any_number_of_checks, "claims", "a ninth guess"),
     "any number of checks of a subject": (_any_number_a_subject, "claims", "a sixth guess at one subject"),
     "subjects are each user's own": (_subjects_of_each_user, "claims", "a sixth guess by another"),
