@@ -59,7 +59,8 @@ corpus-fuzz: setup ## random expressions beside a real Trino for FUZZ_SECONDS; n
 	@$(BIN)/python -m tests.corpus.fuzz $${FUZZ_SECONDS:-600} $${FUZZ_SEED:-$$RANDOM}
 
 attack: setup services ## every hostile case over every kind of silo, through the gateway too, and what must notice faults
-	@ATTACK=all $(BIN)/python -m pytest -n $(WORKERS) tests/attack tests/agent/test_trackers.py tests/cli/test_long_ledger.py
+	@ATTACK=all $(BIN)/python -m pytest -n $(WORKERS) tests/attack tests/cli/test_long_ledger.py \
+		tests/agent/test_trackers.py tests/agent/test_limits.py tests/agent/test_verify.py tests/agent/test_dashboards.py
 
 attack-nightly: setup services ## twenty thousand random questions: as over a masked copy, and blind to what is hidden
 	@ATTACK=all ATTACK_EXAMPLES=$${ATTACK_EXAMPLES:-20000} $(BIN)/python -m pytest -n $(WORKERS) tests/attack tests/masks_first

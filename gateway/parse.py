@@ -53,6 +53,7 @@ REFUSED_NODES: dict[type[exp.Expr], str] = {
     exp.Command: "a statement inside a query",
     exp.DDL: "DDL",
     exp.DML: "a statement that writes",
+    exp.PropertyEQ: "a row in braces, which Trino writes ROW(..),",
 }
 
 

@@ -32,6 +32,7 @@ REFUSED = {
     "an update": ("UPDATE t SET a = 1", Outcome.STATEMENT),
     "a table made of a query": ("CREATE TABLE t AS SELECT 1", Outcome.STATEMENT),
     "recursion": ("WITH RECURSIVE r(a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM r) SELECT * FROM r", Outcome.NODE),
+    "a row in braces": ("SELECT {'a': 1}", Outcome.NODE),
     "a sample": ("SELECT * FROM t TABLESAMPLE BERNOULLI (10)", Outcome.NODE),
     "a row lock": ("SELECT a FROM t FOR UPDATE", Outcome.NODE),
     "a bare parameter": ("SELECT ?", Outcome.NODE),
