@@ -383,7 +383,8 @@ async def test_the_noise_of_a_count_is_in_averages_too(tmp_path: Path) -> None:
     found = (await told(house, ask("t.district AS c0, count(*) AS c1, sum(t.kg) AS c2, avg(t.kg) AS c3",
                                    group="t.district")))[0]  # fmt: skip
     assert [n for _, n, _, _ in found] != [77, 73]
-    assert [round(total / mean) for _, _, total, mean in found] == [n for _, n, _, _ in found]
+    # Where the noise leaves nobody, a sum is still divided by one.
+    assert [round(total / mean) for _, _, total, mean in found] == [max(n, 1) for _, n, _, _ in found]
 
 
 async def test_two_grants_draw_the_same_noise(tmp_path: Path) -> None:
