@@ -47,7 +47,7 @@ FUNCTIONS = frozenset(
         "lead", "length", "like", "ln", "log", "lower", "ltrim", "max", "min", "mod", "nth_value", "ntile", "nullif",
         "percent_rank", "power", "printf", "quote", "rank", "replace", "round", "row_number", "rtrim", "sign", "sqrt",
         "strftime", "substr", "substring", "sum", "time", "total", "trim", "trunc", "typeof", "unicode", "unixepoch",
-        "upper", "nfkc", "nfc", "atoll_bad", "->", "->>",
+        "upper", "nfkc", "nfc", "atoll_bad", "atoll_whole", "->", "->>",
     }
 )  # fmt: skip
 """Functions that a statement may call."""
@@ -181,6 +181,7 @@ class SqliteSource(Source):
         connection.create_function("nfkc", 1, lambda t: _normal("NFKC", t), deterministic=True)
         connection.create_function("nfc", 1, lambda t: _normal("NFC", t), deterministic=True)
         connection.create_function("atoll_bad", 1, _bad_cell, deterministic=False)
+        connection.create_function("atoll_whole", 2, _whole, deterministic=True)
         connection.set_authorizer(_authorize)
         return connection
 
@@ -203,6 +204,11 @@ def _normal(form: Literal["NFC", "NFKC"], text: Any) -> Any:
 
 def _bad_cell(name: str) -> None:
     raise ValueError(name)
+
+
+def _whole(high: int | None, low: int | None) -> str | None:
+    """A sum of integers, from the sums of their upper and lower 32 bits."""
+    return None if high is None or low is None else str((high << 32) + low)
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_where: str | None) -> int:

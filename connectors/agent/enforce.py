@@ -165,12 +165,18 @@ def enforce_entities(
     keys.append(GroupKey(relation.raw(entity), kinds[entity], "entity"))
     sums = [Aggregate("count", None, BIGINT, "n")]
     for i, m in enumerate(measures):
-        total = TrinoType("decimal", (38, kinds[m].args[1])) if kinds[m].name == "decimal" else BIGINT
-        sums.append(Aggregate("sum", relation.raw(m), total, f"s{i}"))
+        sums.append(Aggregate("sum", relation.raw(m), _exact_sum(kinds[m]), f"s{i}"))
         sums.append(Aggregate("count", relation.raw(m), BIGINT, f"k{i}"))
     own = [replace(p, column=relation.raw(p.column)) for p in predicates]
     native = replace(_native(relation, view_text, own, (), query_id), group_by=tuple(keys), aggregates=tuple(sums))
     return Scan(name, relation, native, tuple(native.outputs), None)
+
+
+def _exact_sum(kind: TrinoType) -> TrinoType:
+    """A type that holds every sum of one entity: an overflow would tell of rows in a cell that is withheld."""
+    if kind.name == "bigint":
+        return TrinoType("decimal", (38, 0))
+    return TrinoType("decimal", (38, kind.args[1])) if kind.name == "decimal" else BIGINT
 
 
 def _native(

@@ -96,6 +96,16 @@ async def test_a_grant_that_is_unguarded_says_why(tmp_path: Path) -> None:
         opened(tmp_path / "other", {"guard": False}).open()
 
 
+@pytest.mark.parametrize("terms", [{"guard": False, "unguarded": "for this test"}, {}], ids=["unguarded", "guarded"])
+async def test_a_sum_out_of_range_tells_nothing_of_a_ward_below_the_floor(tmp_path: Path, terms: Any) -> None:
+    house = opened(tmp_path, terms)
+    with sqlite3.connect(tmp_path / "silo.sqlite") as db:
+        db.executemany("INSERT INTO waste VALUES ('huge', 'A', 2014, 'tiny', ?, 0)", [(9 * 10**18,)] * 2)
+    tiny, nobody, other = await told(house, *(ask(KG, f"t.ward = '{w}'") for w in ("tiny", "none", "W1")))
+    assert tiny == nobody == [(None,)]
+    assert other == [(sum(r[4] for r in rows() if r[3] == "W1"),)]
+
+
 async def test_dominated_cells_stay_hidden_beside_a_total_that_is_given(tmp_path: Path) -> None:
     house = opened(tmp_path, {"largest_share": 60})
     with sqlite3.connect(tmp_path / "silo.sqlite") as db:

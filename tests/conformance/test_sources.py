@@ -262,6 +262,20 @@ def test_a_sum_beyond_bigint_is_an_error_as_in_trino(silo: Silo) -> None:
         read(silo, scan)
 
 
+@pytest.mark.parametrize("column", ["b", "n"])
+def test_a_sum_delivered_as_a_decimal_is_exact_beyond_bigint(silo: Silo, column: str) -> None:
+    """Sums under a floor are asked for so: an overflow would tell of a row whose cell is withheld."""
+    wide, place = TrinoType("decimal", (38, 0)), COLUMNS.index(column)
+    twice = f"SELECT id, {column} FROM awkward UNION ALL SELECT id, {column} FROM awkward"
+    for names, above in (([r[place] for r in ROWS if r[place] is not None], -(2**63)), ([], 2**63 - 1)):
+        kept = [v for v in names if v > above] * 2
+        scan = scan_of(
+            relation=twice, is_query=True, types={"id": BIGINT, column: TYPES[column]},
+            aggregates=(Aggregate("sum", column, wide, "total"),), predicates=(Predicate(column, ">", (above,)),),
+        )  # fmt: skip
+        assert read(silo, scan) == [{"total": Decimal(sum(kept)) if kept else None}]
+
+
 def test_an_aggregate_over_no_rows_is_one_row(silo: Silo) -> None:
     aggregates = (Aggregate("count", None, BIGINT, "n"), Aggregate("sum", "n", BIGINT, "s"))
     nothing = scan_of(aggregates=aggregates, keys=(("id", pa.array([], pa.int64())),))

@@ -57,6 +57,8 @@ def _visits() -> list[tuple[Any, ...]]:
         visit(f"n{i}", None, None, date(1966, 6, 6), "J45")
     for i in range(4):
         visit(f"b{i}", "07", 50, date(1950, 1, 1), "J45")
+    rows += [("giant", "08", 200, date(2020, 1, 1), "Z99", sign * 9 * 10**18, Decimal(1), 0) for sign in (1, 1)]
+    rows += [("debtor", "09", 200, date(2020, 1, 1), "Z99", sign * 9 * 10**18, Decimal(1), 0) for sign in (-1, -1)]
     return rows
 
 
@@ -150,6 +152,8 @@ QUESTIONS: dict[str, Question] = {
     "alike persons": Question((), "t.district = '03'", lambda s: s["district"] == "03"),
     "many rows of few persons": Question((), "t.district = '04'", lambda s: s["district"] == "04"),
     "rows of nobody": Question((), "t.district = '05'", lambda s: s["district"] == "05"),
+    "one whose sum no bigint holds": Question((), "t.district = '08'", lambda s: s["district"] == "08"),
+    "one whose debt no bigint holds": Question((), "t.district = '09'", lambda s: s["district"] == "09"),
     "rows that the filter hides": Question((), "t.district = '06'", lambda s: s["district"] == "06"),
     "no dimension known": Question(("icd",), "t.district IS NULL", lambda s: s["district"] is None),
 }  # fmt: skip
