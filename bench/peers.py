@@ -10,108 +10,49 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tarfile
-import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
-from atoll.demo.processes import free_port
-from bench.protocol.peers import CACHE as ARCHIVES
-from bench.protocol.peers import VERSION, Missing, java_for_trino
 from bench.protocol.wire import Wire, headers, read
 from bench.servers import Servers
-from bench.tpch import CACHE, TABLES, columns, peer
+from bench.tpch import TABLES, columns, peer
+from bench.trino import Missing, running_server
 
-__all__ = ["Attached", "Missing", "running_attached", "running_trino"]
-
-HOME = CACHE / f"trino-{VERSION}"
-PLUGINS = ("postgresql", "mysql", "hive", "memory", "geospatial")
-START_SECONDS = 240
-NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-HIVE_TYPES = {"decimal": "decimal", "varchar": "varchar"}
+__all__ = ["Attached", "Missing", "postgres_catalog", "running_attached", "running_trino"]
 
 
 # -- Trino ---------------------------------------------------------------------------------------------
 
 
-def _unpacked() -> Path:
-    """The server with the plugins of this benchmark, fetched once with Maven. Raises Missing."""
-    if all((HOME / "plugin" / p).is_dir() for p in PLUGINS):
-        return HOME
-    archive = ARCHIVES / f"trino-server-{VERSION}.tar.gz"
-    if not archive.is_file():
-        if shutil.which("mvn") is None:
-            raise Missing("Trino's server comes by Maven: install the package `maven`")
-        print(f"Fetching Trino {VERSION}, 800 MB ...", flush=True)
-        artifact = f"-Dartifact=io.trino:trino-server:{VERSION}:tar.gz"
-        command = ["mvn", "-q", "-B", "dependency:copy", artifact, f"-DoutputDirectory={ARCHIVES}"]
-        subprocess.run([*command, "-Dmdep.useBaseVersion=true"], check=True)
-    wanted = ("bin/", "lib/", *(f"plugin/{p}/" for p in PLUGINS))
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        with tarfile.open(archive) as packed:
-            for member in packed:
-                if member.name.partition("/")[2].startswith(wanted):
-                    packed.extract(member, folder, filter="data")
-        shutil.rmtree(HOME, ignore_errors=True)
-        (Path(folder) / f"trino-server-{VERSION}").rename(HOME)
-    return HOME
-
-
 @contextmanager
 def running_trino(folder: Path, servers: Servers) -> Iterator[str]:
-    """A coordinator that is its own worker; its address. Catalogs a, b and c, as TABLES says. Raises Missing."""
-    java, home = java_for_trino(), _unpacked()
-    port = free_port(set())
-    etc, warehouse = folder / "trino" / "etc", folder / "trino" / "warehouse"
-    (etc / "catalog").mkdir(parents=True)
+    """The address of a Trino with the catalogs a, b and c, as TABLES says. Raises Missing."""
+    warehouse = folder / "trino" / "warehouse"
     _copy_files(servers, warehouse)
-    (etc / "config.properties").write_text(
-        "coordinator=true\nnode-scheduler.include-coordinator=true\n"
-        f"http-server.http.port={port}\nnode.internal-address=127.0.0.1\n"
-        f"discovery.uri=http://127.0.0.1:{port}\ncatalog.config-dir={etc}/catalog\nplugin.dir={home}/plugin\n"
-        f"http-server.log.path={folder}/trino/http-request.log\n"
-    )
-    for name, text in _catalogs(servers, warehouse).items():
-        file = etc / "catalog" / f"{name}.properties"
-        file.touch(mode=0o600)
-        file.write_text(text)
-    (etc / "log.properties").write_text("io.trino=WARN\n")
-    options = [
-        "-Xmx4G", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", "-XX:ReservedCodeCacheSize=512M",
-        "-Djdk.attach.allowAttachSelf=true", "--add-modules=jdk.incubator.vector", "-Dfile.encoding=UTF-8",
-        f"-Dconfig={etc}/config.properties", f"-Dlog.levels-file={etc}/log.properties",
-        "-Dnode.environment=bench", "-Dnode.id=bench", f"-Dnode.data-dir={folder}/trino/data",
-    ]  # fmt: skip
-    command = [str(java), *options, "-cp", f"{home}/lib/*", "io.trino.server.TrinoServer"]
-    log = folder / "trino.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _await(process, url, log)
+    with running_server(folder, _catalogs(servers, warehouse), "4G") as url:
         _declare_files(url, servers)
         yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
+
+
+def postgres_catalog(servers: Servers) -> str:
+    """Properties of Trino's connector to the benchmark's PostgreSQL."""
+    a = servers.a.source
+    return (
+        "connector.name=postgresql\n"
+        f"connection-url=jdbc:postgresql://{a['host']}:{a['port']}/{a['database']}\n"
+        f"connection-user={a['user']}\nconnection-password={servers.a.password}\n"
+    )
 
 
 def _catalogs(servers: Servers, warehouse: Path) -> dict[str, str]:
     if servers.b is None:
         raise Missing("this benchmark needs MariaDB: make services")
-    a, b = servers.a.source, servers.b.source
+    b = servers.b.source
     return {
-        "a": "connector.name=postgresql\n"
-        f"connection-url=jdbc:postgresql://{a['host']}:{a['port']}/{a['database']}\n"
-        f"connection-user={a['user']}\nconnection-password={servers.a.password}\n",
+        "a": postgres_catalog(servers),
         # Trino's MariaDB connector leaves more to Trino than its MySQL connector, which speaks to MariaDB as well.
         "b": "connector.name=mysql\n"
         f"connection-url=jdbc:mysql://{b['host']}:{b['port']}?sslMode=DISABLED&allowPublicKeyRetrieval=true\n"
@@ -140,29 +81,13 @@ def _declare_files(url: str, servers: Servers) -> None:
     wire.close()
 
 
-def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        if _started(url):
-            return
-        time.sleep(0.2)
-    raise Missing("Trino did not start:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-12:]))
-
-
-def _started(url: str) -> bool:
-    try:
-        with NO_PROXY.open(f"{url}/v1/info", timeout=5) as answer:
-            return json.loads(answer.read()).get("starting") is False
-    except OSError:
-        return False
-
-
 # -- DuckDB --------------------------------------------------------------------------------------------
 
 WORKER = """
 import json, pathlib, sys, time, duckdb, duckdb_extension_postgres_scanner, duckdb_extension_mysql_scanner
 setup = json.loads(sys.stdin.readline())
 db = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+db.execute("SET enable_progress_bar = false")  # it would go between the answers
 for package in (duckdb_extension_postgres_scanner, duckdb_extension_mysql_scanner):
     file = next(pathlib.Path(package.__file__).parent.rglob("*.duckdb_extension"))
     db.execute(f"LOAD '{file}'")

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from atoll.demo.processes import free_port
-from bench.protocol.peers import NO_PROXY, Missing, java_for_trino, unpacked
+from bench.trino import NO_PROXY, running_server
 from tests.corpus.fixtures import decoded
 
 __all__ = ["Trino", "running_trino"]
 
-START_SECONDS = 180
 HEADERS = {
     "X-Trino-User": "ana", "X-Trino-Time-Zone": "UTC",
     "X-Trino-Client-Capabilities": "PATH,PARAMETRIC_DATETIME,SESSION_AUTHORIZATION",
@@ -53,42 +48,7 @@ class Trino:
 
 @contextmanager
 def running_trino(folder: Path) -> Iterator[Trino]:
-    """A coordinator that is its own worker. folder: for its files. Raises bench.protocol.peers.Missing."""
-    java, home, port = java_for_trino(), unpacked(), free_port(set())
-    etc = folder / "etc"
-    (etc / "catalog").mkdir(parents=True, exist_ok=True)
-    (etc / "config.properties").write_text(
-        "coordinator=true\nnode-scheduler.include-coordinator=true\n"
-        f"http-server.http.port={port}\nnode.internal-address=127.0.0.1\n"
-        f"discovery.uri=http://127.0.0.1:{port}\ncatalog.config-dir={etc}/catalog\nplugin.dir={home}/plugin\n"
-        f"http-server.log.enabled=false\n"
-    )
-    for name in ("a", "b"):
-        (etc / "catalog" / f"{name}.properties").write_text("connector.name=memory\n")
-    (etc / "log.properties").write_text("io.trino=WARN\n")
-    options = [
-        "-Xmx2G", "-XX:+UseG1GC", "-XX:ReservedCodeCacheSize=256M", "-Djdk.attach.allowAttachSelf=true",
-        "--add-modules=jdk.incubator.vector", "-Dfile.encoding=UTF-8", "-Duser.timezone=UTC",
-        f"-Dconfig={etc}/config.properties", f"-Dlog.levels-file={etc}/log.properties",
-        "-Dnode.environment=corpus", "-Dnode.id=corpus", f"-Dnode.data-dir={folder}/data",
-    ]  # fmt: skip
-    command = [str(java), *options, "-cp", f"{home}/lib/*", "io.trino.server.TrinoServer"]
-    with (folder / "trino.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ))
-    try:
-        yield _ready(process, Trino(f"http://127.0.0.1:{port}"), folder / "trino.log")
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _ready(process: subprocess.Popen[bytes], trino: Trino, log: Path) -> Trino:
-    """Wait until a worker takes a query. Raises Missing."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if trino.ask("SELECT 1").get("rows"):
-                return trino
-        except OSError:
-            time.sleep(0.2)  # no port to wait on before the server has opened it
-    raise Missing("Trino did not start:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-12:]))
+    """A server with the catalogs a and b, both in memory. folder: for its files. Raises bench.trino.Missing."""
+    memory = "connector.name=memory\n"
+    with running_server(folder, {"a": memory, "b": memory}, "2G") as url:
+        yield Trino(url)
