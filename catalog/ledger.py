@@ -268,15 +268,19 @@ def read_back(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def _lines_back(file: IO[bytes]) -> Iterator[bytes]:
+    """Whole lines, the last first; what follows the last end of a line is being written, or never was."""
     place = file.seek(0, os.SEEK_END)
-    rest = b""
+    rest, torn = b"", True
     while place:
         step = min(TAIL, place)
         place -= step
         file.seek(place)
         rest, *lines = (file.read(step) + rest).split(b"\n")
-        yield from (line for line in reversed(lines) if line)
-    if rest:
+        if torn and lines:
+            lines.pop()
+            torn = False
+        yield from reversed(lines)
+    if rest and not torn:
         yield rest
 
 

@@ -25,7 +25,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from catalog import tls
 from catalog.access import AccessRequest
+from catalog.ending import ended_in_order
 from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome, UserError
 from catalog.exchange import Fragment
 from catalog.identity import Pins, Principal, TokenVerifier, agent_audience, verify_request
@@ -62,6 +63,8 @@ CHUNKS = 4
 WATCH = 0.5
 SLOW_READER = 30.0
 LAST_WORD = 0.5
+GRACE_SECONDS = 5
+"""How long answers under way may still take once the agent is told to end."""
 MAX_BODY = 4 * 1024 * 1024
 LOOKS = 10_000
 T = TypeVar("T")
@@ -579,16 +582,15 @@ def serve(path: str | Path, behind_tls_proxy: bool = False, owners: Path | None 
     forbid_dumps()
     # What a program reads, `ready <url>`, stands alone on standard output.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
-    try:
-        agent = Agent.from_file(path, owners=owners)
-    except PolicyError as bad:
-        _log.error("the policy is not valid", faults=list(bad.faults))
-        _run(_broken_server(str(bad), Path(path), behind_tls_proxy).serve())
-        return
-    try:
-        _run(_serve(agent, behind_tls_proxy))
-    finally:
-        agent.close()
+    with ended_in_order():
+        try:
+            agent = Agent.from_file(path, owners=owners)
+        except PolicyError as bad:
+            _log.error("the policy is not valid", faults=list(bad.faults))
+            _run(_broken_server(str(bad), Path(path), behind_tls_proxy).serve())
+            return
+        with closing(agent):
+            _run(_serve(agent, behind_tls_proxy))
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:
@@ -641,7 +643,7 @@ def _server(app: FastAPI, listen: str, secure: tls.ServerTls | None = None) -> u
     factory = None if secure is None else lambda config, default: secure.context()
     config = uvicorn.Config(
         app, host=_host(listen), port=port, log_level="warning", access_log=False, http=_Protocol,
-        ssl_context_factory=factory,
+        ssl_context_factory=factory, timeout_graceful_shutdown=GRACE_SECONDS,
     )  # fmt: skip
     return _Announced(config)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from catalog.ending import ended_in_order
 from catalog.identity import client_assertion
 from catalog.imports import do_without
 from catalog.keys import KeyFileError
@@ -84,7 +85,7 @@ def serve(settings: GatewaySettings) -> None:
     )
     try:
         app = create_app(gateway, options)
-        with settled():
+        with ended_in_order(), settled():
             uvicorn.run(
                 app,
                 host=host.strip("[]"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalog import ledger
 from catalog.errors import CityError, Outcome
 from catalog.exchange import Head
 from catalog.keys import KeyRing, SigningKey, verify
-from catalog.ledger import GENESIS, Ledger, LedgerError, head_bytes, read_ledger, record_hash, verify_ledger
+from catalog.ledger import GENESIS, Ledger, LedgerError, head_bytes, read_back, read_ledger, record_hash, verify_ledger
 from connectors.agent.service import Agent
 from tests.agent.conftest import PEOPLE_DDL, POLICY, USAGE_DDL, people
 from tests.agent.house import WITNESS, Cut, House
@@ -300,6 +302,19 @@ def test_a_record_that_is_being_written_is_not_one_yet(tmp_path: Path) -> None:
     report = verify_ledger(path, KEY.public_jwk)
     assert (report.good, report.records) == (True, 3)
     assert [record["seq"] for record in read_ledger(path)] == [1, 2, 3]
+    assert [record["seq"] for record in read_back(path)] == [3, 2, 1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=st.lists(st.integers(0, 90), max_size=12), torn=st.integers(0, 90), block=st.integers(1, 64))
+def test_a_ledger_reads_backwards_as_forwards_whatever_is_read_at_once(sizes: list[int], torn: int, block: int) -> None:
+    lines = [orjson.dumps({"r": {"seq": i, "pad": "x" * n}, "h": "", "s": ""}) + b"\n" for i, n in enumerate(sizes)]
+    with tempfile.NamedTemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "TAIL", block)
+        file.write(b"".join(lines) + b"z" * torn)
+        file.flush()
+        forwards = [record["seq"] for record in read_ledger(file.name)]
+        assert [record["seq"] for record in read_back(file.name)] == forwards[::-1]
 
 
 def test_a_ledger_whose_end_is_damaged_does_not_open(tmp_path: Path) -> None:

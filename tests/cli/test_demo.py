@@ -16,6 +16,7 @@ import pytest
 
 from atoll.demo.processes import free_port
 from catalog.http import Client
+from catalog.ledger import read_back
 from tests.cli.forked import run_forked
 from tests.cli.stub_gateway import Done
 from tests.demo import Demo, alive, demo, finished
@@ -247,9 +248,13 @@ def test_a_gateway_with_the_open_door_is_not_served_outside_the_demo(city: Demo)
 def test_a_signal_to_end_ends_everything(city: Demo) -> None:
     pids = alive(list(city.state["processes"].values()))
     assert len(pids) >= 8
+    departments = set(city.state["departments"])
     city.process.send_signal(signal.SIGTERM)
     code, out = finished(city.process)
     assert code == 0
     assert f"Start again: atoll demo --dir {city.folder}" in out
     assert alive(pids) == []
     assert not (city.folder / "demo.json").exists()
+    last = {file.parent.parent.name: next(read_back(file))["kind"] for file in city.folder.rglob("ledger.jsonl")}
+    assert {name for name, kind in last.items() if kind == "stop"} == {"gateway", *departments} - {"housing"}
+    assert last["housing"] != "stop"  # it was killed above: a crash looks like none of them
