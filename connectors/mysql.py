@@ -5,10 +5,10 @@ Every session is read-only, in UTC, with `max_statement_time` and a strict sql_m
 Text compares by bytes, zero dates read as NULL, decimals travel as text and stay exact: see
 `native.MariaDBCompiler`.
 
-Rows come unconverted (as the protocol's own text) over kept PyMySQL connections and become Arrow
-columns a batch at a time: 200,000 rows a second. connectorx is faster, but it holds the interpreter
-lock while it waits for the server and panics when its statement is killed, so one slow query would
-stall the whole agent. A cancelled or abandoned scan is ended on the server by KILL QUERY.
+Rows come unconverted (as the protocol's own text) over kept PyMySQL connections and are cut into Arrow
+columns a buffer at a time (`packets`). connectorx is as fast, but it holds the interpreter lock while it
+waits for the server and panics when its statement is killed, so one slow query would stall the whole
+agent. A cancelled or abandoned scan is ended on the server by KILL QUERY.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import pyarrow as pa
 import pymysql
 from cachetools import TTLCache
 from pydantic import Field
-from pymysql.cursors import SSCursor
 
 from catalog.types import BIGINT, BOOLEAN, DATE, DOUBLE, VARCHAR, TrinoType
 from connectors import cells
@@ -39,11 +38,11 @@ from connectors.base import (
 )
 from connectors.config import SecretRef, SourceConfig, resolve_secret
 from connectors.native import Compiled, MariaDBCompiler, describe
+from connectors.packets import Rows
 from connectors.pool import Lease, Pool
 
 __all__ = ["MysqlConfig", "MysqlSource"]
 
-STREAM_ROWS = 4_000
 DESCRIBE_SECONDS = 60.0
 MODES = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,ONLY_FULL_GROUP_BY,STRICT_ALL_TABLES"
 
@@ -180,23 +179,21 @@ class MysqlSource(Source):
     ) -> Generator[pa.RecordBatch]:
         thread = lease.connection.thread_id()
         lease.broken = running = True  # until the result has been read to its end
-        cursor = lease.connection.cursor(SSCursor)
         try:
             with cancel.calling(lambda: self._kill(thread)):
                 cancel.check()
-                cursor.execute(compiled.sql)
-                while rows := cursor.fetchmany(STREAM_ROWS):
+                rows = Rows(lease.connection, compiled.sql)
+                natives = [_native(field) for field in rows.fields]
+                for columns in rows.batches():
                     cancel.check()
-                    yield _to_batch(rows, cursor.description, scan)
+                    yield _to_batch(columns, natives, scan)
             lease.broken = running = False
         except pymysql.MySQLError as bad:
             running = False
             raise _failure(bad, cancel) from bad
         finally:
-            if running:  # abandoned: closing the cursor would read to the end
+            if running:  # abandoned, and the connection is discarded
                 self._kill(thread)
-            with suppress(pymysql.MySQLError):  # "interrupted", or a connection that is gone: it is discarded
-                cursor.close()
 
     def _kill(self, thread: int) -> None:
         """End what a connection runs. Silent when it cannot: statement timeout and socket close remain."""
@@ -292,32 +289,33 @@ def _fields(connection: Any, sql: str) -> dict[str, str]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         fields = cursor._result.fields  # the only place where PyMySQL keeps a column's character set
-    found = {}
-    for column in fields:
-        native = _NATIVE.get(column.type_code, "unknown")
-        found[column.name] = "binary" if native == "text" and column.charsetnr == 63 else native
-    return found
+    return {field.name: _native(field) for field in fields}
 
 
-def _to_batch(rows: list[tuple[Any, ...]], description: Any, scan: NativeScan) -> pa.RecordBatch:
-    """Rows of unconverted text (bytes where binary) -> one batch of the scan's schema."""
-    arrays = []
-    for values, column, (name, type_) in zip(zip(*rows, strict=True), description, scan.outputs, strict=True):
-        native = _NATIVE.get(column[1], "unknown")
-        arrays.append(_array(values, native, type_, name))
+def _native(field: Any) -> str:
+    native = _NATIVE.get(field.type_code, "unknown")
+    return "binary" if native == "text" and field.charsetnr == 63 else native
+
+
+def _to_batch(columns: list[pa.Array], natives: list[str], scan: NativeScan) -> pa.RecordBatch:
+    """Columns as the server sent them -> one batch of the scan's schema."""
+    arrays = [
+        _array(values, native, type_, name)
+        for values, native, (name, type_) in zip(columns, natives, scan.outputs, strict=True)
+    ]
     return pa.record_batch(arrays, schema=scan.schema)
 
 
-def _array(values: tuple[Any, ...], native: str, type_: TrinoType, name: str) -> pa.Array:
+def _array(values: pa.Array, native: str, type_: TrinoType, name: str) -> pa.Array:
     try:
         if type_.name == "varbinary":
-            return pa.array(values, pa.binary())
-        texts = pa.array(values, pa.string())
+            return values
+        texts = values.cast(pa.string())
         if native in _NUMBERS:
             texts = texts.cast(_NUMBERS[native])
         elif type_.name == "boolean":
             texts = texts.cast(pa.int64())
-    except (pa.ArrowException, UnicodeError) as bad:
+    except pa.ArrowException as bad:
         raise SourceError(f"column {name!r}: a value does not fit {type_}: {bad}") from None
     return cells.from_arrow(texts, type_, name)
 
