@@ -8,7 +8,7 @@ WORKERS ?= 3
 # Python keeps what it compiled, whatever the shell says: processes start in half the time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test lint format types city-medium attack attack-nightly fuzz corpus-check corpus-record corpus-fuzz clients bench bench-governance bench-guard bench-ledger bench-protocol docs clean services
+.PHONY: help setup demo test lint format types city-medium attack attack-nightly fuzz corpus-check corpus-record corpus-fuzz clients bench bench-governance bench-growth bench-guard bench-ledger bench-protocol docs clean services
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -55,7 +55,7 @@ corpus-check: setup ## every statement of the corpus against the answers that Tr
 corpus-record: setup ## ask a real Trino what has no answer yet; needs a JDK 24 and Maven (AGAIN=--again for all)
 	@$(BIN)/python -m tests.corpus.record $(AGAIN)
 
-corpus-fuzz: setup ## random expressions beside a real Trino for FUZZ_SECONDS; needs a JDK 24 and Maven
+corpus-fuzz: setup ## random expressions and queries beside a real Trino for FUZZ_SECONDS; needs a JDK 24 and Maven
 	@$(BIN)/python -m tests.corpus.fuzz $${FUZZ_SECONDS:-600} $${FUZZ_SEED:-$$RANDOM}
 
 attack: setup services ## every hostile case over every kind of silo, through the gateway too, and what must notice faults
@@ -70,11 +70,14 @@ clients: setup services ## every Trino client there is, unmodified, against a ru
 	@CLIENTS=all $(BIN)/python -m pytest tests/clients --no-header -q
 	@PROTOCOL_STEPS=$${PROTOCOL_STEPS:-20000} $(BIN)/python -m pytest tests/protocol/test_machine.py --no-header -q
 
-bench: setup services ## TPC-H over three departments beside Trino and DuckDB: BENCH_SF, BENCH_ROUNDS, BENCH_ONLY
+bench: setup services ## TPC-H and user questions beside Trino and DuckDB: BENCH_SF, BENCH_ROUNDS, BENCH_ONLY
 	@$(BIN)/python -m bench.tpch_run
 
 bench-governance: setup services ## what masks, filters and ledgers cost: governed departments beside open ones
 	@$(BIN)/python -m bench.governance
+
+bench-growth: setup ## the same questions in cities of 2, 8 and 32 departments
+	@$(BIN)/python -m bench.growth
 
 bench-guard: setup ## what judging an answer costs after 10,000 released cells
 	@$(BIN)/python -m bench.guard

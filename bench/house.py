@@ -22,7 +22,7 @@ from bench.tpch import KEYS, TABLES, columns, rows
 from catalog.http import Client, HTTPError
 from catalog.keys import load_or_create
 
-__all__ = ["DEPARTMENTS", "USER", "House", "running_house"]
+__all__ = ["DEPARTMENTS", "PURPOSE", "USER", "House", "await_healthy", "running_house", "start_module"]
 
 USER, PURPOSE = "bi", "statistics"
 DEPARTMENTS = {"a": "PostgreSQL", "b": "MariaDB", "c": "Parquet"}
@@ -70,19 +70,22 @@ def running_house(
     processes = Processes(folder / "logs")
     try:
         idp = ["--dir", str(folder / "idp"), "--port", str(ports.idp), "--dev-login"]
-        started = {"idp": _module(processes, "idp", "atoll.demo.idp", *idp)}
+        started = {"idp": start_module(processes, "idp", "atoll.demo.idp", *idp)}
         for name in departments:
             file = folder / "departments" / name / "department.yaml"
-            started[name] = _module(processes, name, "connectors.agent.serve", str(file))
-        _await(started["idp"], ports.idp)
+            started[name] = start_module(processes, name, "connectors.agent.serve", str(file))
+        await_healthy(started["idp"], ports.idp)
         for name in departments:
-            _await(started[name], ports.owners[name])
+            await_healthy(started[name], ports.owners[name])
         registered = {
             n: (title, load_or_create(_state(folder, n, state) / "receipt.key").public_jwk)
             for n, title in departments.items()
         }
         settings = install_gateway(folder, ports, registered, folder / "questions")
-        _await(_module(processes, "gateway", "gateway.server.serve", str(settings), "--allow-dev-login"), ports.gateway)
+        await_healthy(
+            start_module(processes, "gateway", "gateway.server.serve", str(settings), "--allow-dev-login"),
+            ports.gateway,
+        )
         headers = {"X-Trino-User": USER}
         with Client(timeout=900, trust_env=False, headers=headers) as http:
             yield House(f"http://127.0.0.1:{ports.gateway}", http)
@@ -90,11 +93,11 @@ def running_house(
         processes.stop()
 
 
-def _module(processes: Processes, name: str, module: str, *arguments: str) -> Process:
+def start_module(processes: Processes, name: str, module: str, *arguments: str) -> Process:
     return processes.start(name, [sys.executable, "-m", module, *arguments])
 
 
-def _await(process: Process, port: int) -> None:
+def await_healthy(process: Process, port: int) -> None:
     def healthy() -> bool:
         with Client(timeout=2, trust_env=False) as http:
             try:

@@ -95,10 +95,12 @@ for statement in setup:
     db.execute(statement)
 print(json.dumps("ready"), flush=True)
 for line in sys.stdin:
+    sql, wanted = json.loads(line)
     started = time.perf_counter()
-    found = db.execute(json.loads(line)).to_arrow_table()
+    found = db.execute(sql).to_arrow_table()
     seconds = time.perf_counter() - started
-    print(json.dumps([seconds, [[str(v) for v in row.values()] for row in found.to_pylist()]]), flush=True)
+    rows = [[str(v) for v in row.values()] for row in found.to_pylist()] if wanted else []
+    print(json.dumps([seconds, rows]), flush=True)
 """
 
 
@@ -108,10 +110,11 @@ class Attached:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def ask(self, sql: str) -> tuple[float, list[list[str]]]:
+    def ask(self, sql: str, wanted: bool = True) -> tuple[float, list[list[str]]]:
+        """wanted: the rows too; they are not part of the seconds."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(sql) + "\n")
+        self._process.stdin.write(json.dumps([sql, wanted]) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:

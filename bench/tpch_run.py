@@ -1,4 +1,4 @@
-"""TPC-H over three departments, beside a real Trino and DuckDB with the databases attached, in one run.
+"""TPC-H and user questions over three departments, beside a real Trino and DuckDB with the databases attached.
 
 PostgreSQL holds orders and lineitem, MariaDB customer, nation and region, a folder of Parquet files part, partsupp
 and supplier. Agents are processes of their own with ledgers and policy, without masks; atoll and Trino are read by
@@ -6,7 +6,7 @@ raw HTTP in the same way. All answers are checked against Trino's to the last di
 
     BENCH_SF      scale factor, 1 without it
     BENCH_ROUNDS  measured rounds, 3 without it; each asks all peers in turn, after a round that is not counted
-    BENCH_ONLY    a regular expression: which queries
+    BENCH_ONLY    a regular expression: which queries of q01 .. q22 and u0 .. u8 (`bench/users.py`)
     BENCH_PEERS   which peers, of `trino attached local`
 
 crossed: rows and bytes that departments delivered. ideal: rows that the best known plan delivers (ideal.sql), which
@@ -21,10 +21,12 @@ import re
 import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,11 +36,13 @@ from rich.console import Console
 from rich.table import Table
 
 from atoll.demo.processes import Failed
+from bench import users
 from bench.house import running_house
 from bench.peers import Missing, running_attached, running_trino
-from bench.protocol.wire import Wire, headers
+from bench.protocol.wire import Wire, headers, read
 from bench.servers import running_servers
 from bench.tpch import TABLES, parquet, queries
+from bench.users import Ask, Measured, Place
 
 __all__ = ["main"]
 
@@ -71,9 +75,20 @@ class Asked:
         return statistics.median(self.seconds)
 
 
+_kept = threading.local()
+
+
+def _wire(url: str) -> Wire:
+    """This thread's connection to a server, kept open as clients do."""
+    known: dict[str, Wire] = _kept.__dict__.setdefault("wires", {})
+    if url not in known:
+        known[url] = Wire(url)
+    return known[url]
+
+
 def over_http(url: str, sql: str) -> tuple[float, Rows, dict[str, Any]]:
     """Seconds, rows and final statistics of a statement over the Trino protocol. Raises RuntimeError."""
-    wire = Wire(url)
+    wire = _wire(url)
     rows: Rows = []
     started = time.perf_counter()
     page = json.loads(wire.send("POST", "/v1/statement", sql.encode(), headers()))
@@ -85,8 +100,12 @@ def over_http(url: str, sql: str) -> tuple[float, Rows, dict[str, Any]]:
             break
         page = json.loads(wire.send("GET", urlsplit(page["nextUri"]).path))
     seconds = time.perf_counter() - started
-    wire.close()
     return seconds, rows, page.get("stats") or {}
+
+
+def unread(url: str, sql: str) -> tuple[float, Rows, dict[str, Any]]:
+    """Seconds of a large answer over the Trino protocol, whose bytes are read and not looked at."""
+    return read(_wire(url), sql, headers()).seconds, [], {}
 
 
 def ideal_rows(scale: float) -> dict[str, int]:
@@ -110,49 +129,103 @@ def differing(left: Rows, right: Rows) -> bool:
     return sorted(map(repr, left)) != sorted(map(repr, right))
 
 
-def run(folder: Path, console: Console) -> dict[str, dict[str, Asked]]:
-    """Query -> side -> what it needed. Raises Missing, Failed, RuntimeError for a wrong answer."""
-    found: dict[str, dict[str, Asked]] = {}
+@dataclass(frozen=True)
+class Sides:
+    """places: how each side names a table. ask: seconds, rows and final statistics of a statement. whole: the same of
+    a large answer, whose rows nobody looks at."""
+
+    places: dict[str, Place]
+    ask: dict[str, Ask]
+    whole: dict[str, Ask]
+
+
+@contextmanager
+def running_sides(folder: Path, console: Console) -> Iterator[Sides]:
+    """atoll and the peers, over the same servers. Raises Missing, Failed."""
     with ExitStack() as stack:
         with console.status("starting servers and loading TPC-H …"):
             servers = stack.enter_context(running_servers(folder / "servers", SCALE))
             house = stack.enter_context(running_house(folder / "house", servers, {}))
             trino = stack.enter_context(running_trino(folder, servers)) if "trino" in PEERS else ""
             duck = stack.enter_context(running_attached(servers)) if {"attached", "local"} & set(PEERS) else None
-        texts = {
-            "atoll": queries(lambda t: f"{TABLES[t]}.main.{t}"),
-            "trino": queries(lambda t: f"{TABLES[t]}.{SCHEMAS[TABLES[t]]}.{t}"),
-            "attached": queries(lambda t: f"{TABLES[t]}.{SCHEMAS[TABLES[t]]}.{t}"),
-            "local": queries(lambda t: f"local.main.{t}"),
+        places: dict[str, Place] = {
+            "atoll": lambda t: f"{TABLES[t]}.main.{t}",
+            "trino": lambda t: f"{TABLES[t]}.{SCHEMAS[TABLES[t]]}.{t}",
+            "attached": lambda t: f"{TABLES[t]}.{SCHEMAS[TABLES[t]]}.{t}",
+            "local": lambda t: f"local.main.{t}",
         }
-        sides: dict[str, Callable[[str], tuple[float, Rows, dict[str, Any]]]] = {
-            "atoll": lambda sql: over_http(house.url, sql),
-            "trino": lambda sql: over_http(trino, sql),
-            "attached": lambda sql: (*_duck(duck, sql), {}),
-            "local": lambda sql: (*_duck(duck, sql), {}),
+        ask: dict[str, Ask] = {
+            "atoll": partial(over_http, house.url),
+            "trino": partial(over_http, trino),
+            "attached": partial(_duck, duck, True),
+            "local": partial(_duck, duck, True),
+        }
+        whole: dict[str, Ask] = {
+            "atoll": partial(unread, house.url),
+            "trino": partial(unread, trino),
+            "attached": partial(_duck, duck, False),
+            "local": partial(_duck, duck, False),
+            "arrow": lambda sql: (house.ask(sql)[0], [], {}),
         }
         asked = ["atoll", *PEERS]
-        for query in (q for q in texts["atoll"] if ONLY.search(q)):
-            found[query] = {side: Asked() for side in asked}
-            answers: dict[str, Rows] = {}
-            for number in range(ROUNDS + 1):
-                for side in asked[number % len(asked) :] + asked[: number % len(asked)]:
-                    seconds, rows, stats = sides[side](texts[side][query])
-                    answers[side] = rows
-                    if number:
-                        found[query][side].seconds.append(seconds)
-                    found[query][side].rows = int(stats.get("processedRows", 0))
-                    found[query][side].bytes = int(stats.get("processedBytes", 0))
-            if "trino" in answers and differing(answers["atoll"], answers["trino"]):
-                raise RuntimeError(f"{query}: atoll and Trino answer differently: {answers['atoll'][:3]}")
-            took = " ".join(f"{side} {a.median:.3f}" for side, a in found[query].items())
-            console.print(f"{query} {took} crossed {found[query]['atoll'].rows:,}", style="dim")
+        yield Sides({s: places[s] for s in asked}, {s: ask[s] for s in asked}, {s: whole[s] for s in (*asked, "arrow")})
+
+
+def run(sides: Sides, console: Console) -> dict[str, dict[str, Asked]]:
+    """Query -> side -> what it needed. Raises RuntimeError for a wrong answer."""
+    found: dict[str, dict[str, Asked]] = {}
+    texts = {side: queries(place) for side, place in sides.places.items()}
+    asked = list(sides.places)
+    for query in (q for q in texts["atoll"] if ONLY.search(q)):
+        found[query] = {side: Asked() for side in asked}
+        answers: dict[str, Rows] = {}
+        for number in range(ROUNDS + 1):
+            for side in turned(asked, number):
+                seconds, rows, stats = sides.ask[side](texts[side][query])
+                answers[side] = rows
+                if number:
+                    found[query][side].seconds.append(seconds)
+                found[query][side].rows = int(stats.get("processedRows", 0))
+                found[query][side].bytes = int(stats.get("processedBytes", 0))
+        if "trino" in answers and differing(answers["atoll"], answers["trino"]):
+            raise RuntimeError(f"{query}: atoll and Trino answer differently: {answers['atoll'][:3]}")
+        took = " ".join(f"{side} {a.median:.3f}" for side, a in found[query].items())
+        console.print(f"{query} {took} crossed {found[query]['atoll'].rows:,}", style="dim")
     return found
 
 
-def _duck(duck: Any, sql: str) -> tuple[float, Rows]:
-    seconds, rows = duck.ask(sql)
-    return seconds, rows
+def run_users(sides: Sides, console: Console) -> dict[str, dict[str, Measured]]:
+    """The same for the user questions, each time with other values."""
+    found: dict[str, dict[str, Measured]] = {}
+    for question in (q for q in users.questions(SCALE) if ONLY.search(q.name)):
+        asks = sides.whole if question.whole else sides.ask
+        # DuckDB's process answers one at a time.
+        asked = [s for s in asks if question.clients == 1 or s in ("atoll", "trino")]
+        by_side = found[question.name] = {side: Measured() for side in asked}
+        for number in range(ROUNDS + 1):
+            answers = {
+                side: users.ask_all(
+                    question, sides.places.get(side, sides.places["atoll"]), number, asks[side],
+                    by_side[side] if number else None,
+                )
+                for side in turned(asked, number)
+            }  # fmt: skip
+            for one, other in zip(answers["atoll"], answers.get("trino", ()), strict=False):
+                if differing(one, other):
+                    raise RuntimeError(f"{question.name}: atoll and Trino answer differently: {one[:3]} {other[:3]}")
+        took = " ".join(f"{side} {m.median:.4f}" for side, m in by_side.items())
+        console.print(f"{question.name} {took} crossed {by_side['atoll'].rows:,}", style="dim")
+    return found
+
+
+def turned(sides: list[str], number: int) -> list[str]:
+    """The sides, each round another one first."""
+    return sides[number % len(sides) :] + sides[: number % len(sides)]
+
+
+def _duck(duck: Any, wanted: bool, sql: str) -> tuple[float, Rows, dict[str, Any]]:
+    seconds, rows = duck.ask(sql, wanted)
+    return seconds, rows, {}
 
 
 def report(found: dict[str, dict[str, Asked]], ideal: dict[str, int], console: Console) -> bool:
@@ -188,11 +261,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="atoll-bench-") as folder:
         Path(folder).chmod(0o755)  # the database servers' own users pass through
         try:
-            found = run(Path(folder), console)
+            with running_sides(Path(folder), console) as sides:
+                found, asked = run(sides, console), run_users(sides, console)
         except (Missing, Failed) as missing:
             print(missing, file=sys.stderr)
             return 2
-    return 0 if report(found, ideal_rows(SCALE), console) else 1
+    titles = {q.name: q.title for q in users.questions(SCALE)}
+    reached = [not found or report(found, ideal_rows(SCALE), console), users.report(asked, titles, console)]
+    return 0 if all(reached) else 1
 
 
 if __name__ == "__main__":

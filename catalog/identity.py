@@ -47,6 +47,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
+from cachetools import LRUCache
 from joserfc import jws, jwt
 from joserfc._rfc7515.model import JWSAlgModel
 from joserfc.errors import ExpiredTokenError, JoseError, UnsupportedAlgorithmError
@@ -140,6 +141,8 @@ class _PinnedRegistry(JWSRegistry):
 
 
 PINNED = _PinnedRegistry()
+VERIFIED = 2_000
+"""Tokens of which a verifier remembers that their signature is good, as long as its key set stays what it is."""
 
 
 def sign_token(key: SigningKey, claims: Mapping[str, Any], typ: str = TOKEN_TYPE) -> str:
@@ -170,6 +173,9 @@ class TokenVerifier:
         self._stamp: tuple[int, ...] | None = None
         self._fault = ""
         self._keys: dict[str, tuple[ECKey | OKPKey, Jwk]] = {}
+        # By a token's hash: the key set that it was verified with, the key, and whom it speaks for.
+        self._verified: LRUCache[bytes, tuple[object, str, Principal]] = LRUCache(VERIFIED)
+        self._lock = threading.Lock()
         if isinstance(jwks, Mapping):
             self._keys = _key_set(jwks)
         else:
@@ -182,17 +188,37 @@ class TokenVerifier:
         """
         self._reload()
         at = time.time() if now is None else now
+        name = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         try:
+            known = self._known(name, at)
+            if known is not None:
+                self._check_times(known.claims, at)
+                return known
+            key_set = self._keys
             decoded = jwt.decode(token, partial(self._key, at), registry=PINNED)
             if decoded.header.get("typ") != TOKEN_TYPE:
                 raise self._invalid()
-            jwt.JWTClaimsRegistry(now=math.floor(at), leeway=self.leeway).validate(decoded.claims)
-            return self._principal(decoded.claims)
+            self._check_times(decoded.claims, at)
+            principal = self._principal(decoded.claims)
+            with self._lock:
+                self._verified[name] = key_set, str(decoded.header.get("kid", "")), principal
+            return principal
         except ExpiredTokenError:
             raise self._expired() from None
         except (JoseError, ValueError, TypeError):
             # Why it is not valid helps only the one who forged it.
             raise self._invalid() from None
+
+    def _known(self, name: bytes, at: float) -> Principal | None:
+        """Whom a token speaks for whose signature was verified before, by a key that still counts."""
+        with self._lock:
+            key_set, kid, principal = self._verified.get(name, (None, "", None))
+        if principal is None or key_set is not self._keys or not keys.in_force(self._keys[kid][1], at):
+            return None
+        return principal
+
+    def _check_times(self, claims: Mapping[str, Any], at: float) -> None:
+        jwt.JWTClaimsRegistry(now=math.floor(at), leeway=self.leeway).validate(dict(claims))
 
     def check_lasting(self, principal: Principal, now: float | None = None) -> None:
         """Raises AccessDenied(AUTH) once the token of a principal has expired: what waited must not begin then."""

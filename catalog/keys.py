@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ class SigningKey:
 def verify(public_jwk: Jwk, data: bytes, signature: str) -> bool:
     """Whether `signature` (base64) is the key's over `data`. False for malformed keys and signatures too."""
     try:
-        key = _import(_public_part(public_jwk)).public_key
+        key = _public(public_jwk)[0].public_key
         if not isinstance(key, Ed25519PublicKey):
             return False
         raw = base64.b64decode(signature, validate=True)
@@ -112,7 +113,7 @@ def verify(public_jwk: Jwk, data: bytes, signature: str) -> bool:
 
 def thumbprint(public_jwk: Jwk) -> str:
     """RFC 7638 thumbprint (SHA-256, base64url). Raises KeyFileError unless it is an Ed25519 key."""
-    return _import(_public_part(public_jwk)).thumbprint()
+    return _public(public_jwk)[1]
 
 
 def verify_any(public_jwks: Iterable[Jwk], data: bytes, signature: str, now: float | None = None) -> bool:
@@ -336,6 +337,22 @@ def _import(jwk: Jwk) -> OKPKey:
         return OKPKey.import_key({k: v for k, v in jwk.items() if k in ("kty", "crv", "x", "d")})
     except (JoseError, ValueError, TypeError) as bad:
         raise KeyFileError("no well-formed Ed25519 key") from bad
+
+
+def _public(jwk: Jwk) -> tuple[OKPKey, str]:
+    """A public key and its thumbprint. Raises KeyFileError unless it is an Ed25519 key."""
+    part = _public_part(jwk)
+    if part.get("kty") == "OKP" and part.get("crv") == "Ed25519" and isinstance(part.get("x"), str):
+        return _of_point(part["x"])
+    key = _import(part)
+    return key, key.thumbprint()
+
+
+@lru_cache(maxsize=1024)
+def _of_point(x: str) -> tuple[OKPKey, str]:
+    """Of an Ed25519 key, which is its point: every request names a few known ones."""
+    key = _import({"kty": "OKP", "crv": "Ed25519", "x": x})
+    return key, key.thumbprint()
 
 
 def _public_part(jwk: Jwk) -> Jwk:

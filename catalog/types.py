@@ -156,7 +156,7 @@ class TrinoType:
                 return "VARCHAR"
             case "varbinary":
                 return "BLOB"
-            case "interval day to second":
+            case "interval day to second" | "color":
                 return "BIGINT"
             case "interval year to month":
                 return "INTEGER"

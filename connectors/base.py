@@ -1,9 +1,14 @@
 """What a silo must offer to its agent: the `Source` interface.
 
 A source never sees SQL that came from outside. The agent hands it a `NativeScan`: the owner's own
-trusted text for the relation, and around it a structured projection, row filter, conjunction of
-simple predicates, bind keys and (where the source computes them exactly as Trino would) grouping.
+trusted text for each relation, and around it a structured projection, row filter, conjunction of
+conditions, bind keys, joins and (where the source computes them exactly as Trino would) grouping.
 What a `NativeScan` cannot say, no source is ever asked; the agent's residual engine does the rest.
+
+    condition   a column beside literals or beside another column, LIKE, AND, OR, EXISTS
+    expression  a column, a number, + - * of decimals, CASE
+
+Conditions stand only where "false" and "unknown" mean the same: in WHERE, in WHEN, below AND and OR; there is no NOT.
 """
 
 from __future__ import annotations
@@ -23,11 +28,21 @@ from catalog.types import TrinoType
 
 __all__ = [
     "Aggregate",
+    "AllOf",
+    "AnyOf",
+    "Arithmetic",
     "Cancel",
     "Cancelled",
     "Capabilities",
+    "Case",
+    "Comparison",
+    "Condition",
+    "Exists",
+    "Expression",
     "GroupKey",
+    "Like",
     "NativeScan",
+    "Number",
     "OutputColumn",
     "Predicate",
     "Source",
@@ -38,6 +53,7 @@ __all__ = [
 
 Value = bool | int | Decimal | float | str | date | datetime
 Op = Literal["=", "<>", "<", "<=", ">", ">=", "in", "is null", "is not null"]
+CompareOp = Literal["=", "<>", "<", "<=", ">", ">="]
 AggregateFunction = Literal["count", "sum", "min", "max"]
 KeyFunction = Literal["year", "month", "quarter"]
 
@@ -120,6 +136,86 @@ class Predicate:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """`left op right` of two columns."""
+
+    left: str
+    op: CompareOp
+    right: str
+
+
+@dataclass(frozen=True)
+class Like:
+    """`column [NOT] LIKE pattern`, without an escape character."""
+
+    column: str
+    pattern: str
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class AllOf:
+    """Conditions joined by AND, at least one."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """Conditions joined by OR, at least one."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class Exists:
+    """Whether [no] rows of the scans meet for which the conditions hold; those see the columns around it too."""
+
+    parts: tuple[NativeScan, ...]
+    conditions: tuple[Condition, ...]
+    negated: bool = False
+
+
+Condition = Predicate | Comparison | Like | AllOf | AnyOf | Exists
+
+
+@dataclass(frozen=True)
+class Number:
+    """An exact number of a whole or decimal type."""
+
+    value: int | Decimal
+    type: TrinoType
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """`left op right` with at least one decimal operand. type: Trino's for the result, a decimal, or one of fewer
+    digits before the point.
+
+    A result that does not fit the type is an error, as in Trino: never a rounded or a larger number.
+    """
+
+    op: Literal["+", "-", "*"]
+    left: Expression
+    right: Expression
+    type: TrinoType
+
+
+@dataclass(frozen=True)
+class Case:
+    """`CASE WHEN when THEN then ELSE otherwise END`. otherwise: None for NULL. type: of both."""
+
+    when: Condition
+    then: Expression
+    otherwise: Expression | None
+    type: TrinoType
+
+
+Expression = str | Number | Arithmetic | Case
+"""A str names a column."""
+
+
+@dataclass(frozen=True)
 class OutputColumn:
     """A raw column to read and the type in which to deliver it."""
 
@@ -144,10 +240,10 @@ class GroupKey:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """An aggregate over one raw column (None: `count(*)`), delivered in `type` as `name`."""
+    """An aggregate over an expression (None: `count(*)`), delivered in `type` as `name`."""
 
     function: AggregateFunction
-    column: str | None
+    value: Expression | None
     type: TrinoType
     name: str
 
@@ -156,8 +252,10 @@ class Aggregate:
 class NativeScan:
     """All that an agent may ask of a source.
 
-    relation: the owner's trusted SELECT in the source's dialect, or a table name of the source.
-    is_query: whether `relation` is a SELECT. types: raw column -> declared type, for every column used.
+    relation: the owner's trusted SELECT in the source's dialect, or a table name of the source; or scans, whose
+    rows meet each with each as far as the predicates allow. is_query: whether `relation` is a SELECT.
+    types: column -> declared type, for every column used: the relation's raw columns, or what the scans deliver,
+    each under a name that no other column of the whole statement has.
     row_filters: the owner's trusted conditions, in the source's dialect, over the relation's columns.
     predicates: a conjunction. keys: (column, distinct non-NULL keys): the column must be one of them.
     Either `columns` (a plain scan) or `group_by`/`aggregates` (a grouped scan; without keys one row).
@@ -165,12 +263,12 @@ class NativeScan:
     query_id: goes into a comment, so that owners recognise the query in their own monitoring.
     """
 
-    relation: str
+    relation: str | tuple[NativeScan, ...]
     is_query: bool
     types: dict[str, TrinoType] = field(default_factory=dict)
     columns: tuple[OutputColumn, ...] = ()
     row_filters: tuple[str, ...] = ()
-    predicates: tuple[Predicate, ...] = ()
+    predicates: tuple[Condition, ...] = ()
     keys: tuple[tuple[str, pa.Array], ...] = ()
     group_by: tuple[GroupKey, ...] = ()
     aggregates: tuple[Aggregate, ...] = ()
@@ -183,6 +281,17 @@ class NativeScan:
         return pa.schema([pa.field(name, type_.arrow()) for name, type_ in self.outputs])
 
     @property
+    def parts(self) -> tuple[NativeScan, ...]:
+        """The scans that it joins, none if it is one over an owner's text."""
+        return () if isinstance(self.relation, str) else self.relation
+
+    def scans(self) -> Iterator[NativeScan]:
+        """This scan and every one within it."""
+        yield self
+        for part in (*self.parts, *_asked(self.predicates)):
+            yield from part.scans()
+
+    @property
     def outputs(self) -> list[tuple[str, TrinoType]]:
         """Name and declared type of each result column, in order."""
         found = [(o.name, o.type) for o in self.columns]
@@ -190,11 +299,24 @@ class NativeScan:
         return found + [(a.name, a.type) for a in self.aggregates]
 
 
+def _asked(conditions: tuple[Condition, ...]) -> Iterator[NativeScan]:
+    """The scans of every EXISTS among these conditions."""
+    for condition in conditions:
+        if isinstance(condition, Exists):
+            yield from condition.parts
+            yield from _asked(condition.conditions)
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What a source evaluates exactly as Trino would, by type name (`varchar`, `decimal`, ..).
 
-    predicates: operator -> raw type names on which it may be pushed.
+    predicates: operator -> raw type names on which it may be pushed. compares: types of which two columns compare.
+    likes: characters that a LIKE pattern may not hold, None if it is not pushed at all.
+    arithmetic: digits of the largest decimals that it adds, subtracts and multiplies exactly; with 38, what does not
+    fit is an error; 0 if it does not.
+    joins: whether scans may be joined, on types of `compares`. exists: by which comparisons with columns around it an
+    EXISTS is answered quickly without an index: none "", "=" or "any".
     aggregates: function -> raw type names; `group_types`: types by which it may group;
     key_functions: date parts it computes; keys: types on which bind keys may be pushed. masks: the dialect in
     which it computes masks to group by, "" for none.
@@ -206,6 +328,11 @@ class Capabilities:
     key_functions: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
     masks: str = ""
+    compares: frozenset[str] = frozenset()
+    likes: str | None = None
+    arithmetic: int = 0
+    joins: bool = False
+    exists: Literal["", "=", "any"] = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalog.duck.json_texts import canonical
 from catalog.types import UNBOUNDED, TrinoType
 from connectors.base import SourceError
 
@@ -127,6 +128,11 @@ def _texts(values: Sequence[Any], kinds: set[type], type_: TrinoType) -> pa.Arra
     return pa.array(values, pa.string())
 
 
+def _jsons(values: Sequence[Any], kinds: set[type], type_: TrinoType) -> pa.Array:
+    _only(kinds, str)
+    return pa.array(_each(values, canonical), pa.string())
+
+
 def _binaries(values: Sequence[Any], kinds: set[type], type_: TrinoType) -> pa.Array:
     _only(kinds, bytes, bytearray, memoryview)
     return pa.array(_each(values, bytes), pa.binary())
@@ -181,7 +187,7 @@ _PYTHON: dict[str, Callable[[Sequence[Any], set[type], TrinoType], pa.Array]] = 
     "real": _doubles,
     "varchar": _texts,
     "char": _texts,
-    "json": _texts,
+    "json": _jsons,
     "uuid": _texts,
     "ipaddress": _texts,
     "varbinary": _binaries,
@@ -211,7 +217,7 @@ def from_arrow(array: pa.Array, type_: TrinoType, name: str) -> pa.Array:
         array = array.dictionary_decode()
     try:
         target = type_.arrow()
-        if array.type == target or pa.types.is_null(array.type):
+        if pa.types.is_null(array.type) or (array.type == target and type_.name != "json"):
             return _bounded(array.cast(target), type_)
         convert = _ARROW.get("integer" if type_.is_integer else type_.name)
         if convert is None:
@@ -270,6 +276,10 @@ def _arrow_texts(array: pa.Array, target: pa.DataType) -> pa.Array:
     raise _Bad(f"{array.type} is no text")
 
 
+def _arrow_jsons(array: pa.Array, target: pa.DataType) -> pa.Array:
+    return pa.array(_each(_arrow_texts(array, target).to_pylist(), canonical), target)
+
+
 def _arrow_binaries(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_large_binary(array.type) or pa.types.is_binary_view(array.type):
         return array.cast(target)
@@ -305,7 +315,7 @@ _ARROW: dict[str, Callable[[pa.Array, pa.DataType], pa.Array]] = {
     "double": _arrow_doubles,
     "varchar": _arrow_texts,
     "char": _arrow_texts,
-    "json": _arrow_texts,
+    "json": _arrow_jsons,
     "uuid": _arrow_texts,
     "ipaddress": _arrow_texts,
     "varbinary": _arrow_binaries,

@@ -73,7 +73,13 @@ CAPABILITIES = Capabilities(
     key_functions=frozenset({"year", "month", "quarter"}),
     keys=_INTEGERS | {"varchar", "date"},
     masks="mysql",
+    compares=_INTEGERS | {"decimal", "varchar", "date"},
+    likes="\\",
+    arithmetic=37,
+    joins=True,
+    exists="=",
 )
+"""Decimals of 38 digits would be cut off at their end instead of being refused."""
 
 _NATIVE = {
     0: "decimal", 246: "decimal", 1: "tinyint", 2: "smallint", 3: "int", 9: "mediumint", 8: "bigint", 13: "year",
@@ -168,7 +174,7 @@ class MysqlSource(Source):
 
     def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
         cancel.check()
-        compiled = MariaDBCompiler(scan, CAPABILITIES, self._native_types(scan, cancel)).compile()
+        compiled = MariaDBCompiler(scan, CAPABILITIES, lambda part: self._native_types(part, cancel)).compile()
         return self._pool.stream(cancel, lambda lease: self._run(lease, scan, compiled, cancel))
 
     def close(self) -> None:
@@ -208,6 +214,7 @@ class MysqlSource(Source):
 
     def _native_types(self, scan: NativeScan, cancel: Cancel) -> dict[str, str]:
         """Raw column -> native type, checked against the declared types; kept for a minute."""
+        assert isinstance(scan.relation, str)
         key = (scan.relation, scan.is_query)
         with self._lock:
             found = self._described.get(key)
@@ -265,6 +272,8 @@ def session_statements(timeout: float) -> list[str]:
         "SET SESSION time_zone = '+00:00'",
         f"SET SESSION max_statement_time = {float(timeout)}",
         "SET SESSION TRANSACTION READ ONLY",
+        # Joins by hashing where there is no index; else each row would be held against all of the other table.
+        "SET SESSION join_cache_level = 8",
     ]
 
 

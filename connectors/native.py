@@ -8,16 +8,17 @@ last. One class a dialect holds the rules (R6, R7, ..) that make comparison and 
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
-import math
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Context, Decimal
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 import sqlglot
@@ -26,25 +27,39 @@ from sqlglot.dialects.mysql import MySQL
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from catalog.types import TrinoType
-from connectors.base import Aggregate, Capabilities, GroupKey, NativeScan, Predicate, Value
+from catalog.duck.typing import decimal_of
+from catalog.types import VARCHAR, TrinoType
+from connectors.allowed import check, check_values, result_of
+from connectors.base import (
+    Aggregate,
+    AllOf,
+    AnyOf,
+    Arithmetic,
+    Capabilities,
+    Case,
+    Comparison,
+    Condition,
+    Exists,
+    Expression,
+    GroupKey,
+    Like,
+    NativeScan,
+    Number,
+    Predicate,
+    Value,
+)
 
 __all__ = [
-    "MAX_KEYS",
     "Compiled",
     "Compiler",
     "DuckDBCompiler",
     "MariaDBCompiler",
     "PostgresCompiler",
     "SQLiteCompiler",
-    "check",
     "describe",
     "trusted_text",
 ]
 
-MAX_KEYS = 100_000
-_QUERY_ID = re.compile(r"[A-Za-z0-9_]{0,80}\Z")
-_INT64 = range(-(2**63), 2**63)
 _WHOLE_NUMBERS = ("tinyint", "smallint", "integer", "bigint")
 
 
@@ -57,88 +72,7 @@ class Compiled:
     key_tables: dict[str, pa.Array] = field(default_factory=dict)
 
 
-# --- what is refused before any SQL exists -----------------------------------------------------------
-
-
-def check(scan: NativeScan, allowed: Capabilities) -> None:
-    """Refuse what the source does not compute exactly as Trino. Raises ValueError naming the part."""
-    if bool(scan.columns) == bool(scan.group_by or scan.aggregates):
-        raise ValueError("a scan reads columns or groups, one of the two")
-    if not _QUERY_ID.match(scan.query_id):
-        raise ValueError("a query id has letters, digits and _ only, at most 80")
-    if scan.limit is not None and (scan.limit < 0 or not scan.columns):
-        raise ValueError("a limit needs a plain scan and cannot be negative")
-    for predicate in scan.predicates:
-        _check_predicate(predicate, _type(scan, predicate.column), allowed)
-    for column, keys in scan.keys:
-        type_ = _type(scan, column)
-        if type_.name not in allowed.keys:
-            raise ValueError(f"keys on {column!r}: not pushed on {type_}")
-        if len(keys) > MAX_KEYS or keys.null_count:
-            raise ValueError(f"keys on {column!r}: at most {MAX_KEYS}, none of them NULL")
-    for key in scan.group_by:
-        if key.function is not None and (key.function not in allowed.key_functions):
-            raise ValueError(f"grouping by {key.function} is not pushed")
-        if key.form and (key.function is not None or not allowed.masks):
-            raise ValueError(f"grouping by a mask of {key.column!r} is not pushed")
-        if key.function is None and _type(scan, key.column).name not in allowed.group_types:
-            raise ValueError(f"grouping by {key.column!r}: not pushed on {key.type}")
-        if key.function is not None and _type(scan, key.column).name not in ("date", "timestamp"):
-            raise ValueError(f"{key.function} of {key.column!r}: needs a date")
-    for aggregate in scan.aggregates:
-        _check_aggregate(aggregate, scan, allowed)
-
-
-def _type(scan: NativeScan, column: str) -> TrinoType:
-    found = scan.types.get(column)
-    if found is None:
-        raise ValueError(f"column {column!r} has no declared type in this scan")
-    return found
-
-
-def _check_aggregate(aggregate: Aggregate, scan: NativeScan, allowed: Capabilities) -> None:
-    if aggregate.column is None:
-        if aggregate.function != "count" or "count" not in allowed.aggregates:
-            raise ValueError(f"{aggregate.function}(*) is not pushed")
-        return
-    type_ = _type(scan, aggregate.column)
-    if type_.name not in allowed.aggregates.get(aggregate.function, frozenset()):
-        raise ValueError(f"{aggregate.function} of {aggregate.column!r}: not pushed on {type_}")
-
-
-def _check_predicate(predicate: Predicate, type_: TrinoType, allowed: Capabilities) -> None:
-    if type_.name not in allowed.predicates.get(predicate.op, frozenset()):
-        raise ValueError(f"{predicate.op!r} on {predicate.column!r}: not pushed on {type_}")
-    count = len(predicate.values)
-    wanted = {"is null": 0, "is not null": 0, "in": count}.get(predicate.op, 1)
-    if count != wanted or count > MAX_KEYS:
-        raise ValueError(f"{predicate.op!r} on {predicate.column!r}: {count} values")
-    _check_values(predicate.values, type_, predicate.column)
-
-
-def _check_values(values: Iterable[Any], type_: TrinoType, column: str) -> None:
-    """Literals must already have their column's type: nothing is converted on the way to a source."""
-    fits = _LITERALS.get(type_.name, lambda _value: False)
-    if not all(map(fits, values)):
-        raise ValueError(f"a literal for {column!r} is no {type_}")
-
-
-_LITERALS: dict[str, Callable[[Any], bool]] = {
-    "boolean": lambda v: type(v) is bool,
-    "decimal": lambda v: type(v) in (int, Decimal) and Decimal(v).is_finite(),
-    "double": lambda v: type(v) in (int, float) and math.isfinite(v),
-    "varchar": lambda v: type(v) is str and "\0" not in v and _is_unicode(v),
-    "date": lambda v: type(v) is date,
-    "timestamp": lambda v: type(v) is datetime and v.tzinfo is None,
-} | dict.fromkeys(_WHOLE_NUMBERS, lambda v: type(v) is int and v in _INT64)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+# --- the owner's text -------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1024)
@@ -184,10 +118,15 @@ def _template(text: str, dialect: str) -> exp.Expr:
     return sqlglot.parse_one(re.sub(r":([a-z]+)", rf"{quote}{_HOLE}\1{quote}", text), read=dialect)
 
 
+Natives = Callable[[NativeScan], Mapping[str, str]]
+"""Of a scan over an owner's text: raw column -> the source's own type name, where the source told it."""
+
+
 class Compiler:
     """Rules that hold in every dialect; subclasses say where theirs differs.
 
-    native_types: raw column -> the source's own type name, where the source told it.
+    A compiler stands for one scan; those of the scans inside share its parameters and the owner's texts.
+    types, native_types: of the columns in sight.
     """
 
     dialect: ClassVar[str]
@@ -197,28 +136,68 @@ class Compiler:
         if "owner_dialect" not in cls.__dict__:
             cls.owner_dialect = cls.dialect
 
-    def __init__(self, scan: NativeScan, allowed: Capabilities, native_types: dict[str, str] | None = None) -> None:
+    def __init__(self, scan: NativeScan, allowed: Capabilities, natives: Natives | None = None) -> None:
         check(scan, allowed)
-        self.scan = scan
-        self.native_types = {} if native_types is None else native_types
         self.params: dict[str, Any] = {}
         self.key_tables: dict[str, pa.Array] = {}
+        self._natives = natives
         self._nonce = secrets.token_hex(8)
         self._splices: dict[str, str] = {}
+        self._aliases = itertools.count()
+        self._enter(scan, None)
 
     def compile(self) -> Compiled:
         """The whole statement. Raises ValueError if it cannot be built, or would not read back the same."""
-        scan = self.scan
-        select = exp.Select()
-        if scan.columns:
-            outputs = [(self.output(self.column(o.column), o.column, o.type), o.name) for o in scan.columns]
+        sql = self._splice(self._emit(self._select(delivering=True)))
+        if self.scan.query_id:
+            sql = f"/* atoll:{self.scan.query_id} */ {sql}"
+        return Compiled(sql, self.params, self.key_tables)
+
+    def _within(self, scan: NativeScan, around: Self | None) -> Self:
+        """The compiler of a scan inside this one. around: whose columns it may name, None for nobody's."""
+        inner = copy.copy(self)
+        inner._enter(scan, around)
+        return inner
+
+    def _enter(self, scan: NativeScan, around: Self | None) -> None:
+        self.scan = scan
+        self._parts: list[tuple[str, Self]] = []
+        homes = dict.fromkeys(scan.types, "r")
+        if isinstance(scan.relation, str):
+            natives = self._natives(scan) if self._natives is not None else {}
         else:
-            outputs = [(self.group_key(k), k.name) for k in scan.group_by]
-            outputs += [(self.aggregate(a), a.name) for a in scan.aggregates]
-        select = select.select(
-            *(exp.alias_(e, exp.to_identifier(name, quoted=True)) for e, name in outputs), copy=False
-        )
-        select = select.from_(self._relation(), copy=False)
+            self._parts = [(f"p{next(self._aliases)}", self._within(part, None)) for part in scan.relation]
+            homes = {name: alias for alias, part in self._parts for name, _ in part.scan.outputs}
+            natives = {name: kind for _, part in self._parts for name, kind in part._delivered().items()}
+        self._homes: Mapping[str, str] = {**around._homes, **homes} if around else homes
+        self.types: Mapping[str, TrinoType] = {**around.types, **scan.types} if around else scan.types
+        self.native_types: Mapping[str, str] = {**around.native_types, **natives} if around else natives
+
+    def _delivered(self) -> dict[str, str]:
+        """Name -> the source's own type of what this scan delivers to the one around it, where it is known."""
+        if self._natives is None:
+            return {}
+        found = {o.name: self.native_types[o.column] for o in self.scan.columns}
+        for key in self.scan.group_by:
+            bare = key.function is None and not key.form and not key.type.is_text
+            found[key.name] = self.native_types[key.column] if bare else self.native_of(key.type)
+        return found | {a.name: self.native_of(a.type, a.function == "sum") for a in self.scan.aggregates}
+
+    def _select(self, delivering: bool = False) -> exp.Select:
+        """delivering: to the agent, in the form that `cells` reads; else to the scan around this one."""
+        scan = self.scan
+        forms = []
+        for column in scan.columns:
+            plain = self.column(column.column)
+            forms.append(self.output(plain, column.column, column.type) if delivering else plain)
+        for key in scan.group_by:
+            forms.append(self.key_output(self.group_key(key), key) if delivering else self.group_key(key))
+        for aggregate in scan.aggregates:
+            value = self.aggregate(aggregate)
+            forms.append(self.aggregate_output(value, aggregate) if delivering else value)
+        names = (exp.to_identifier(name, quoted=True) for name, _ in scan.outputs)
+        select = exp.Select().select(*map(exp.alias_, forms, names), copy=False)
+        self._from(select)
         conditions = self._conditions()
         if conditions:
             select = select.where(*conditions, copy=False)
@@ -227,16 +206,25 @@ class Compiler:
             select = select.group_by(*ordinals, copy=False)
         if scan.limit is not None:
             select = select.limit(exp.Literal.number(scan.limit), copy=False)
-        sql = self._splice(self._emit(select))
-        if scan.query_id:
-            sql = f"/* atoll:{scan.query_id} */ {sql}"
-        return Compiled(sql, self.params, self.key_tables)
+        return select
 
     # -- what a dialect may change
 
     def output(self, column: exp.Expr, name: str, type_: TrinoType) -> exp.Expr:
         """The expression that delivers a column so that `cells` can type it exactly."""
         return column
+
+    def key_output(self, form: exp.Expr, key: GroupKey) -> exp.Expr:
+        """A grouping key as `cells` reads it."""
+        return form
+
+    def aggregate_output(self, form: exp.Expr, aggregate: Aggregate) -> exp.Expr:
+        """An aggregate as `cells` reads it."""
+        return form
+
+    def native_of(self, type_: TrinoType, is_sum: bool = False) -> str:
+        """The source's own type of what it computed, by the name that it has among `native_types`."""
+        return ""
 
     def comparable(self, column: exp.Expr, name: str, type_: TrinoType) -> exp.Expr:
         """A column whose comparison, order and equality are Trino's."""
@@ -258,8 +246,27 @@ class Compiler:
         left = self.comparable(self.column(name), name, type_)
         return [exp.In(this=left, expressions=[self.value(v, type_) for v in values])]
 
+    def comparison(self, comparison: Comparison) -> list[exp.Expr]:
+        """`column op column` as conditions that hold together."""
+        left, right = (self.comparable(self.column(c), c, self.types[c]) for c in (comparison.left, comparison.right))
+        return [self.sql(f":l {comparison.op} :r", l=left, r=right)]
+
+    def like(self, like: Like) -> exp.Expr:
+        left = self.comparable(self.column(like.column), like.column, VARCHAR)
+        return self.sql(self.like_form, c=left, p=self.value(like.pattern, VARCHAR))
+
+    like_form: ClassVar[str] = ":c LIKE :p"
+
+    def number(self, name: str) -> exp.Expr:
+        """A column of exact numbers, to be computed with."""
+        return self.column(name)
+
+    def arithmetic(self, value: Arithmetic) -> exp.Expr:
+        left, right = self.expression(value.left), self.expression(value.right)
+        return exp.Paren(this=self.sql(f":l {value.op} :r", l=left, r=right))
+
     def group_key(self, key: GroupKey) -> exp.Expr:
-        type_ = self.scan.types[key.column]
+        type_ = self.types[key.column]
         if key.form:
             return self.masked(key, self.column(key.column))
         if key.function is None:
@@ -274,13 +281,37 @@ class Compiler:
         raise NotImplementedError
 
     def aggregate(self, aggregate: Aggregate) -> exp.Expr:
-        if aggregate.column is None:
+        if aggregate.value is None:
             return self.sql("COUNT(*)")
-        type_ = self.scan.types[aggregate.column]
-        inner: exp.Expr = self.column(aggregate.column)
-        if aggregate.function in ("min", "max"):
-            inner = self.comparable(inner, aggregate.column, type_)
-        return self.sql(f"{aggregate.function.upper()}(:c)", c=inner)
+        return self.sql(f"{aggregate.function.upper()}(:c)", c=self.aggregated(aggregate))
+
+    def aggregated(self, aggregate: Aggregate) -> exp.Expr:
+        """What stands inside an aggregate."""
+        value = aggregate.value
+        if not isinstance(value, str):
+            return self.expression(value)
+        column = self.column(value)
+        return self.comparable(column, value, self.types[value]) if aggregate.function in ("min", "max") else column
+
+    def expression(self, value: Expression | None) -> exp.Expr:
+        match value:
+            case str():
+                return self.number(value)
+            case Number():
+                return self.value(value.value, value.type)
+            case Arithmetic():
+                return self.arithmetic(value)
+            case Case():
+                return self.case(value)
+        raise ValueError("no expression")
+
+    def _kind(self, value: Expression) -> TrinoType:
+        return self.types[value] if isinstance(value, str) else value.type
+
+    def case(self, value: Case) -> exp.Expr:
+        branch = exp.If(this=self._all([value.when]), true=self.expression(value.then))
+        otherwise = None if value.otherwise is None else self.expression(value.otherwise)
+        return exp.Case(ifs=[branch], default=otherwise)
 
     def value(self, value: Value, type_: TrinoType) -> exp.Expr:
         """A literal, bound as a parameter wherever the driver binds."""
@@ -297,19 +328,30 @@ class Compiler:
         return tree
 
     def column(self, name: str) -> exp.Column:
-        return exp.column(name, table="r", quoted=True)
+        return exp.column(name, table=self._homes[name], quoted=True)
 
     def _next(self, prefix: str) -> str:
         return f"{prefix}{len(self.params) + len(self.key_tables) + 1}"
 
+    def _from(self, select: exp.Select) -> None:
+        """Give the SELECT what it reads: the owner's text as `r`, or other scans as `p0`, `p1`, .."""
+        if self._parts:
+            read: list[exp.Expr] = [_named(part._select(), alias) for alias, part in self._parts]
+        else:
+            read = [self._relation()]
+        select.from_(read[0], copy=False)
+        for other in read[1:]:
+            # Not a comma, which dialects read in ways of their own; WHERE says how they meet.
+            select.append("joins", exp.Join(this=other, on=self.sql("1 = 1")))
+
     def _relation(self) -> exp.Expr:
-        alias = exp.TableAlias(this=exp.to_identifier("r", quoted=True))
+        relation = self.scan.relation
+        assert isinstance(relation, str)
         if self.scan.is_query:
-            marker = self._owner_marker(self.scan.relation)
-            inner = exp.Select().select(exp.alias_(exp.Literal.number(1), marker, quoted=True))
-            return exp.Subquery(this=inner, alias=alias)
-        table = _table(self.scan.relation)
-        table.set("alias", alias)
+            marker = self._owner_marker(relation)
+            return _named(exp.Select().select(exp.alias_(exp.Literal.number(1), marker, quoted=True)), "r")
+        table = _table(relation)
+        table.set("alias", exp.TableAlias(this=exp.to_identifier("r", quoted=True)))
         return table
 
     def _conditions(self) -> list[exp.Expr]:
@@ -317,14 +359,43 @@ class Compiler:
         for text in self.scan.row_filters:
             marker = self._owner_marker(text)
             found.append(exp.Paren(this=exp.column(marker, quoted=True)))
-        for predicate in self.scan.predicates:
-            found += self._predicate(predicate)
+        for condition in self.scan.predicates:
+            found += self._condition(condition)
         for column, keys in self.scan.keys:
-            found += self._one_of(column, self.scan.types[column], keys.to_pylist())
+            found += self._one_of(column, self.types[column], keys.to_pylist())
         return found
 
+    def _condition(self, condition: Condition) -> list[exp.Expr]:
+        """Conditions that hold together."""
+        match condition:
+            case Predicate():
+                return self._predicate(condition)
+            case Comparison():
+                return self.comparison(condition)
+            case Like():
+                return [exp.Not(this=self.like(condition)) if condition.negated else self.like(condition)]
+            case AllOf(parts):
+                return [one for part in parts for one in self._condition(part)]
+            case AnyOf(parts):
+                return [exp.Paren(this=exp.or_(*(self._all([part]) for part in parts), copy=False))]
+            case Exists():
+                return [self._exists(condition)]
+
+    def _all(self, conditions: Sequence[Condition]) -> exp.Expr:
+        return exp.and_(*(one for c in conditions for one in self._condition(c)), copy=False)
+
+    def _exists(self, condition: Exists) -> exp.Expr:
+        types = {name: kind for part in condition.parts for name, kind in part.outputs}
+        asked = NativeScan(condition.parts, False, types, predicates=condition.conditions)
+        inner = self._within(asked, self)
+        select = exp.Select().select(exp.Literal.number(1), copy=False)
+        inner._from(select)
+        select.where(*inner._conditions(), copy=False)
+        found = exp.Exists(this=select)
+        return exp.Not(this=found) if condition.negated else found
+
     def _predicate(self, predicate: Predicate) -> list[exp.Expr]:
-        type_ = self.scan.types[predicate.column]
+        type_ = self.types[predicate.column]
         match predicate.op:
             case "is null":
                 return [self.is_null(predicate.column, type_)]
@@ -335,7 +406,7 @@ class Compiler:
         return self.compare(predicate, type_)
 
     def _one_of(self, column: str, type_: TrinoType, values: Sequence[Value]) -> list[exp.Expr]:
-        _check_values(values, type_, column)
+        check_values(values, type_, column)
         return self.one_of(column, type_, values) if values else [self.sql("1 = 0")]
 
     def _marker(self, text: str) -> str:
@@ -377,10 +448,15 @@ class Compiler:
 
 
 def describe(scan: NativeScan, dialect: str, owner_dialect: str = "") -> str:
-    """A statement that returns no row but every raw column of the scan's relation."""
+    """A statement that returns no row but every raw column of the relation of a scan over an owner's text."""
+    assert isinstance(scan.relation, str)
     if scan.is_query:
         return f"SELECT * FROM ({trusted_text(scan.relation, owner_dialect or dialect)}\n) AS r LIMIT 0"
     return f"SELECT * FROM {_table(scan.relation).sql(dialect=dialect, identify=True)} LIMIT 0"
+
+
+def _named(select: exp.Select, alias: str) -> exp.Subquery:
+    return exp.Subquery(this=select, alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
 
 
 def _table(name: str) -> exp.Table:
@@ -425,6 +501,23 @@ class SQLiteCompiler(Compiler):
         keys = exp.Placeholder(this=key)
         return [self.sql(':l IN (SELECT "j"."value" FROM JSON_EACH(:k) AS "j")', l=left, k=keys)]
 
+    def comparison(self, comparison: Comparison) -> list[exp.Expr]:
+        """Of cells of their types: an ill-typed one compares with nothing.
+
+        It is no error, as what is computed for a group is: WHERE may be asked of a row that the owner's filter hides.
+        """
+        good = [self._good(c, self.types[c]) for c in (comparison.left, comparison.right)]
+        return [*super().comparison(comparison), *good]
+
+    like_form = ":c GLOB :p"
+
+    def like(self, like: Like) -> exp.Expr:
+        """As GLOB, which tells upper and lower case apart; LIKE would need a setting that owner views see too."""
+        return super().like(replace(like, pattern=_glob(like.pattern)))
+
+    def number(self, name: str) -> exp.Expr:
+        return self._typed(name, self.types[name])
+
     def value(self, value: Value, type_: TrinoType) -> exp.Expr:
         name = self._next("p")
         self.params[name] = _sqlite_value(value)
@@ -433,21 +526,23 @@ class SQLiteCompiler(Compiler):
     def group_key(self, key: GroupKey) -> exp.Expr:
         if key.function is not None:
             return self.date_part(key.function, key.column)
-        type_ = self.scan.types[key.column]
+        type_ = self.types[key.column]
         if key.form:
             shown = self.masked(key, self.comparable(self._typed(key.column, type_), key.column, type_))
             return self.sql(":c COLLATE BINARY", c=exp.Paren(this=shown)) if key.type.is_text else shown
         return self.comparable(self._typed(key.column, type_), key.column, type_)
 
     def aggregate(self, aggregate: Aggregate) -> exp.Expr:
-        if aggregate.column is None or aggregate.function == "count":
-            return super().aggregate(aggregate)
-        type_ = self.scan.types[aggregate.column]
-        inner = self.comparable(self._typed(aggregate.column, type_), aggregate.column, type_)
-        if aggregate.type.name == "decimal":
+        if aggregate.type.name == "decimal" and aggregate.function == "sum":
             # SQLite's own sum ends in an error beyond 64 bits; those of the halves cannot reach them.
-            return self.sql("ATOLL_WHOLE(SUM(:c >> 32), SUM(:c & 4294967295))", c=inner)
-        return self.sql(f"{aggregate.function.upper()}(:c)", c=inner)
+            return self.sql("ATOLL_WHOLE(SUM(:c >> 32), SUM(:c & 4294967295))", c=self.aggregated(aggregate))
+        return super().aggregate(aggregate)
+
+    def aggregated(self, aggregate: Aggregate) -> exp.Expr:
+        value = aggregate.value
+        if not isinstance(value, str) or aggregate.function == "count":
+            return super().aggregated(aggregate)
+        return self.comparable(self._typed(value, self.types[value]), value, self.types[value])
 
     def date_part(self, function: str, name: str) -> exp.Expr:
         day = self._typed(name, TrinoType("date"))
@@ -458,18 +553,24 @@ class SQLiteCompiler(Compiler):
 
     def _typed(self, name: str, type_: TrinoType) -> exp.Expr:
         """The column if its cell has the declared type, NULL for NULL, else an error naming the column."""
-        column, text = self.column(name), exp.Literal.string(name)
-        if type_.name == "date":
-            good = self.sql("DATE(:c, '+0 days') IS :c", c=column)  # the shift makes 02-30 another day
-        else:
-            storage = "text" if type_.name == "varchar" else "integer"
-            good = self.sql(f"TYPEOF(:c) = '{storage}'", c=column)
         return self.sql(
             "CASE WHEN :c IS NULL THEN NULL WHEN :good THEN :c ELSE ATOLL_BAD(:n) END",
-            c=column,
-            good=good,
-            n=text,
+            c=self.column(name),
+            good=self._good(name, type_),
+            n=exp.Literal.string(name),
         )
+
+    def _good(self, name: str, type_: TrinoType) -> exp.Expr:
+        """Whether a cell that is not NULL has the declared type."""
+        if type_.name == "date":
+            return self.sql("DATE(:c, '+0 days') IS :c", c=self.column(name))  # the shift makes 02-30 another day
+        storage = "text" if type_.name == "varchar" else "integer"
+        return self.sql(f"TYPEOF(:c) = '{storage}'", c=self.column(name))
+
+
+def _glob(pattern: str) -> str:
+    """A LIKE pattern as GLOB's."""
+    return "".join({"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}.get(c, c) for c in pattern)
 
 
 def _sqlite_value(value: Value) -> int | float | str:
@@ -509,22 +610,38 @@ class PostgresCompiler(Compiler):
         self,
         scan: NativeScan,
         allowed: Capabilities,
-        native_types: dict[str, str],
+        natives: Natives,
         *,
         bind: bool,
         folding: bool = False,
     ) -> None:
-        super().__init__(scan, allowed, native_types)
         self._bind = bind
         self._folding = folding
+        super().__init__(scan, allowed, natives)
 
     def output(self, column: exp.Expr, name: str, type_: TrinoType) -> exp.Expr:
         native = self.native_types[name]
-        # ADBC turns numeric into text itself, but takes five times as long as the server does.
-        is_slow = native == "numeric" and not self._bind
-        if is_slow or (type_.arrow() == pa.string() and native not in _BINARY_COERCIBLE):
-            return self.sql("CAST(:c AS TEXT)", c=column)
-        return column
+        is_foreign = type_.arrow() == pa.string() and native not in _BINARY_COERCIBLE
+        return self.sql("CAST(:c AS TEXT)", c=column) if is_foreign else self._quick(column, native)
+
+    def aggregate_output(self, form: exp.Expr, aggregate: Aggregate) -> exp.Expr:
+        return self._quick(form, self.native_of(aggregate.type))
+
+    def _quick(self, form: exp.Expr, native: str) -> exp.Expr:
+        """ADBC turns numeric into text itself, but takes five times as long as the server does."""
+        return self.sql("CAST(:c AS TEXT)", c=form) if native == "numeric" and not self._bind else form
+
+    def native_of(self, type_: TrinoType, is_sum: bool = False) -> str:
+        return {"varchar": "text", "decimal": "numeric"}.get(type_.name, "int8" if type_.is_integer else type_.name)
+
+    like_form = ":c LIKE :p ESCAPE ''"
+
+    def arithmetic(self, value: Arithmetic) -> exp.Expr:
+        found, kinds = super().arithmetic(value), (self._kind(value.left), self._kind(value.right))
+        digits, scale = value.type.args
+        if digits < 38 and result_of(value.op, *kinds) == value.type:
+            return found  # it always fits
+        return self.sql(f"CAST(:v AS DECIMAL({digits}, {scale}))", v=found)
 
     def comparable(self, column: exp.Expr, name: str, type_: TrinoType) -> exp.Expr:
         return self.sql(':c COLLATE "C"', c=self._text(name)) if type_.name == "varchar" else column
@@ -563,7 +680,7 @@ class PostgresCompiler(Compiler):
         return [self.sql(":c = :a", c=self.column(name), a=array)]
 
     def masked(self, key: GroupKey, column: exp.Expr) -> exp.Expr:
-        type_ = self.scan.types[key.column]
+        type_ = self.types[key.column]
         shown = super().masked(key, self.comparable(column, key.column, type_))
         return self.sql(':c COLLATE "C"', c=exp.Paren(this=shown)) if key.type.is_text else shown
 
@@ -681,27 +798,43 @@ class MariaDBCompiler(Compiler):
         return found
 
     def group_key(self, key: GroupKey) -> exp.Expr:
-        type_ = self.scan.types[key.column]
+        type_ = self.types[key.column]
         if key.function is not None:
             return self.sql(f"{key.function.upper()}(:c)", c=self._valid(key.column, type_))
         if key.form:
             shown = self.masked(key, self.comparable(self._valid(key.column, type_), key.column, type_))
-            shown = self.sql(_EXACT_TEXT, c=shown) if key.type.is_text else shown
-            return self.sql("CAST(:c AS CHAR)", c=shown) if key.type.name == "decimal" else shown
-        inner = self.comparable(self._valid(key.column, type_), key.column, type_)
-        return self.sql("CAST(:c AS CHAR)", c=inner) if self._is_decimal(key.column) else inner
+            return self.sql(_EXACT_TEXT, c=shown) if key.type.is_text else shown
+        return self.comparable(self._valid(key.column, type_), key.column, type_)
 
-    def aggregate(self, aggregate: Aggregate) -> exp.Expr:
-        if aggregate.column is None:
-            return self.sql("COUNT(*)")
-        type_ = self.scan.types[aggregate.column]
-        inner = self._valid(aggregate.column, type_)
-        if aggregate.function in ("min", "max"):
-            inner = self.comparable(inner, aggregate.column, type_)
-        found = self.sql(f"{aggregate.function.upper()}(:c)", c=inner)
-        if aggregate.function == "sum" or (aggregate.function != "count" and self._is_decimal(aggregate.column)):
-            return self.sql("CAST(:c AS CHAR)", c=found)  # sums are decimals, of integers too
-        return found
+    def key_output(self, form: exp.Expr, key: GroupKey) -> exp.Expr:
+        is_decimal = key.type.name == "decimal" if key.form or key.function else self._is_decimal(key.column)
+        return self.sql("CAST(:c AS CHAR)", c=form) if is_decimal else form
+
+    def aggregated(self, aggregate: Aggregate) -> exp.Expr:
+        value = aggregate.value
+        if not isinstance(value, str):
+            return super().aggregated(aggregate)
+        inner = self._valid(value, self.types[value])
+        return self.comparable(inner, value, self.types[value]) if aggregate.function in ("min", "max") else inner
+
+    def aggregate_output(self, form: exp.Expr, aggregate: Aggregate) -> exp.Expr:
+        value = aggregate.value
+        is_decimal = aggregate.function == "sum" or (  # sums are decimals, of integers too
+            aggregate.function != "count" and (self._is_decimal(value) if isinstance(value, str) else True)
+        )
+        return self.sql("CAST(:c AS CHAR)", c=form) if is_decimal else form
+
+    def native_of(self, type_: TrinoType, is_sum: bool = False) -> str:
+        if is_sum or type_.name == "decimal":
+            return "decimal"
+        return {"varchar": "text", "boolean": "tinyint"}.get(type_.name, type_.name)
+
+    def comparison(self, comparison: Comparison) -> list[exp.Expr]:
+        left, right = (
+            self.comparable(self._valid(c, self.types[c]), c, self.types[c])
+            for c in (comparison.left, comparison.right)
+        )
+        return [self.sql(f":l {comparison.op} :r", l=left, r=right)]
 
     def value(self, value: Value, type_: TrinoType) -> exp.Expr:
         return sqlglot.parse_one(_mariadb_literal(value, type_), read=self.dialect)
@@ -761,6 +894,19 @@ class DuckDBCompiler(Compiler):
 
     def date_part(self, function: str, name: str) -> exp.Expr:
         return self.sql(f"{function.upper()}(:c)", c=self.column(name))
+
+    def arithmetic(self, value: Arithmetic) -> exp.Expr:
+        """In the types of Trino's operands, which DuckDB's result follows but for its width."""
+        (p1, s1), (p2, s2) = (decimal_of(self._kind(side)) or (0, 0) for side in (value.left, value.right))
+        if value.type.args[0] > 18 >= max(p1, p2):
+            p1 = 19  # two operands of at most 18 digits would be computed in 64 bits, and overflow
+        left = self.sql(f"CAST(:v AS DECIMAL({p1}, {s1}))", v=self.expression(value.left))
+        right = self.sql(f"CAST(:v AS DECIMAL({p2}, {s2}))", v=self.expression(value.right))
+        whole = exp.Paren(this=self.sql(f":l {value.op} :r", l=left, r=right))
+        return self.sql(f"CAST(:v AS DECIMAL({value.type.args[0]}, {value.type.args[1]}))", v=whole)
+
+    def case(self, value: Case) -> exp.Expr:
+        return self.sql(f"CAST(:v AS {value.type.duckdb()})", v=super().case(value))
 
     def value(self, value: Value, type_: TrinoType) -> exp.Expr:
         name = self._next("p")

@@ -57,6 +57,11 @@ CAPABILITIES = Capabilities(
     key_functions=frozenset({"year", "month", "quarter"}),
     keys=_INTEGERS | {"decimal", "varchar", "date"},
     masks="duckdb",
+    compares=_INTEGERS | {"decimal", "varchar", "date"},
+    likes="",
+    arithmetic=38,
+    joins=True,
+    exists="any",
 )
 
 

@@ -83,6 +83,9 @@ CAPABILITIES = Capabilities(
     key_functions=frozenset({"year", "month", "quarter"}),
     keys=_INTEGERS | {"varchar", "date"},
     masks="sqlite",
+    compares=_INTEGERS | {"varchar", "date"},
+    likes="",
+    joins=True,
 )
 """No decimals (SQLite has none) and no timestamps (text with and without fractions sorts otherwise)."""
 

@@ -27,8 +27,8 @@ from pydantic_core import PydanticUndefined
 
 from atoll.cli import app
 from catalog import masks, policy
-from catalog.duck import FUNCTIONS
 from catalog.duck.functions import REFUSED
+from catalog.duck.listing import LISTED, OPERATORS, coverage
 from catalog.errors import Outcome
 from catalog.relation import Linkage
 from catalog.standards import city_tables
@@ -38,6 +38,7 @@ from gateway import settings
 
 DOCS = Path(__file__).parent
 SCHEMAS = DOCS / "reference" / "schemas"
+TRINO_FUNCTIONS = DOCS.parent / "tests" / "corpus" / "trino_functions.txt"
 REGION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -372,15 +373,27 @@ def outcomes_table() -> str:
 
 
 def functions_list() -> str:
-    """Names by kind; operators that are spelled as functions are `special`."""
+    """Names by kind, how many of Trino's they are, and why the others are not among them."""
+    trinos = TRINO_FUNCTIONS.read_text(encoding="utf-8").split()
+    found = coverage(trinos)
+    said = (
+        f"{len(LISTED)} functions and {len(OPERATORS)} operators. Trino 476 lists {len(trinos)} functions: "
+        f"{found.answered} are answered and {found.refused} refused; {found.outside} have no meaning here: they are "
+        f"about shapes, need sketches of Trino's own, or stand in FROM. Of those that have one, {found.share:.1%} are "
+        "answered."
+    )
     titles = {"scalar": "Scalar", "aggregate": "Aggregates", "window": "Window", "special": "Forms with a syntax"}
     parts = []
     for kind, title in titles.items():
-        names = sorted(name for name, found in FUNCTIONS.items() if found == kind)
+        names = sorted(name for name, its in LISTED.items() if its == kind)
         parts.append(f"### {title}\n\n{', '.join(code(name) for name in names)}")
-    refused = table(("function", "why not"), [(code(name), why) for name, why in sorted(REFUSED.items())])
+    parts.append(f"### Operators\n\n{', '.join(code(name) for name in OPERATORS)}")
+    reasons: dict[str, list[str]] = {}
+    for name, why in sorted(REFUSED.items()):
+        reasons.setdefault(why, []).append(code(name))
+    refused = table(("why not", "functions"), [(why, ", ".join(names)) for why, names in sorted(reasons.items())])
     parts.append(f"### Refused by name\n\n{refused}")
-    return f"{len(FUNCTIONS)} names.\n\n" + "\n\n".join(parts)
+    return f"{said}\n\n" + "\n\n".join(parts)
 
 
 def city_tables_list() -> str:

@@ -1,7 +1,7 @@
 """Stage 6: fragments go to the departments' agents, all at once; their answers come back as streams.
 
 A `FragmentStream` reads one answer in a thread of its own into a short queue, so that neither a slow
-department blocks the others nor a slow reader fills the memory. An answer counts only with its end
+department blocks the others nor a slow reader fills the memory (`waiting.py`). An answer counts only with its end
 record: signed by the agent, with the right number of rows.
 
 An https address is an agent that shows the certificate it registered with, and that is shown the gateway's
@@ -35,8 +35,10 @@ from catalog.ipc import Reader
 from catalog.keys import KeyFileError, KeyRing, SigningKey
 from catalog.relation import RelationList
 from gateway.execution import Execution, Session
+from gateway.lines import Answer, Lines
 from gateway.liveness import Liveness
 from gateway.settings import DepartmentEntry, GatewaySettings
+from gateway.waiting import Overflow, Waiting
 
 __all__ = ["Agents", "FragmentStream", "lied"]
 
@@ -44,7 +46,6 @@ log = logging.getLogger("atoll.gateway")
 FEW = 4
 MAX_ANSWER = 1 << 26
 """Bytes of an answer that is no stream: a department's relations, a refusal."""
-QUEUED_BATCHES = 4
 TOKEN_SECONDS = 240
 SILENCE_SECONDS = 1.0
 """After so long without a batch the agent is asked whether it lives."""
@@ -74,7 +75,8 @@ class Agents:
         identity = settings.identity
         secure = identity.token_url.startswith("https:")
         self._issuer = self._client(verify=ssl.create_default_context(cafile=identity.ca)) if secure else self.http
-        self._secure: dict[str, tuple[Any, Client]] = {}
+        self._secure: dict[str, tuple[Any, Client, ssl.SSLContext]] = {}
+        self._lines: dict[str, tuple[Any, Lines]] = {}
         self._tokens: TTLCache[tuple[str, str, str, str], str] = TTLCache(10_000, TOKEN_SECONDS)
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(256, thread_name_prefix="agents")
@@ -102,26 +104,42 @@ class Agents:
         entry = self.entry(department)
         url = urlsplit(entry.url)
         if url.scheme == "https":
-            return self._secured(department, entry), entry.url
+            return self._secured(department, entry)[0], entry.url
         if not (entry.tunnel or tls.is_loopback(url.hostname or "")):
             raise _open_way(department, "its address is plain http on another machine")
         return self.http, entry.url
 
-    def _secured(self, department: str, entry: DepartmentEntry) -> Client:
-        """The client for one agent's certificates as they are pinned now."""
+    def lines(self, department: str) -> Lines:
+        """The connections for fragments, on the same way. Raises what `way` raises."""
+        entry = self.entry(department)
+        client, url = self.way(department)
+        context = self._secured(department, entry)[1] if url.startswith("https:") else None
+        state = (url, client)
+        with self._lock:
+            known = self._lines.get(department)
+            if known is None or known[0] != state:
+                if known is not None:
+                    known[1].close()
+                known = (state, Lines(url, context, self.settings.limits.connect_seconds))
+                self._lines[department] = known
+            return known[1]
+
+    def _secured(self, department: str, entry: DepartmentEntry) -> tuple[Client, ssl.SSLContext]:
+        """The client for one agent's certificates as they are pinned now, and what it knows of them."""
         try:
             certificates = tls.pinned(entry.keys, time.time())
             state = (certificates, self._certificates.current()["kid"])
             with self._lock:
                 known = self._secure.get(department)
                 if known is not None and known[0] == state:
-                    return known[1]
+                    return known[1:]
                 if not certificates:
                     raise _open_way(department, "no certificate of it is known and in force")
                 # A client that is replaced still serves the answers that it reads; it goes with the last of them.
-                client = self._client(verify=tls.client_context(self._certificates, certificates))
-                self._secure[department] = (state, client)
-                return client
+                context = tls.client_context(self._certificates, certificates)
+                client = self._client(verify=context)
+                self._secure[department] = (state, client, context)
+                return client, context
         except KeyFileError as bad:
             raise InternalError("The gateway has no certificate to show.", hint="Its operator: `atoll keys`.") from bad
 
@@ -218,8 +236,12 @@ class Agents:
         sql: str,
         bind: pa.Array | None = None,
         dry_run: bool = False,
+        changed: threading.Event | None = None,
     ) -> FragmentStream:
-        """Send one fragment; returns its stream at once, errors come with the stream."""
+        """Send one fragment; returns its stream at once, errors come with the stream.
+
+        changed: set whenever more of the answer has come.
+        """
         message = Fragment(
             query_id=execution.query_id,
             fragment_id=fragment_id,
@@ -230,7 +252,7 @@ class Agents:
             witness=self._head(),
             question=_question(execution, session),
         )
-        stream = FragmentStream(self, execution, session, department, message)
+        stream = FragmentStream(self, execution, session, department, message, changed)
         execution.on_cancel(stream.cancel)
         self._pool.submit(stream.run)
         return stream
@@ -248,15 +270,23 @@ class Agents:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.http.close()
         self._issuer.close()
-        for _, client in self._secure.values():
+        for _, client, _ in self._secure.values():
             client.close()
+        for _, lines in self._lines.values():
+            lines.close()
 
 
 class FragmentStream:
     """One fragment's answer on its way. `schema()` waits for its first bytes, `batches()` yields to the end."""
 
     def __init__(
-        self, agents: Agents, execution: Execution, session: Session, department: str, message: Fragment
+        self,
+        agents: Agents,
+        execution: Execution,
+        session: Session,
+        department: str,
+        message: Fragment,
+        changed: threading.Event | None = None,
     ) -> None:
         self.agents = agents
         self.execution = execution
@@ -270,7 +300,8 @@ class FragmentStream:
         self.seconds = 0.0
         self._schema: pa.Schema | None = None
         self._known = threading.Event()
-        self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(QUEUED_BATCHES)  # None: no more
+        self._changed = changed or threading.Event()
+        self._queue = Waiting(Overflow(agents.settings.state / "spool"))
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._error: CityError | None = None
@@ -303,6 +334,7 @@ class FragmentStream:
             self._report()
             self._ended.set()
             self._known.set()
+            self._changed.set()
             with suppress(queue.Full):  # the consumer sees the end when it has caught up
                 self._queue.put_nowait(None)
 
@@ -310,14 +342,13 @@ class FragmentStream:
         if self._stop.is_set():  # while it waited for a thread: the agent is not even asked
             return
         entry = self.agents.entry(self.department)
-        http, url = self.agents.way(self.department)
+        lines = self.agents.lines(self.department)
         body = orjson.dumps(self.message.model_dump(mode="json", exclude_none=True))
         headers = self.agents.signed(self.session, self.department, "POST", "/v1/fragment", body)
-        self._progress(state="running")
+        self._progress(state="running", asked=self.execution.clock.elapsed)
         # Silence is judged by the consumer, who asks whether the agent lives; this limit only ends the thread.
-        limits = self.agents.settings.limits
-        patience = Timeout(limits.query_seconds, connect=limits.connect_seconds)
-        with http.stream("POST", url + "/v1/fragment", content=body, headers=headers, timeout=patience) as answer:
+        patience = self.agents.settings.limits.query_seconds
+        with lines.post("/v1/fragment", body, headers, patience) as answer:
             if answer.status_code != 200:
                 raise _refusal(self.department, answer.status_code, _body(self.department, answer))
             raw = _Raw(answer)
@@ -325,7 +356,9 @@ class FragmentStream:
             for warning in first_warnings(reader.schema):
                 self.execution.warn(warning)
             self._schema = reader.schema
+            self._progress(first=time.monotonic() - started)
             self._known.set()
+            self._changed.set()
             self._read_batches(reader, raw, entry)
             if self.receipt is not None:
                 self._end(started)
@@ -333,6 +366,10 @@ class FragmentStream:
 
     def _read_batches(self, reader: Reader, raw: _Raw, entry: DepartmentEntry) -> None:
         while True:
+            # What is not read yet takes no memory here, and stops the agent.
+            while not self._queue.has_room(0.05):
+                if self._stop.is_set():
+                    return
             found = reader.next()
             if found is None:
                 raise lied(self.department, "its answer ended without an end record")
@@ -351,6 +388,7 @@ class FragmentStream:
             self.rows += batch.num_rows
             self._heard = time.monotonic()
             self._offer(batch)
+            self._changed.set()
             self._progress(rows=self.rows, bytes=self.bytes)
             if self._stop.is_set():
                 return
@@ -399,6 +437,17 @@ class FragmentStream:
 
     # -- the consumer ----------------------------------------------------------------------------
 
+    def is_ready(self, whole: bool) -> bool:
+        """Whether reading now waits for nobody: its schema is here, and if it is to be read whole, it is here whole, or
+        as much of it as is kept ahead of its reader. Raises once its department is gone."""
+        if not self._known.is_set():
+            self._check_alive()
+            return False
+        if not whole or self._ended.is_set() or not self._queue.has_room(0):
+            return True
+        self._check_alive()
+        return False
+
     def schema(self) -> pa.Schema:
         """The answer's Arrow schema, outputs c0..cn. Raises the fragment's error."""
         while not self._known.wait(0.05):
@@ -428,6 +477,7 @@ class FragmentStream:
         finally:
             if not self._ended.is_set():
                 self.cancel()
+            self._queue.close()
         if self._error is not None:
             raise self._error
         if self.receipt is None:
@@ -462,7 +512,7 @@ class FragmentStream:
 class _Raw:
     """An HTTP body, read into buffers; counts the bytes that crossed the trust line."""
 
-    def __init__(self, answer: Response) -> None:
+    def __init__(self, answer: Answer) -> None:
         self._chunks = answer.iter_raw()
         self._left = memoryview(b"")
         self.count = 0
@@ -494,7 +544,7 @@ def keys_digest(token: str) -> str:
     return sha256(token)
 
 
-def _body(department: str, answer: Response) -> bytes:
+def _body(department: str, answer: Response | Answer) -> bytes:
     """A short answer as it was sent: nothing is unpacked, and no more is read than a short answer has."""
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise lied(department, "it is packed, which nobody asked for")

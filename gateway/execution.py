@@ -20,6 +20,8 @@ import pyarrow as pa
 from catalog.errors import CityError, Outcome, UserError
 from catalog.exchange import Receipt
 from catalog.types import TrinoType
+from gateway.clock import Clock
+from gateway.waiting import Waiting
 
 __all__ = [
     "Department",
@@ -30,8 +32,6 @@ __all__ = [
     "Session",
     "State",
 ]
-
-QUEUED_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,14 @@ class Session:
 
     @property
     def allow_partial(self) -> bool:
-        return self.properties.get("allow_partial", "false").lower() == "true"
+        return self._is_set("allow_partial")
+
+    @property
+    def require_pushdown(self) -> bool:
+        return self._is_set("require_pushdown")
+
+    def _is_set(self, name: str) -> bool:
+        return self.properties.get(name, "false").lower() == "true"
 
 
 @dataclass(frozen=True)
@@ -105,14 +112,18 @@ class State(Enum):
 class Part:
     """Progress of one fragment. state: queued, running, done, refused, down, cancelled.
 
-    rows and bytes: delivered over the trust line so far. seconds: from sending to the end record.
+    rows and bytes: delivered over the trust line so far. asked: seconds after the statement came. first: from asking to
+    the first bytes. seconds: from asking to the end record. keys: that were sent with it.
     """
 
     department: str
     state: str = "queued"
     rows: int = 0
     bytes: int = 0
+    asked: float = 0.0
+    first: float = 0.0
     seconds: float = 0.0
+    keys: int = 0
     receipt: Receipt | None = None
 
 
@@ -152,6 +163,7 @@ class Execution:
         self.question = sql
         self.session = session
         self.created = time.time()
+        self.clock = Clock("waiting for a thread")
         self.ended: float | None = None
         self.effects = Effects()
         self.state = State.QUEUED
@@ -160,7 +172,7 @@ class Execution:
         self.rows = 0
         self.recorded = False
         self._columns: tuple[ResultColumn, ...] | None = None
-        self._batches: queue.Queue[pa.RecordBatch | None] = queue.Queue(QUEUED_BATCHES)
+        self._batches = Waiting()
         self._known = threading.Event()
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
@@ -179,16 +191,17 @@ class Execution:
 
     def put(self, batch: pa.RecordBatch) -> None:
         """Hand over a batch; waits while the client is slow. Raises the cancelling error once cancelled."""
-        while True:
-            self.check()
-            try:
-                self._batches.put(batch, timeout=0.05)
-            except queue.Full:
-                continue
-            self.rows += batch.num_rows
-            if self._cancelled.is_set():
-                self._drop_batches()
-            return
+        with self.clock.at("waiting for the reader"):
+            while True:
+                self.check()
+                try:
+                    self._batches.put(batch, timeout=0.05)
+                except queue.Full:
+                    continue
+                self.rows += batch.num_rows
+                if self._cancelled.is_set():
+                    self._drop_batches()
+                return
 
     def finish(self, error: CityError | None = None) -> None:
         """End the statement; the first end counts."""
@@ -339,6 +352,11 @@ class Execution:
             parts = list(self._parts.values())
         names = dict.fromkeys(p.department for p in parts)
         return tuple(_together(name, [p for p in parts if p.department == name]) for name in names)
+
+    def parts(self) -> dict[str, Part]:
+        """Progress of every fragment, by its id."""
+        with self._lock:
+            return dict(self._parts)
 
     def receipts(self) -> tuple[Receipt, ...]:
         """The receipts that have come in so far."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -10,9 +12,19 @@ from catalog.errors import CityError
 from gateway.dispatch import Agents, FragmentStream
 from gateway.execution import Execution, Session
 from gateway.merge.duckdb import Merge
-from gateway.plan import FragmentPlan, KeySource, Plan
+from gateway.plan import FragmentPlan, Plan
+from gateway.plan.whole import refuse_unbound
 
 __all__ = ["Gathering", "raise_first"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Open:
+    """A fragment that was asked. stream: of its answer, or of the first part of it. batches: of all of it."""
+
+    fragment: FragmentPlan
+    stream: FragmentStream
+    batches: Iterator[pa.RecordBatch]
 
 
 class Gathering:
@@ -25,41 +37,46 @@ class Gathering:
         self._plan = plan
         self._merge = merge
         self._read: set[str] = set()
+        self._changed = threading.Event()
         self.streams: list[FragmentStream] = []
 
     def all(self) -> None:
-        """Fragments without keys go at once, the others when those that give their keys have been read."""
-        sent = {f.id: self.send(f) for f in self._plan.fragments if f.keys is None}
+        """Fragments without keys go at once, the others as soon as those that give their keys have been read.
+
+        Whichever answer is here is read first: a slow department holds up only who needs its keys.
+        """
         waiting = {f.id: f for f in self._plan.fragments if f.keys is not None}
-        wanted = frozenset().union(*(f.keys.needs for f in waiting.values() if f.keys is not None))
-        first = sorted((f for f in self._plan.fragments if f.id in sent), key=lambda f: f.id not in wanted)
-        for fragment in first:
-            self._receive(fragment, sent[fragment.id].schema(), sent[fragment.id].batches())
-            self._send_ready(waiting)
-        self._send_ready(waiting)
+        asked = [self._opened(f, self.send(f)) for f in self._plan.fragments if f.keys is None]
+        asked += self._start_ready(waiting)
+        while asked:
+            one = self._next(asked)
+            asked.remove(one)
+            self._receive(one)
+            asked += self._start_ready(waiting)
 
     def send(self, fragment: FragmentPlan) -> FragmentStream:
         """Ask a fragment without keys."""
         return self._ask(fragment, "", fragment.sql, None)
 
-    def _send_ready(self, waiting: dict[str, FragmentPlan]) -> None:
-        while ready := [f for f in waiting.values() if f.keys is not None and f.keys.needs <= self._read]:
-            started = []
-            for fragment in ready:
-                del waiting[fragment.id]
-                assert fragment.keys is not None
-                started.append((fragment, *self._start(fragment, fragment.keys)))
-            for fragment, schema, batches in started:
-                self._receive(fragment, schema(), batches)
+    def _opened(self, fragment: FragmentPlan, stream: FragmentStream) -> _Open:
+        return _Open(fragment, stream, stream.batches())
 
-    def _start(
-        self, fragment: FragmentPlan, source: KeySource
-    ) -> tuple[Callable[[], pa.Schema], Iterator[pa.RecordBatch]]:
+    def _start_ready(self, waiting: dict[str, FragmentPlan]) -> list[_Open]:
+        """Ask, and take off the list, whose keys can be found now."""
+        ready = [f for f in waiting.values() if f.keys is not None and f.keys.needs <= self._read]
+        return [self._start(waiting.pop(f.id)) for f in ready]
+
+    def _start(self, fragment: FragmentPlan) -> _Open:
+        """Ask a fragment whose keys can be found now."""
         assert self._merge is not None
-        found = self._merge.keys(source.query)
+        assert fragment.keys is not None
+        source = fragment.keys
+        with self._execution.clock.at(f"finding keys for {_words(fragment)}"):
+            found = self._merge.keys(source)
         if len(found) > source.most and not source.always:
-            stream = self.send(fragment)
-            return stream.schema, stream.batches()
+            if self._session.require_pushdown:
+                raise refuse_unbound(fragment, len(found), source.most)
+            return self._opened(fragment, self.send(fragment))
         chunks = [found.slice(i, source.chunk) for i in range(0, max(len(found), 1), source.chunk)]
         stream = self._ask(fragment, "", source.sql, chunks[0])
 
@@ -68,26 +85,46 @@ class Gathering:
             for number, chunk in enumerate(chunks[1:], 1):
                 yield from self._ask(fragment, f"_{number}", source.sql, chunk).batches()
 
-        return stream.schema, answers()
+        return _Open(fragment, stream, answers())
 
-    def _receive(self, fragment: FragmentPlan, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+    def _next(self, asked: list[_Open]) -> _Open:
+        """One whose answer can be read without waiting; waits until there is one."""
+        while True:
+            self._changed.clear()
+            for one in asked:
+                if one.stream.is_ready(one.fragment.id in self._plan.stored):
+                    return one
+            self._execution.check()
+            with self._execution.clock.at(f"waiting for {' and '.join(_words(o.fragment) for o in asked)}"):
+                self._changed.wait(0.05)
+
+    def _receive(self, one: _Open) -> None:
         assert self._merge is not None
-        if fragment.id not in self._plan.stored:
-            self._merge.attach(fragment.id, schema, batches)
+        name = one.fragment.id
+        schema = one.stream.schema()
+        if name not in self._plan.stored:
+            self._merge.attach(name, schema, one.batches)
             return
         try:
-            self._merge.store(fragment.id, schema, batches)
+            with self._execution.clock.at(f"reading {_words(one.fragment)}"):
+                self._merge.store(name, schema, one.batches)
         except CityError:
             raise_first(self.streams)
             raise
-        self._read.add(fragment.id)
+        self._read.add(name)
 
     def _ask(self, fragment: FragmentPlan, suffix: str, sql: str, keys: pa.Array | None) -> FragmentStream:
         name = f"{self._execution.query_id}_{fragment.id}{suffix}"
-        self._execution.part(name, fragment.department)
-        stream = self._agents.ask(self._execution, self._session, fragment.department, name, sql, keys)
+        self._execution.part(name, fragment.department, keys=0 if keys is None else len(keys))
+        stream = self._agents.ask(
+            self._execution, self._session, fragment.department, name, sql, keys, changed=self._changed
+        )
         self.streams.append(stream)
         return stream
+
+
+def _words(fragment: FragmentPlan) -> str:
+    return f"{fragment.id} of {fragment.department}"
 
 
 def raise_first(streams: list[FragmentStream]) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from sqlglot import exp
 
-from catalog.duck.functions import FUNCTIONS
+from catalog.duck.listing import LISTED
 from catalog.errors import Outcome, TrinoError, UserError
 from catalog.names import RelationName
 from catalog.relation import Column, Mode, Relation
@@ -164,10 +164,13 @@ def bind_session(tree: exp.Query, session: Session) -> None:
     A replaced output keeps its label; one without a name gets `_colN`, as Trino gives it.
     """
     for node in list(tree.find_all(exp.CurrentVersion, exp.CurrentTimezone, exp.CurrentUser, exp.CurrentCatalog)):
-        _replace(node, _session_value(node.key, session))
+        _replace(node, _text(_session_value(node.key, session)))
     for column in list(tree.find_all(exp.Column)):
         if column.name in ("current_schema", "current_path") and not column.table:
-            _replace(column, _session_value(column.name, session))
+            _replace(column, _text(_session_value(column.name, session)))
+    for node in list(tree.find_all(exp.Anonymous)):
+        if node.name.lower() == "current_groups" and not node.expressions:  # users have none
+            _replace(node, exp.cast(exp.array(dialect="trino"), "ARRAY(VARCHAR)", dialect="trino"))
 
 
 def _session_value(kind: str, session: Session) -> str:
@@ -180,9 +183,11 @@ def _session_value(kind: str, session: Session) -> str:
     }.get(kind, "")
 
 
-def _replace(node: exp.Expr, value: str) -> None:
-    text = exp.Literal.string(value) if value else exp.Null()
-    literal = exp.cast(text, "varchar", dialect="trino")
+def _text(value: str) -> exp.Expr:
+    return exp.cast(exp.Literal.string(value) if value else exp.Null(), "varchar", dialect="trino")
+
+
+def _replace(node: exp.Expr, literal: exp.Expr) -> None:
     parent = node.parent
     if isinstance(parent, exp.Select) and any(node is e for e in parent.expressions):
         number = next(i for i, e in enumerate(parent.expressions) if e is node)
@@ -599,7 +604,7 @@ def _statistics(asked: _Asked) -> Iterator[Row]:
 
 
 def _functions(asked: _Asked) -> Iterator[Row]:
-    for name, kind in sorted(FUNCTIONS.items()):
+    for name, kind in sorted(LISTED.items()):
         yield name, "", "", "scalar" if kind == "special" else kind, name not in ("now", "random", "uuid"), ""
 
 

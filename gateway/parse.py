@@ -36,7 +36,7 @@ LABEL = "label"
 WRITTEN = "written"
 """Key under which an identifier's `meta` remembers its spelling, if that isn't lower case."""
 
-SESSION_FUNCTIONS = ("version", "current_timezone")
+SESSION_FUNCTIONS = ("version", "current_timezone", "current_groups")
 """Functions that `metadata.bind_session` answers."""
 
 REFUSED_NODES: dict[type[exp.Expr], str] = {

@@ -45,13 +45,14 @@ from gateway.dispatch import Agents, FragmentStream
 from gateway.execution import Effects, Execution, ResultColumn, Session
 from gateway.gather import Gathering, raise_first
 from gateway.ledger import GatewayLedger
-from gateway.merge.duckdb import Merge, MergePool, conform
+from gateway.merge.duckdb import NOBODY, Merge, MergePool, conform
 from gateway.parse import parse, too_deep
 from gateway.partial import without_arms
 from gateway.plan import FragmentPlan, Plan
 from gateway.plan.cache import PlanCache
 from gateway.plan.explain import Explanation, explain_plan
 from gateway.plan.split import split
+from gateway.plan.whole import refuse_whole
 from gateway.registry import Registry
 from gateway.resolve import Resolved, resolve
 from gateway.rewrite import Context, rewrite
@@ -173,6 +174,7 @@ class Gateway:
         return found is not None
 
     def _run(self, execution: Execution) -> None:
+        execution.clock.turn_to("reading the statement")
         seconds = self._seconds(execution.session)
         timer = threading.Timer(seconds, execution.cancel, (_too_slow(seconds),))
         timer.daemon = True
@@ -194,10 +196,12 @@ class Gateway:
 
     def _finish(self, execution: Execution, error: CityError | None = None) -> None:
         """End a statement, in the ledger first: without its `end` there it fails."""
+        execution.clock.turn_to("writing the ledger")
         try:
             self.ledger.end(execution, execution.error or error)
         except InternalError as failed:
             error = error or failed
+        execution.clock.stop()
         execution.finish(error)
 
     def _seconds(self, session: Session) -> float:
@@ -242,7 +246,10 @@ class Gateway:
 
     def _run_query(self, execution: Execution, session: Session, view: UserView, sql: str) -> None:
         try:
-            plan = self._plan(execution, session, view, sql)
+            with execution.clock.at("planning"):
+                plan = self._plan(execution, session, view, sql)
+            if session.require_pushdown:
+                refuse_whole(plan)
             self._exchange(execution, session, plan)
         except DepartmentError as error:
             if not (session.allow_partial and error.outcome in (Outcome.DOWN, Outcome.CLOSED)):
@@ -258,8 +265,8 @@ class Gateway:
     def _plan(self, execution: Execution, session: Session, view: UserView, sql: str) -> Plan:
         """The plan of a statement that runs: the one it had before, or a new one."""
 
-        def make() -> Plan:
-            resolved = resolve(parse(sql), view, session, tuple(self.executions()))
+        def make(text: str) -> Plan:
+            resolved = resolve(parse(text), view, session, tuple(self.executions()))
             if LEDGER in resolved.local:
                 self.ledger.begin(execution, session, (), reads=[LEDGER])
             return plan_resolved(resolved)
@@ -270,14 +277,17 @@ class Gateway:
 
     def _exchange(self, execution: Execution, session: Session, plan: Plan) -> None:
         if plan.fragments:
-            self.ledger.begin(execution, session, plan.fragments)
+            with execution.clock.at("writing the ledger"):
+                self.ledger.begin(execution, session, plan.fragments)
         # Agents say it too, in their end records; a LIMIT may be satisfied before those come.
         for notice in _notices(plan):
             execution.warn(notice)
         if plan.merge is None:
             self._pass_through(execution, session, plan)
             return
-        with Merge(self.pool, execution, bare=not plan.fragments and not plan.local) as merge:
+        owner = (session.user, session.purpose) if plan.fragments or plan.local else NOBODY
+        execution.clock.turn_to("merging")
+        with Merge(self.pool, execution, owner) as merge:
             for name, table in plan.local.items():
                 merge.load(name, table)
             gathering = Gathering(self.agents, execution, session, plan, merge)
@@ -295,10 +305,13 @@ class Gateway:
 
     def _pass_through(self, execution: Execution, session: Session, plan: Plan) -> None:
         """One department answers alone: its stream is the result."""
-        stream = Gathering(self.agents, execution, session, plan, None).send(plan.fragments[0])
-        schema = stream.schema()
+        (fragment,) = plan.fragments
+        stream = Gathering(self.agents, execution, session, plan, None).send(fragment)
+        with execution.clock.at(f"waiting for {fragment.id} of {fragment.department}"):
+            schema = stream.schema()
         types = tuple(field_type(f) for f in schema)
         execution.publish(_result_columns(plan.labels, types))
+        execution.clock.turn_to(f"reading {fragment.id} of {fragment.department}")
         for batch in stream.batches():
             execution.put(conform(batch, types))
         self._close(execution, plan, [stream])
@@ -330,7 +343,8 @@ class Gateway:
         for table in used:
             if table.unmapped is None:
                 continue
-            count = self._count(execution, session, view, table.unmapped)
+            with execution.clock.at("counting what mappings leave out"):
+                count = self._count(execution, session, view, table.unmapped)
             if count:
                 execution.warn(f"{count:,} rows of {table.name} {table.warning}")
 
@@ -360,7 +374,7 @@ class Gateway:
             return explanation
         execution = self.submit(_explained(sql, session), session)
         rows = sum(batch.num_rows for batch in execution.batches())
-        return explanation.with_delivered(execution.departments(), rows, execution.seconds)
+        return explanation.with_run(execution.clock.spent, execution.parts(), rows)
 
     def dry_run(self, sql: str, session: Session) -> Explanation:
         """`explain`, and every department's verdict on its part: whether it would answer. No source is read."""

@@ -6,6 +6,7 @@ Secrets are never written here: keys lie in files of their own under `state`, mo
 from __future__ import annotations
 
 import difflib
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,7 +60,7 @@ class DepartmentEntry(_Model):
     renewed: int = 0
     tunnel: bool = False
 
-    @property
+    @cached_property
     def receipt_keys(self) -> tuple[dict[str, Any], ...]:
         """The keys that may sign answers. Where terms are stated they count, for `key` as well."""
         listed = tuple(k for k in self.keys if k.get("kty") == "OKP")

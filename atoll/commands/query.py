@@ -262,7 +262,7 @@ def explain(
     user: UserOption = "",
     token: TokenOption = "",
     purpose: PurposeOption = "",
-    analyze: Annotated[bool, typer.Option("--analyze", help="Run it; add delivered rows and bytes.")] = False,
+    analyze: Annotated[bool, typer.Option("--analyze", help="Run it; tell where its time and bytes went.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show who will see what: the exact text that each department will be sent.

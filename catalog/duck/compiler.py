@@ -19,7 +19,9 @@ from typing import Any
 from sqlglot import exp
 from sqlglot.tokenizer_core import Token, TokenType
 
-from catalog.duck import functions
+from catalog.duck import comparing, functions
+from catalog.duck.comparing import depth as _depth
+from catalog.duck.comparing import equality, is_compound
 from catalog.duck.expansion import check_expansion
 from catalog.duck.functions import BY_NODE, Call, Function, unknown_function
 from catalog.duck.lambdas import LAMBDAS
@@ -47,6 +49,7 @@ from catalog.duck.typing import (
     field_count,
     mismatch,
     sql_text,
+    unfit,
 )
 from catalog.errors import Outcome, TrinoError, UserError
 from catalog.types import (
@@ -82,6 +85,12 @@ _SPANS = {
     ("minute", "second"): r"(?P<minute>\d+):(?P<second>\d+(\.\d+)?)",
     ("year", "month"): r"(?P<year>\d+)-(?P<month>\d+)",
 }  # fmt: skip
+_CLOCK_UNITS = ("millisecond", "second", "minute", "hour")
+_BLANKS = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a"
+    "\u2028\u2029\u205f\u3000"
+)
+"""What `trim` takes off: the blanks of Java, to which those that do not break a line do not belong."""
 _DATE_UNITS = ("day", "week", "month", "quarter", "year")
 _MOMENT = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>[0-9]{1,2})-(?P<day>[0-9]{1,2})"
@@ -233,6 +242,7 @@ class _Scope:
     using: dict[str, TrinoType] = field(default_factory=dict)
     outputs: dict[str, Typed] = field(default_factory=dict)
     windows: dict[str, exp.Expr] = field(default_factory=dict)
+    shown: Sequence[Typed] = ()
 
     def find(self, name: str, table: str) -> Typed | None:
         """A column of this scope, None if there is none. Raises AMBIGUOUS_NAME."""
@@ -313,14 +323,16 @@ class _Compiler:
         items = list(self.select_items(node, scope))
         if group:
             text += " GROUP BY " + self.group(group, scope, items)
-        text += self.condition(" HAVING", having, scope)
+        text += self.having(having, scope)
         distinct = node.args.get("distinct")
         if distinct:
             only(distinct)
         columns = [(name, value.type) for name, value in items]
         listed = ", ".join(f"{value.sql} AS {quote(name)}" for name, value in items)
-        scope.outputs = _outputs(items)
+        scope.outputs, scope.shown = _outputs(items), [value for _, value in items]
         tail = self.tail(node, scope)
+        if distinct and "NOT_SUPPORTED" in tail:
+            raise refuse("DISTINCT with an order by arrays or rows", "(order it in a query around it)")
         if distinct and node.args.get("order"):
             self.check_distinct_order(node.args["order"], scope, [value.sql for _, value in items])
         return _Query(f"{prefix}SELECT {'DISTINCT ' if distinct else ''}{listed}{text}{tail}", columns)
@@ -473,7 +485,9 @@ class _Compiler:
         values = [self.expr(n, scope) for n in node.expressions]
         for value in values:
             if value.type.name not in ("array", "map"):
-                raise mismatch(f"unnest needs an array or a map, not {value.type}.")
+                raise UserError(
+                    f"unnest needs an array or a map, not {value.type}.", trino=TrinoError.INVALID_FUNCTION_ARGUMENT
+                )
         if len(values) == 1 and not offset and values[0].type.name == "array" and values[0].type.args[0].name != "row":
             return f"unnest({values[0].sql})", [("_col0", values[0].type.args[0])]
         lists: list[Typed] = []
@@ -550,6 +564,12 @@ class _Compiler:
         only(node, "this")
         return f"{word} {self.boolean(node.this, scope)}"
 
+    def having(self, node: exp.Expr | None, scope: _Scope) -> str:
+        text = self.condition(" HAVING", node, scope)
+        if re.search(r"\blambda\b|\btr_(first_of|multimap|skewness|kurtosis)\(", text):
+            raise refuse("a lambda, a map or a higher moment in HAVING", "(compute it in a query below)")
+        return text
+
     def boolean(self, node: exp.Expr | None, scope: _Scope) -> str:
         value = self.expr(node, scope)
         if value.type.name not in ("boolean", "unknown"):
@@ -587,9 +607,17 @@ class _Compiler:
                 raise UserError(
                     "GROUP BY position is not in the select list.", trino=TrinoError.INVALID_COLUMN_REFERENCE
                 )
-            self.wrote(items[place - 1][1].sql)
-            return items[place - 1][1].sql
-        return self.expr(node, scope).sql
+            text = items[place - 1][1].sql
+            self.wrote(text)
+        else:
+            found = self.expr(node, scope)
+            is_number = found.sql.strip("()").isdigit()  # which would be a place in the list
+            text = f"CAST({found.sql} AS {found.type.duckdb()})" if is_number else found.sql
+        # DuckDB does not see that two lambdas are one: it is told which item the key is.
+        same = [
+            i for i, (_, value) in enumerate(items, 1) if "lambda" in text and _unnamed(value.sql) == _unnamed(text)
+        ]
+        return str(same[0]) if same else text
 
     def ordered(self, node: exp.Expr, scope: _Scope, ordinals: bool = False) -> str:
         if not isinstance(node, exp.Ordered):
@@ -597,14 +625,29 @@ class _Compiler:
         only(node, "this", "desc", "nulls_first")
         value = node.this
         if ordinals and isinstance(value, exp.Literal) and not value.is_string:
-            text = str(_count(value))
+            place = _count(value)
+            key = scope.shown[place - 1] if 0 < place <= len(scope.shown) else None
+            text = str(place) if key is None or not is_compound(key.type) else self.sort_key(key)
         elif ordinals and isinstance(value, exp.Column) and not value.table and value.name.lower() in scope.outputs:
-            text = scope.outputs[value.name.lower()].sql
-            self.wrote(text)
+            named = scope.outputs[value.name.lower()]
+            is_constant = named.value is not None or named.sql in ("NULL", "TRUE", "FALSE")
+            text = str(scope.shown.index(named) + 1) if is_constant else self.sort_key(named)
         else:
-            text = self.expr(value, scope).sql
+            found = self.expr(value, scope)
+            text = comparing.orderable(found)
+            if found.value is not None or isinstance(value, (exp.Boolean, exp.Null)) or text.strip("()").isdigit():
+                text = f"CAST({text} AS {found.type.duckdb()})"  # a bare number would be a place in the list
         direction = "DESC" if node.args.get("desc") else "ASC"
         return f"{text} {direction} NULLS {'FIRST' if node.args.get('nulls_first') else 'LAST'}"
+
+    def sort_key(self, value: Typed) -> str:
+        if value.sql.isdigit() and is_compound(value.type):
+            raise refuse(
+                f"an order by {value.type} above UNION, INTERSECT or EXCEPT", "(order it in a query around it)"
+            )
+        text = comparing.orderable(value)
+        self.wrote(text)
+        return text
 
     # ---- lambdas -------------------------------------------------------------------------------------
 
@@ -614,11 +657,13 @@ class _Compiler:
 
     def body(self, node: exp.Expr, given: Sequence[Typed], scope: _Scope) -> Typed:
         if not isinstance(node, exp.Lambda):
-            raise mismatch("A lambda is needed here.")
+            raise unfit("A lambda is needed here.")
         only(node, "this", "expressions")
         names = [p.name.lower() for p in node.expressions]
         if len(names) != len(given) or len(set(names)) != len(names):
-            raise mismatch(f"A lambda with {len(given)} parameters is needed here.")
+            raise UserError(
+                f"A lambda with {len(given)} parameters is needed here.", trino=TrinoError.INVALID_PARAMETER_USAGE
+            )
         if node.find(exp.Query):
             raise refuse("a subquery in a lambda")
         self.parameters.append(dict(zip(names, given, strict=True)))
@@ -696,8 +741,7 @@ class _Compiler:
         nodes = functions.arguments(function, node)
         if function.rule is not None:
             nodes = [exp.Literal.string(n.name) if isinstance(n, exp.Var) else n for n in nodes]  # normalize(x, NFD)
-            return function.rule([self.expr(n, scope) for n in nodes])
-        assert function.aggregate is not None
+            return self.scalar_call(function.rule, nodes, scope)
         if nodes and isinstance(nodes[0], exp.Order):
             only(nodes[0], "this", "expressions")
             order = ", ".join(self.ordered(o, scope) for o in nodes[0].expressions)
@@ -714,7 +758,23 @@ class _Compiler:
             if call.distinct:
                 raise refuse("count(DISTINCT *)")
             return Typed(call("count", "*"), BIGINT)
+        if function.fold is not None:
+            return function.fold(self, nodes, scope, call)
+        assert function.aggregate is not None
         return function.aggregate([self.expr(n, scope) for n in nodes], call)
+
+    def scalar_call(self, rule: functions.Rule, nodes: Sequence[exp.Expr], scope: _Scope) -> Typed:
+        """What holds a subquery stands outside of the call's own text: that may repeat it, or use it in a lambda."""
+        values = [self.expr(n, scope) for n in nodes]
+        values = [Typed("NULL", UNKNOWN) if v.type == UNKNOWN else v for v in values]
+        held = [i for i, n in enumerate(nodes) if n.find(exp.Query) and values[i].type != UNKNOWN]
+        if not held or rule is functions.attempt:
+            return rule(values)
+        p = self.fresh()
+        inner = [Typed(f"{p}['a{i}']", v.type) if i in held else v for i, v in enumerate(values)]
+        fields = ", ".join(f"'a{i}': {values[i].sql}" for i in held)
+        found = rule(inner)
+        return Typed(f"list_transform([{{{fields}}}], lambda {p}: {found.sql})[1]", found.type)
 
     def window(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "partition_by", "order", "spec", "over", "alias")
@@ -734,8 +794,12 @@ class _Compiler:
         if given["order"]:
             only(given["order"], "expressions")
             parts.append("ORDER BY " + ", ".join(self.ordered(o, scope) for o in given["order"].expressions))
+        if functions.GROWING.search(" ".join(parts)):
+            raise refuse("a window by concat, replace or random", "(compute it in a query below)")
         if given["spec"]:
             parts.append(self.frame(given["spec"], scope))
+        if isinstance(node.this.find(exp.Lag, exp.Lead), (exp.Lag, exp.Lead)) and not given["order"]:
+            raise UserError("lag and lead need ORDER BY.", trino=TrinoError.MISSING_ORDER_BY, rule="function list")
         return self.aggregate(node.this, scope, f" OVER ({' '.join(parts)})", windowed=True)
 
     def frame(self, spec: exp.Expr, scope: _Scope) -> str:
@@ -745,6 +809,8 @@ class _Compiler:
             raise refuse(f"frame {kind}")
         start = self.bound(spec.args.get("start"), spec.args.get("start_side"), scope)
         end = self.bound(spec.args.get("end"), spec.args.get("end_side"), scope)
+        if end.endswith("PRECEDING") and not start.endswith("PRECEDING"):
+            raise _no_frame("The frame ends before it starts.")
         return f"{kind} BETWEEN {start} AND {end}" if end else f"{kind} {start}"
 
     def bound(self, value: Any, side: Any, scope: _Scope) -> str:
@@ -760,6 +826,8 @@ class _Compiler:
         if not isinstance(value, exp.Expr):
             raise refuse("this window frame")
         found = self.expr(value, scope)
+        if isinstance(found.value, int) and found.value < 0:
+            raise _no_frame("A frame reaches no less than 0.")
         if found.type.name.startswith("interval"):
             call = "to_months" if found.type == YEARS else "to_milliseconds"
             return f"{call}({found.sql}) {word}"
@@ -780,7 +848,7 @@ class _Compiler:
         function = BY_NODE.get(type(node))
         if isinstance(node, exp.Anonymous):
             function = functions.by_name(node.name)
-        if function is None or function.aggregate is None:
+        if function is None or function.rule is not None:
             if isinstance(node, exp.Func) and function is None:
                 raise unknown_function(node.name if isinstance(node, exp.Anonymous) else node.sql_name())
             raise refuse("OVER or FILTER on what is no aggregate")
@@ -863,7 +931,11 @@ class _Compiler:
         only(node, "this", "expression", "typed", "safe")
         op = _ARITHMETIC[type(node)]
         left, right = self.expr(node.this, scope), self.expr(node.expression, scope)
-        if left.type.name.startswith("interval") or right.type.name.startswith("interval"):
+        kinds = (left.type, right.type)
+        if any(k.name.startswith("interval") or is_moment(k) for k in kinds) and UNKNOWN in kinds:
+            known = kinds[0] if kinds[1] == UNKNOWN else kinds[1]
+            return Typed(f"CAST(NULL AS {known.duckdb()})", known)
+        if any(k.name.startswith("interval") for k in kinds):
             return with_interval(op, left, right)
         if op == "-" and is_moment(left.type) and is_moment(right.type):
             return between_moments(left, right)
@@ -879,9 +951,13 @@ class _Compiler:
         inner = node.this
         if isinstance(inner, exp.Literal) and not inner.is_string and inner.name == str(2**63):
             return Typed(f"CAST({sql_text(str(-(2**63)))} AS BIGINT)", BIGINT, -(2**63))
+        if isinstance(inner, exp.Literal) and not inner.is_string and inner.name == str(2**31):
+            return Typed(f"CAST({sql_text(str(-(2**31)))} AS INTEGER)", INTEGER, -(2**31))
         value = self.expr(inner, scope)
         if not value.type.is_numeric and not value.type.name.startswith(("interval", "unknown")):
             raise mismatch(f"Operator - needs a number, not {value.type}.")
+        if value.type == UNKNOWN:
+            raise functions.ambiguous()
         known = value.value
         return Typed(f"(-{value.sql})", value.type, -known if isinstance(known, int) else None)
 
@@ -890,7 +966,7 @@ class _Compiler:
         values = [self.expr(n, scope) for n in (node.this, node.args.get("expression")) if n is not None]
         for value in values:
             if not value.type.is_integer and value.type.name != "unknown":
-                raise mismatch("A bitwise function needs integers.")
+                raise unfit("A bitwise function needs integers.")
         sqls = [cast_to(v, BIGINT).sql for v in values]
         if isinstance(node, exp.BitwiseNot):
             return Typed(f"(~{sqls[0]})", BIGINT)
@@ -910,17 +986,15 @@ class _Compiler:
             word = "ALL" if isinstance(right, exp.All) else "ANY"
             return Typed(f"({left.sql} {op} {word} ({query.sql}))", BOOLEAN)
         other = self.expr(right, scope)
-        a, b = _pair(left, other, f"Operator {op}")
-        if left.type.name in ("double", "real") or other.type.name in ("double", "real"):
+        kind = comparable(left.type, other.type, f"Operator {op}")
+        if is_compound(kind):
+            return _compound(op, left, other, kind)
+        a, b = _coerce(left, kind), _coerce(other, kind)
+        if kind.name in ("double", "real"):
             if node.find(exp.Query):  # a subquery must not be written out twice: what it reads may be read once
-                inner = _float_compare(op, "q.a", "q.b", Typed("q.b", DOUBLE))
-                return Typed(f"list_transform([{{'a': {a}, 'b': {b}}}], lambda q: {inner})[1]", BOOLEAN)
+                inner = _float_compare(op, "q['a']", "q['b']", Typed("q['b']", DOUBLE))
+                return Typed(comparing.together(kind, a, b, inner), BOOLEAN)
             return Typed(_float_compare(op, a, b, other), BOOLEAN)
-        if left.type.name in ("array", "map") and op in ("=", "<>"):
-            same = f"tr_{left.type.name}_eq({a}, {b})"
-            return Typed(same if op == "=" else f"(NOT {same})", BOOLEAN)
-        if "row" in (left.type.name, other.type.name):
-            return Typed(_row_compare(op, left, other), BOOLEAN)
         return Typed(f"({a} {op} {b})", BOOLEAN)
 
     def distinct_from(self, node: exp.Expr, scope: _Scope) -> Typed:
@@ -959,11 +1033,20 @@ class _Compiler:
     def between(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "low", "high")
         value = self.expr(node.this, scope)
-        a, low = _pair(value, self.expr(node.args["low"], scope), "BETWEEN")
-        b, high = _pair(value, self.expr(node.args["high"], scope), "BETWEEN")
+        low, high = self.expr(node.args["low"], scope), self.expr(node.args["high"], scope)
+        kinds = [comparable(value.type, end.type, "BETWEEN") for end in (low, high)]
+        if any(is_compound(k) for k in kinds):
+            above, below = _compound(">=", value, low, kinds[0]), _compound("<=", value, high, kinds[1])
+            return Typed(f"({above.sql} AND {below.sql})", BOOLEAN)
+        a, b = _coerce(value, kinds[0]), _coerce(value, kinds[1])
+        ends = _coerce(low, kinds[0]), _coerce(high, kinds[1])
+        if any(k.name in ("double", "real") for k in kinds) and not _is_plain_float(high):
+            return Typed(
+                f"({_float_compare('>=', a, ends[0], low)} AND {_float_compare('<=', b, ends[1], high)})", BOOLEAN
+            )
         if a == b:
-            return Typed(f"({a} BETWEEN {low} AND {high})", BOOLEAN)
-        return Typed(f"({a} >= {low} AND {b} <= {high})", BOOLEAN)
+            return Typed(f"({a} BETWEEN {ends[0]} AND {ends[1]})", BOOLEAN)
+        return Typed(f"({a} >= {ends[0]} AND {b} <= {ends[1]})", BOOLEAN)
 
     def in_(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expressions", "query")
@@ -974,17 +1057,17 @@ class _Compiler:
             left = cast_to(value, kind).sql if value.type != kind else value.sql
             return Typed(f"({left} IN ({query.sql}))", BOOLEAN)
         items = [self.expr(n, scope) for n in node.expressions]
-        if value.type.name == "row":
-            check_size(len(value.sql) * len(items) * len(value.type.args))
-            return Typed("(" + " OR ".join(_row_compare("=", value, i) for i in items) + ")", BOOLEAN)
         kind = value.type
         for item in items:
             kind = comparable(kind, item.type, "IN")
+        if is_compound(kind):
+            return Typed("(" + " OR ".join(equality(value, i, kind).sql for i in items) + ")", BOOLEAN)
         listed = ", ".join(_coerce(i, kind) for i in items)
         known = _coerce(value, kind)
         plain = all(i.type.name not in ("double", "real") or i.sql.startswith("CAST('") for i in items)
         if kind.name in ("double", "real") and not (plain and "NaN" not in listed):
-            return Typed(f"({known} IN ({listed}) AND NOT coalesce(isnan({known}), false))", BOOLEAN)
+            check_size(len(known) * len(items))
+            return Typed("(" + " OR ".join(f"tr_float_eq({known}, {_coerce(i, kind)})" for i in items) + ")", BOOLEAN)
         return Typed(f"({known} IN ({listed}))", BOOLEAN)
 
     def like(self, node: exp.Expr, scope: _Scope) -> Typed:
@@ -1005,8 +1088,10 @@ class _Compiler:
         for side in (left, right):
             if not side.type.is_text and side.type.name != "unknown":
                 raise mismatch(f"LIKE needs text, not {side.type}.")
+        if right.type.name == "char":
+            raise mismatch("The pattern of LIKE is a varchar.")
         word = "NOT LIKE" if node.args.get("negate") else "LIKE"
-        return Typed(f"({left.sql} {word} {right.sql}{escape})", BOOLEAN)
+        return Typed(f"({text_of(left) if left.type.args else left.sql} {word} {right.sql}{escape})", BOOLEAN)
 
     def case(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "ifs", "default")
@@ -1018,8 +1103,8 @@ class _Compiler:
             if subject is None:
                 tests.append(self.boolean(branch.this, scope))
             else:
-                a, b = _pair(subject, self.expr(branch.this, scope), "CASE")
-                tests.append(f"({a} = {b})")
+                other = self.expr(branch.this, scope)
+                tests.append(equality(subject, other, comparable(subject.type, other.type, "CASE")).sql)
             values.append(self.expr(branch.args["true"], scope))
         if node.args.get("default") is not None:
             values.append(self.expr(node.args["default"], scope))
@@ -1051,12 +1136,19 @@ class _Compiler:
         literal = node.this
         if isinstance(literal, exp.Literal) and literal.is_string:
             if target.name in ("date", "time", "timestamp", "timestamp with time zone"):
-                return _date_literal(
-                    literal.name, target, isinstance(node, exp.TryCast), TrinoError.INVALID_CAST_ARGUMENT
-                )
+                return self.moment_of(literal.name, target, isinstance(node, exp.TryCast))
             if target.name == "char" and not node.args["to"].expressions and len(literal.name) > 1:
                 raise refuse("char without a length")
         return cast_value(self.expr(node.this, scope), target, isinstance(node, exp.TryCast))
+
+    def moment_of(self, text: str, target: TrinoType, try_: bool) -> Typed:
+        """A date, time or timestamp out of a text that is known; one that is none fails where it is computed."""
+        try:
+            return _date_literal(text, target, try_, TrinoError.INVALID_CAST_ARGUMENT)
+        except UserError as bad:
+            if bad.trino != TrinoError.INVALID_CAST_ARGUMENT:
+                raise
+        return Typed(f"CAST(tr_fail('INVALID_CAST_ARGUMENT') AS {target.duckdb()})", target)
 
     def date_of(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this")
@@ -1064,16 +1156,24 @@ class _Compiler:
 
     def extract(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expression")
-        unit = _unit(node.this, tuple(PARTS), "extract")
+        unit = node.this.name.lower()
         value = self.expr(node.expression, scope)
+        if unit in ("timezone_hour", "timezone_minute"):
+            return functions.zone_part(unit, value)
+        if unit not in PARTS or unit == "millisecond":
+            raise UserError("This is no unit of extract.", Outcome.SYNTAX, rule="closed list")
+        if value.type.name == "date" and unit in _CLOCK_UNITS:
+            raise mismatch(f"{unit} cannot be extracted from a date.")
         return date_part(unit, value)
 
     def date_trunc(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "unit")
         value = self.expr(node.this, scope)
-        is_date = value.type.name == "date"
-        unit = _unit(node.args.get("unit"), _DATE_UNITS if is_date else tuple(_UNITS), "date_trunc")
-        _need_date("date_trunc", value, False)
+        unit = _unit(node.args.get("unit"), _units_of(value), "date_trunc")
+        _need_moment("date_trunc", value)
+        if value.type.name == "time":
+            step = _MILLISECONDS[unit] * 1000
+            return Typed(f"(TIME '00:00:00' + to_microseconds(epoch_us({value.sql}) // {step} * {step}))", value.type)
         if value.type.name == "timestamp with time zone":
             return from_local(f"date_trunc('{unit}', {local_time(value)})", value.type)
         return Typed(f"CAST(date_trunc('{unit}', {value.sql}) AS {value.type.duckdb()})", value.type)
@@ -1081,26 +1181,40 @@ class _Compiler:
     def date_add(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expression", "unit")
         value, count = self.expr(node.this, scope), self.expr(node.expression, scope)
-        is_date = value.type.name == "date"
-        unit = _unit(node.args.get("unit"), _DATE_UNITS if is_date else tuple(_UNITS), "date_add")
-        _need_date("date_add", value, False)
+        unit = _unit(node.args.get("unit"), _units_of(value), "date_add")
+        _need_moment("date_add", value)
+        if count.type.name == "unknown":
+            count = cast_to(count, BIGINT)
         if not count.type.is_integer:
-            raise mismatch("date_add needs an integer.")
+            raise unfit("date_add needs an integer.")
         if value.type.name == "timestamp with time zone" and unit in ("day", "week", *_MONTHS):
             return from_local(f"({local_time(value)} + {_step(unit, count.sql)})", value.type)
-        return Typed(f"CAST(({value.sql} + {_step(unit, count.sql)}) AS {value.type.duckdb()})", value.type)
+        sql = f"CAST(({value.sql} + {_step(unit, count.sql)}) AS {value.type.duckdb()})"
+        return Typed(
+            _rounded(sql, 3 if unit == "millisecond" else 0, value.type) if value.type.args else sql, value.type
+        )
 
     def date_diff(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expression", "unit")
         end, start = self.expr(node.this, scope), self.expr(node.expression, scope)
         both_dates = end.type.name == start.type.name == "date"
-        unit = _unit(node.args.get("unit"), _DATE_UNITS if both_dates else tuple(_UNITS), "date_diff")
+        unit = _unit(
+            node.args.get("unit"),
+            _units_of(start) if both_dates or start.type.name == "time" else tuple(_UNITS),
+            "date_diff",
+        )
         for side in (start, end):
-            _need_date("date_diff", side, False)
+            _need_moment("date_diff", side)
+        if "time" in (start.type.name, end.type.name):
+            if start.type.name != end.type.name:
+                raise unfit(f"date_diff does not take {start.type} and {end.type}.")
+            return Typed(f"((epoch_us({end.sql}) - epoch_us({start.sql})) // {_MILLISECONDS[unit] * 1000})", BIGINT)
         # date_sub counts whole units, as Trino does; DuckDB's date_diff counts boundaries.
         a, b = local_time(start), local_time(end)
         if unit in ("millisecond", "second", "minute", "hour") or start.type.name != end.type.name:
             a, b = start.sql, end.sql
+        if any(k.args and k.args[0] > 3 for k in (start.type, end.type)):  # milliseconds are what is counted with
+            a, b = f"date_trunc('millisecond', {a})", f"date_trunc('millisecond', {b})"
         return Typed(f"tr_date_diff_{unit}({a}, {b})", BIGINT)
 
     def interval(self, node: exp.Expr, scope: _Scope) -> Typed:
@@ -1175,8 +1289,10 @@ class _Compiler:
         only(node, "this", "expressions")
         pattern = self.expr(node.this, scope)
         values = [self.expr(n, scope) for n in node.expressions]
-        if not pattern.type.is_text or not values:
-            raise mismatch("format takes a text and values.")
+        if not values:
+            raise UserError("format takes a text and values.", Outcome.SYNTAX, rule="function list")
+        if not pattern.type.is_text:
+            raise mismatch(f"format takes a text, not {pattern.type}.")
         kinds = "".join(_format_kind(v.type) for v in values)
         texts = ", ".join(_format_text(v) for v in values)
         return Typed(f"tr_formatted({pattern.sql}, {sql_text(kinds)}, CAST([{texts}] AS VARCHAR[]))", VARCHAR)
@@ -1191,8 +1307,10 @@ class _Compiler:
         values = [self.expr(n, scope) for n in (node.this, node.args.get("expression")) if n is not None]
         for value in values:
             if not value.type.is_text and value.type.name != "unknown":
-                raise mismatch("trim needs text.")
-        return Typed(f"{call}({', '.join(v.sql for v in values)})", functions.text_like(values))
+                raise unfit("trim needs text.")
+        texts = [v.sql for v in values]
+        texts += [sql_text(_BLANKS)] if len(texts) == 1 else []
+        return Typed(f"{call}({', '.join(texts)})", functions.text_like(values))
 
     def pad(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expression", "fill_pattern", "is_left")
@@ -1202,10 +1320,19 @@ class _Compiler:
         fill = self.expr(node.args["fill_pattern"], scope)
         if text.type.name == "varbinary" and fill.type.name == "varbinary":
             raise refuse("lpad or rpad of bytes")
-        if not (text.type.is_text and size.type.is_integer and fill.type.is_text):
-            raise UserError("lpad and rpad take text, an integer and text.", Outcome.FUNCTION, rule="types")
-        call = "lpad" if node.args.get("is_left") else "rpad"
-        return Typed(f"{call}({text.sql}, tr_pad({size.sql}), {fill.sql})", VARCHAR)
+        if "unknown" in (text.type.name, size.type.name, fill.type.name):
+            text, size, fill = cast_to(text, VARCHAR), cast_to(size, BIGINT), cast_to(fill, VARCHAR)
+        left = bool(node.args.get("is_left"))
+        if not (
+            (text.type.is_text if left else text.type.name == "varchar")
+            and size.type.is_integer
+            and fill.type.name == "varchar"
+        ):
+            raise unfit("lpad and rpad take text, an integer and text.")
+        call = "lpad" if left else "rpad"
+        shown = text_of(text) if text.type.name == "char" else text.sql
+        filling = fill.sql if fill.value else f"tr_filling({shown}, {fill.sql})"
+        return Typed(f"{call}({shown}, tr_pad({size.sql}), {filling})", VARCHAR)
 
     def bracket(self, node: exp.Expr, scope: _Scope) -> Typed:
         """a[n] and element_at(a, n) of arrays, m[k] and element_at(m, k) of maps, r[n] of rows.
@@ -1237,9 +1364,11 @@ class _Compiler:
 
     def at_key(self, value: Typed, key: Typed, gentle: bool) -> Typed:
         kind = common([value.type.args[0], key.type])
-        if kind is None or (kind != value.type.args[0] and not kind.is_text):
-            raise mismatch(f"The key of {value.type} cannot be {key.type}.")
+        if kind is None:
+            raise (unfit if gentle else mismatch)(f"The key of {value.type} cannot be {key.type}.")
         wanted = cast_to(key, kind).sql
+        if kind != value.type.args[0] and (not kind.is_text or value.type.args[0].name == "unknown"):
+            value = cast_to(value, TrinoType("map", (kind, value.type.args[1])))
         if gentle:
             return Typed(f"map_extract({value.sql}, {wanted})[1]", value.type.args[1])
         return Typed(f"tr_at_key({value.sql}, {wanted})", value.type.args[1])
@@ -1280,6 +1409,10 @@ class _Compiler:
                 months = f"tr_date_diff_month({start.sql}, {end.sql})"
                 return Typed(f"tr_dates_by({start.sql}, {end.sql}, {step.sql}, {months})", TrinoType("array", (DATE,)))
             return Typed(f"tr_date_sequence({start.sql}, {end.sql}, {by})", TrinoType("array", (DATE,)))
+        if start.type.name == end.type.name == "timestamp" and step is not None and step.type == YEARS:
+            months = f"tr_date_diff_month({start.sql}, {end.sql})"
+            sql = f"tr_stamps_by_months({start.sql}, {end.sql}, {step.sql}, {months})"
+            return Typed(sql, TrinoType("array", (start.type,)))
         if start.type.name == end.type.name == "timestamp" and step is not None and step.type == DAYS:
             return Typed(f"tr_stamps_by({start.sql}, {end.sql}, {step.sql})", TrinoType("array", (start.type,)))
         raise mismatch("sequence takes integers, dates or timestamps.")
@@ -1425,7 +1558,7 @@ def row_of(values: Sequence[Typed]) -> Typed:
 def _format_kind(kind: TrinoType) -> str:
     if kind.is_integer:
         return "i"
-    return {"decimal": "d", "double": "f", "real": "f", "boolean": "b"}.get(kind.name, "s")
+    return {"decimal": "d", "double": "f", "real": "r", "boolean": "b"}.get(kind.name, "s")
 
 
 def _format_text(value: Typed) -> str:
@@ -1465,8 +1598,10 @@ def cast_value(value: Typed, target: TrinoType, try_: bool) -> Typed:
     if source == target:
         return value
     check_size(len(value.sql) * max(field_count(source), field_count(target)))
+    if source.name == "char" and not target.is_text:
+        raise mismatch(f"Cannot cast {source} to {target}.")
     if target.is_text:
-        return Typed(_attempt(_to_text(value, target), try_), target)
+        return Typed(_attempt(_to_text(value, target), try_ and not source.is_text), target)
     if target.name == "json":
         return Typed(_attempt(json_text(value), try_), target)
     if source.name == "json":
@@ -1482,6 +1617,8 @@ def cast_value(value: Typed, target: TrinoType, try_: bool) -> Typed:
 
 
 def _attempt(sql: str, try_: bool) -> str:
+    if try_ and functions.GROWING.search(sql):
+        raise refuse("TRY_CAST of concat, replace or random")
     return f"TRY({sql})" if try_ else sql
 
 
@@ -1557,19 +1694,15 @@ def _nested(value: Typed, target: TrinoType) -> str:
     return f"CASE WHEN {sql} IS NOT NULL THEN {{{', '.join(fields)}}} END"
 
 
-def _depth(kind: TrinoType) -> int:
-    inner = [a[1] if isinstance(a, tuple) else a for a in kind.args if not isinstance(a, (int, str))]
-    return 1 + max((_depth(i) for i in inner), default=0)
-
-
 def _to_text(value: Typed, target: TrinoType) -> str:
     source = value.type
     length = target.args[0] if target.args else UNBOUNDED
     if source.name == "json":
         return f"tr_json_varchar({value.sql})"
     if target.name == "char":
-        text = value.sql if source.is_text else text_of(value)
-        return f"rtrim(substr({text}, 1, {length}), ' ')"
+        if not source.is_text:
+            raise mismatch(f"Cannot cast {source} to {target}.")
+        return f"rtrim(substr({value.sql}, 1, {length}), ' ')"
     text = text_of(value)
     if length == UNBOUNDED or (source.is_text and source.args and source.args[0] <= length):
         return text
@@ -1613,10 +1746,13 @@ def _from_text(value: Typed, target: TrinoType, try_: bool) -> Typed:
 def json_text(value: Typed) -> str:
     """A value as JSON text, as CAST(.. AS json) gives it."""
     source, sql = value.type, value.sql
+    if source.name == "decimal" and source.args[1] > 6:
+        return f"tr_json_decimal({text_of(value)})"
     if source.name == "boolean" or source.is_integer or source.name == "decimal":
         return text_of(value)
     if source.name in ("double", "real"):
-        return f"tr_json_number(CAST({sql} AS DOUBLE))"
+        shown = f"CAST({sql} AS VARCHAR)" if source.name == "real" else sql  # a real by its own shortest text
+        return f"tr_json_number(CAST({shown} AS DOUBLE))"
     if source.name in ("varchar", "char", "date", "timestamp", "timestamp with time zone", "time"):
         return f"tr_json_string({text_of(value)})"
     p = f"j{_depth(source)}"
@@ -1629,7 +1765,8 @@ def json_text(value: Typed) -> str:
     if source.name == "map":
         if not source.args[0].is_text:
             raise refuse(f"a cast of {source} to json")
-        pair = f"to_json({p}.key) || ':' || coalesce({json_text(Typed(f'{p}.value', source.args[1]))}, 'null')"
+        item = json_text(Typed(f"{p}['value']", source.args[1]))
+        pair = f"to_json({p}['key']) || ':' || coalesce({item}, 'null')"
         pairs = f"array_to_string(list_transform(map_entries({sql}), lambda {p}: {pair}), ',')"
         return f"tr_json_sorted('{{' || {pairs} || '}}')"
     if source.name == "row":
@@ -1673,7 +1810,7 @@ def _from_json(value: Typed, target: TrinoType) -> str:
             + _from_json(Typed(f"tr_json_field({sql}, {sql_text(name)}, {i})", value.type), kind)
             for i, (name, kind) in enumerate(target.args)
         )
-        return f"CASE WHEN tr_json_is_null({sql}) THEN NULL ELSE {{{fields}}} END"
+        return f"CASE WHEN coalesce(tr_json_is_null({sql}, {len(target.args)}), true) THEN NULL ELSE {{{fields}}} END"
     raise refuse(f"a cast of json to {target}")
 
 
@@ -1766,7 +1903,7 @@ def _choice(tests: Sequence[str], values: Sequence[Typed]) -> Typed:
 
 def _float_compare(op: str, a: str, b: str, right: Typed) -> str:
     """NaN equals nothing and is neither less nor greater; DuckDB has it equal to itself and above all."""
-    if right.sql.startswith("CAST('") and not right.sql.startswith("CAST('N") and op in ("=", "<", "<="):
+    if _is_plain_float(right) and op in ("=", "<", "<="):
         return f"({a} {op} {b})"
     if op == "<>":
         return f"(NOT tr_float_eq({a}, {b}))"
@@ -1775,29 +1912,25 @@ def _float_compare(op: str, a: str, b: str, right: Typed) -> str:
     return f"tr_float_{ {'=': 'eq', '<': 'lt', '>': 'lt', '<=': 'le', '>=': 'le'}[op] }({a}, {b})"
 
 
-def _row_compare(op: str, left: Typed, right: Typed) -> str:
-    """Rows compare field by field, with NULL as unknown."""
-    if left.type.name != "row" or right.type.name != "row" or len(left.type.args) != len(right.type.args):
-        raise mismatch(f"Operator {op} cannot compare {left.type} with {right.type}.")
-    check_size((len(left.sql) + len(right.sql)) * len(left.type.args))
-    pairs = []
-    for i, ((n, t), (m, k)) in enumerate(zip(left.type.args, right.type.args, strict=True)):
-        one = Typed(f"struct_extract({left.sql}, {sql_text(n or f'field{i}')})", t)
-        two = Typed(f"struct_extract({right.sql}, {sql_text(m or f'field{i}')})", k)
-        pairs.append(_pair(one, two, f"Operator {op}"))
+def _is_plain_float(value: Typed) -> bool:
+    """Whether this is the literal of a number."""
+    return value.sql.startswith("CAST('") and not value.sql.startswith("CAST('N")
+
+
+def _compound(op: str, left: Typed, right: Typed, kind: TrinoType) -> Typed:
+    """Arrays, maps and rows, compared part by part."""
     if op in ("=", "<>"):
-        same = "(" + " AND ".join(f"({a} = {b})" for a, b in pairs) + ")"
-        return same if op == "=" else f"(NOT {same})"
-    strict = op[0]
-    text = f"({pairs[-1][0]} {op} {pairs[-1][1]})"
-    for a, b in reversed(pairs[:-1]):
-        text = f"(({a} {strict} {b}) OR (({a} = {b}) AND {text}))"
-    return text
+        same = equality(left, right, kind)
+        return same if op == "=" else Typed(f"(NOT {same.sql})", BOOLEAN)
+    if "map" in str(kind):
+        raise mismatch(f"Operator {op} cannot compare {kind}.")
+    a, b = cast_to(left, kind).sql, cast_to(right, kind).sql
+    return Typed(comparing.together(kind, a, b, comparing.precedes(kind, op, "q['a']", "q['b']")), BOOLEAN)
 
 
 def _coerce(value: Typed, kind: TrinoType) -> str:
     """A side of a comparison; integers, texts and equal types compare as they are."""
-    if value.type.name == "unknown" or value.type.name == kind.name != "decimal":
+    if value.sql == "NULL" or value.type.name == kind.name != "decimal":
         return value.sql
     if value.type.is_integer and kind.is_integer:
         return value.sql
@@ -1809,6 +1942,10 @@ def _pair(left: Typed, right: Typed, what: str) -> tuple[str, str]:
     return _coerce(left, kind), _coerce(right, kind)
 
 
+def _no_frame(message: str) -> UserError:
+    return UserError(message, trino=TrinoError.INVALID_WINDOW_FRAME, rule="closed list")
+
+
 def _step(unit: str, count: str) -> str:
     if unit == "millisecond":
         return f"to_milliseconds({count})"
@@ -1818,7 +1955,9 @@ def _step(unit: str, count: str) -> str:
 
 
 def _unit(node: exp.Expr | None, allowed: Iterable[str], what: str) -> str:
-    name = node.name.lower() if isinstance(node, (exp.Var, exp.Literal)) else ""
+    if not isinstance(node, (exp.Var, exp.Literal)):
+        raise refuse(f"a unit of {what} that is no literal")
+    name = node.name.lower()
     if name not in allowed:
         raise UserError(
             f"This is no unit of {what}.", Outcome.NODE, trino=TrinoError.INVALID_FUNCTION_ARGUMENT, rule="closed list"
@@ -1826,12 +1965,18 @@ def _unit(node: exp.Expr | None, allowed: Iterable[str], what: str) -> str:
     return name
 
 
-def _need_date(what: str, value: Typed, time_part: bool) -> None:
-    names = (
-        ("timestamp", "timestamp with time zone") if time_part else ("date", "timestamp", "timestamp with time zone")
-    )
-    if value.type.name not in (*names, "unknown"):
-        raise mismatch(f"{what} does not take {value.type}.")
+def _unnamed(sql: str) -> str:
+    """A text without the names of lambda parameters."""
+    return re.sub(r"\bp[0-9]+\b", "p", sql)
+
+
+def _units_of(value: Typed) -> tuple[str, ...]:
+    return {"date": _DATE_UNITS, "time": _CLOCK_UNITS}.get(value.type.name, tuple(_UNITS))
+
+
+def _need_moment(what: str, value: Typed) -> None:
+    if not is_moment(value.type) and value.type.name != "unknown":
+        raise unfit(f"{what} does not take {value.type}.")
 
 
 def _count(node: exp.Expr) -> int:
@@ -1871,6 +2016,7 @@ def _ordinals(query: _Query) -> _Scope:
         n: Typed(str(i + 1), t) for i, (n, (_, t)) in enumerate(zip(names, query.columns, strict=True))
         if names.count(n) == 1
     }  # fmt: skip
+    scope.shown = [Typed(str(i + 1), t) for i, (_, t) in enumerate(query.columns)]
     return scope
 
 
@@ -1878,6 +2024,9 @@ def _coerced(query: _Query, columns: Sequence[tuple[str, TrinoType]]) -> str:
     """An arm of a set operation, its columns cast where DuckDB would pick another common type."""
     if all(a.duckdb() == b.duckdb() for (_, a), (_, b) in zip(query.columns, columns, strict=True)):
         return f"({query.sql})"
-    listed = ", ".join(f"CAST(arm.c{i} AS {kind.duckdb()}) AS {quote(name)}" for i, (name, kind) in enumerate(columns))
+    listed = ", ".join(
+        f"{cast_to(Typed(f'arm.c{i}', own), kind).sql} AS {quote(name)}"
+        for i, ((_, own), (name, kind)) in enumerate(zip(query.columns, columns, strict=True))
+    )
     names = ", ".join(f"c{i}" for i in range(len(columns)))
     return f"(SELECT {listed} FROM ({query.sql}) AS arm({names}))"

@@ -90,6 +90,7 @@ _WORDS = {
     "NUMERIC_VALUE_OUT_OF_RANGE": "A number is out of range.",
     "DIVISION_BY_ZERO": "Division by zero.",
     "EXCEEDED_TIME_LIMIT": "A function takes too long over these values.",
+    "EXCEEDED_LOCAL_MEMORY_LIMIT": "The values of a function need too much memory.",
 }
 
 

@@ -54,7 +54,12 @@ def loaded(text: str) -> Any:
 
 def number_text(text: str) -> str:
     """A number as Trino keeps it: integers as written, others as the nearest double."""
-    return java_double(float(text)) if any(c in text for c in ".eE") else text
+    return json_double(float(text)) if any(c in text for c in ".eE") else "0" if text == "-0" else text
+
+
+def json_double(value: float) -> str:
+    """What is no number is a text."""
+    return java_double(value) if math.isfinite(value) else f'"{java_double(value)}"'
 
 
 def java_double(value: float) -> str:
@@ -67,6 +72,22 @@ def java_double(value: float) -> str:
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     text = "".join(map(str, digits))
     return f"{'-' if sign else ''}{text[0]}.{text[1:] or '0'}E{int(exponent) + len(text) - 1}"
+
+
+def spelled(value: float, shortest: str) -> str:
+    """A number as a cast to text writes it. shortest: the digits of its size, in Python's form."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    sign = "-" if math.copysign(1.0, value) < 0 else ""
+    if value == 0:
+        return f"{sign}0E0"
+    if abs(value) < 1e-320:
+        shortest = f"{abs(value):.1e}"  # where one digit would do, Java writes the nearest two
+    _, digits, exponent = Decimal(shortest).normalize().as_tuple()
+    text = "".join(map(str, digits))
+    return f"{sign}{text[0]}.{text[1:] or '0'}E{int(exponent) + len(text) - 1}"
 
 
 def written(value: Any, sort: bool = True) -> str:
@@ -143,6 +164,14 @@ def parse(text: str) -> str:
         raise Unfit from None
 
 
+def canonical(text: str) -> str:
+    """A silo's JSON as Trino reads it: keys sorted, no blanks. A text that is no JSON stays as it is."""
+    try:
+        return written(loaded(text))
+    except ValueError:
+        return text
+
+
 def extract(text: str, path: str) -> str | None:
     """What is at a path, keys in the order of the text: only what was parsed is sorted, and is so already."""
     found = at_path(text, path)
@@ -184,7 +213,7 @@ def array_get(text: str, index: int) -> str | None:
 
 
 def array_contains(text: str, kind: str, wanted: str) -> bool | None:
-    """kind: of the value: number, text or boolean."""
+    """kind: of the value: whole, float, text or boolean. A number that is written with a point is no whole one."""
     found = _array(text)
     if found is None:
         return None
@@ -192,7 +221,9 @@ def array_contains(text: str, kind: str, wanted: str) -> bool | None:
         if isinstance(value, bool):
             same = kind == "boolean" and written(value) == wanted
         elif isinstance(value, Number):
-            same = kind == "number" and float(value) == float(wanted)
+            is_float = any(c in value for c in ".eE")
+            number = float if is_float else int
+            same = kind == ("float" if is_float else "whole") and number(value) == number(wanted)
         else:
             same = kind == "text" and isinstance(value, str) and value == wanted
         if same:
@@ -248,6 +279,8 @@ def varchar(text: str) -> str | None:
         return None
     if isinstance(found, (list, dict)):
         raise _bad()
+    if isinstance(found, Number) and any(c in found for c in ".eE"):
+        return spelled(float(found), repr(abs(float(found))))
     return str(found) if type(found) is str else written(found)
 
 
@@ -297,14 +330,18 @@ def field(text: str, name: str, place: int) -> str | None:
     if isinstance(found, dict):
         value = next((v for k, v in found.items() if k.lower() == name.lower()), None)
     elif isinstance(found, list):
-        value = found[place] if place < len(found) else None
+        value = found[place]
     else:
         raise _bad()
     return None if value is None else written(value)
 
 
-def is_null(text: str) -> bool:
-    return _cast(text) is None
+def is_null(text: str, fields: int) -> bool:
+    """Whether this is no row. Raises what a cast does for an array of another length than a row has fields."""
+    found = _cast(text)
+    if isinstance(found, list) and len(found) != fields:
+        raise _bad()
+    return found is None
 
 
 JSON_SCALARS: dict[str, tuple[str, str, Callable[..., Any]]] = {
@@ -318,7 +355,7 @@ JSON_SCALARS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "json_array_contains": ("VARCHAR; VARCHAR; VARCHAR", "BOOLEAN", array_contains),
     "json_is_scalar": ("VARCHAR", "BOOLEAN", is_scalar),
     "json_field": ("VARCHAR; VARCHAR; BIGINT", "VARCHAR", field),
-    "json_is_null": ("VARCHAR", "BOOLEAN", is_null),
+    "json_is_null": ("VARCHAR; BIGINT", "BOOLEAN", is_null),
     "json_items": ("VARCHAR", "VARCHAR[]", items),
     "json_keys": ("VARCHAR", "VARCHAR[]", keys),
     "json_values": ("VARCHAR", "VARCHAR[]", values),
@@ -327,6 +364,7 @@ JSON_SCALARS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "json_numeral": ("VARCHAR", "VARCHAR", numeral),
     "json_integer": ("VARCHAR", "BIGINT", integer),
     "json_string": ("VARCHAR", "VARCHAR", quoted),
-    "json_number": ("DOUBLE", "VARCHAR", java_double),
+    "json_decimal": ("VARCHAR", "VARCHAR", lambda text: str(Decimal(text))),  # small ones as 1E-8, as Java writes them
+    "json_number": ("DOUBLE", "VARCHAR", json_double),
 }
 """Name without `tr_` -> what it takes and gives in DuckDB, and its function of one row."""

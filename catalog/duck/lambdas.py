@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from sqlglot import exp
 
-from catalog.duck.typing import Typed, cast_to, common, mismatch
+from catalog.duck.typing import Typed, cast_to, common, unfit
 from catalog.errors import Outcome, UserError
 from catalog.types import BOOLEAN, TrinoType
 
-__all__ = ["LAMBDAS"]
+__all__ = ["LAMBDAS", "reduce_agg"]
 
 
 class Compiler(Protocol):
@@ -45,14 +45,19 @@ def _array(c: Compiler, node: exp.Expr, scope: Any, name: str) -> tuple[str, Tri
     if value.type.name == "unknown":
         return "CAST(NULL AS INTEGER[])", value.type
     if value.type.name != "array":
-        raise mismatch(f"{name} needs an array, not {value.type}.")
+        raise unfit(f"{name} needs an array, not {value.type}.")
     return value.sql, value.type.args[0]
+
+
+def _item(text: str, element: TrinoType) -> Typed:
+    """A parameter; NULL itself where that is all that the elements can be, which DuckDB takes for integers."""
+    return Typed("NULL" if element.name == "unknown" else text, element)
 
 
 def _map(c: Compiler, node: exp.Expr, scope: Any, name: str) -> Typed:
     value = c.expr(node, scope)
     if value.type.name != "map":
-        raise mismatch(f"{name} needs a map, not {value.type}.")
+        raise unfit(f"{name} needs a map, not {value.type}.")
     return value
 
 
@@ -66,14 +71,14 @@ def _condition(c: Compiler, node: exp.Expr, given: Sequence[Typed], scope: Any) 
 def transform(c: Compiler, nodes: Sequence[exp.Expr], scope: Any) -> Typed:
     items, element = _array(c, nodes[0], scope, "transform")
     p = c.fresh()
-    body = c.body(nodes[1], [Typed(p, element)], scope)
+    body = c.body(nodes[1], [_item(p, element)], scope)
     return Typed(f"list_transform({items}, lambda {p}: {body.sql})", _of(body.type))
 
 
 def filter_(c: Compiler, nodes: Sequence[exp.Expr], scope: Any) -> Typed:
     items, element = _array(c, nodes[0], scope, "filter")
     p = c.fresh()
-    body = _condition(c, nodes[1], [Typed(p, element)], scope)
+    body = _condition(c, nodes[1], [_item(p, element)], scope)
     return Typed(f"list_filter({items}, lambda {p}: coalesce({body}, false))", _of(element))
 
 
@@ -83,44 +88,74 @@ def _match(which: str) -> Rule:
     def rule(c: Compiler, nodes: Sequence[exp.Expr], scope: Any) -> Typed:
         items, element = _array(c, nodes[0], scope, f"{which}_match")
         p = c.fresh()
-        body = _condition(c, nodes[1], [Typed(p, element)], scope)
+        body = _condition(c, nodes[1], [_item(p, element)], scope)
         return Typed(f"tr_{which}_match(list_transform({items}, lambda {p}: {body}))", BOOLEAN)
 
     return rule
 
 
 def reduce(c: Compiler, nodes: Sequence[exp.Expr], scope: Any) -> Typed:
-    """The state has one type throughout. DuckDB wants it to be the elements' too: both are fields of a struct."""
     items, element = _array(c, nodes[0], scope, "reduce")
-    start = c.expr(nodes[1], scope)
-    s, x = c.fresh(), c.fresh()
-    step = c.body(nodes[2], [Typed(f"{s}.s", start.type), Typed(f"{x}.x", element)], scope)
-    kind = common([start.type, step.type])
-    if kind is None or (kind != start.type and start.type.name != "unknown"):
-        raise mismatch(f"The step of reduce gives {step.type}, not {start.type}.")
-    both = f"STRUCT(s {kind.duckdb()}, x {element.duckdb()})"
-    first = f"CAST({{'s': {cast_to(start, kind).sql}, 'x': NULL}} AS {both})"
-    wrapped = f"list_transform({items}, lambda {x}: CAST({{'s': NULL, 'x': {x}}} AS {both}))"
-    state = f"CAST({{'s': {cast_to(step, kind).sql}, 'x': NULL}} AS {both})"
-    folded = f"list_reduce({wrapped}, lambda {s}, {x}: {state}, {first}).s"
+    folded, kind = _folded(c, items, element, c.expr(nodes[1], scope), nodes[2], scope)
     out = c.fresh()
     finish = c.body(nodes[3], [Typed(out, kind)], scope)
     text = f"list_transform([{folded}], lambda {out}: {finish.sql})[1]"
     return Typed(f"CASE WHEN {items} IS NOT NULL THEN {text} END", finish.type)
 
 
+def reduce_agg(c: Compiler, nodes: Sequence[exp.Expr], scope: Any, call: Any) -> Typed:
+    """The rows one after the other, NULLs left out, from one state: the second lambda, which joins two, has no work."""
+    value = c.expr(nodes[0], scope)
+    start = c.expr(nodes[1], scope)
+    items = call.filtered(f"{value.sql} IS NOT NULL AND {start.sql} IS NOT NULL")("list", value.sql)
+    folded, kind = _folded(c, "q", value.type, start, nodes[2], scope)
+    widest = {"decimal": 18, "timestamp with time zone": 3}.get(kind.name)  # of what Trino keeps in 64 bits
+    if kind.name in ("array", "map", "row") or (widest is not None and kind.args[0] > widest):
+        raise UserError(f"reduce_agg takes no state of type {kind}.", Outcome.NODE, rule="types")
+    joined = c.body(nodes[3], [Typed("NULL", kind), Typed("NULL", kind)], scope)
+    if common([kind, joined.type]) != kind:
+        raise unfit(f"The states of reduce_agg are joined to {joined.type}, not {kind}.")
+    text = f"list_transform([{items}], lambda q: CASE WHEN q IS NOT NULL THEN {folded} END)[1]"
+    return Typed(text, kind)
+
+
+def _folded(
+    c: Compiler, items: str, element: TrinoType, start: Typed, step: exp.Expr, scope: Any
+) -> tuple[str, TrinoType]:
+    """The last state and its type, to which the first is coerced.
+
+    DuckDB wants the state to be of the elements' type: both are fields of a struct.
+    """
+    s, x = c.fresh(), c.fresh()
+    kind = start.type
+    for _ in range(2):
+        given = [Typed(f"{s}['s']", kind), _item(f"{x}['x']", element)]
+        following = c.body(step, given, scope)
+        wider = common([kind, following.type])
+        if wider == kind:
+            break
+        kind = wider or kind
+    else:
+        raise unfit(f"A step gives {following.type}, not {kind}.")
+    both = f"STRUCT(s {kind.duckdb()}, x {element.duckdb()})"
+    first = f"CAST({{'s': {cast_to(start, kind).sql}, 'x': NULL}} AS {both})"
+    wrapped = f"list_transform({items}, lambda {x}: CAST({{'s': NULL, 'x': {x}}} AS {both}))"
+    state = f"CAST({{'s': {cast_to(following, kind).sql}, 'x': NULL}} AS {both})"
+    return f"list_reduce({wrapped}, lambda {s}, {x}: {state}, {first}).s", kind
+
+
 def zip_with(c: Compiler, nodes: Sequence[exp.Expr], scope: Any) -> Typed:
     left, one = _array(c, nodes[0], scope, "zip_with")
     right, two = _array(c, nodes[1], scope, "zip_with")
     p = c.fresh()
-    body = c.body(nodes[2], [Typed(f"{p}[1]", one), Typed(f"{p}[2]", two)], scope)
+    body = c.body(nodes[2], [_item(f"{p}[1]", one), _item(f"{p}[2]", two)], scope)
     zipped = f"CASE WHEN {left} IS NOT NULL AND {right} IS NOT NULL THEN list_zip({left}, {right}) END"
     return Typed(f"list_transform({zipped}, lambda {p}: {body.sql})", _of(body.type))
 
 
 def _of_entry(c: Compiler, value: Typed) -> tuple[str, list[Typed]]:
     p = c.fresh()
-    return p, [Typed(f"{p}.key", value.type.args[0]), Typed(f"{p}.value", value.type.args[1])]
+    return p, [_item(f"{p}['key']", value.type.args[0]), _item(f"{p}['value']", value.type.args[1])]
 
 
 def map_filter(c: Compiler, nodes: Sequence[exp.Expr], scope: Any) -> Typed:
@@ -149,18 +184,22 @@ def transform_values(c: Compiler, nodes: Sequence[exp.Expr], scope: Any) -> Type
 
 def map_zip_with(c: Compiler, nodes: Sequence[exp.Expr], scope: Any) -> Typed:
     one, two = _map(c, nodes[0], scope, "map_zip_with"), _map(c, nodes[1], scope, "map_zip_with")
-    if one.type.args[0] != two.type.args[0]:
-        raise mismatch("map_zip_with needs maps with keys of one type.")
-    p = c.fresh()
+    key = common([one.type.args[0], two.type.args[0]])
+    if key is None:
+        raise unfit("map_zip_with needs maps with keys of one type.")
+    one, two = (cast_to(m, TrinoType("map", (key, m.type.args[1]))) for m in (one, two))
+    p, both = c.fresh(), c.fresh()  # both maps stand outside of the lambda, which takes no subquery
+    left, right = f"{both}['a']", f"{both}['b']"
     given = [
-        Typed(p, one.type.args[0]),
-        Typed(f"element_at({one.sql}, {p})[1]", one.type.args[1]),
-        Typed(f"element_at({two.sql}, {p})[1]", two.type.args[1]),
+        _item(p, key),
+        _item(f"element_at({left}, {p})[1]", one.type.args[1]),
+        _item(f"element_at({right}, {p})[1]", two.type.args[1]),
     ]
     body = c.body(nodes[2], given, scope)
-    keys = f"tr_union(map_keys({one.sql}), map_keys({two.sql}))"
-    made = f"list_transform({keys}, lambda {p}: {body.sql})"
-    return Typed(f"tr_map({keys}, {made})", TrinoType("map", (one.type.args[0], body.type)))
+    keys = f"tr_union(map_keys({left}), map_keys({right}))"
+    made = f"tr_map({keys}, list_transform({keys}, lambda {p}: {body.sql}))"
+    text = f"list_transform([{{'a': {one.sql}, 'b': {two.sql}}}], lambda {both}: {made})[1]"
+    return Typed(text, TrinoType("map", (key, body.type)))
 
 
 def array_sort(c: Compiler, nodes: Sequence[exp.Expr], scope: Any) -> Typed:
@@ -168,7 +207,7 @@ def array_sort(c: Compiler, nodes: Sequence[exp.Expr], scope: Any) -> Typed:
     if len(nodes) > 1:
         raise UserError("array_sort with a comparison of its own is not available.", Outcome.NODE, rule="closed list")
     if element.name in ("map", "json"):
-        raise mismatch(f"array_sort cannot order {element}.")
+        raise unfit(f"array_sort cannot order {element}.")
     return Typed(f"list_sort({items}, 'ASC', 'NULLS LAST')", _of(element))
 
 

@@ -51,12 +51,10 @@ def with_interval(op: str, left: Typed, right: Typed) -> Typed:
 def _scaled(op: str, interval: Typed, number: Typed) -> Typed:
     """Times and divided by an integer exactly (halves away from zero if by a double), as Trino computes them."""
     kind = interval.type
-    if number.type.is_integer:
-        symbol = "*" if op == "*" else "//"
-        return Typed(f"CAST(({interval.sql} {symbol} {number.sql}) AS {kind.duckdb()})", kind)
-    sql = f"CAST({interval.sql} AS DOUBLE) {op} {cast_to(number, DOUBLE).sql}"
-    whole = f"trunc({sql})" if kind == DAYS else f"floor({sql} + 0.5)"
-    return Typed(f"CAST({whole} AS {kind.duckdb()})", kind)
+    if number.type.is_integer and op == "*":
+        return Typed(f"CAST(({interval.sql} * {number.sql}) AS {kind.duckdb()})", kind)
+    by = f"tr_{'factor' if op == '*' else 'divisor'}({interval.sql}, {cast_to(number, DOUBLE).sql})"
+    return Typed(f"CAST(tr_to_long(CAST({interval.sql} AS DOUBLE) {op} {by}) AS {kind.duckdb()})", kind)
 
 
 def _shifted(op: str, left: Typed, right: Typed) -> Typed:
@@ -70,12 +68,10 @@ def _shifted(op: str, left: Typed, right: Typed) -> Typed:
             return from_local(f"({local} + to_months(CAST({sign}{right.sql} AS INTEGER)))", kind)
         return Typed(f"CAST(({left.sql} + to_months({sign}{right.sql})) AS {kind.duckdb()})", kind)
     if kind.name == "date":
-        if isinstance(right.value, int) and right.value % 86_400_000:
-            raise UserError(
-                "An interval of days is needed to shift a date.", trino=TrinoError.INVALID_FUNCTION_ARGUMENT
-            )
         return Typed(f"(tr_shift_date({left.sql}, {sign}{right.sql}))", kind)
     finer = TrinoType(kind.name, (max(kind.args[0], 3), *kind.args[1:]))  # an interval counts milliseconds
+    if kind.name == "time":
+        return Typed(f"({left.sql} + to_milliseconds({sign}({right.sql} % 86400000)))", finer)
     return Typed(f"CAST(({left.sql} + to_milliseconds({sign}{right.sql})) AS {kind.duckdb()})", finer)
 
 
@@ -87,9 +83,7 @@ def between_moments(left: Typed, right: Typed) -> Typed:
     if kind.name == "date":
         return Typed(f"(CAST({left.sql} - {right.sql} AS BIGINT) * 86400000)", DAYS)
     a, b = cast_to(left, kind).sql, cast_to(right, kind).sql
-    if kind.name == "time":
-        return Typed(f"((epoch_us({a}) - epoch_us({b})) // 1000)", DAYS)
-    return Typed(f"(epoch_ms({a}) - epoch_ms({b}))", DAYS)
+    return Typed(f"(tr_floor_to(epoch_us({a}) - epoch_us({b}) + 500, 1000) // 1000)", DAYS)
 
 
 def local_time(value: Typed) -> str:
@@ -109,6 +103,7 @@ def _in_zone(sql: str, zone: str) -> str:
 def from_local(sql: str, kind: TrinoType) -> Typed:
     """The moment at which a local TIMESTAMP is shown in the zone of `kind`."""
     minutes = _offset(kind.zone)
+    sql = f"CAST({sql} AS TIMESTAMP)"  # what comes with another unit has fewer operators
     if minutes is None:
         return Typed(f"timezone({sql_text(kind.zone)}, {sql})", kind)
     return Typed(f"timezone('UTC', {sql} - to_minutes({minutes}))", kind)
@@ -150,7 +145,7 @@ def at_timezone(value: Typed, zone: Typed) -> Typed:
     if not isinstance(zone.value, str):
         raise UserError("AT TIME ZONE needs a literal zone.", Outcome.NODE, rule="closed list")
     if value.type.name == "timestamp":
-        value = Typed(f"timezone('UTC', {value.sql})", TrinoType("timestamp with time zone", value.type.args))
+        value = cast_to(value, TrinoType("timestamp with time zone", value.type.args or (0,)))
     if value.type.name != "timestamp with time zone":
         raise mismatch(f"AT TIME ZONE does not take {value.type}.")
     return Typed(value.sql, zoned(value.type.args[0], zone.value))

@@ -20,15 +20,21 @@ import unicodedata
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from functools import lru_cache
+from itertools import combinations
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 import pyarrow as pa
 
-from catalog.duck.json_texts import JSON_SCALARS
+from catalog.duck import elementary, urls
+from catalog.duck.colors import COLOR_SCALARS
+from catalog.duck.hashes import HASH_SCALARS, MASK, turned
+from catalog.duck.json_texts import JSON_SCALARS, java_double, spelled
 from catalog.duck.macros import MAX_TEXT
+from catalog.duck.stems import STEM_SCALARS
 from catalog.errors import TrinoError
 
 __all__ = ["SCALARS", "Refused", "Scalar", "days_text", "months_text"]
@@ -39,6 +45,11 @@ MAX_FORMATTED = 1_000
 """Width and digits of one conversion of `format`."""
 MAX_SECONDS = 20.0
 """Processor time of one call of DuckDB, which is 2048 rows at most."""
+MAX_HELD = 256 * 1024 * 1024
+"""Bytes of the values that one call of DuckDB gives: its memory limit does not count them while they are made."""
+MAX_CHOSEN, MAX_CHOICES = 5, 100_000
+"""Elements of one of the combinations of an array, and of all together: Trino's own limits."""
+_RADIAN = 0.017453292519943295
 MAX_SEARCHED = 100_000_000
 """Characters that are compared while one occurrence after the other is looked for."""
 _WRONG = TrinoError.INVALID_FUNCTION_ARGUMENT
@@ -65,12 +76,16 @@ class Scalar:
         rows = zip(*(c.to_pylist() for c in columns), strict=True)
         end = time.thread_time() + MAX_SECONDS
         found: list[Any] = []
+        held = 0
         for row in rows:
             if len(found) % 16 == 0 and time.thread_time() > end:
                 raise Refused(TrinoError.EXCEEDED_TIME_LIMIT)
             value = None if None in row else self.run(*row)
             if isinstance(value, (str, bytes)) and len(value) > MAX_TEXT:
                 raise Refused
+            held += _size(value)
+            if held > MAX_HELD:
+                raise Refused(TrinoError.EXCEEDED_LOCAL_MEMORY_LIMIT)
             found.append(value)
         return pa.array(found, self.arrow)
 
@@ -86,11 +101,19 @@ class Scalar:
         return shapes[len(self.takes)]
 
 
+def _size(value: Any) -> int:
+    """About the bytes of a value; the parts of a list are taken to be as large as its first."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    return len(value) * _size(value[0]) if isinstance(value, list) and value else 8
+
+
 _TYPES: dict[str, pa.DataType] = {
     "VARCHAR": pa.string(), "BIGINT": pa.int64(), "INTEGER": pa.int32(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(),
     "BLOB": pa.binary(), "DATE": pa.date32(), "TIMESTAMP": pa.timestamp("us"), "DECIMAL(38, 0)": pa.decimal128(38, 0),
     "VARCHAR[]": pa.list_(pa.string()), "MAP(VARCHAR, VARCHAR)": pa.map_(pa.string(), pa.string()),
     "MAP(VARCHAR, VARCHAR[])": pa.map_(pa.string(), pa.list_(pa.string())), "FLOAT": pa.float32(),
+    "BIGINT[][]": pa.list_(pa.list_(pa.int64())),
 }  # fmt: skip
 SCALARS: dict[str, Scalar] = {}
 
@@ -151,6 +174,8 @@ def _soundex(text: str) -> str:
 
 @_scalar("VARCHAR", "BOOLEAN")
 def _luhn(text: str) -> bool:
+    if not text:
+        return False
     if not (text.isascii() and text.isdigit()):
         raise Refused
     doubled = "0246813579"
@@ -179,6 +204,18 @@ def _between(text: str, part: str) -> str:
 @_scalar("VARCHAR; VARCHAR", "VARCHAR")
 def _normalized(text: str, form: str) -> str:
     return unicodedata.normalize(form, text)  # type: ignore[arg-type]
+
+
+@_scalar("BLOB", "BLOB")
+def _reverse_bytes(data: bytes) -> bytes:
+    return data[::-1]
+
+
+@_scalar("BLOB; BIGINT; BIGINT", "BLOB")
+def _substr_bytes(data: bytes, start: int, length: int) -> bytes:
+    """From a place, counted from the end if it is negative."""
+    first = start - 1 if start > 0 else len(data) + start
+    return data[first : first + length] if start and first >= 0 and length > 0 else b""
 
 
 @_scalar("VARCHAR; VARCHAR; VARCHAR", "VARCHAR")
@@ -224,16 +261,11 @@ def _entries(text: str, entry: str, pair: str) -> list[tuple[str, str]]:
     if not entry or not pair or entry == pair:
         raise Refused
     found = []
-    for part in text.split(entry):
-        if part or part is not text:
-            key, middle, value = part.partition(pair)
-            if not middle:
-                if not part:
-                    continue
-                raise Refused
-            if pair in value:
-                raise Refused
-            found.append((key, value))
+    for part in text.removesuffix(entry).split(entry) if text else ():
+        key, middle, value = part.partition(pair)
+        if not middle or pair in value:
+            raise Refused
+        found.append((key, value))
     return found
 
 
@@ -255,19 +287,29 @@ def _split_to_multimap(text: str, entry: str, pair: str) -> list[tuple[str, list
 
 @_scalar("BLOB; VARCHAR", "VARCHAR")
 def _from_utf8(data: bytes, replacement: str) -> str:
-    """Each maximal invalid part becomes one replacement, as Python's and Java's decoders agree."""
+    """Each invalid part becomes one replacement: as many bytes as its first one asks for and has."""
     if len(replacement) > 1:
         raise Refused
-    return data.decode("utf-8", "replace" if replacement == "�" else "strict") if _is_utf8(data) or replacement == "�" \
-        else data.decode("utf-8", "replace").replace("�", replacement)  # fmt: skip
+    out, at = "", 0
+    while at < len(data):
+        try:
+            return out + data[at:].decode()
+        except UnicodeDecodeError as bad:
+            broken = at + bad.start
+            out += data[at:broken].decode() + replacement
+            at = broken + _broken(data[broken : broken + 6])
+    return out
 
 
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _broken(data: bytes) -> int:
+    """How many bytes the invalid character at the start takes up."""
+    wanted = next((n for n, least in ((6, 0xFC), (5, 0xF8), (4, 0xF0), (3, 0xE0), (2, 0xC0)) if data[0] >= least), 1)
+    if data[0] >= 0xFE:
+        return 1
+    length = 1
+    while length < min(wanted, len(data)) and data[length] & 0xC0 == 0x80:
+        length += 1
+    return length
 
 
 @_scalar("VARCHAR", "VARCHAR")
@@ -282,34 +324,22 @@ def _url_decode(text: str) -> str:
     return unquote_plus(text, errors="replace")
 
 
-_URL = re.compile(
-    r"(?:(?P<protocol>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?:[^/?#@]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^/?#:@]*)"
-    r"(?::(?P<port>[0-9]*))?)?(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?",
-    re.DOTALL,
-)
-_NO_URL = re.compile(r'[\s<>"{}|\\^`]|%(?![0-9A-Fa-f]{2})')
-
-
 @_scalar("VARCHAR; VARCHAR", "VARCHAR")
 def _url_part(text: str, part: str) -> str | None:
     """protocol, host, port, path, query or fragment; NULL for a text that is no URL."""
-    found = _URL.fullmatch(text) if not _NO_URL.search(text) else None
+    found = urls.parsed(text)
     if found is None:
         return None
-    value = found[part]
-    if part in ("protocol", "host", "port"):
-        return value or (None if part != "protocol" and part != "host" else "" if part == "protocol" else None)
-    return unquote(value) if value else ""
-
-
-def unquote(text: str) -> str:
-    return unquote_plus(text.replace("+", "%2B"), errors="replace")
+    value = str(getattr(found, part))
+    if part == "port":
+        return value or None
+    return value if part in ("protocol", "host") else urls.unescaped(value)
 
 
 @_scalar("VARCHAR; VARCHAR", "VARCHAR")
 def _url_parameter(text: str, name: str) -> str | None:
-    found = _URL.fullmatch(text) if not _NO_URL.search(text) else None
-    for part in (found["query"] or "").split("&") if found else ():
+    found = urls.parsed(text)
+    for part in found.query.split("&") if found else ():
         key, middle, value = part.partition("=")
         if unquote_plus(key) == name and (middle or part):
             return unquote_plus(value)
@@ -348,39 +378,25 @@ def _to_base(value: int, radix: int) -> str:
 @_scalar("DOUBLE", "VARCHAR")
 def double_text(value: float) -> str:
     """A double as a cast to text writes it: 1.0E1, -2.5E-3, 0E0, NaN, Infinity."""
-    return _spelled(value, repr(abs(value)))
+    return spelled(value, repr(abs(value)))
 
 
 @_scalar("FLOAT", "VARCHAR")
 def _real_text(value: float) -> str:
     """A real as a cast to text writes it: at most seven digits."""
-    return _spelled(value, f"{abs(value):.7g}" if math.isfinite(value) else "")
-
-
-def _spelled(value: float, shortest: str) -> str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    sign = "-" if math.copysign(1.0, value) < 0 else ""
-    if value == 0:
-        return f"{sign}0E0"
-    if abs(value) < 1e-320:
-        shortest = f"{abs(value):.1e}"  # where one digit would do, Java writes the nearest two
-    _, digits, exponent = Decimal(shortest).normalize().as_tuple()
-    text = "".join(map(str, digits))
-    return f"{sign}{text[0]}.{text[1:] or '0'}E{int(exponent) + len(text) - 1}"
+    return spelled(value, f"{abs(value):.7g}" if math.isfinite(value) else "")
 
 
 @_scalar("DOUBLE", "VARCHAR")
 def _format_number(value: float) -> str:
-    """Three digits and a unit: 999, 123K, 1.5M."""
-    size, unit = Decimal(repr(abs(value))), 0
+    """Three digits and a unit: 999, 123K, 1.5M. What is behind the point of the value itself is cut off."""
+    whole = 0 if math.isnan(value) else int(max(-(2.0**63), min(2.0**63 - 1024, value)))
+    size, unit = abs(float(whole)), 0
     units = ("", "K", "M", "B", "T", "Q")
     while size >= 1000 and unit < len(units) - 1:
         size, unit = size / 1000, unit + 1
     digits = max(0, 3 - len(str(int(size))))
-    text = f"{size.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):f}"
+    text = f"{Decimal(size).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return ("-" if value < 0 else "") + text + units[unit]
 
@@ -389,7 +405,7 @@ def _format_number(value: float) -> str:
 def _readable_seconds(value: float) -> str:
     if not math.isfinite(value):
         raise Refused
-    left = int(Decimal(repr(abs(value))).quantize(Decimal(1), ROUND_HALF_UP))
+    left = min(2**63 - 1, int(Decimal(abs(value)).to_integral_value(ROUND_HALF_UP)))
     parts: list[str] = []
     for name, seconds in (("week", 604800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
         count, left = divmod(left, seconds)
@@ -403,7 +419,7 @@ _SIZES = {unit: 1024**n for n, unit in enumerate(("B", "kB", "MB", "GB", "TB", "
 
 @_scalar("VARCHAR", "DECIMAL(38, 0)")
 def _data_size(text: str) -> Decimal:
-    found = re.fullmatch(r"([0-9]{1,60}(?:\.[0-9]{1,60})?)([a-zA-Z]{1,2})", text)
+    found = re.fullmatch(r"((?=\.?[0-9])[0-9]{0,60}(?:\.[0-9]{0,60})?)([a-zA-Z]{1,2})", text)
     if not found or found[2] not in _SIZES:
         raise Refused
     with localcontext(prec=80):
@@ -444,7 +460,7 @@ def months_text(months: int) -> str:
 def _formatted(pattern: str, kinds: str, values: list[str | None]) -> str:
     """Java's `String.format` for text, whole and decimal numbers, doubles and booleans.
 
-    kinds: a letter a value: i whole, d decimal, f double, b boolean, s anything else.
+    kinds: a letter a value: i whole, d decimal, f double, r real, b boolean, s anything else.
     """
     out, at, following = "", 0, 0
     for found in re.finditer(r"%(?:(\d+)\$)?([-#+ 0,(]*)([1-9]\d*)?(?:\.(\d+))?([a-zA-Z%])|%", pattern):
@@ -469,24 +485,27 @@ def _formatted(pattern: str, kinds: str, values: list[str | None]) -> str:
 
 def _converted(letter: str, flags: str, digits: str | None, kind: str, value: str | None, width: int) -> str:
     if letter in "sS":
-        text = "null" if value is None else value
+        text = "null" if value is None else _plain_number(kind, value)
         text = text[: int(digits)] if digits is not None else text
         return text.upper() if letter == "S" else text
     if letter in "bB":
         text = "false" if value is None else value if kind == "b" else "true"
         return text.upper() if letter == "B" else text
     if value is None:
-        return "null"
+        return "null" if digits is None else "null"[: int(digits)]
     if letter in "dxXo" and kind == "i":
         number = int(value)
         if letter != "d":
             number = number + 2**64 if number < 0 else number
             return _signed(format(number, letter), False, flags, width)
         return _signed(format(abs(number), "," if "," in flags else "d"), number < 0, flags, width)
-    if letter in "feE" and kind in "df":
-        if value in ("NaN", "Infinity", "-Infinity"):
-            return value
+    if letter in "feEgG" and kind in "dfr":
+        if not math.isfinite(float(value)):
+            text = java_double(float(value))
+            return f"+{text}" if "+" in flags and text == "Infinity" else text
         exact, scale = Decimal(value), int(digits) if digits is not None else 6
+        if letter in "gG":
+            return _signed(_general(abs(exact), scale or 1, letter == "G", flags), exact.is_signed(), flags, width)
         if letter == "f":
             with localcontext(prec=MAX_FORMATTED + 400):
                 rounded = abs(exact).quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
@@ -494,6 +513,18 @@ def _converted(letter: str, flags: str, digits: str | None, kind: str, value: st
         text = _scientific(abs(exact), scale)
         return _signed(text.upper() if letter == "E" else text, exact.is_signed(), flags, width)
     raise Refused
+
+
+def _plain_number(kind: str, value: str) -> str:
+    """A double or real as Java writes it, anything else as it is."""
+    if kind not in "fr":
+        return value
+    number = float(value)
+    if kind == "r" and math.isfinite(number):
+        bits = struct.pack("<f", number)
+        texts = (f"{number:.{n}g}" for n in range(6, 10))
+        number = next(float(t) for t in texts if struct.pack("<f", float(t)) == bits)
+    return java_double(number)
 
 
 def _scientific(value: Decimal, scale: int) -> str:
@@ -505,6 +536,18 @@ def _scientific(value: Decimal, scale: int) -> str:
         if digits >= 10:
             digits, power = (digits / 10).quantize(Decimal(1).scaleb(-scale)), power + 1
     return f"{digits:f}e{'-' if power < 0 else '+'}{abs(power):02}"
+
+
+def _general(value: Decimal, precision: int, capital: bool, flags: str) -> str:
+    """So many digits in all: written out where it is neither small nor large, else with an exponent."""
+    with localcontext(prec=precision, rounding=ROUND_HALF_UP):
+        rounded = +value
+    if rounded and not Decimal("0.0001") <= rounded < Decimal(10) ** precision:
+        text = _scientific(value, precision - 1)
+        return text.upper() if capital else text
+    with localcontext(prec=MAX_FORMATTED + 400):
+        places = precision - 1 - (rounded.adjusted() if rounded else 0)
+        return format(value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP), ",f" if "," in flags else "f")
 
 
 def _signed(text: str, negative: bool, flags: str, width: int) -> str:
@@ -529,72 +572,9 @@ def _math(name: str, run: Callable[..., float], count: int = 1) -> None:
     SCALARS[f"tr_{name}"] = Scalar(("DOUBLE",) * count, "DOUBLE", pa.float64(), guarded)
 
 
-def _cbrt(value: float) -> float:
-    """The double nearest to the cube root: the platform's own may be one step beside."""
-    root = math.cbrt(value)
-    if not math.isfinite(root) or root == 0:
-        return root
-    near = (root, math.nextafter(root, math.inf), math.nextafter(root, -math.inf))
-    exact = Decimal(value)
-    with localcontext(prec=120):
-        return min(near, key=lambda r: abs(Decimal(r) ** 3 - exact))
-
-
-_math("cbrt", _cbrt)
-
-
-def _exp(x: float) -> float:
-    """e to the power of x as fdlibm computes it, for 0.3 < x < 709; its last digit may differ from the nearest."""
-    k = int(1.44269504088896338700 * x + 0.5) if x > 1.0397207708399179 else 1
-    high, low = x - k * 6.93147180369123816490e-01, k * 1.90821492927058770002e-10
-    r = high - low
-    t = r * r
-    c = r - t * (
-        1.66666666666666019037e-01
-        + t * (-2.77777777770155933842e-03
-        + t * (6.61375632143793436117e-05
-        + t * (-1.65339022054652515390e-06 + t * 4.13813679705723846039e-08)))
-    )  # fmt: skip
-    return math.ldexp(1.0 - ((low - (r * c) / (2.0 - c)) - high), k)
-
-
-def _sinh(x: float) -> float:
-    """As fdlibm computes it, and so Java, to the last digit; likewise the next two."""
-    half, size = math.copysign(0.5, x), abs(x)
-    if size < 22:
-        if size < 2**-28:
-            return x
-        t = math.expm1(size)
-        return half * (2 * t - t * t / (t + 1)) if size < 1 else half * (t + t / (t + 1))
-    return half * _exp(size) if size < 709.78 else math.sinh(x) if size < 710.47 else x * math.inf
-
-
-def _cosh(x: float) -> float:
-    size = abs(x)
-    if size < 0.5 * math.log(2):
-        t = math.expm1(size)
-        w = 1 + t
-        return w if size < 2**-55 else 1 + t * t / (w + w)
-    if size < 22:
-        t = _exp(size)
-        return 0.5 * t + 0.5 / t
-    return 0.5 * _exp(size) if size < 709.78 else math.cosh(x) if size < 710.47 else size * math.inf
-
-
-def _tanh(x: float) -> float:
-    size = abs(x)
-    if math.isnan(x) or size < 2**-55:
-        return x
-    if size >= 22:
-        return math.copysign(1.0, x)
-    t = math.expm1(2 * size if size >= 1 else -2 * size)
-    return math.copysign(1 - 2 / (t + 2) if size >= 1 else -t / (t + 2), x)
-
-
-_math("sinh", _sinh)
-_math("cosh", _cosh)
-_math("tanh", _tanh)
-_math("log10", lambda x: -math.inf if x == 0 else math.log10(x))
+for _name in ("asin", "acos", "atan", "cbrt", "log10", "sinh", "cosh", "tanh"):
+    _math(_name, getattr(elementary, _name))
+_math("atan2", elementary.atan2, 2)
 
 
 @_scalar("DOUBLE; DOUBLE; DOUBLE; BIGINT", "BIGINT")
@@ -609,6 +589,22 @@ def _width_bucket(value: float, low: float, high: float, count: int) -> int:
     else:
         bucket = int(count * (value - lower) / (upper - lower) + 1)
     return count - bucket + 1 if low > high else bucket
+
+
+@_scalar("DOUBLE; DOUBLE[]", "BIGINT")
+def _bucket(value: float, bins: list[float | None]) -> int:
+    """Among sorted bins, looked up by halves; only what is looked at is checked, as Trino does."""
+    low, high = 0, len(bins)
+    if not bins or math.isnan(value):
+        raise Refused
+    while low < high:
+        first, last, middle = bins[low], bins[high - 1], bins[(low + high) // 2]
+        if first is None or last is None or middle is None:
+            raise Refused(TrinoError.NOT_SUPPORTED)
+        if first > last or not math.isfinite(middle):
+            raise Refused
+        low, high = (low, (low + high) // 2) if value < middle else ((low + high) // 2 + 1, high)
+    return low
 
 
 @_scalar("BIGINT; BIGINT", "BIGINT")
@@ -655,50 +651,9 @@ def _crc32(data: bytes) -> int:
     return zlib.crc32(data)
 
 
-_P1, _P2, _P3, _P4, _P5 = (
-    0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5,
-)  # fmt: skip
-_M64 = (1 << 64) - 1
-
-
-def _turned(x: int, n: int) -> int:
-    return ((x << n) | (x >> (64 - n))) & _M64
-
-
-def _xx_round(acc: int, lane: int) -> int:
-    return _turned((acc + lane * _P2) & _M64, 31) * _P1 & _M64
-
-
-@_scalar("BLOB", "BLOB")
-def _xxhash64(data: bytes) -> bytes:
-    length, at = len(data), 0
-    if length >= 32:
-        v = [(_P1 + _P2) & _M64, _P2, 0, -_P1 & _M64]
-        while at + 32 <= length:
-            v = [_xx_round(x, lane) for x, lane in zip(v, struct.unpack_from("<4Q", data, at), strict=True)]
-            at += 32
-        h = sum(_turned(x, n) for x, n in zip(v, (1, 7, 12, 18), strict=True)) & _M64
-        for x in v:
-            h = ((h ^ _xx_round(0, x)) * _P1 + _P4) & _M64
-    else:
-        h = _P5
-    h = (h + length) & _M64
-    while at + 8 <= length:
-        h = (_turned(h ^ _xx_round(0, struct.unpack_from("<Q", data, at)[0]), 27) * _P1 + _P4) & _M64
-        at += 8
-    if at + 4 <= length:
-        h = (_turned(h ^ (struct.unpack_from("<I", data, at)[0] * _P1 & _M64), 23) * _P2 + _P3) & _M64
-        at += 4
-    for byte in data[at:]:
-        h = _turned(h ^ (byte * _P5 & _M64), 11) * _P1 & _M64
-    h = (h ^ (h >> 33)) * _P2 & _M64
-    h = (h ^ (h >> 29)) * _P3 & _M64
-    return struct.pack(">Q", h ^ (h >> 32))
-
-
 def _mixed(k: int) -> int:
-    k = (k ^ (k >> 33)) * 0xFF51AFD7ED558CCD & _M64
-    k = (k ^ (k >> 33)) * 0xC4CEB9FE1A85EC53 & _M64
+    k = (k ^ (k >> 33)) * 0xFF51AFD7ED558CCD & MASK
+    k = (k ^ (k >> 33)) * 0xC4CEB9FE1A85EC53 & MASK
     return k ^ (k >> 33)
 
 
@@ -708,21 +663,21 @@ def _murmur3(data: bytes) -> bytes:
     c1, c2, h1, h2 = 0x87C37B91114253D5, 0x4CF5AD432745937F, 0, 0
     whole = len(data) // 16 * 16
     for k1, k2 in struct.iter_unpack("<QQ", data[:whole]):
-        h1 ^= _turned(k1 * c1 & _M64, 31) * c2 & _M64
-        h1 = ((_turned(h1, 27) + h2) * 5 + 0x52DCE729) & _M64
-        h2 ^= _turned(k2 * c2 & _M64, 33) * c1 & _M64
-        h2 = ((_turned(h2, 31) + h1) * 5 + 0x38495AB5) & _M64
+        h1 ^= turned(k1 * c1 & MASK, 31) * c2 & MASK
+        h1 = ((turned(h1, 27) + h2) * 5 + 0x52DCE729) & MASK
+        h2 ^= turned(k2 * c2 & MASK, 33) * c1 & MASK
+        h2 = ((turned(h2, 31) + h1) * 5 + 0x38495AB5) & MASK
     tail = data[whole:]
     if len(tail) > 8:
-        h2 ^= _turned(int.from_bytes(tail[8:], "little") * c2 & _M64, 33) * c1 & _M64
+        h2 ^= turned(int.from_bytes(tail[8:], "little") * c2 & MASK, 33) * c1 & MASK
     if tail:
-        h1 ^= _turned(int.from_bytes(tail[:8], "little") * c1 & _M64, 31) * c2 & _M64
+        h1 ^= turned(int.from_bytes(tail[:8], "little") * c1 & MASK, 31) * c2 & MASK
     h1, h2 = h1 ^ len(data), h2 ^ len(data)
-    h1 = (h1 + h2) & _M64
-    h2 = (h2 + h1) & _M64
+    h1 = (h1 + h2) & MASK
+    h2 = (h2 + h1) & MASK
     h1, h2 = _mixed(h1), _mixed(h2)
-    h1 = (h1 + h2) & _M64
-    return struct.pack("<QQ", h1, (h2 + h1) & _M64)
+    h1 = (h1 + h2) & MASK
+    return struct.pack("<QQ", h1, (h2 + h1) & MASK)
 
 
 def _packed(name: str, layout: str, kind: str) -> None:
@@ -754,23 +709,33 @@ def _decoder(decode: Callable[[str], bytes]) -> Callable[[str], bytes]:
     return run
 
 
+_FROM_URL = str.maketrans("-_+/", "+/**")
+
+
 def _setup_bases() -> None:
     import base64
 
     def padded(text: str) -> str:
-        return text if len(text) % 4 == 0 else text + "=" * (-len(text) % 4)
+        """With what fills the last four up; a text that has some of that needs all of it."""
+        body = text.rstrip("=")
+        if body != text and (len(text) % 4 or len(text) - len(body) > 2):
+            raise Refused
+        return body + "=" * (-len(body) % 4)
+
+    def eights(body: str) -> str:
+        return body + "=" * (-len(body) % 8)
 
     _bytes("to_base64", lambda data: base64.b64encode(data).decode(), "BLOB", "VARCHAR")
     _bytes("from_base64", _decoder(lambda t: base64.b64decode(padded(t), validate=True)), "VARCHAR", "BLOB")
     _bytes("to_base64url", lambda data: base64.urlsafe_b64encode(data).decode(), "BLOB", "VARCHAR")
     _bytes(
         "from_base64url",
-        _decoder(lambda t: base64.b64decode(padded(t), altchars=b"-_", validate=True)),
+        _decoder(lambda t: base64.b64decode(padded(t).translate(_FROM_URL), validate=True)),
         "VARCHAR",
         "BLOB",
     )
     _bytes("to_base32", lambda data: base64.b32encode(data).decode(), "BLOB", "VARCHAR")
-    _bytes("from_base32", _decoder(lambda t: base64.b32decode(t + "=" * (-len(t) % 8))), "VARCHAR", "BLOB")
+    _bytes("from_base32", _decoder(lambda t: base64.b32decode(eights(t.rstrip("=")))), "VARCHAR", "BLOB")
 
 
 _setup_bases()
@@ -798,35 +763,96 @@ def _reverse(text: str) -> str:
     return text[::-1]
 
 
-def _shift_row(name: str, run: Callable[[int, int, int], int]) -> None:
+def _shift_row(name: str, run: Callable[[int, int, int, int], int]) -> None:
     """A shift of bits in a width: what leaves it is gone, the highest bit left is the sign."""
 
     def shifted(value: int, places: int, bits: int) -> int:
-        result = run(value, places, bits) & ((1 << bits) - 1)
+        width = bits if places >= 0 else 64  # a negative number of places is taken as Java takes it for a long
+        result = run(value, places & 63 if places < 0 else places, bits, width) & ((1 << bits) - 1)
         return result - (1 << bits) if result >> (bits - 1) else result
 
     SCALARS[f"tr_{name}"] = Scalar(("BIGINT", "BIGINT", "BIGINT"), "BIGINT", pa.int64(), shifted)
 
 
-_shift_row("bitwise_left_shift", lambda v, n, bits: v << n if 0 <= n < bits else 0)
-_shift_row("bitwise_right_shift", lambda v, n, bits: (v & ((1 << bits) - 1)) >> n if 0 <= n < bits else 0)
-_shift_row("bitwise_right_shift_arithmetic", lambda v, n, bits: v >> n if 0 <= n < bits else -1 if v < 0 else 0)
+_shift_row("bitwise_left_shift", lambda v, n, bits, width: v << n if n < width else 0)
+_shift_row("bitwise_right_shift", lambda v, n, bits, width: (v & ((1 << bits) - 1)) >> n if n < width else 0)
+_shift_row("bitwise_right_shift_arithmetic", lambda v, n, bits, width: v >> n if n < width else -1 if v < 0 else 0)
+
+
+_ISO_DATE = re.compile(
+    r"([0-9]{1,4})(?:-(?:([0-9]{1,2})(?:-([0-9]{1,2}))?|([0-9]{3})|W([0-9]{1,2})(?:-([0-9]))?))?", re.ASCII
+)
+_ISO_TIME = re.compile(
+    r"(?:([0-9]{1,2})(?::([0-9]{1,2})(?::([0-9]{1,2})(?:[.,]([0-9]{1,9}))?)?)?)?(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?",
+    re.ASCII,
+)
 
 
 @_scalar("VARCHAR", "DATE")
 def _iso_date(text: str) -> date:
+    found = _ISO_DATE.fullmatch(text)
+    if not found:
+        raise Refused
+    year, month, day, ordinal, week, weekday = (int(part) if part else None for part in found.groups())
     try:
-        if re.fullmatch(r"[0-9]{4}-[0-9]{3}", text):
-            year, day = int(text[:4]), int(text[5:])
-            if not 1 <= day <= 365 + calendar.isleap(year):
-                raise Refused
-            return date(year, 1, 1) + timedelta(day - 1)
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}", text):
-            text += "-01"
-        return date.fromisoformat(text)
+        if week:
+            return date.fromisocalendar(year or 0, week, weekday or 1)
+        if ordinal is None:
+            return date(year or 0, month or 1, day or 1)
+        if not 1 <= ordinal <= 365 + calendar.isleap(year or 0):
+            raise Refused
+        return date(year or 0, 1, 1) + timedelta(ordinal - 1)
     except ValueError:
         raise Refused from None
 
 
-for _name, (_takes, _gives, _run) in JSON_SCALARS.items():
+@_scalar("VARCHAR; VARCHAR", "TIMESTAMP")
+def _iso_stamp(text: str, zone: str) -> datetime:
+    """The moment in UTC. zone: minutes from UTC, in which all of a column are shown: another one is not supported."""
+    day, _, clock = text.partition("T")
+    found = _ISO_TIME.fullmatch(clock)
+    if not found or text in ("", "T"):
+        raise Refused
+    hour, minute, second, fraction, offset = found.groups()
+    if not (offset or "Z") == zone:
+        raise Refused(TrinoError.NOT_SUPPORTED)
+    at = datetime.combine(_iso_date(day) if day else date(1970, 1, 1), datetime.min.time())
+    try:
+        at = at.replace(hour=int(hour or 0), minute=int(minute or 0), second=int(second or 0))
+    except ValueError:
+        raise Refused from None
+    at += timedelta(milliseconds=int((fraction or "0").ljust(3, "0")[:3]))
+    if zone == "Z":
+        return at
+    digits = zone[1:].replace(":", "").ljust(4, "0")
+    return at - int(f"{zone[0]}1") * timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+
+
+@_scalar("DOUBLE; DOUBLE; DOUBLE; DOUBLE", "DOUBLE")
+def _great_circle(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
+    """Kilometres between two places on a sphere, by Vincenty's formula."""
+    if not all(-90 <= lat <= 90 for lat in (lat1, lat2)) or not all(-180 <= lon <= 180 for lon in (lon1, lon2)):
+        raise Refused
+    a, b, turn = lat1 * _RADIAN, lat2 * _RADIAN, lon1 * _RADIAN - lon2 * _RADIAN
+    x = math.cos(b) * math.sin(turn)
+    y = math.cos(a) * math.sin(b) - math.sin(a) * math.cos(b) * math.cos(turn)
+    z = math.sin(a) * math.sin(b) + math.cos(a) * math.cos(b) * math.cos(turn)
+    return elementary.atan2(math.sqrt(x * x + y * y), z) * 6371.01
+
+
+@_scalar("BIGINT; BIGINT", "BIGINT[][]")
+@lru_cache(8)
+def _choices(size: int, count: int) -> list[list[int]]:
+    """The places, from 1, of every choice of `count` out of `size`. Kept, so that equal rows share theirs."""
+    if not 0 <= count <= MAX_CHOSEN:
+        raise Refused
+    if count > size:
+        return []
+    if math.comb(size, count) * max(1, count) > MAX_CHOICES:
+        raise Refused
+    return sorted(([*c] for c in combinations(range(1, size + 1), count)), key=lambda c: c[::-1])
+
+
+_MORE = (*JSON_SCALARS.items(), *COLOR_SCALARS.items(), *HASH_SCALARS.items(), *STEM_SCALARS.items())
+for _name, (_takes, _gives, _run) in _MORE:
     SCALARS[f"tr_{_name}"] = Scalar(tuple(t.strip() for t in _takes.split(";")), _gives, _TYPES[_gives], _run)

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from catalog.errors import Outcome, TrinoError, UserError
-from catalog.types import DOUBLE, UNKNOWN, VARCHAR, TrinoType
+from catalog.types import DOUBLE, UNKNOWN, TrinoType
 
 __all__ = [
-    "Typed", "arithmetic", "cast_to", "check_size", "common", "comparable", "decimal_of", "field_count", "mismatch",
-    "sql_text",
+    "MAX_CHAR", "Typed", "arithmetic", "cast_to", "check_size", "common", "comparable", "decimal_of", "field_count",
+    "mismatch", "sql_text", "unfit",
 ]  # fmt: skip
 
 MAX_SQL = 2_000_000
 """Characters of a compiled statement."""
+MAX_CHAR = 65_536
+"""Characters of the longest char(n)."""
 _INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "integer": 10, "bigint": 19}
 _INTERVALS = ("interval day to second", "interval year to month")
 
@@ -53,6 +55,11 @@ def mismatch(message: str) -> UserError:
     return UserError(message, trino=TrinoError.TYPE_MISMATCH, rule="types")
 
 
+def unfit(message: str) -> UserError:
+    """FUNCTION_NOT_FOUND: no form of the function takes such arguments."""
+    return UserError(message, Outcome.FUNCTION, rule="types")
+
+
 def cast_to(value: Typed, target: TrinoType) -> Typed:
     """An implicit, lossless coercion; no-op when the types already agree."""
     source = value.type
@@ -70,8 +77,18 @@ def cast_to(value: Typed, target: TrinoType) -> Typed:
             for i, ((old, t), (new, k)) in enumerate(zip(source.args, target.args, strict=True))
         )
         return Typed(f"CASE WHEN {value.sql} IS NOT NULL THEN {{{fields}}} END", target)
+    if source.name == target.name in ("array", "map") and "row(" in str(target) and source.args[-1].name != "unknown":
+        p = f"r{len(str(target))}"
+        parts = [cast_to(Typed(p, t), k).sql for t, k in zip(source.args, target.args, strict=True)]
+        if target.name == "array":
+            return Typed(f"list_transform({value.sql}, lambda {p}: {parts[0]})", target)
+        keys, items = (
+            f"list_transform(map_{w}({value.sql}), lambda {p}: {part})"
+            for w, part in zip(("keys", "values"), parts, strict=True)
+        )
+        return Typed(f"tr_map({keys}, {items})", target)
     if target.name == "timestamp with time zone" and source.name in ("date", "timestamp"):
-        return Typed(f"timezone({sql_text(target.zone)}, CAST({value.sql} AS TIMESTAMP))", target)
+        return Typed(f"timezone('UTC', CAST({value.sql} AS TIMESTAMP))", target)
     return Typed(f"CAST({value.sql} AS {target.duckdb()})", target)
 
 
@@ -102,9 +119,8 @@ def _common(a: TrinoType, b: TrinoType) -> TrinoType | None:
     if a.name == b.name == "char":
         return a if a.args[0] >= b.args[0] else b
     if "char" in (a.name, b.name) and a.is_text and b.is_text:
-        # Texts become char of their own length where that is known, varchar otherwise.
-        length = max(a.args[0], b.args[0])
-        return TrinoType("char", (length,)) if length <= 65536 else VARCHAR
+        # Texts become char of their own length, at most of the longest.
+        return TrinoType("char", (min(max(a.args[0], b.args[0]), MAX_CHAR),))
     if a.is_text and b.is_text:
         return TrinoType("varchar", (max(a.args[0], b.args[0]),))
     if a.is_numeric and b.is_numeric:
@@ -112,14 +128,19 @@ def _common(a: TrinoType, b: TrinoType) -> TrinoType | None:
     stamps = {"date": 0, "timestamp": 1, "timestamp with time zone": 2}
     if (a.name in stamps and b.name in stamps) or a.name == b.name == "time":
         if a.name == b.name == "timestamp with time zone" and a.args[1:] != b.args[1:]:
-            return None  # a column is shown in one zone
+            raise mixed_zones()
         if a.name == b.name:
             return a if not a.args or a.args[0] >= b.args[0] else b
         if a.name != "date" and b.name != "date":
             digits = max(a.args[0], b.args[0])
             later = a if stamps[a.name] > stamps[b.name] else b
+            if later.args[1:]:
+                raise mixed_zones()
             return TrinoType(later.name, (digits, *later.args[1:]))
-        return a if stamps[a.name] > stamps[b.name] else b
+        later = a if stamps[a.name] > stamps[b.name] else b
+        if later.args[1:]:
+            raise mixed_zones()
+        return later
     if a.name == b.name in ("array", "map"):
         inner = [_common(x, y) for x, y in zip(a.args, b.args, strict=True)]
         return None if None in inner else TrinoType(a.name, tuple(inner))
@@ -127,6 +148,14 @@ def _common(a: TrinoType, b: TrinoType) -> TrinoType | None:
         fields = [(n if n == m else "", _common(x, y)) for (n, x), (m, y) in zip(a.args, b.args, strict=True)]
         return None if any(t is None for _, t in fields) else TrinoType("row", tuple(fields))
     return None
+
+
+def mixed_zones() -> UserError:
+    """A column is shown in one zone; of what has none, a moment in UTC is made."""
+    return UserError(
+        "Moments in several time zones are not available in one column.", Outcome.NODE, rule="closed list",
+        hint="Show all in one zone with AT TIME ZONE.",
+    )  # fmt: skip
 
 
 def _common_number(a: TrinoType, b: TrinoType) -> TrinoType:
@@ -152,6 +181,9 @@ def comparable(a: TrinoType, b: TrinoType, what: str) -> TrinoType:
     """The type in which Trino compares the two. Raises TYPE_MISMATCH."""
     if a.name == b.name == "timestamp with time zone":
         return a if a.args[0] >= b.args[0] else b  # the moment is compared, wherever it is shown
+    if "timestamp with time zone" in (a.name, b.name) and {a.name, b.name} & {"date", "timestamp"}:
+        digits = [k.args[0] for k in (a, b) if k.args]
+        return TrinoType("timestamp with time zone", (max(digits),))  # what has no zone is a moment in UTC
     found = _common(a, b)
     if found is None:
         raise mismatch(f"{what} cannot compare {a} with {b}.")
@@ -163,6 +195,14 @@ def arithmetic(op: str, a: Typed, b: Typed) -> Typed:
     for side in (a, b):
         if not (side.type.is_numeric or side.type.name == "unknown"):
             raise mismatch(f"Operator {op} needs numbers, not {a.type} and {b.type}.")
+    kinds = (a.type.name, b.type.name)
+    wide = "double" in kinds or (op == "*" and "bigint" in kinds)
+    unclear = "unknown" in kinds if op == "*" else op == "/" and kinds[0] == "unknown"  # it may be an interval too
+    if kinds == ("unknown", "unknown") or (unclear and wide):
+        raise UserError(
+            "This operator of NULL may mean many things.", trino=TrinoError.AMBIGUOUS_FUNCTION_CALL, rule="types",
+            hint="Cast the NULL.",
+        )  # fmt: skip
     if "unknown" in (a.type.name, b.type.name):
         known = b.type if a.type.name == "unknown" else a.type
         if known.name == "decimal":
@@ -171,10 +211,7 @@ def arithmetic(op: str, a: Typed, b: Typed) -> Typed:
         return Typed(f"CAST(NULL AS {known.duckdb()})", known)
     kind = _common_number(a.type, b.type)
     if kind.name in ("double", "real"):
-        sql = f"({cast_to(a, kind).sql} {op} {cast_to(b, kind).sql})"
-        if op == "%":
-            sql = f"fmod({cast_to(a, kind).sql}, {cast_to(b, kind).sql})"
-        return Typed(sql, kind)
+        return Typed(f"({cast_to(a, kind).sql} {op} {cast_to(b, kind).sql})", kind)
     if kind.is_integer:
         symbol = "//" if op == "/" else op
         return Typed(f"({_strict(a, kind)} {symbol} {_strict(b, kind)})", kind)
@@ -189,6 +226,7 @@ def _strict(value: Typed, kind: TrinoType) -> str:
 
 
 _INT64_DIGITS = 18
+_DOUBLE_DIGITS = 15
 
 
 def _decimal(op: str, a: Typed, b: Typed) -> Typed:
@@ -205,6 +243,13 @@ def _decimal(op: str, a: Typed, b: Typed) -> Typed:
     elif op == "%":
         scale = max(s1, s2)
         out = (min(p2 - s2, p1 - s1) + scale, scale)
+        if max(p1, p2) + scale > _DOUBLE_DIGITS:  # DuckDB computes the remainder of decimals in doubles
+            n, d = (
+                f"tr_unscaled({x}, {10**s}::HUGEINT) * {10 ** (scale - s)}::HUGEINT"
+                for x, s in ((left, s1), (right, s2))
+            )
+            kind = TrinoType("decimal", out)
+            return Typed(rescaled(f"tr_rest({n}, {d})", kind), kind)
     else:
         scale = max(s1, s2)
         out = (min(38, p1 + s2 + max(0, s2 - s1)), scale)

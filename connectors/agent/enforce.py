@@ -18,10 +18,11 @@ import pyarrow as pa
 from catalog.masks import Mask
 from catalog.types import BIGINT, TrinoType
 from connectors.agent.authorise import Governed
+from connectors.agent.compose import Composed
 from connectors.agent.pushdown import Grouped
-from connectors.base import Aggregate, Capabilities, GroupKey, NativeScan, OutputColumn, Predicate
+from connectors.base import Aggregate, Capabilities, Condition, GroupKey, NativeScan, OutputColumn, Predicate
 
-__all__ = ["Scan", "enforce", "enforce_grouped"]
+__all__ = ["Scan", "enforce", "enforce_composed", "enforce_grouped", "enforce_part"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Scan:
 
     name: its table name in the residual engine. columns: published name -> type, in delivery order.
     projection: SQL over the scan's columns, None if nothing is masked and types are already right.
-    early: columns of the source's batches whose masks run in `ingest`.
+    early: columns of the source's batches whose masks run in `ingest`. others: further relations that are read.
     """
 
     name: str
@@ -39,6 +40,12 @@ class Scan:
     columns: tuple[tuple[str, TrinoType], ...]
     projection: str | None
     early: Mapping[str, Mask] = field(default_factory=dict)
+    others: tuple[Governed, ...] = ()
+
+    @property
+    def hides(self) -> bool:
+        """Whether the order of the rows may tell what is kept back of a relation."""
+        return any(relation.hides for relation in (self.relation, *self.others))
 
     @property
     def schema(self) -> pa.Schema:
@@ -67,7 +74,7 @@ def enforce(
     relation: Governed,
     used: Iterable[str],
     view_text: str,
-    predicates: Sequence[Predicate] = (),
+    predicates: Sequence[Condition] = (),
     keys: Sequence[tuple[str, pa.Array]] = (),
     limit: int | None = None,
     query_id: str = "",
@@ -126,6 +133,24 @@ def enforce_grouped(
     return Scan(name, relation, native, group.columns, None)
 
 
+def enforce_part(relation: Governed, columns: Mapping[str, str], view_text: str) -> NativeScan:
+    """One occurrence as part of a join inside its source: published columns under other names, row filter included.
+
+    Nothing masks them afterwards: raises ValueError if any of them has a mask or isn't shown.
+    """
+    if not all(c in relation.columns and c not in relation.masks for c in columns):
+        raise ValueError(f"a masked column of {relation.name} in a join")
+    outputs = tuple(OutputColumn(relation.raw(c), relation.columns[c], name) for c, name in columns.items())
+    return replace(_native(relation, view_text, (), (), ""), columns=outputs)
+
+
+def enforce_composed(name: str, composed: Composed, query_id: str) -> Scan:
+    """A join inside one source, of scans that `enforce_part` made: there is nothing left to mask."""
+    first, *others = composed.relations
+    native = replace(composed.native, query_id=query_id)
+    return Scan(name, first, native, composed.columns, None, others=tuple(others))
+
+
 def _form(mask: Mask, dialect: str) -> str:
     found = mask.source(dialect)
     if found is None:
@@ -182,7 +207,7 @@ def _exact_sum(kind: TrinoType) -> TrinoType:
 def _native(
     relation: Governed,
     view_text: str,
-    predicates: Sequence[Predicate],
+    predicates: Sequence[Condition],
     keys: Sequence[tuple[str, pa.Array]],
     query_id: str,
 ) -> NativeScan:

@@ -45,8 +45,6 @@ OUT_OF_MEMORY = 71
 def open_instance() -> duckdb.DuckDBPyConnection:
     """An in-memory instance with macros that runs in the calling thread alone, so that it survives a fork."""
     connection = duckdb.connect(":memory:", config={"threads": 1, "async_threads": 0})
-    # DuckDB fills this buffer before it gives its first batch; its default would hold back 1 MB.
-    connection.execute("SET streaming_buffer_size = '64KB'")
     duck.prepare(connection)
     return connection
 
@@ -116,6 +114,8 @@ def _private(connection: duckdb.DuckDBPyConnection, folder: Path, memory_mb: int
     """A connection of its own (with random numbers of its own) to the inherited instance, limited and locked."""
     own = connection.cursor()
     spill = str(folder / "spill").replace("'", "''")
+    # DuckDB fills this buffer before it gives its first batch, and a cursor has its own: 1 MB, unless told otherwise.
+    own.execute("SET streaming_buffer_size = '64KB'")
     own.execute(f"SET memory_limit = '{memory_mb}MB'")
     own.execute(f"SET temp_directory = '{spill}'")
     own.execute(f"SET max_temp_directory_size = '{memory_mb * 8}MB'")

@@ -294,7 +294,7 @@ class RowRun:
         self._feeds.append(feed)
         self._stack.callback(feed.close)
         raw = pa.RecordBatchReader.from_batches(scan.ingested, scan.ingest(feed.batches()))
-        if not scan.relation.hides:
+        if not scan.hides:
             return raw
         masking = self._enter(self._engines.masking())
         masking.add(RAW, raw)

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,10 +19,11 @@ from catalog.exchange import KEYS_TABLE
 from catalog.relation import Mode
 from catalog.types import TrinoType, from_arrow
 from connectors.agent.authorise import Access, Governed
-from connectors.agent.enforce import Scan, enforce, enforce_grouped
-from connectors.agent.pushdown import Grouped, grouped, keys_of, limit_of, predicates_of
+from connectors.agent.compose import COMPOSED, Composed, Sources, Stays, composed
+from connectors.agent.enforce import Scan, enforce, enforce_composed, enforce_grouped, enforce_part
+from connectors.agent.pushdown import Grouped, grouped, keys_column, keys_of, limit_of, predicates_of
 from connectors.agent.sideways import Hint, hints_of
-from connectors.base import Capabilities
+from connectors.base import Capabilities, NativeScan
 
 __all__ = ["KEYS_NAME", "RowPlan", "mode_refusal", "plan_rows"]
 
@@ -53,6 +55,7 @@ class _Occurrence:
     node: exp.Table
     relation: Governed
     group: Grouped | None = None
+    composed: Composed | None = None
 
 
 class _Planner:
@@ -62,31 +65,52 @@ class _Planner:
         self.keys = keys
         self.found: list[_Occurrence] = []
         self._grouped: dict[int, tuple[Governed, Grouped]] = {}
+        self._composed: dict[int, Composed] = {}
+        self._ctes: frozenset[str] = frozenset()
 
-    def group_all(self, tree: exp.Expr) -> exp.Expr:
-        """Replace each SELECT that its source answers whole by one over the grouped scan."""
-        ctes = {c.alias.lower() for c in tree.find_all(exp.CTE)}
+    def push_all(self, tree: exp.Expr, part: Callable[[Governed, Mapping[str, str]], NativeScan]) -> exp.Expr:
+        """Replace each SELECT that its source answers by one over the grouped or composed scan, outermost first."""
+        self._ctes = frozenset(c.alias.lower() for c in tree.find_all(exp.CTE))
+        sources = Sources(self.row_relation, self.capabilities, part, self.keys_as)
+        gone: set[int] = set()
         for select in list(tree.find_all(exp.Select)):
-            clause = select.args.get("from_")
-            table = clause.this if clause else None
-            if not isinstance(table, exp.Table) or table.name == KEYS_TABLE or select.args.get("joins"):
+            made = None if id(select) in gone else self._pushed(select, sources)
+            if made is None:
                 continue
-            if not table.args.get("db") and table.name.lower() in ctes:
-                continue
-            relation = self.access.resolve(table)
-            if not relation.mode.gives_rows:
-                continue
-            group = grouped(select, table, relation, self.capabilities(relation.spec.source))
-            if group is None or not self.binds(relation, group.bind):
-                continue
-            node = exp.Table(this=exp.to_identifier("grouped"))
-            group.select.set("from_", exp.From(this=node))
-            self._grouped[id(node)] = (relation, group)
+            gone.update(id(inner) for inner in select.find_all(exp.Select))
             if select is tree:
-                tree = group.select
-            else:
-                select.replace(group.select)
+                return made
+            select.replace(made)
         return tree
+
+    def _pushed(self, select: exp.Select, sources: Sources) -> exp.Select | None:
+        table = select.args["from_"].this if select.args.get("from_") else None
+        relation = self.row_relation(table) if isinstance(table, exp.Table) else None
+        if relation is not None and isinstance(table, exp.Table):
+            group = grouped(select, table, relation, self.capabilities(relation.spec.source))
+            if group is not None and self.binds(relation, group.bind):
+                node = exp.Table(this=exp.to_identifier("grouped"))
+                self._grouped[id(node)] = (relation, group)
+                return _over(group.select, node)
+        with suppress(Stays):
+            found = composed(select, sources)
+            node = exp.Table(this=exp.to_identifier(COMPOSED))
+            self._composed[id(node)] = found
+            return _over(found.select, node)
+        return None
+
+    def row_relation(self, table: exp.Table) -> Governed | None:
+        """The relation behind a table that gives rows. Raises NOT_AVAILABLE or PURPOSE."""
+        if not table.args.get("db") and (table.name == KEYS_TABLE or table.name.lower() in self._ctes):
+            return None
+        relation = self.access.resolve(table)
+        return relation if relation.mode.gives_rows else None
+
+    def keys_as(self, kind: TrinoType) -> pa.Array | None:
+        """The bind keys in a column's type, None if there are none that compare with it as they are."""
+        if self.keys is None or not _same_family(from_arrow(self.keys.type), kind):
+            return None
+        return _fitting(self.keys, kind.arrow())
 
     def binds(self, relation: Governed, columns: tuple[str, ...]) -> bool:
         """Whether the bind keys are there and compare with these columns without any conversion."""
@@ -106,11 +130,20 @@ class _Planner:
             relation, group = self._grouped[id(node)]
             self.found.append(_Occurrence(name, group.table, relation, group))
             return duck.Table(name, dict(group.columns))
+        if id(node) in self._composed:
+            composed = self._composed[id(node)]
+            self.found.append(_Occurrence(name, node, composed.relations[0], composed=composed))
+            return duck.Table(name, dict(composed.columns))
         relation = self.access.resolve(node)
         if not relation.mode.gives_rows:
             raise mode_refusal(relation, self.access.department.department)
         self.found.append(_Occurrence(name, node, relation))
         return duck.Table(name, relation.columns)
+
+
+def _over(select: exp.Select, table: exp.Table) -> exp.Select:
+    select.set("from_", exp.From(this=table))
+    return select
 
 
 def _apart(tree: exp.Expr) -> exp.Expr:
@@ -166,7 +199,15 @@ def plan_rows(
     bind keys, distinct. The tree is changed. Raises CityError.
     """
     planner = _Planner(access, capabilities, keys)
-    tree = planner.group_all(_apart(tree))
+
+    def text_of(relation: Governed) -> str:
+        # Generated rows stand for what the owner's view gives; nothing reads through it.
+        return "" if relation.mode is Mode.synthetic else view_text(relation.name)
+
+    def part(relation: Governed, columns: Mapping[str, str]) -> NativeScan:
+        return enforce_part(relation, columns, text_of(relation))
+
+    tree = planner.push_all(_apart(tree), part)
     compiled = duck.compile_query(tree, planner.resolve, now)
     labels = [name.lower() for name, _ in compiled.columns]
     if labels != [f"c{i}" for i in range(len(labels))]:
@@ -176,8 +217,10 @@ def plan_rows(
     whole = True
     for found in planner.found:
         relation = found.relation
-        # Generated rows stand for what the owner's view gives; nothing reads through it.
-        text = "" if relation.mode is Mode.synthetic else view_text(relation.name)
+        if found.composed is not None:
+            scans.append(enforce_composed(found.name, found.composed, query_id))
+            continue
+        text = text_of(relation)
         if found.group is not None:
             bound = _bound(relation, found.group.bind, keys)
             dialect = capabilities(relation.spec.source).masks
@@ -185,16 +228,16 @@ def plan_rows(
             continue
         allowed = capabilities(relation.spec.source)
         predicates, rest = predicates_of(found.node, relation, allowed)
-        whole = whole and not rest
         columns = keys_of(found.node, relation, allowed)
         columns = columns if planner.binds(relation, columns) else ()
+        whole = whole and all(keys_column(part, found.node, relation) in columns for part in rest)
         complete = not rest and not relation.hides
         limit = limit_of(tree, found.node, complete, len(planner.found))
         used = compiled.used.get(found.name, frozenset())
         bound = _bound(relation, columns, keys)
         scans.append(enforce(found.name, relation, used, text, predicates, bound, limit, query_id))
         places.append((found.node, scans[-1]))
-    relations = tuple({o.relation.name: o.relation for o in planner.found}.values())
+    relations = tuple({r.name: r for scan in scans for r in (scan.relation, *scan.others)}.values())
     hints = hints_of(places, capabilities)
     copies, limit = _copies(tree, scans, whole)
     return RowPlan(tuple(scans), compiled.sql, compiled.columns, _reads_once(tree), relations, hints, copies, limit)
@@ -204,7 +247,8 @@ def _copies(tree: exp.Expr, scans: Sequence[Scan], whole: bool) -> tuple[tuple[s
     """(columns, limit) if the query is `SELECT column, .. FROM scan [WHERE ..] [LIMIT n]`, else ((), None).
 
     whole: WHERE went down whole; here it may read unmasked columns only. Proof: the source has then evaluated it
-    exactly (`predicates_of`), so the residual would find it true for every row of the scan; what is left of it
+    exactly (`predicates_of`; of bind keys it delivers exactly the rows whose column is one of them, so `keys_of` is as
+    good), so the residual would find it true for every row of the scan; what is left of it
     copies columns, in the order of the rows, and stops after n. Types are the scan's: a bare column has its
     relation's type.
     """
@@ -218,7 +262,9 @@ def _copies(tree: exp.Expr, scans: Sequence[Scan], whole: bool) -> tuple[tuple[s
         return nothing
     where = tree.args.get("where")
     native, masks = scans[0].native, scans[0].relation.masks
-    if where and (native.aggregates or any(c.name.lower() in masks for c in where.find_all(exp.Column))):
+    if where and (
+        native.group_by or native.aggregates or any(c.name.lower() in masks for c in where.find_all(exp.Column))
+    ):
         return nothing
     published = {name for name, _ in scans[0].columns}
     items = [item.this if isinstance(item, exp.Alias) else item for item in tree.expressions]

@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict
@@ -48,7 +48,7 @@ from catalog.errors import AccessDenied, CityError, DepartmentError, InternalErr
 from catalog.exchange import Fragment
 from catalog.identity import Pins, Principal, TokenVerifier, agent_audience, verify_request
 from catalog.ledger import LedgerError
-from catalog.memory import forbid_dumps, settled
+from catalog.memory import forbid_dumps, give_back, settled
 from catalog.policy import PolicyError
 from connectors.agent.budget import FairQueue
 from connectors.agent.fragment import FragmentRun, canceled
@@ -538,7 +538,8 @@ class _Stream:
     def _work(self) -> None:
         frames = self._run.frames(self._near)
         try:
-            for chunk in frames:
+            # The stream's head goes with its first rows: a small answer is one piece and its end record.
+            for chunk in joined_first(frames):
                 if not self._send(chunk):
                     break
             frames.close()
@@ -546,7 +547,14 @@ class _Stream:
             self._agent.finish(self._run)
             self._account()
             self._loop.call_soon_threadsafe(self._places.release)
-            self._send(None)
+            if not self._send(None):
+                self._loop.call_soon_threadsafe(self._leave)
+
+    def _leave(self) -> None:
+        """End an answer whose reader was too slow, should he read on: it has no end record and counts for nothing."""
+        while not self._chunks.empty():
+            self._chunks.get_nowait()
+        self._chunks.put_nowait(None)
 
     def _send(self, chunk: bytes | None) -> bool:
         """Hand one chunk to the reader; False once there is none, or if it is too slow."""
@@ -571,6 +579,12 @@ class _Stream:
         self._metrics.fragments.labels(self._run.outcome).inc()
 
 
+def joined_first(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes, the first two chunks in one."""
+    yield next(chunks, b"") + next(chunks, b"")
+    yield from chunks
+
+
 def serve(path: str | Path, behind_tls_proxy: bool = False, owners: Path | None = None) -> None:
     """Serve one department until interrupted. Prints `ready <url>` once it answers.
 
@@ -580,6 +594,7 @@ def serve(path: str | Path, behind_tls_proxy: bool = False, owners: Path | None 
     Raises ValueError rather than serve plain HTTP on an address that others reach.
     """
     forbid_dumps()
+    give_back()
     # What a program reads, `ready <url>`, stands alone on standard output.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     with ended_in_order():

@@ -137,14 +137,15 @@ class StandIn(Source):
 
     def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
         """All rows of the relation that the scan names, whatever narrows it: conditions stay in the query."""
-        spec = self._department.relations.get(scan.relation)
+        name = scan.relation if isinstance(scan.relation, str) else ""
+        spec = self._department.relations.get(name)
         if spec is None or scan.is_query or scan.group_by or scan.aggregates:
-            raise SourceError(f"no generated rows of {scan.relation[:60]!r}")
+            raise SourceError(f"no generated rows of {name[:60]!r}")
         names = {(c.from_ or name): name for name, c in spec.columns.items()}
         arrays = []
         for output in scan.columns:
             cancel.check()
-            arrays.append(self.column(scan.relation, names[output.column]))
+            arrays.append(self.column(name, names[output.column]))
         rows = spec.synthetic.rows if scan.limit is None else min(scan.limit, spec.synthetic.rows)
         for start in range(0, rows, BATCH):
             cancel.check()

@@ -1,6 +1,8 @@
-"""The merge engine: one private, locked, in-memory DuckDB per statement, out of a warm pool.
+"""The merge engine: a locked, in-memory DuckDB that no other statement uses meanwhile, out of a warm pool.
 
-It holds nothing but what the departments delivered for this one statement, and is closed with it.
+It holds nothing but what the departments delivered for one statement, in temporary tables of a connection that ends
+with the statement. An instance costs more to make than a small statement to answer, so it serves the same user and
+purpose again; nobody else's rows are ever in it (docs/decisions/011).
 Trino's meaning decides, not DuckDB's: all text comes from `catalog.duck`.
 """
 
@@ -9,28 +11,58 @@ from __future__ import annotations
 import queue
 import shutil
 import threading
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlglot import exp
 
 from catalog import duck
 from catalog.errors import CityError
 from catalog.types import TrinoType, field_type
 from gateway.execution import Execution
+from gateway.plan import KeySource
 from gateway.settings import Limits
 
-__all__ = ["Merge", "MergePool", "conform"]
+__all__ = ["NOBODY", "Merge", "MergePool", "Owner", "conform"]
 
 BATCH_ROWS = 65_536
-Instance = tuple[duckdb.DuckDBPyConnection, duck.Library]
+USES = 32
+"""Statements that one instance serves, at most: its connections are made before its settings are locked."""
+IDLE = 8
+"""Instances that wait for another statement of their owners, at most."""
+IDLE_SECONDS = 30.0
+SMALL_BYTES = 1 << 20
+"""Of a stored answer that stays as it came."""
+LINGER = 0.01
+"""Seconds between the end of a statement and the making of an instance, which takes a processor as long."""
+Owner = tuple[str, str]
+"""User and purpose."""
+NOBODY: Owner = ("", "")
+"""Of statements that read no table, such as `SELECT 1`: nothing of anybody is in their instances."""
+
+
+@dataclass(eq=False)
+class _Instance:
+    """connections: each for one statement. used: when the last statement left it."""
+
+    root: duckdb.DuckDBPyConnection
+    library: duck.Library
+    connections: list[duckdb.DuckDBPyConnection]
+    used: float = field(default_factory=time.monotonic)
+
+    def close(self) -> None:
+        for connection in (*self.connections, self.root):
+            connection.close()
 
 
 class MergePool:
-    """Prepared instances, made in the background so that a statement doesn't wait for one."""
+    """Prepared instances, made and closed in the background so that a statement doesn't wait for either."""
 
     def __init__(self, limits: Limits, spill: Path, warm: int = 2) -> None:
         """spill: a folder of this pool's own; what a killed gateway left there is removed."""
@@ -38,22 +70,45 @@ class MergePool:
         self._spill = spill
         shutil.rmtree(spill, ignore_errors=True)
         spill.mkdir(parents=True, mode=0o700)
-        self._ready: queue.Queue[Instance] = queue.Queue(warm)
-        self._bare: queue.Queue[Instance] = queue.Queue(warm)
-        self._wanted = threading.Semaphore(warm)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._fill, name="merge-pool", daemon=True)
+        self._warm = warm
+        self._lock = threading.Lock()
+        self._fresh: queue.SimpleQueue[_Instance] = queue.SimpleQueue()
+        self._ordered = 0
+        self._idle: list[tuple[Owner, _Instance]] = []
+        self._closing = threading.Event()
+        self._work: queue.SimpleQueue[_Instance | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._attend, name="merge-pool", daemon=True)
         self._thread.start()
+        for _ in range(warm):
+            self._order()
 
-    def _fill(self) -> None:
-        while True:
-            self._wanted.acquire()
-            if self._closed.is_set():
-                return
-            self._ready.put(self._make())
+    # -- the background thread -------------------------------------------------------------------
 
-    def _make(self) -> Instance:
-        con = duckdb.connect(
+    def _attend(self) -> None:
+        """Close what is handed over; make a fresh instance for each None."""
+        while not self._closing.is_set():
+            try:
+                old = self._work.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                self._close_idle()
+                continue
+            if not self._fresh.empty():
+                self._closing.wait(LINGER)
+            if old is not None:
+                old.close()
+            elif not self._closing.is_set():
+                self._fresh.put(self._make())
+
+    def _close_idle(self) -> None:
+        late = time.monotonic() - IDLE_SECONDS
+        with self._lock:
+            gone = [instance for _, instance in self._idle if instance.used < late]
+            self._idle = [(owner, i) for owner, i in self._idle if i.used >= late]
+        for instance in gone:
+            instance.close()
+
+    def _make(self) -> _Instance:
+        root = duckdb.connect(
             config={
                 "memory_limit": f"{self.limits.memory_mb}MB",
                 "threads": self.limits.threads,
@@ -61,59 +116,83 @@ class MergePool:
                 "preserve_insertion_order": True,
             }
         )
-        # DuckDB fills this buffer before it gives its first batch; its default would hold back 1 MB.
-        con.execute("SET streaming_buffer_size = '64KB'")
-        library = duck.Library(con)
-        duck.lock(con)
-        return con, library
+        connections = [root.cursor() for _ in range(USES)]
+        for connection in connections:
+            # DuckDB fills this buffer before it gives its first batch; its default would hold back 10 MB.
+            connection.execute("SET streaming_buffer_size = '64KB'")
+        library = duck.Library(root)
+        duck.lock(root)
+        return _Instance(root, library, connections)
 
-    def take(self, bare: bool = False) -> Instance:
-        """An instance that nobody used before; the caller closes it.
+    def _order(self) -> None:
+        """Have another instance made, unless enough are there or on their way."""
+        with self._lock:
+            if self._ordered >= self._warm:
+                return
+            self._ordered += 1
+        self._work.put(None)
 
-        bare: for a statement that reads no table, such as `SELECT 1`. It may get one that only such statements
-        used, and gives it back: there is nothing in it of anybody.
-        """
-        if bare:
-            with suppress(queue.Empty):
-                return self._bare.get_nowait()
-        found = self._ready.get()
-        self._wanted.release()
-        return found
+    # -- statements ------------------------------------------------------------------------------
 
-    def give_back(self, instance: Instance) -> None:
-        """Keep an instance that was taken as bare, if there is room."""
-        try:
-            self._bare.put_nowait(instance)
-        except queue.Full:
-            instance[0].close()
+    def take(self, owner: Owner) -> _Instance:
+        """An instance that only statements of this owner used, and none uses now."""
+        with self._lock:
+            found = next((i for i, (whose, _) in enumerate(self._idle) if whose == owner), None)
+            if found is not None:
+                return self._idle.pop(found)[1]
+            self._ordered -= 1
+            last = self._ordered < 1
+        if last:  # otherwise the next one is made when this statement has had its processor
+            self._order()
+        return self._fresh.get()
+
+    def give_back(self, owner: Owner, instance: _Instance, used: duckdb.DuckDBPyConnection, ended_well: bool) -> None:
+        """End a statement's use of an instance, with its connection and all that lies in it."""
+        used.close()
+        instance.used = time.monotonic()
+        old: _Instance | None = instance
+        if ended_well and instance.connections:
+            with self._lock:
+                self._idle.append((owner, instance))
+                old = self._idle.pop(0)[1] if len(self._idle) > IDLE else None
+        if old is not None:
+            self._work.put(old)
+        self._order()
 
     def close(self) -> None:
-        self._closed.set()
-        self._wanted.release()
+        self._closing.set()
+        self._work.put(None)
         self._thread.join(timeout=5)
-        for waiting in (self._ready, self._bare):
-            with suppress(queue.Empty):
-                while True:
-                    waiting.get_nowait()[0].close()
+        while not self._fresh.empty():
+            self._fresh.get().close()
+        while not self._work.empty():
+            old = self._work.get()
+            if old is not None:
+                old.close()
+        for _, instance in self._idle:
+            instance.close()
         shutil.rmtree(self._spill, ignore_errors=True)
 
 
 class Merge:
     """One statement's engine. Use as a context manager; `cancel` of the execution interrupts it."""
 
-    def __init__(self, pool: MergePool, execution: Execution, bare: bool = False) -> None:
-        """bare: nothing will be attached, stored or loaded."""
+    def __init__(self, pool: MergePool, execution: Execution, owner: Owner) -> None:
+        """owner: NOBODY if nothing will be attached, stored or loaded."""
         self._pool = pool
-        self._bare = bare
-        self._con, self._library = pool.take(bare)
+        self._owner = owner
+        self._instance = pool.take(owner)
+        self._library = self._instance.library
+        self._con = self._instance.connections.pop()
         self._running = threading.Lock()
         self._ended = False
         self._execution = execution
         self._tables: dict[str, duck.Table] = {}
+        self._small: dict[str, pa.Table] = {}
         execution.on_cancel(self._interrupt)
 
     def _interrupt(self) -> None:
-        """Stop what runs here; once this statement has ended, the engine is closed or another's."""
+        """Stop what runs here; once this statement has ended, its connection is closed."""
         with self._running:
             if not self._ended:
                 self._con.interrupt()
@@ -124,10 +203,7 @@ class Merge:
     def __exit__(self, error: object, *_: object) -> None:
         with self._running:
             self._ended = True
-        if self._bare and error is None and not self._tables:
-            self._pool.give_back((self._con, self._library))
-        else:
-            self._con.close()
+        self._pool.give_back(self._owner, self._instance, self._con, error is None)
 
     def attach(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
         """Make a stream readable once, under `name`."""
@@ -135,9 +211,21 @@ class Merge:
         self._tables[name] = duck.Table(name, _columns(schema))
 
     def store(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-        """Read a stream to its end into a table, so that it may be read often. Spills when large."""
+        """Read a stream to its end, so that it may be read often. Large ones become tables, which may spill."""
+        waiting, first, size = iter(batches), [], 0
+        for batch in waiting:
+            self._execution.check()
+            first.append(batch)
+            size += batch.nbytes
+            if size > SMALL_BYTES:
+                self._table(name, schema, chain(first, waiting))
+                return
+        table = self._small[name] = pa.Table.from_batches(first, schema)
+        self.load(name, table)
+
+    def _table(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         stream = f"{name}_stream"
-        self._register(stream, pa.RecordBatchReader.from_batches(schema, iter(batches)))
+        self._register(stream, pa.RecordBatchReader.from_batches(schema, batches))
         try:
             self._con.execute(f'CREATE TEMP TABLE "{name}" AS SELECT * FROM "{stream}"')
         except duckdb.Error as error:
@@ -158,7 +246,16 @@ class Merge:
         except duckdb.Error as error:
             raise self._told(error) from error
 
-    def keys(self, query: exp.Select) -> pa.Array:
+    def keys(self, source: KeySource) -> pa.Array:
+        """The keys that a fragment waits for: distinct, none NULL."""
+        table = self._small.get(source.column[0]) if source.column is not None else None
+        if source.column is None or table is None:
+            return self._keys_of(source.query)
+        place = source.column[1]
+        column = table.column(place).combine_chunks().cast(field_type(table.schema.field(place)).arrow())
+        return pc.unique(column).drop_null()
+
+    def _keys_of(self, query: exp.Select) -> pa.Array:
         """The one column of a key query."""
         compiled = duck.compile_query(query, self._tables)
         try:

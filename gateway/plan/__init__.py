@@ -19,7 +19,8 @@ class KeySource:
 
     needs: fragments that must be complete before. sql: the fragment's text with the keys in it.
     chunk: at most so many keys a request. always: the fragment has no meaning without keys. most: with more keys
-    than these in all, it is asked without any.
+    than these in all, it is asked without any. column: the fragment and the place of its output that `query` reads,
+    where it reads nothing else.
     """
 
     query: exp.Select
@@ -28,6 +29,7 @@ class KeySource:
     chunk: int
     always: bool = False
     most: int = 0
+    column: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class FragmentPlan:
     """One question to one department.
 
     sql: the exact text that its agent receives, of `tree`. outputs: names of c0..cn in the merge, in order.
-    relations: what it reads. notes: what stays in the gateway and why, for EXPLAIN.
+    relations: what it reads. notes: what stays in the gateway and why, for EXPLAIN. whole: why every row of them is
+    delivered, "" if something restricts them.
     """
 
     id: str
@@ -45,6 +48,7 @@ class FragmentPlan:
     relations: tuple[Relation, ...]
     keys: KeySource | None = None
     notes: tuple[str, ...] = ()
+    whole: str = ""
     tree: exp.Query = field(default_factory=exp.Select, compare=False, repr=False)
 
 
@@ -58,7 +62,6 @@ class Plan:
 
     fragments: tuple[FragmentPlan, ...]
     merge: exp.Query | None
-    tree: exp.Query
     labels: tuple[str, ...]
     stored: frozenset[str] = frozenset()
     local: dict[str, pa.Table] = field(default_factory=dict)

@@ -80,10 +80,12 @@ def bind_keys(
     two wait for each other.
     """
     by_id = {f.id: f for f in fragments}
-    links = [link for link in _links(merge, by_id) if _may_bind(link, merge, by_id)]
-    alone = {f.id: size_of(f, relations) for f in fragments}
+    found = _links(merge, by_id)
+    types = {name: _types(by_id[name]) for name in _named(found)}
+    links = [link for link in found if _may_bind(link, merge, by_id, types)]
+    alone = {name: size_of(by_id[name], relations) for name in _named(links)}
     sizes = dict(alone)
-    waiting = [f.id for f in fragments if f.keys is None]
+    waiting = [f.id for f in fragments if f.keys is None and f.id in alone]
     while waiting:
         giver = min(waiting, key=lambda name: sizes[name].rows)
         waiting.remove(giver)
@@ -96,6 +98,11 @@ def bind_keys(
                 by_id[bound.id] = bound
                 sizes[bound.id] = reduced
     return [by_id[f.id] for f in fragments]
+
+
+def _named(links: list[_Link]) -> set[str]:
+    """The fragments that take part in any of them."""
+    return {name for link in links for name in (link.giver.fragment, link.taker.fragment)}
 
 
 # ---- which columns compare
@@ -200,7 +207,7 @@ def _may_steer(source: Source) -> bool:
 # ---- which of them pay
 
 
-def _may_bind(link: _Link, merge: exp.Query, by_id: dict[str, FragmentPlan]) -> bool:
+def _may_bind(link: _Link, merge: exp.Query, by_id: dict[str, FragmentPlan], types: dict[str, tuple[str, ...]]) -> bool:
     give, take = by_id[link.giver.fragment], by_id[link.taker.fragment]
     if give.id == take.id or give.keys is not None or take.keys is not None:
         return False
@@ -210,22 +217,54 @@ def _may_bind(link: _Link, merge: exp.Query, by_id: dict[str, FragmentPlan]) -> 
     column = _column(link.taker, take)
     if column is None or column.name in linked:  # nobody can turn a pseudonym back to look for it
         return False
-    kind = _type_of(link.taker, take)
-    return kind in KEY_TYPES and kind == _type_of(link.giver, give)
+    if not types[take.id] or not types[give.id]:
+        return False
+    kind = types[take.id][link.taker.output]
+    alike = kind in KEY_TYPES and kind == types[give.id][link.giver.output]
+    return alike and not _says_the_same(link, give, take)
+
+
+def _says_the_same(link: _Link, give: FragmentPlan, take: FragmentPlan) -> bool:
+    """Whether all that restricts the giver is conditions on the column that gives, which the taker has on its own.
+
+    `a.x = 5 AND a.x = b.y`: both are asked at once for 5; what a finds would tell b nothing new.
+    """
+    mine, others = _conditions_on(give.tree, link.giver.output)
+    theirs, _ = _conditions_on(take.tree, link.taker.output)
+    return bool(mine) and not others and mine <= theirs
+
+
+def _conditions_on(tree: exp.Query, output: int) -> tuple[set[str], bool]:
+    """The conditions of WHERE on an output's column alone, as texts about `k`; and whether anything else restricts."""
+    column = tree.expressions[output].unalias() if isinstance(tree, exp.Select) else None
+    if not isinstance(column, exp.Column):
+        return set(), True
+    where = tree.args.get("where")
+    found, others = set(), any(tree.args.get(k) for k in ("joins", "group", "having", "limit", "offset"))
+    for part in conjuncts(where.this if where is not None else None):
+        text = part.copy()
+        columns = list(text.find_all(exp.Column))
+        if isinstance(text, exp.Column) or {c.sql() for c in columns} != {column.sql()} or text.find(exp.Select):
+            others = True
+            continue
+        for each in columns:
+            each.replace(exp.column("k"))
+        found.add(text.sql("trino"))
+    return found, others
 
 
 def _uses(merge: exp.Expr, fragment: str) -> int:
     return sum(1 for t in merge.find_all(exp.Table) if t.name == fragment)
 
 
-def _type_of(place: _Place, fragment: FragmentPlan) -> str:
-    """The name of the type that a fragment's output has, "" if its department alone can tell."""
+def _types(fragment: FragmentPlan) -> tuple[str, ...]:
+    """The names of the types that a fragment's outputs have, () if its department alone can tell."""
     tables = {str(r.full_name): duck.Table("t", {c.name: c.type for c in r.columns}) for r in fragment.relations}
     try:
         compiled = duck.compile_query(parse_one(fragment.sql, dialect="trino"), tables)
     except UserError:
-        return ""
-    return compiled.columns[place.output][1].name
+        return ()
+    return tuple(kind.name for _, kind in compiled.columns)
 
 
 def _column(place: _Place, fragment: FragmentPlan) -> exp.Column | None:
@@ -273,7 +312,9 @@ def _bound(link: _Link, by_id: dict[str, FragmentPlan], size: Size) -> FragmentP
     )
     chunk = min(r.max_keys for r in taker.relations)
     most = min(MAX_KEYS, max(chunk, int(size.base * PAYS)))
-    source = KeySource(query, frozenset({giver.id}), tree.sql("trino", comments=False), min(chunk, most), most=most)
+    text = tree.sql("trino", comments=False)
+    column = giver.id, link.giver.output
+    source = KeySource(query, frozenset({giver.id}), text, min(chunk, most), most=most, column=column)
     return replace(taker, keys=source)
 
 

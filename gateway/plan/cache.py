@@ -1,5 +1,6 @@
 """Plans of statements that were asked before: a dashboard's question is parsed and planned once.
 
+Questions that differ only in values that they compare with share one plan (`template`).
 A plan is the same as long as its text, its user, purpose and defaults for names, and every list of relations that
 it was made from are the same. It holds no data: texts and names only, as the user wrote them, in memory, for
 that user alone. Agents decide anew each time; a plan that a changed policy overtook is refused there.
@@ -9,12 +10,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from cachetools import TTLCache
 
+from catalog.errors import CityError
 from gateway.catalogue import DepartmentView, UserView
 from gateway.execution import Session
 from gateway.plan import Plan
+from gateway.plan.template import Lifted, Template, lift
 
 __all__ = ["PlanCache"]
 
@@ -24,28 +28,57 @@ LONG = 8192
 """Longer statements are no dashboard's, and their plans are large."""
 
 
+Known = tuple[tuple[DepartmentView, ...], Plan | Template]
+
+
 class PlanCache:
     """The plans of this gateway. Safe for use from several threads."""
 
     def __init__(self) -> None:
-        self._known: TTLCache[tuple[str, ...], tuple[tuple[DepartmentView, ...], Plan]] = TTLCache(KEPT, KEPT_SECONDS)
+        self._known: TTLCache[tuple[str, ...], Known] = TTLCache(KEPT, KEPT_SECONDS)
         self._lock = threading.Lock()
 
-    def get(self, sql: str, session: Session, view: UserView, make: Callable[[], Plan]) -> Plan:
-        """The statement's plan; made by `make` unless an equal one is known. Raises what `make` raises."""
+    def get(self, sql: str, session: Session, view: UserView, make: Callable[[str], Plan]) -> Plan:
+        """The statement's plan; made by `make` unless one is known that fits. Raises what `make` raises."""
         if len(sql) > LONG:
-            return make()
-        key = (sql, view.user, view.purpose, session.catalog, session.schema, session.time_zone, *sorted(view.down))
+            return make(sql)
+        lifted = None if _reads_the_moment(sql, session) else lift(sql)
+        if lifted is not None:
+            try:
+                template = self._get(("lifted", lifted.pattern), session, view, partial(_template, make, lifted))
+            except CityError:
+                template = None  # below it is refused in the right words, and names the right place
+            if isinstance(template, Template):
+                return template.fill(lifted.values)
+        found = self._get(("whole", sql), session, view, lambda: make(sql))
+        assert isinstance(found, Plan)
+        return found
+
+    def _get(
+        self, text: tuple[str, str], session: Session, view: UserView, make: Callable[[], Plan | Template]
+    ) -> Plan | Template:
+        key = (*text, view.user, view.purpose, session.catalog, session.schema, session.time_zone, *sorted(view.down))
         with self._lock:
-            lists, plan = self._known.get(key, ((), None))
-        if plan is not None and _alike(lists, view.departments):
-            return plan
-        plan = make()
+            lists, known = self._known.get(key, ((), None))
+        if known is not None and _alike(lists, view.departments):
+            return known
+        made = make()
         # A listing of the moment (running queries, tables of metadata) lies in the plan itself.
-        if not plan.local:
+        if isinstance(made, Template) or not made.local:
             with self._lock:
-                self._known[key] = (view.departments, plan)
-        return plan
+                self._known[key] = (view.departments, made)
+        return made
+
+
+def _template(make: Callable[[str], Plan], lifted: Lifted) -> Plan | Template:
+    plan = make(lifted.text)
+    return plan if plan.local else Template(plan, lifted)
+
+
+def _reads_the_moment(sql: str, session: Session) -> bool:
+    """Whether a statement may read tables of the gateway's own, whose rows lie in the plan."""
+    words = f"{sql} {session.catalog} {session.schema}".lower()
+    return "system" in words or "information_schema" in words
 
 
 def _alike(before: tuple[DepartmentView, ...], now: tuple[DepartmentView, ...]) -> bool:

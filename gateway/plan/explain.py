@@ -5,13 +5,13 @@ Never printed: a policy's filter or its literals, native SQL, estimates of what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.errors import CityError
 from catalog.relation import Mode, Relation
-from gateway.execution import Department, Session
+from gateway.execution import Part, Session
 from gateway.plan import FragmentPlan, Plan
 
 __all__ = ["Explanation", "explain_plan"]
@@ -19,16 +19,23 @@ __all__ = ["Explanation", "explain_plan"]
 
 @dataclass(frozen=True)
 class Explanation:
-    """text: for people. fragments: one dict per question, for programs."""
+    """text: for people. fragments: one dict per question, for programs. ran: where time and bytes went, if it ran."""
 
     text: str
     fragments: tuple[dict[str, Any], ...]
+    ran: dict[str, Any] | None = None
 
-    def with_delivered(self, departments: Sequence[Department], rows: int, seconds: float) -> Explanation:
-        """The same, with what crossed the trust line when it ran."""
-        lines = ["", f"ran in {seconds:.2f} s, {rows:,} rows in the answer"]
-        lines += [f"  {d.name}: {d.rows:,} rows, {d.bytes:,} bytes delivered in {d.seconds:.2f} s" for d in departments]
-        return replace(self, text="\n".join([self.text, *lines]))
+    def with_run(self, spent: Mapping[str, float], parts: Mapping[str, Part], rows: int) -> Explanation:
+        """The same, with what came of it when it ran. spent: seconds of the statement by what they went to; they add up
+        to the whole. parts: of the statement, by fragment id."""
+        ran = {
+            "rows": rows,
+            "ms": {doing: _ms(s) for doing, s in spent.items()},
+            "ms_in_all": _ms(sum(spent.values())),
+            "delivered": [_delivered(name, part) for name, part in parts.items()],
+            "bytes_in_all": sum(p.bytes for p in parts.values()),
+        }
+        return replace(self, text="\n".join([self.text, "", *_run_lines(ran)]), ran=ran)
 
     def with_verdicts(self, verdicts: Sequence[CityError | None]) -> Explanation:
         """The same, with each department's verdict on its fragment, in order."""
@@ -38,7 +45,41 @@ class Explanation:
             words = f"{refusal.outcome.name}: {refusal}" if refusal is not None else "would answer"
             lines.append(f"  {fragment['id']} {fragment['department']}: {words}")
             fragments.append({**fragment, "verdict": refusal.to_dict() if refusal is not None else None})
-        return Explanation("\n".join([self.text, *lines]), tuple(fragments))
+        return replace(self, text="\n".join([self.text, *lines]), fragments=tuple(fragments))
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _delivered(name: str, part: Part) -> dict[str, Any]:
+    """One question's part. source_ms: its department's word, on a grid of 50 ms; 0 where it says nothing of it."""
+    return {
+        "fragment": name[name.rindex("_f") + 1 :] if "_f" in name else name,
+        "department": part.department,
+        "rows": part.rows,
+        "bytes": part.bytes,
+        "keys": part.keys,
+        "asked_ms": _ms(part.asked),
+        "first_ms": _ms(part.first),
+        "done_ms": _ms(part.seconds),
+        "source_ms": part.receipt.micros // 1000 if part.receipt is not None else 0,
+    }
+
+
+def _run_lines(ran: dict[str, Any]) -> list[str]:
+    lines = [f"ran: {ran['rows']:,} rows in the answer"]
+    lines += [f"  {ms:10,.1f} ms  {doing}" for doing, ms in ran["ms"].items()]
+    lines += [f"  {ran['ms_in_all']:10,.1f} ms  in all", "delivered"]
+    for one in ran["delivered"]:
+        keys = f" for {one['keys']:,} keys" if one["keys"] else ""
+        lines.append(
+            f"  {one['fragment']} of {one['department']}: "
+            f"{one['rows']:,} rows, {one['bytes']:,} bytes delivered{keys}; "
+            f"asked at {one['asked_ms']:,.0f} ms, first bytes {one['first_ms']:,.0f} ms later, "
+            f"all {one['done_ms']:,.0f} ms later; in its source at most {one['source_ms']:,} ms"
+        )
+    return [*lines, f"  {ran['bytes_in_all']:,} bytes in all"]
 
 
 def explain_plan(plan: Plan, session: Session) -> Explanation:
@@ -64,6 +105,7 @@ def _as_dict(fragment: FragmentPlan) -> dict[str, Any]:
         "filtered": [str(r.full_name) for r in fragment.relations if r.filtered],
         "floors": {str(r.full_name): r.min_group for r in fragment.relations if r.min_group},
         "notes": list(fragment.notes),
+        "whole": fragment.whole,
     }
 
 
@@ -83,7 +125,8 @@ def _fragment_lines(fragment: FragmentPlan) -> list[str]:
             lines.append(f"  with more than {fragment.keys.most:,} keys: {fragment.sql}")
     for relation in fragment.relations:
         lines.append(f"  {relation.name}: {_governed(relation)}")
-    return [*lines, *(f"  {note}" for note in fragment.notes)]
+    notes = [*fragment.notes, *([f"every row is delivered: {fragment.whole}"] if fragment.whole else [])]
+    return [*lines, *(f"  {note}" for note in notes)]
 
 
 def _governed(relation: Relation) -> str:

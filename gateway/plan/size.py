@@ -5,7 +5,9 @@ It decides who is asked first and whose keys are worth a wait. No answer depends
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sqlglot import exp
 
@@ -45,10 +47,9 @@ def size_of(fragment: FragmentPlan, relations: dict[RelationName, Relation]) -> 
     named = [relations[RelationName(t.catalog, t.db, t.name)] for t in tree.find_all(exp.Table) if t.catalog]
     base = max(map(_rows, named), default=1.0)
     least = 1.0 / min(map(_rows, named), default=1.0)
-    parts: list[exp.Expr] = []
-    for holder in tree.find_all(exp.Where, exp.Join):
-        parts += conjuncts(holder.this if isinstance(holder, exp.Where) else holder.args.get("on"))
-    share = _all_kept(parts, least)
+    share = 1.0
+    for select in tree.find_all(exp.Select):
+        share *= _all_kept(_conditions(select), least, partial(_values, select, relations))
     rows = max(1.0, base * share)
     if isinstance(tree, exp.Select):
         rows = _counted(tree, rows)
@@ -99,6 +100,15 @@ def _key_of(select: exp.Select, column: exp.Expr, relations: dict[RelationName, 
     return relation if relation.key == (column.name,) else None
 
 
+def _values(select: exp.Select, relations: dict[RelationName, Relation], column: exp.Expr) -> float | None:
+    """How many values a column has, where it is a key, or about how many, where it is a part of one."""
+    source = next((s.node for s in sources(select) if isinstance(column, exp.Column) and s.alias == column.table), None)
+    if not isinstance(source, exp.Table) or not source.catalog:
+        return None
+    relation = relations[RelationName(source.catalog, source.db, source.name)]
+    return _rows(relation) ** (1 / len(relation.key)) if column.name in relation.key else None
+
+
 def _counted(select: exp.Select, rows: float) -> float:
     if select.args.get("group") is not None or select.args.get("distinct") is not None:
         rows = max(1.0, rows * GROUPED)
@@ -109,7 +119,11 @@ def _counted(select: exp.Select, rows: float) -> float:
     return min(rows, float(count.name)) if isinstance(count, exp.Literal) and count.name.isdigit() else rows
 
 
-def _all_kept(parts: list[exp.Expr], least: float) -> float:
+Values = Callable[[exp.Expr], float | None]
+"""Column -> how many values it has, None if nothing tells."""
+
+
+def _all_kept(parts: list[exp.Expr], least: float, values: Values) -> float:
     """least: what an equality keeps of the smallest relation; two bounds of one column are a window."""
     share = 1.0
     lower = {p.this.sql() for p in parts if isinstance(p, (exp.GT, exp.GTE))}
@@ -117,18 +131,23 @@ def _all_kept(parts: list[exp.Expr], least: float) -> float:
         if isinstance(part, (exp.LT, exp.LTE)) and part.this.sql() in lower:
             share *= WINDOW
         else:
-            share *= _kept(part, least)
+            share *= _kept(part, least, values)
     return share
 
 
-def _kept(part: exp.Expr, least: float) -> float:
+def _kept(part: exp.Expr, least: float, values: Values) -> float:
     if isinstance(part, exp.Paren):
-        return _kept(part.this, least)
+        return _kept(part.this, least, values)
     if isinstance(part, exp.Or):
-        return min(1.0, sum(_all_kept(conjuncts(b), least) for b in (part.left, part.right)))
+        return min(1.0, sum(_all_kept(conjuncts(b), least, values) for b in (part.left, part.right)))
     query = part.find(exp.Select)
     if query is not None:
         return OTHER if isinstance(part, exp.Not) else 0.01 if query.args.get("having") is not None else 0.1
     if part.find(exp.Literal) is None:
         return 1.0 if isinstance(part, exp.EQ) else OTHER
+    known = (values(part.this) or values(part.expression)) if isinstance(part, exp.EQ) else None
+    if isinstance(part, exp.In):
+        known = values(part.this)
+    if known is not None:
+        return min(1.0, max(1, len(part.expressions)) / known)
     return max(least, SELECTS.get(type(part), OTHER))

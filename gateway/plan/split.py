@@ -14,6 +14,7 @@ from gateway.parse import first_select
 from gateway.plan import FragmentPlan, Plan
 from gateway.plan.bind import bind_keys
 from gateway.plan.verify import VERIFY, plan_verify
+from gateway.plan.whole import mark_whole
 from gateway.resolve import SYSTEM_TABLE
 from gateway.rewrite.leaf import is_leaf
 from gateway.rewrite.tree import (
@@ -40,32 +41,33 @@ def split(
     local: dict[str, pa.Table],
     notes: tuple[str, ...] = (),
 ) -> Plan:
-    """Plan a rewritten tree. Raises AccessDenied(MODE) where a relation's mode can't answer the shape.
+    """Plan a rewritten tree; it is changed. Raises AccessDenied(MODE) where a relation's mode can't answer the shape.
 
     Proof sketch. A fragment is a whole query block over relations of one department, without a column
     of any block outside it; evaluating it where the data is gives the bag that the block denotes. A
     scan delivers the columns that are read and the rows that its own conditions keep; those conditions
     are evaluated again above, so a scan can only be too wide, never too narrow (see `scan_conditions`).
     """
-    original = tree.copy()
     cutter = _Cutter(relations)
     whole = cutter.whole(tree)
     if whole:
         cutter.fragment(tree, whole)
-        return Plan(tuple(cutter.fragments), None, original, labels, local={}, notes=notes)
-    holder = exp.Subquery(this=tree.copy())
+        return Plan(tuple(cutter.fragments), None, labels, local={}, notes=notes)
+    holder = exp.Subquery(this=tree)
     cutter.descend(holder.this)
     merge = holder.this
-    fragments = bind_keys(merge, _shared(merge, cutter.fragments), relations)
+    bound = bind_keys(merge, _shared(merge, cutter.fragments), relations)
+    givers = frozenset(n for f in bound if f.keys is not None for n in f.keys.needs)
+    fragments = mark_whole(bound, givers)
     names = {f"{LOCAL}{i}": table for i, table in enumerate(local.values())}
     for query in (merge, *(f.keys.query for f in fragments if f.keys is not None)):
         _name_local(query, {name: f"{LOCAL}{i}" for i, name in enumerate(local)})
     stored = frozenset(
-        {f.id for f in fragments if _uses(merge, f.id) > 1}
-        | {n for f in fragments if f.keys is not None for n in f.keys.needs}
+        {f.id for f in fragments if _uses(merge, f.id) > 1 or _in_expression(merge, f.id)}
+        | givers
         | _shared_departments(fragments)
     )
-    return Plan(tuple(fragments), merge, original, labels, stored, names, notes)
+    return Plan(tuple(fragments), merge, labels, stored, names, notes)
 
 
 def fragment_tree(query: exp.Query) -> exp.Query:
@@ -279,6 +281,24 @@ def _root(node: exp.Expr) -> exp.Expr:
     while node.parent is not None:
         node = node.parent
     return node
+
+
+_ONCE = (
+    exp.Paren, exp.Not, exp.And, exp.Or, exp.Where, exp.Having, exp.Exists, exp.In, exp.Alias, exp.Any, exp.All, exp.EQ,
+    exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Subquery, exp.Select, exp.From, exp.Join, exp.SetOperation, exp.With,
+    exp.CTE, exp.Table,
+)  # fmt: skip
+
+
+def _in_expression(tree: exp.Expr, name: str) -> bool:
+    """Whether a fragment stands below a function, CASE or operator whose text may hold its argument more than once."""
+    for table in tree.find_all(exp.Table):
+        node: exp.Expr | None = table if table.name == name else None
+        while node is not None and node is not tree:
+            if not isinstance(node, _ONCE):
+                return True
+            node = node.parent
+    return False
 
 
 def _uses(tree: exp.Expr, fragment: str) -> int:

@@ -82,7 +82,7 @@ class ExplainRequest(_Model):
     catalog: str = Field(default="", max_length=63)
     schema_: str = Field(default="", alias="schema", max_length=63)
     session: dict[str, str] = Field(default_factory=dict)
-    analyze: bool = Field(default=False, description="Run it too, and add delivered rows and bytes.")
+    analyze: bool = Field(default=False, description="Run it too, and tell where its time and bytes went.")
 
 
 class ColumnAnswer(BaseModel):
@@ -139,8 +139,11 @@ class Progress(BaseModel):
 
 
 class ExplainAnswer(BaseModel):
+    """ran: where time and delivered bytes went, null if it did not run."""
+
     text: str
     fragments: list[dict[str, Any]]
+    ran: dict[str, Any] | None = None
 
 
 class Question(BaseModel):
@@ -315,7 +318,7 @@ def error_response(error: CityError, status: int | None = None) -> Response:
 
 
 def _explanation(found: Explanation) -> Response:
-    body = {"text": found.text, "fragments": list(found.fragments)}
+    body = {"text": found.text, "fragments": list(found.fragments), "ran": found.ran}
     return Response(orjson.dumps(body, default=str), media_type="application/json")
 
 

@@ -6,8 +6,8 @@ sweeps conversations. What they may hold in memory is bounded:
 
 - the last pages of all conversations together, and those that are made ahead: `Options.page_memory_bytes` of
   Arrow data, since pages get smaller the more conversations there are (never below `pages.SMALLEST_PAGE`);
-- what waits to become a page: a few batches a statement (`execution.QUEUED_BATCHES`), then the
-  departments' streams stop;
+- what waits to become a page: a few batches a statement, then the departments' streams stop, or go to a file where
+  nobody reads for a while (`gateway/waiting.py`);
 - encoded results: the spool's bounds (`spool.py`).
 
 A cancelled statement frees its rows at once. A client that has gone away frees all of it:

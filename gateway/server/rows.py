@@ -13,9 +13,6 @@ clients are made side by side.
 from __future__ import annotations
 
 import base64
-import json
-import math
-import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -191,52 +188,6 @@ def _char(array: pa.Array, kind: TrinoType) -> pa.Array:
     return pc.utf8_rpad(_text_of(array), width=kind.args[0] if kind.args else 1)
 
 
-def _json(array: pa.Array, kind: TrinoType) -> list[Any]:
-    return [None if text is None else _canonical(text) for text in _text_of(array).to_pylist()]
-
-
-def _canonical(text: str) -> str:
-    """JSON without blanks, object keys sorted; a text that is so already, or no JSON, stays as it is."""
-    try:
-        if not _BLANK.search(_TEXT_IN_JSON.sub('""', text)) and _is_sorted(text):
-            return text
-        value = json.loads(text, parse_float=_json_float, parse_int=_json_integer, parse_constant=_no_constant)
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    except ValueError:
-        return text
-
-
-_TEXT_IN_JSON = re.compile(r'"(?:[^"\\]|\\.)*"')
-_BLANK = re.compile(r"\s")
-
-
-def _is_sorted(text: str) -> bool:
-    """Whether the keys of every object are in order. Raises ValueError for what is no JSON."""
-    found = True
-
-    def check(pairs: list[tuple[str, Any]]) -> None:
-        nonlocal found
-        keys = [key for key, _ in pairs]
-        found = found and keys == sorted(keys)
-
-    json.loads(text, object_pairs_hook=check)
-    return found
-
-
-def _json_float(text: str) -> Any:
-    value = float(text)
-    # A number beyond all doubles stays as it is written: JSON has no infinity.
-    return orjson.Fragment(floats.text(value) if math.isfinite(value) else text)
-
-
-def _json_integer(text: str) -> Any:
-    return int(text) if len(text) < 19 else orjson.Fragment(text)
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
-
-
 def _varbinary(array: pa.Array, kind: TrinoType) -> list[Any]:
     return [None if v is None else base64.b64encode(v).decode() for v in array.to_pylist()]
 
@@ -387,7 +338,6 @@ _VALUES: dict[str, Callable[[pa.Array, TrinoType], list[Any]]] = {
     "bigint": _integer,
     "real": _real,
     "double": _double,
-    "json": _json,
     "varbinary": _varbinary,
     "interval day to second": _interval,
     "interval year to month": _interval,

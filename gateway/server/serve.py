@@ -16,7 +16,7 @@ from catalog.ending import ended_in_order
 from catalog.identity import client_assertion
 from catalog.imports import do_without
 from catalog.keys import KeyFileError
-from catalog.memory import forbid_dumps, settled
+from catalog.memory import forbid_dumps, give_back, settled
 from catalog.tls import is_loopback
 from gateway.pipeline import Gateway
 from gateway.server.app import create_app
@@ -72,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(settings: GatewaySettings) -> None:
     """Serve the gateway on its address until a signal."""
     forbid_dumps()
+    give_back()
     host, _, port = settings.listen.rpartition(":")
     gateway = Gateway(settings)
     options = Options(

@@ -45,12 +45,14 @@ MAX_PROOF = 2000
 
 
 class Explanation(Protocol):
-    """What EXPLAIN found: a text for people, and one entry per fragment."""
+    """What EXPLAIN found: a text for people, one entry per fragment, and where time and bytes went if it ran."""
 
     @property
     def text(self) -> str: ...
     @property
     def fragments(self) -> Sequence[dict[str, Any]]: ...
+    @property
+    def ran(self) -> dict[str, Any] | None: ...
 
 
 class Gateway(Protocol):

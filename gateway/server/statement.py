@@ -73,10 +73,12 @@ def _add_statements(routes: APIRouter, statements: Statements) -> None:
     @routes.get(followed)
     async def page(request: Request, kind: str, query_id: str, slug: str, token: str) -> Response:
         conversation = statements.find(query_id, slug)
-        conversation.touch(connection_of(request))
+        connection = connection_of(request)
+        conversation.touch(connection)
         number = _token(kind, token)
         found = await statements.run(conversation.page, number, options.poll_seconds)
-        conversation.touch()
+        # Again this connection: a sign of life by another one, meanwhile, doesn't tell whether anybody waits for this.
+        conversation.touch(connection)
         return await _answer(statements, request, conversation, found, number)
 
     @routes.head(followed)

@@ -176,23 +176,27 @@ NOT_PLAIN = [
     "SELECT a.id AS c0 FROM water.main.people AS a JOIN water.main.people AS b ON a.id = b.id",
     "SELECT t.id AS c0 FROM (SELECT u.id FROM water.main.people AS u) AS t",
     "WITH t AS (SELECT u.id AS id FROM water.main.people AS u) SELECT t.id AS c0 FROM t",
-    'SELECT t.id AS c0 FROM water.main.people AS t WHERE t.id IN (SELECT k.k FROM "$keys" AS k)',
+    'SELECT t.id AS c0 FROM water.main.people AS t WHERE NOT t.id IN (SELECT k.k FROM "$keys" AS k)',
     "SELECT count(DISTINCT t.born) AS c0 FROM water.main.people AS t",
     "SELECT t.id AS c0 FROM water.main.people AS t WHERE t.born = DATE '1990-01-01'",
     "SELECT 1 AS c0 FROM water.main.people AS t",
 ]
 
 
+KEYS = pa.array([1, 2, 3])
+
+
 def planned(agent: Agent, sql: str) -> RowPlan:
     who = Principal("lin", "mass-balance", ("mass-balance",), "jti", 0)
     return plan_rows(
         sqlglot.parse_one(sql, dialect="trino"), agent.access(who), lambda s: agent._sources[s].capabilities(),
-        lambda name: "", pa.array([1, 2, 3]) if "$keys" in sql else None, datetime.now(UTC),
+        lambda name: "", KEYS if "$keys" in sql else None, datetime.now(UTC),
     )  # fmt: skip
 
 
 def ran(agent: Agent, plan: RowPlan) -> pa.Table:
-    with RowRun(plan, lambda s: agent._sources[s], None, Cancel(), agent._engines) as run:
+    keys = KEYS if "keys" in plan.sql else None
+    with RowRun(plan, lambda s: agent._sources[s], keys, Cancel(), agent._engines) as run:
         run.open()
         return pa.Table.from_batches(run.batches(), run.schema)
 
@@ -206,6 +210,19 @@ def test_bare_columns_are_the_same_without_an_engine(house: House, agent: Agent,
     assert copied.schema.equals(computed.schema, check_metadata=True)
     assert copied.equals(computed)
     assert copied.num_rows or sql.endswith("LIMIT 0")
+
+
+@pytest.mark.parametrize(
+    ("rest", "rows"), [("", 3), (" AND t.id > 1", 2), (" LIMIT 2", 2), (" AND t.id > 100", 0)], ids=str
+)
+def test_rows_of_bind_keys_are_the_same_without_an_engine(house: House, agent: Agent, rest: str, rows: int) -> None:
+    listed = 't.id AS c0, t.kind AS c1 FROM water.main.people AS t WHERE t.id IN (SELECT k.k FROM "$keys" AS k)'
+    plan = planned(agent, f"SELECT {listed}{rest}")
+    assert plan.copies
+    copied, computed = ran(agent, plan), ran(agent, replace(plan, copies=()))
+    assert copied.num_rows == computed.num_rows == rows
+    if "LIMIT" not in rest:  # which rows a LIMIT takes is open
+        assert copied.sort_by("c0").equals(computed.sort_by("c0"))
 
 
 @pytest.mark.parametrize("sql", NOT_PLAIN)

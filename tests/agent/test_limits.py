@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -825,6 +826,10 @@ async def test_a_reader_that_hangs_is_left_after_a_while(tmp_path: Path, monkeyp
             await until(lambda: ends(house) == ["CANCELED"], 6)
             assert resident() - before < 150 * MB
             assert (await asyncio.wait_for(waiting, 10)).num_rows == 10_000
+            await until(lambda: not any(re.match(r"f\d", thread.name) for thread in threading.enumerate()))
+            async with asyncio.timeout(20):
+                # Should it read on after all, its answer ends: it does not wait for what nobody makes.
+                assert [chunk async for chunk in chunks]
         await until(lambda: agent.running == 0 and tap.running == 0, 1)
     assert ends(house) == ["CANCELED", "OK"]
 

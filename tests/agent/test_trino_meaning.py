@@ -92,7 +92,7 @@ SCALARS: dict[str, tuple[str, Any]] = {
     "substr(s, 2, 2)": ("varchar", "b,"), "substr(s, -3, 2)": ("varchar", "b,"), "substr(s, 2, 0)": ("varchar", ""),
     "split_part(s, ',', 2)": ("varchar", "c"), "split_part(s, ',', 3)": ("varchar", None),
     "strpos(s, 'b')": ("bigint", 2), "strpos(s, 'z')": ("bigint", 0), "s || '!'": ("varchar", "Ab,c!"),
-    "concat(s, NULL)": ("varchar", None), "concat_ws('-', 'a', NULL, 'b')": ("varchar", "a-b"),
+    "concat(s, CAST(NULL AS varchar))": ("varchar", None), "concat_ws('-', 'a', NULL, 'b')": ("varchar", "a-b"),
     "lpad('7', 3, '0')": ("varchar", "007"), "lpad('1234', 2, '0')": ("varchar", "12"), "replace(s, 'b')": ("varchar", "A,c"),
     "trim(BOTH 'A' FROM s)": ("varchar", "b,c"), "reverse(s)": ("varchar", "c,bA"), "codepoint('A')": ("integer", 65),
     "regexp_extract(s, 'z')": ("varchar", None), "regexp_extract(s, '(A)(b)', 2)": ("varchar", "b"),
@@ -202,6 +202,17 @@ def test_rows_that_take_too_long_together_end_by_themselves(
     far = "levenshtein_distance(lpad('', 500, 'x'), lpad('', 500, chr(97 + CAST(n % 26 AS integer))))"
     with pytest.raises(duckdb.Error, match="EXCEEDED_TIME_LIMIT"):
         run(con, f"SELECT max({far}) AS v FROM UNNEST(sequence(1, 1000)) AS t(n)")
+
+
+def test_rows_whose_values_are_too_large_together_end_by_themselves(
+    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB's memory limit does not count what Python holds."""
+    monkeypatch.setattr(scalars, "MAX_HELD", 1_000_000)
+    chosen = "sum(cardinality(combinations(sequence(1, n), 2))) AS v FROM UNNEST(sequence(1, {})) AS t(n)"
+    assert run(con, f"SELECT {chosen.format(50)}")[1] == [(20_825,)]
+    with pytest.raises(duckdb.Error, match="EXCEEDED_LOCAL_MEMORY_LIMIT"):
+        run(con, f"SELECT {chosen.format(120)}")
 
 
 class OnceFull:

@@ -39,9 +39,9 @@ def compiler(dialect: str, scan: NativeScan) -> Compiler:
         case "sqlite":
             return SQLiteCompiler(scan, sqlite.CAPABILITIES)
         case "postgres":
-            return PostgresCompiler(scan, postgres.CAPABILITIES, Everything(), bind=False)
+            return PostgresCompiler(scan, postgres.CAPABILITIES, lambda _: Everything(), bind=False)
         case "mysql":
-            return MariaDBCompiler(scan, mysql.CAPABILITIES, Everything())
+            return MariaDBCompiler(scan, mysql.CAPABILITIES, lambda _: Everything())
     return DuckDBCompiler(scan, snapshot.CAPABILITIES)
 
 

@@ -75,11 +75,11 @@ def test_char_n_is_delivered_and_compared_without_its_padding(source: Source) ->
 def test_domains_enums_uuid_json_and_binary_are_delivered(source: Source) -> None:
     columns = types_of(v="varchar", m="varchar", u="uuid", j="json", by="varbinary", r="real", t="time")
     (row,) = read(source, "odd", columns, row_filters=("id = 1",))
-    assert row[:5] == ("v1", "happy", "00000000-0000-0000-0000-000000000001", '{"a": 1}', b"\x00\xff")
+    assert row[:5] == ("v1", "happy", "00000000-0000-0000-0000-000000000001", '{"a":1}', b"\x00\xff")
     assert str(row[6]) == "12:00:00"
     (bound,) = read(source, "odd", types_of(id="integer", u="uuid", j="json", m="varchar"),
                     keys=(("id", pa.array([1])),))  # fmt: skip
-    assert bound == (1, "00000000-0000-0000-0000-000000000001", '{"a": 1}', "happy")
+    assert bound == (1, "00000000-0000-0000-0000-000000000001", '{"a":1}', "happy")
 
 
 @pytest.mark.parametrize(

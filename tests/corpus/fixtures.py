@@ -2,8 +2,9 @@
 
 statements/NAME.sql   one statement after the other, each ends with `;` at the end of a line; a line before it
                       `-- refused: REASON` puts it on the list of what atoll refuses, `-- differs: REASON` on that
-                      of known faults
+                      of known faults, `-- edge: WHAT` says that it asks for what is empty, extreme or odd
 answers/NAME.jsonl    a line a statement: {"sql", "columns", "rows"} or {"sql", "error"}
+trino_functions.txt   the names of Trino's SHOW FUNCTIONS, a line each
 """
 
 from __future__ import annotations
@@ -16,20 +17,27 @@ from typing import Any
 
 import orjson
 
-__all__ = ["TOPICS", "Number", "Statement", "answers", "decoded", "statements", "write_answers"]
+__all__ = [
+    "TOPICS", "TRINO_FUNCTIONS", "Number", "Statement", "answers", "decoded", "encoded", "statements", "write_answers",
+]  # fmt: skip
 
 HERE = Path(__file__).parent
+TRINO_FUNCTIONS = HERE / "trino_functions.txt"
 TOPICS = sorted(p.stem for p in (HERE / "statements").glob("*.sql"))
 Answer = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Statement:
-    """refused: why atoll refuses it. differs: why it answers otherwise than Trino. Both "" where it answers alike."""
+    """refused: why atoll refuses it. differs: why it answers otherwise than Trino. Both "" where it answers alike.
+
+    edge: what is odd about its values, "" for ordinary ones.
+    """
 
     sql: str
     refused: str = ""
     differs: str = ""
+    edge: str = ""
 
 
 class Number(str):
@@ -59,10 +67,10 @@ def statements(topic: str) -> list[Statement]:
     found = []
     for part in re.split(r";[ ]*(?:\n|$)", text):
         lines = part.strip().splitlines()
-        refused, differs = (_said(word, lines) for word in ("-- refused:", "-- differs:"))
+        refused, differs, edge = (_said(word, lines) for word in ("-- refused:", "-- differs:", "-- edge:"))
         sql = "\n".join(line for line in lines if not line.startswith("-- ")).strip()
         if sql:
-            found.append(Statement(sql, refused, differs))
+            found.append(Statement(sql, refused, differs, edge))
     return found
 
 
@@ -78,10 +86,15 @@ def answers(topic: str) -> dict[str, Answer]:
 
 
 def write_answers(topic: str, found: dict[str, Answer]) -> None:
-    lines = [orjson.dumps(_written({"sql": sql, **answer})) for sql, answer in found.items()]
+    lines = [encoded({"sql": sql, **answer}) for sql, answer in found.items()]
     path = HERE / "answers" / f"{topic}.jsonl"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"\n".join(lines) + b"\n")
+
+
+def encoded(value: Any) -> bytes:
+    """The JSON of what `decoded` reads, numbers as they were written."""
+    return orjson.dumps(_written(value))
 
 
 def _written(value: Any) -> Any:

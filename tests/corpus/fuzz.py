@@ -1,137 +1,412 @@
-# ruff: noqa: E501 - tables of expressions
-"""Random expressions over the corpus' tables, compared with a real Trino: `make corpus-fuzz`.
+"""Random expressions and queries, compared with a real Trino: `make corpus-fuzz`.
 
-    python -m tests.corpus.fuzz [SECONDS] [SEED]
+    python -m tests.corpus.fuzz [SECONDS] [SEED]    for so long
+    python -m tests.corpus.fuzz again FOLDER        what an earlier run kept, without Trino
 
-What differs is printed, and belongs into `statements/` once it is understood. TRINO_URL: a server that runs already.
+What differs is told by its smallest part that does, and belongs into `statements/` once it is understood.
+TRINO_URL: a server that runs already. FUZZ_WORKERS: processes that compare, 2 if it is not said. FUZZ_KEEP: a folder
+for what Trino answered, by which a later state of atoll is compared with the same statements.
+
+Expressions: each is a statement of its own for atoll, and a column among others of one statement for Trino, which
+takes longer to begin a statement than to end it. Where atoll refuses by name, Trino is not asked.
 """
 
 from __future__ import annotations
 
+import gzip
+import multiprocessing
 import os
 import random
+import re
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.queues import Queue
 from pathlib import Path
+from queue import Empty
+from typing import Any
 
-from tests.corpus.fixtures import Statement
+from catalog.errors import CityError, Outcome, TrinoError
+from tests.corpus.fixtures import Answer, Number, Statement, decoded, encoded
+from tests.corpus.grammar import CELL_LEAVES, KINDS, Maker, Node
+from tests.corpus.queries import Queries
 from tests.corpus.record import ready
-from tests.corpus.replay import replay
+from tests.corpus.replay import answered
 from tests.corpus.tables import CORPUS
 from tests.corpus.test_corpus import difference
 from tests.corpus.trino import Trino, running_trino
 
-__all__ = ["statement"]
+BATCH = 40
+"""Expressions that are columns of one statement."""
+QUERIES = 4
+"""Queries for each batch of expressions."""
+CONNECTIONS = 3
+QUERY = "a query"
+TOLD = 2
+"""Differences that are told for each template."""
+SHRUNK = 60
+"""Differences of one process of which the smallest part is looked for: that asks Trino for each part."""
+WHERE = ["id IN (1, 2, 5, 6)"] * 12 + ["id <> 3", "id <> 4", "TRUE"]
+"""The extremes overflow nearly everything; most statements leave them out."""
 
-LEAVES = {
-    "int": ["i", "si", "ti", "b", "id", "0", "1", "-7", "3", "CAST(NULL AS integer)", "100"],
-    "decimal": ["n", "m", "1.5", "-0.05", "100.00", "CAST(NULL AS decimal(5, 2))", "0.333"],
-    "double": ["f", "1.5e0", "-0.25e0", "0e0", "1e10", "CAST(NULL AS double)"],
-    "text": ["s", "v", "'abc'", "''", "'é中'", "' x '", "CAST(NULL AS varchar)", "'12'", "'a,b'"],
-    "bool": ["ok", "TRUE", "FALSE", "CAST(NULL AS boolean)"],
-    "date": ["d", "DATE '2024-02-29'", "DATE '2023-12-31'", "CAST(NULL AS date)"],
-    "stamp": ["ts", "t6", "TIMESTAMP '2024-02-29 12:34:56.789'", "CAST(NULL AS timestamp(3))"],
-    "ints": ["a", "ARRAY[1, 2, NULL]", "ARRAY[3, 3, 1]", "CAST(NULL AS array(integer))"],
-    "texts": ["tags", "ARRAY['x', 'y']", "ARRAY['é', NULL]"],
+FAULTS = [
+    (r"CASE (\S+) WHEN \1 THEN", "CASE x WHEN x, taken for true where x is NULL"),
+]
+"""What Trino computes wrongly, each as a pattern of statements: these are not compared."""
+_TYPING = ("FUNCTION_NOT_FOUND", "TYPE_MISMATCH", "GENERIC_USER_ERROR", "CRASH")
+
+LIMITS = {
+    "correlated subquery is not supported": "a correlated subquery that it cannot plan",
+    "is not of type ROW": "a table in ORDER BY that has the name of an output",
+    "FILTER is not yet supported for window functions": "FILTER with OVER",
+    "comparison not supported for": "an order that comes down to a NULL in an array or row, found while it plans",
 }
-CALLS: dict[str, list[str]] = {
-    "int": ["({int} + {int})", "({int} - {int})", "({int} * {int})", "({int} / {int})", "({int} % {int})", "abs({int})", "sign({int})",
-            "length({text})", "strpos({text}, {text})", "cardinality({ints})", "year({date})", "day_of_week({date})", "hour({stamp})",
-            "week({date})", "coalesce({int}, {int})", "CASE WHEN {bool} THEN {int} ELSE {int} END", "greatest({int}, {int})",
-            "nullif({int}, {int})", "date_diff('day', {date}, {date})", "date_diff('hour', {stamp}, {stamp})",
-            "date_diff('month', {date}, {date})", "CAST({double} AS bigint)", "CAST({decimal} AS bigint)", "TRY_CAST({text} AS integer)",
-            "bitwise_and({int}, {int})", "element_at({ints}, 2)", "array_max({ints})", "array_position({ints}, {int})", "mod({int}, 5)",
-            "levenshtein_distance({text}, {text})", "round({int}, -1)", "CAST({bool} AS integer)", "month({stamp})", "second({stamp})"],
-    "decimal": ["({decimal} + {decimal})", "({decimal} - {decimal})", "({decimal} * {decimal})", "({decimal} / {decimal})",
-                "({decimal} % {decimal})", "abs({decimal})", "round({decimal}, 1)", "ceil({decimal})", "floor({decimal})", "truncate({decimal})",
-                "coalesce({decimal}, {decimal})", "CAST({int} AS decimal(20, 2))", "TRY_CAST({decimal} AS decimal(6, 1))",
-                "greatest({decimal}, {decimal})", "({decimal} + {int})", "({decimal} / {int})", "-{decimal}", "TRY_CAST({text} AS decimal(6, 2))",
-                "if({bool}, {decimal}, {int})", "sign({decimal})"],
-    "double": ["({double} + {double})", "({double} * {double})", "({double} / {double})", "({double} - {int})", "({decimal} * {double})",
-               "sqrt({double})", "floor({double})", "round({double}, 2)", "CAST({int} AS double)", "CAST({decimal} AS double)", "abs({double})",
-               "coalesce({double}, {double})", "TRY_CAST({text} AS double)", "least({double}, {double})", "sign({double})"],
-    "text": ["lower({text})", "upper({text})", "trim({text})", "substr({text}, 2)", "substr({text}, -2, 1)", "({text} || {text})",
-             "concat({text}, {text})", "replace({text}, 'a', 'bb')", "reverse({text})", "lpad({text}, 4, '*')", "CAST({int} AS varchar)",
-             "CAST({decimal} AS varchar)", "CAST({double} AS varchar)", "CAST({date} AS varchar)", "CAST({stamp} AS varchar)",
-             "CAST({bool} AS varchar)", "split_part({text}, ',', 1)", "coalesce({text}, {text})", "regexp_replace({text}, '[a-c]+', '<$0>')",
-             "regexp_extract({text}, '[a-z]')", "array_join({texts}, '-')", "element_at({texts}, 1)", "date_format({stamp}, '%Y-%m-%d')",
-             "json_extract_scalar(j, '$.n')", "if({bool}, {text}, {text})", "CAST({text} AS varchar(2))", "translate({text}, 'abc', 'xy')",
-             "concat_ws('-', {text}, {text})", "to_hex(to_utf8({text}))"],
-    "bool": ["({int} = {int})", "({int} < {decimal})", "({decimal} >= {decimal})", "({text} = {text})", "({text} < {text})", "({text} LIKE '%a%')",
-             "({date} > {date})", "({stamp} <= {stamp})", "({bool} AND {bool})", "({bool} OR {bool})", "(NOT {bool})", "({int} IS NULL)",
-             "({int} IS DISTINCT FROM {int})", "({int} IN ({int}, {int}))", "({decimal} BETWEEN {decimal} AND {decimal})", "({double} < {double})",
-             "starts_with({text}, 'a')", "contains({ints}, {int})", "regexp_like({text}, '^[A-Z]')", "any_match({ints}, x -> x > 1)",
-             "({double} = {int})", "(1 IN (SELECT qty FROM b.main.sale))", "({ints} = {ints})", "arrays_overlap({ints}, {ints})"],
-    "date": ["({date} + INTERVAL '1' DAY)", "({date} - INTERVAL '1' MONTH)", "date_add('month', 1, {date})", "date_trunc('month', {date})",
-             "date_trunc('week', {date})", "CAST({stamp} AS date)", "last_day_of_month({date})", "coalesce({date}, {date})", "greatest({date}, {date})"],
-    "stamp": ["({stamp} + INTERVAL '90' MINUTE)", "date_trunc('hour', {stamp})", "CAST({date} AS timestamp(3))", "date_add('day', -1, {stamp})",
-              "coalesce({stamp}, {stamp})", "CAST({stamp} AS timestamp(0))"],
-    "ints": ["array_sort({ints})", "array_distinct({ints})", "({ints} || {ints})", "transform({ints}, x -> x + 1)", "filter({ints}, x -> x > 1)",
-             "slice({ints}, 1, 2)", "reverse({ints})", "array_union({ints}, {ints})", "array_intersect({ints}, {ints})", "array_remove({ints}, {int})"],
-    "texts": ["split({text}, ',')", "array_sort({texts})", "transform({texts}, x -> upper(x))", "array_distinct({texts})", "reverse({texts})"],
-}  # fmt: skip
-AGGREGATES = ["count(*)", "count({int})", "sum({decimal})", "avg({decimal})", "min({text})", "max({date})", "count(DISTINCT {text})",
-              "bool_or({bool})", "max_by({text}, id)", "count_if({bool})", "array_agg({int} ORDER BY id)", "min({decimal})",
-              "sum({int})"]  # fmt: skip
+"""What Trino refuses, by its messages, and atoll may answer."""
+_INEXACT = re.compile(
+    r"\b(sin|cos|tan|asin|acos|atan|atan2|sinh|cosh|tanh|exp|ln|log|log2|log10|power|cbrt|e|sum|avg|stddev|var_pop|variance"
+    r"|corr|covar_pop|regr_slope|geometric_mean|skewness|kurtosis)\(", re.IGNORECASE,
+)  # fmt: skip
+"""Functions whose last digit is that of a library of Java, or of the order in which doubles are added up."""
+
+Ask = Callable[[str], Answer]
 
 
-def expression(rng: random.Random, kind: str, depth: int) -> str:
-    if depth == 0 or rng.random() < 0.15:
-        return rng.choice(LEAVES[kind])
-    text = rng.choice(CALLS[kind])
-    while "{" in text:
-        start = text.index("{")
-        end = text.index("}", start)
-        text = text[:start] + expression(rng, text[start + 1 : end], depth - 1) + text[end + 1 :]
-    return text
+@dataclass(frozen=True)
+class Case:
+    """A statement to compare.
+
+    what: expressions or queries. parts: (text, template) of its expressions, short ones first.
+    """
+
+    what: str
+    sql: str
+    where: str
+    parts: tuple[tuple[str, str], ...]
 
 
-def statement(rng: random.Random) -> str:
-    """One random query: columns of some depth, or aggregates over groups."""
-    # The extremes overflow nearly everything; most statements leave them out.
-    where = rng.choice(["id IN (1, 2, 5, 6)"] * 6 + ["id <> 3", "id <> 4", "TRUE"])
-    if rng.random() < 0.2:
-        shown = ", ".join(_filled(rng, rng.choice(AGGREGATES)) for _ in range(2))
-        return f"SELECT {shown} FROM a.main.cell WHERE {where} GROUP BY {expression(rng, 'bool', 1)}"
-    shown = ", ".join(expression(rng, rng.choice(list(CALLS)), rng.choice([1, 2, 2, 3])) for _ in range(2))
+@dataclass
+class Found:
+    """What one batch showed.
+
+    tally: what happened -> how often. different: (template, text) each. spared: statements of which one side computed
+    less than the other.
+    """
+
+    tally: Counter[str] = field(default_factory=Counter)
+    different: list[tuple[str, str]] = field(default_factory=list)
+    spared: list[str] = field(default_factory=list)
+
+
+def case_of(what: str, sql: str, where: str, nodes: Sequence[Node]) -> Case:
+    parts = {n.text: n.template for node in nodes for n in node.every()}
+    return Case(what, sql, where, tuple(sorted(parts.items(), key=lambda p: len(p[0]))))
+
+
+def asked(sql: str) -> Answer:
+    """atoll's answer; `refused` holds the reason where atoll refuses what it does not know."""
+    try:
+        return answered(CORPUS, sql)
+    except CityError as error:
+        told: Answer = {"error": error.trino.name, "message": error.message}
+        by_name = error.outcome in (Outcome.NODE, Outcome.TOO_LARGE) or error.rule == "function list"
+        if by_name or error.trino == TrinoError.NOT_SUPPORTED:
+            told["refused" if by_name else "late"] = error.message
+        return told
+    except Exception:  # noqa: BLE001 - what nobody foresaw is what this looks for
+        return {"error": "CRASH", "message": traceback.format_exc()[-600:]}
+
+
+# ---- judging -----------------------------------------------------------------------------------------
+
+
+class Judge:
+    """Tells alike from different. ask: of Trino, to find the smallest part that differs; None without one."""
+
+    def __init__(self, ask: Ask | None) -> None:
+        self.ask = ask
+        self.shrunk = 0
+
+    def judge(self, case: Case, theirs: Answer, ours: Answer, found: Found) -> None:
+        found.tally[case.what] += 1
+        if fault := next((why for pattern, why in FAULTS if re.search(pattern, case.sql)), ""):
+            found.tally[f"{case.what} with a fault of Trino: {fault}"] += 1
+        elif theirs.get("error") in ("GENERIC_INTERNAL_ERROR", "SERIALIZATION_ERROR", "COMPILER_ERROR"):
+            found.tally[f"{case.what} that end in an internal error of Trino"] += 1
+        elif "error" in ours and ours["error"] == theirs.get("error"):
+            found.tally[f"{case.what} that fail alike"] += 1
+        elif limit := next((why for text, why in LIMITS.items() if text in theirs.get("message", "")), ""):
+            found.tally[f"{case.what} that Trino does not answer: {limit}"] += 1
+        elif "late" in ours and "error" not in theirs:
+            found.tally[f"{case.what} refused for their values"] += 1
+        elif "refused" in ours:
+            found.tally[f"{case.what} refused"] += 1
+            found.tally[f"refused: {ours['refused']}"] += 1
+        elif "error" in ours and "error" in theirs and self._of_several(theirs["error"], ours["error"], case):
+            found.tally[f"{case.what} of several errors"] += 1
+        elif (
+            "error" in ours
+            and "error" not in theirs
+            and ours["error"] not in _TYPING
+            and self._is_another(ours["error"], case)
+        ):
+            found.tally[f"{case.what} with a part that fails, and that Trino does not compute"] += 1
+            found.spared.append(case.sql)
+        elif (
+            "error" not in ours
+            and "error" in theirs
+            and theirs["error"] not in _TYPING
+            and self._is_another(theirs["error"], case)
+        ):
+            found.tally[f"{case.what} with a part that fails, and that atoll does not compute"] += 1
+            found.spared.append(case.sql)
+        elif is_alike(case.sql, theirs, ours):
+            found.tally[f"{case.what} alike"] += 1
+        elif _INEXACT.search(case.sql) and is_alike(case.sql, _rounded(theirs), _rounded(ours)):
+            found.tally[f"{case.what} alike to 13 digits"] += 1
+        else:
+            found.tally[f"{case.what} different"] += 1
+            found.different.append(self._smallest(case, theirs, ours))
+
+    def _is_another(self, error: str, case: Case) -> bool:
+        """Whether a smaller part fails by itself with this error: which is computed first is nobody's promise."""
+        parts = case.parts[:-1] if case.what == "expressions" else case.parts
+        return any(asked(_alone(case, text)).get("error") == error for text, _ in parts)
+
+    def _of_several(self, theirs: str, ours: str, case: Case) -> bool:
+        """Whether one of two errors is that of a part: the other is another's, or that of what is made of them."""
+        return "CRASH" not in (theirs, ours) and (self._is_another(theirs, case) or self._is_another(ours, case))
+
+    def _smallest(self, case: Case, theirs: Answer, ours: Answer) -> tuple[str, str]:
+        """The template and report of the smallest part that differs by itself, or of the whole."""
+        template = case.parts[-1][1] if case.what == "expressions" else QUERY
+        self.shrunk += 1
+        for text, its in case.parts if self.ask and self.shrunk < SHRUNK else ():
+            sql = _statement(text, case.where) if case.what == "expressions" else _alone(case, text)
+            two = asked(sql)
+            if "refused" in two or "late" in two:
+                continue
+            one = self.ask(sql) if self.ask else {}
+            if one.get("error") in ("COLUMN_NOT_FOUND", two.get("error", "")) or is_alike(sql, one, two):
+                continue
+            return its, _report(sql, one, two)
+        return template, _report(case.sql, theirs, ours)
+
+
+def is_alike(sql: str, theirs: Answer, ours: Answer) -> bool:
+    return not difference(Statement(sql), {k: v for k, v in theirs.items() if k != "message"}, ours)
+
+
+def _rounded(value: Any) -> Any:
+    """An answer whose doubles have 13 digits."""
+    if isinstance(value, Number):
+        return Number(f"{float(value):.12e}") if "." in value else value
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return [_rounded(v) for v in value] if isinstance(value, list) else value
+
+
+def _report(sql: str, theirs: Answer, ours: Answer) -> str:
+    return f"{sql};\n  Trino: {_short(theirs)}\n  atoll: {_short(ours)}"
+
+
+def _short(answer: Answer) -> str:
+    return (
+        f"{answer['error']} {answer.get('message', '')[:600]}"
+        if "error" in answer
+        else f"{answer['columns']} {answer['rows']}"[:1500]
+    )
+
+
+def _alone(case: Case, part: str) -> str:
+    """A statement of one part, over all rows."""
+    if case.what == "expressions":
+        return _statement(part, case.where)
+    return f"SELECT {part} FROM a.main.cell AS c CROSS JOIN b.main.sale AS s"
+
+
+def _statement(shown: str, where: str) -> str:
     return f"SELECT id, {shown} FROM a.main.cell WHERE {where}"
 
 
-def _filled(rng: random.Random, text: str) -> str:
-    while "{" in text:
-        start, end = text.index("{"), text.index("}")
-        text = text[:start] + expression(rng, text[start + 1 : end], 1) + text[end + 1 :]
-    return text
+# ---- comparing ---------------------------------------------------------------------------------------
 
 
-def compare(trino: Trino, seconds: float, seed: int, told: Callable[[str], object] = print) -> list[str]:
-    """Statements that both answer alike; `told` of each that they do not."""
-    rng, alike, wrong, ends = random.Random(seed), [], 0, time.monotonic() + seconds
-    while time.monotonic() < ends:
-        sql = statement(rng)
-        asked = trino.ask(sql)
-        asked.pop("message", None)
-        found = replay(CORPUS, sql)
-        if "error" in asked and "error" in found:
-            continue  # which of several errors comes first depends on the order of evaluation
-        if text := difference(Statement(sql), asked, found):
-            wrong += 1
-            told(text)
+class Comparison:
+    """One process's share: batches of expressions and queries from a seed. keep: a file for Trino's answers."""
+
+    def __init__(self, trino: Trino, seed: int, keep: Path | None = None) -> None:
+        self.trino = trino
+        self.judge = Judge(trino.ask)
+        self.rng = random.Random(seed)
+        self.maker = Maker(self.rng, CELL_LEAVES)
+        self.queries = Queries(self.rng)
+        self.pool = ThreadPoolExecutor(CONNECTIONS)
+        self.keep = keep
+
+    def batch(self) -> Found:
+        where = self.rng.choice(WHERE)
+        nodes = [self.maker.make(self.rng.choice(KINDS), self.rng.choice([1, 2, 2, 2, 3, 3, 4])) for _ in range(BATCH)]
+        cases = [case_of("expressions", _statement(n.text, where), where, [n]) for n in nodes]
+        for _ in range(QUERIES):
+            sql = self.queries.query()
+            cases.append(case_of("queries", sql, "TRUE", self.queries.parts))
+        ours = [asked(c.sql) for c in cases]
+        columns = [i for i in range(BATCH) if "error" not in ours[i]]
+        single = [i for i in range(len(cases)) if i not in columns and "refused" not in ours[i]]
+        alone = self.pool.map(self.trino.ask, [cases[i].sql for i in single])
+        theirs = dict(self._columns([(i, nodes[i].text) for i in columns], where))
+        theirs.update(zip(single, alone, strict=True))
+        found = Found()
+        for i, case in enumerate(cases):
+            self.judge.judge(case, theirs.get(i, {}), ours[i], found)
+        if self.keep is not None:
+            _write(self.keep, [(cases[i], answer) for i, answer in theirs.items()])
+        return found
+
+    def _columns(self, columns: Sequence[tuple[int, str]], where: str) -> Iterator[tuple[int, Answer]]:
+        """Trino's answers to many expressions over the same rows; those of which one fails are asked in halves."""
+        if not columns:
+            return
+        answer = self.trino.ask(_statement(", ".join(text for _, text in columns), where))
+        if "error" not in answer:
+            for place, (i, _) in enumerate(columns, 1):
+                name, kind = answer["columns"][place]
+                named = [answer["columns"][0], ["_col1" if name == f"_col{place}" else name, kind]]
+                yield i, {"columns": named, "rows": [[row[0], row[place]] for row in answer["rows"]]}
+        elif len(columns) == 1:
+            yield columns[0][0], answer
         else:
-            alike.append(sql)
-    told(f"{len(alike)} alike, {wrong} different; seed {seed}")
-    return alike
+            middle = len(columns) // 2
+            yield from self._columns(columns[:middle], where)
+            yield from self._columns(columns[middle:], where)
+
+
+def _write(path: Path, answers: Iterable[tuple[Case, Answer]]) -> None:
+    lines = [
+        encoded({"what": c.what, "sql": c.sql, "where": c.where, "parts": [list(p) for p in c.parts], "answer": a})
+        + b"\n"
+        for c, a in answers
+    ]
+    with gzip.open(path, "ab", 3) as file:
+        file.writelines(lines)
+
+
+def _kept(path: Path) -> Iterator[tuple[Case, Answer]]:
+    with gzip.open(path) as file:
+        for line in file:
+            found = decoded(line)
+            parts = tuple((text, template) for text, template in found["parts"])
+            yield Case(found["what"], found["sql"], found["where"], parts), found["answer"]
+
+
+# ---- processes ---------------------------------------------------------------------------------------
+
+
+def _compare(url: str, seed: int, until: float, keep: Path | None, results: Queue[Found | None]) -> None:
+    mine = Comparison(Trino(url), seed, keep)
+    while time.time() < until:
+        results.put(mine.batch())
+    results.put(None)
+
+
+def _again(path: Path, share: int, shares: int, url: str, results: Queue[Found | None]) -> None:
+    judge = Judge(Trino(url).ask if url else None)
+    for i, (case, theirs) in enumerate(_kept(path)):
+        if i % shares == share:
+            found = Found()
+            judge.judge(case, theirs, asked(case.sql), found)
+            results.put(found)
+    results.put(None)
+
+
+def run(jobs: Sequence[tuple[Any, ...]], seconds: float) -> Counter[str]:
+    """Run (function, arguments ..) each in a process of its own; tell what differs. Returns the tally."""
+    context = multiprocessing.get_context("spawn")
+    results: Queue[Found | None] = context.Queue()
+    began = time.time()
+    processes = [context.Process(target=call, args=(*args, results), daemon=True) for call, *args in jobs]
+    for process in processes:
+        process.start()
+    tally: Counter[str] = Counter()
+    templates: Counter[str] = Counter()
+    spared: list[str] = []
+    waited = len(jobs)
+    while waited:
+        try:
+            found = results.get(timeout=5)
+        except Empty:
+            if not any(process.is_alive() for process in processes):
+                tally["processes that ended before their time"] += waited
+                break
+            continue
+        if found is None:
+            waited -= 1
+            continue
+        tally += found.tally
+        for template, text in found.different:
+            templates[template] += 1
+            if templates[template] <= (TOLD if template != QUERY else 50 * TOLD):
+                print(f"\r\033[K[{template}]\n{text}\n", flush=True)
+        spared += found.spared
+        _bar(tally, time.time() - began, seconds)
+    print()
+    for name, number in sorted(tally.items(), key=lambda item: (item[0].startswith("refused"), -item[1])):
+        print(f"{number:8,}  {name}")
+    for sql in spared[:: max(1, len(spared) // 12)]:
+        print(f"not computed by one: {sql}")
+    print(f"what differs: {dict(templates.most_common())}")
+    print(f"{len(jobs)} processes, {time.time() - began:.0f} s")
+    return tally
+
+
+def _bar(tally: Counter[str], elapsed: float, seconds: float) -> None:
+    done = min(1.0, elapsed / seconds)
+    both = [f"{tally[w]:,} {w} ({tally[f'{w} different']:,} different)" for w in ("expressions", "queries")]
+    rate = tally["expressions"] / max(elapsed, 1)
+    print(f"\r\033[K[{'#' * int(20 * done):.<20}] {', '.join(both)}, {rate:.0f}/s", end="", flush=True)
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The address of a Trino that has the corpus' tables."""
+    if url := os.environ.get("TRINO_URL"):
+        yield ready(Trino(url)).url
+        return
+    with tempfile.TemporaryDirectory() as folder, running_trino(Path(folder)) as trino:
+        yield ready(trino).url
 
 
 def main() -> None:
-    seconds, seed = (float(sys.argv[1]) if len(sys.argv) > 1 else 60.0), int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    if url := os.environ.get("TRINO_URL"):
-        compare(ready(Trino(url)), seconds, seed)
-        return
-    with tempfile.TemporaryDirectory() as folder, running_trino(Path(folder)) as trino:
-        compare(ready(trino), seconds, seed)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server and the processes end too
+    workers = int(os.environ.get("FUZZ_WORKERS", "2"))
+    if sys.argv[1:2] == ["again"]:
+        url = os.environ.get("TRINO_URL", "")
+        files = sorted(Path(sys.argv[2]).glob("*.jsonl.gz"))
+        tally = run(
+            [
+                (_again, file, n, max(1, workers // len(files)), url)
+                for file in files
+                for n in range(max(1, workers // len(files)))
+            ],
+            600,
+        )
+    else:
+        seconds, seed = float((sys.argv[1:] or ["60"])[0]), int((sys.argv[2:] or ["1"])[0])
+        folder = os.environ.get("FUZZ_KEEP")
+        keep = [Path(folder) / f"{seed}-{n}.jsonl.gz" if folder else None for n in range(workers)]
+        with server() as url:
+            tally = run(
+                [(_compare, url, 1000 * seed + n, time.time() + seconds, keep[n]) for n in range(workers)], seconds
+            )
+        print(f"seed {seed}")
+    sys.exit(1 if tally["expressions different"] or tally["queries different"] else 0)
 
 
 if __name__ == "__main__":

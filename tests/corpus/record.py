@@ -1,4 +1,5 @@
-"""Asks a real Trino every statement of the corpus and writes its answers down: `make corpus-record`.
+"""Asks a real Trino every statement of the corpus, and the names of its functions, and writes the answers down:
+`make corpus-record`.
 
 A recorded answer is kept; `--again` asks anew. TRINO_URL: a server that runs already.
 """
@@ -10,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.corpus.fixtures import TOPICS, answers, statements, write_answers
+from tests.corpus.fixtures import TOPICS, TRINO_FUNCTIONS, answers, statements, write_answers
 from tests.corpus.tables import creation
 from tests.corpus.trino import Trino, running_trino
 
@@ -43,6 +44,8 @@ def _record(trino: Trino) -> None:
             found[statement.sql] = answer
         write_answers(topic, found)
         print(f"{topic}: {len(found)} statements, {sum('error' in a for a in found.values())} errors", flush=True)
+    names = sorted({row[0] for row in trino.ask("SHOW FUNCTIONS")["rows"]})
+    TRINO_FUNCTIONS.write_text("\n".join(names) + "\n")
 
 
 if __name__ == "__main__":

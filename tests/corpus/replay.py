@@ -23,7 +23,7 @@ from gateway.server.rows import encode
 from tests.corpus.fixtures import decoded
 from tests.differential.harness import Engine, World, merging, planned
 
-__all__ = ["replay"]
+__all__ = ["answered", "replay"]
 
 Answer = dict[str, Any]
 
@@ -31,15 +31,20 @@ Answer = dict[str, Any]
 def replay(here: World, sql: str) -> Answer:
     """{columns, rows} or {error, message}, as tests.corpus.trino's."""
     try:
-        plan = planned(here, sql)
-        table = _run(here, plan)
+        return answered(here, sql)
     except CityError as refused:
         return {"error": refused.trino.name, "message": refused.message}
+
+
+def answered(here: World, sql: str) -> Answer:
+    """{columns, rows}. Raises CityError."""
+    try:
+        plan = planned(here, sql)
+        table = _run(here, plan)
     except duckdb.Error as failed:
-        told = duck.translate_error(failed)
-        return {"error": told.trino.name, "message": f"{told.message} ({str(failed)[:200]})"}
+        raise duck.translate_error(failed) from failed
     except RecursionError:
-        return {"error": too_deep().trino.name, "message": "too deep"}
+        raise too_deep() from None
     kinds = [field_type(f) for f in table.schema]
     columns = [ResultColumn(label, kind) for label, kind in zip(plan.labels, kinds, strict=True)]
     rows = [row for batch in table.to_batches() for row in decoded(encode(batch, columns))]

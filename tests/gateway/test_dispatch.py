@@ -378,7 +378,7 @@ def test_an_answer_that_the_merge_had_no_need_of_is_not_waited_for(
         merge = sqlglot.parse_one("SELECT f0.c0 AS c0 FROM f0 WHERE false", dialect="trino")
         assert isinstance(merge, exp.Query)
         fragment = FragmentPlan("f0", "evil", "SELECT 1 AS c0", ("c0",), ())
-        here._exchange(execution, SESSION, Plan((fragment,), merge, merge, ("n",)))
+        here._exchange(execution, SESSION, Plan((fragment,), merge, ("n",)))
         assert execution.departments()[0].state == "cancelled", "the ledger's end record tells it from now on"
         execution.finish()
         assert within(3, lambda: evil.stopped == ["q1_f0"])

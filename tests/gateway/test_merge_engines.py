@@ -1,4 +1,4 @@
-"""Which engine a statement gets: a fresh one if it reads anything, and nobody stops what is no longer his."""
+"""Which engine a statement gets: one that held nobody else's rows, with nothing of earlier statements in it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from sqlglot import parse_one
+from sqlglot import exp, parse_one
 
-from catalog.errors import UserError
+from catalog.errors import CityError, UserError
 from gateway.execution import Execution, Session
-from gateway.merge.duckdb import Merge, MergePool
+from gateway.merge.duckdb import IDLE, NOBODY, SMALL_BYTES, USES, Merge, MergePool
+from gateway.plan import KeySource
 from gateway.settings import Limits
+
+LIN, WEI = ("lin", "health"), ("wei", "health")
 
 
 @pytest.fixture
@@ -32,46 +35,128 @@ def ask(merge: Merge, sql: str) -> list[dict[str, object]]:
 
 
 def test_an_engine_that_read_nothing_serves_the_next_statement_that_reads_nothing(pool: MergePool) -> None:
-    engines = []
+    engines = set()
     for at in range(3):
-        with Merge(pool, execution(f"q{at}"), bare=True) as merge:
-            engines.append(merge._con)
+        with Merge(pool, execution(f"q{at}"), NOBODY) as merge:
+            engines.add(id(merge._instance))
             assert list(ask(merge, f"SELECT {at} AS n")[0].values()) == [at]
-    assert engines[0] is engines[1] is engines[2]
+    assert len(engines) == 1
 
 
 def test_an_engine_that_held_rows_serves_nobody_else(pool: MergePool) -> None:
-    with Merge(pool, execution("q1")) as merge:
+    with Merge(pool, execution("q1"), LIN) as merge:
         merge.load("t", pa.table({"a": [1]}))
-        used = merge._con
-    with Merge(pool, execution("q2"), bare=True) as bare, Merge(pool, execution("q3")) as fresh:
-        assert used is not bare._con
-        assert used is not fresh._con
-        assert bare._con is not fresh._con
+        used = merge._instance
+    other_purpose = (LIN[0], "research")
+    with (
+        Merge(pool, execution("q2"), NOBODY) as bare,
+        Merge(pool, execution("q3"), WEI) as another,
+        Merge(pool, execution("q4"), other_purpose) as same_user,
+    ):
+        assert used not in (bare._instance, another._instance, same_user._instance)
+    with Merge(pool, execution("q5"), LIN) as again:
+        assert again._instance is used
+
+
+def test_two_statements_at_once_never_share_an_engine(pool: MergePool) -> None:
+    with Merge(pool, execution("q1"), LIN) as one, Merge(pool, execution("q2"), LIN) as other:
+        assert one._instance is not other._instance
+
+
+def test_nothing_of_a_statement_is_left_for_the_next(pool: MergePool) -> None:
+    rows = pa.table({"a": pa.array(range(50_000), pa.int64())})
+    with Merge(pool, execution("q1"), LIN) as merge:
+        merge.load("t", rows)
+        merge.store("f0", rows.schema, rows.to_batches())
+        merge.attach("f1", rows.schema, rows.to_batches())
+        assert len(ask(merge, "SELECT a FROM f0 JOIN f1 USING (a)")) == 50_000
+        used = merge._instance
+    with Merge(pool, execution("q2"), LIN) as merge:
+        assert merge._instance is used
+        left = [
+            merge._con.execute(f"SELECT {what}").fetchall()
+            for what in (
+                "sum(memory_usage_bytes) FROM duckdb_memory()",
+                "count(*) FROM duckdb_tables()",
+                "count(*) FROM duckdb_views() WHERE NOT internal",
+            )
+        ]
+        assert left == [[(0,)], [(0,)], [(0,)]]
+        merge.store("f0", rows.schema, rows.slice(0, 3).to_batches())  # the same name, and other rows
+        assert len(ask(merge, "SELECT a FROM f0")) == 3
+
+
+def test_an_engine_serves_so_many_statements_and_is_closed(pool: MergePool) -> None:
+    engines = []
+    for at in range(USES + 1):
+        with Merge(pool, execution(f"q{at}"), LIN) as merge:
+            engines.append(merge._instance)
+    assert len(set(engines[:USES])) == 1
+    assert engines[USES] is not engines[0]
+
+
+def test_engines_that_wait_for_their_owners_are_few(pool: MergePool) -> None:
+    for at in range(IDLE + 3):
+        with Merge(pool, execution(f"q{at}"), (f"user{at}", "health")):
+            pass
+    assert len(pool._idle) == IDLE
 
 
 def test_an_engine_whose_statement_failed_is_not_used_again(pool: MergePool) -> None:
     used = []
 
     def fail() -> None:
-        with Merge(pool, execution("q1"), bare=True) as merge:
-            used.append(merge._con)
+        with Merge(pool, execution("q1"), LIN) as merge:
+            used.append(merge._instance)
             ask(merge, "SELECT 1 / 0")
 
     with pytest.raises(UserError, match="Division by zero"):
         fail()
-    with Merge(pool, execution("q2"), bare=True) as merge:
-        assert merge._con is not used[0]
+    with Merge(pool, execution("q2"), LIN) as merge:
+        assert merge._instance is not used[0]
 
 
-def test_a_late_cancel_stops_neither_a_closed_engine_nor_somebody_elses_statement(pool: MergePool) -> None:
-    read, bare = execution("q1"), execution("q2")
-    with Merge(pool, read):
-        pass
-    with Merge(pool, bare, bare=True) as merge:
-        engine = merge._con
-    read.cancel()
-    with Merge(pool, execution("q3"), bare=True) as merge:
-        assert merge._con is engine
-        bare.cancel()
+def test_settings_are_locked_for_every_statement(pool: MergePool) -> None:
+    for at in range(2):
+        with Merge(pool, execution(f"q{at}"), LIN) as merge, pytest.raises(Exception, match="locked"):
+            merge._con.execute("SET memory_limit = '1GB'")
+
+
+def test_a_late_cancel_stops_nobody_elses_statement(pool: MergePool) -> None:
+    before = execution("q1")
+    with Merge(pool, before, LIN) as merge:
+        engine = merge._instance
+    with Merge(pool, execution("q2"), LIN) as merge:
+        assert merge._instance is engine
+        before.cancel()
         assert len(ask(merge, "SELECT x FROM UNNEST(sequence(1, 10000)) AS t (x)")) == 10_000
+
+
+def test_a_cancel_stops_the_statement_that_runs(pool: MergePool) -> None:
+    running = execution("q1")
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        running.cancel()
+        while True:
+            yield pa.record_batch({"a": [1]})
+
+    with pytest.raises(CityError), Merge(pool, running, LIN) as merge:
+        merge.store("f0", pa.schema([("a", pa.int64())]), rows())
+
+
+@pytest.mark.parametrize("rows", [3, 600_000], ids=["small", "large"])
+def test_keys_are_distinct_and_none_is_null_however_large_the_answer(pool: MergePool, rows: int) -> None:
+    giver = pa.table({"c0": pa.array([2, None, 1, 2] * rows, pa.int64()), "c1": ["a", "b", None, "a"] * rows})
+    assert (giver.nbytes > SMALL_BYTES) == (rows > 3)
+    with Merge(pool, execution("q1"), LIN) as merge:
+        merge.store("f0", giver.schema, giver.to_batches(max_chunksize=1 << 16))
+        for place, keys in enumerate(([1, 2], ["a", "b"])):
+            query = parse_one(f"SELECT DISTINCT c{place} AS k FROM f0 WHERE NOT c{place} IS NULL", dialect="trino")
+            assert isinstance(query, exp.Select)
+            source = KeySource(query, frozenset({"f0"}), "", 10, column=("f0", place))
+            found = merge.keys(source)
+            assert sorted(found.to_pylist()) == keys
+            assert found.type == giver.schema.field(place).type
+        assert ask(merge, "SELECT count(*) AS n FROM f0 JOIN (SELECT DISTINCT c0 FROM f0) AS g ON g.c0 = f0.c0") == [
+            {"c0": 3 * rows}
+        ]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench.tpch import TABLES, queries
 from catalog.errors import CityError, DepartmentError, Outcome
 from catalog.relation import RelationList
 from gateway.catalogue import DepartmentView, UserView
@@ -13,6 +14,9 @@ from gateway.execution import Session
 from gateway.pipeline import plan_query
 from gateway.plan import Plan
 from gateway.plan.cache import PlanCache
+from gateway.plan.template import Template, lift
+from tests.differential.corpus import STATEMENTS
+from tests.differential.tpch import tiny
 from tests.differential.world import CITY
 
 SQL = "SELECT c.district, SUM(r.m3) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company GROUP BY 1"
@@ -28,9 +32,9 @@ class Planner:
         self.made: list[str] = []
 
     def plan(self, sql: str = SQL, session: Session = ANA, view: UserView = VIEW) -> Plan:
-        def make() -> Plan:
-            self.made.append(sql)
-            return plan_query(sql, view, session)
+        def make(text: str) -> Plan:
+            self.made.append(text)
+            return plan_query(text, view, session)
 
         return self.cache.get(sql, session, view, make)
 
@@ -76,4 +80,101 @@ def test_a_refusal_is_not_kept() -> None:
     for _ in range(2):
         with pytest.raises(CityError):
             planner.plan("SELECT x FROM water.main.nothing")
+    assert len(planner.made) == 2
+
+
+# ---- one plan for many values
+
+
+def shape(plan: Plan) -> list[object]:
+    """All that is asked and done, as text."""
+    asked = [(f.department, f.sql, f.keys and (f.keys.sql, f.keys.query.sql("trino"))) for f in plan.fragments]
+    return [asked, plan.merge and plan.merge.sql("trino"), plan.labels, plan.stored, plan.notes]
+
+
+TPCH = tiny()
+BOTH_WAYS = [
+    *((s.sql, CITY.view) for s in STATEMENTS if lift(s.sql)),
+    *((sql, TPCH.view) for sql in queries(lambda t: f"{TABLES[t]}.main.{t}").values() if lift(sql)),
+]
+
+
+@pytest.mark.parametrize(("sql", "view"), BOTH_WAYS)
+def test_a_plan_with_values_put_in_is_the_plan_of_the_statement(sql: str, view: UserView) -> None:
+    lifted = lift(sql)
+    assert lifted is not None
+    filled = Template(plan_query(lifted.text, view, ANA), lifted).fill(lifted.values)
+    assert shape(filled) == shape(plan_query(sql, view, ANA))
+
+
+def test_the_statements_that_are_planned_both_ways_are_many() -> None:
+    assert len(BOTH_WAYS) > 100
+
+
+ASKED = "SELECT c.name, r.m3 FROM water.main.reading r JOIN market.main.company c ON c.id = r.company WHERE {}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("r.m3 > 5", "r.m3 > 70"),
+        ("c.id = 'k0001'", "c.id = 'k0002'"),
+        ("r.month >= DATE '2024-01-02'", "r.month >= DATE '2023-12-30'"),
+        ("r.meter_id BETWEEN 3 AND 9 AND c.staff < 4", "r.meter_id BETWEEN 30 AND 99 AND c.staff < 7"),
+    ],
+)
+def test_questions_that_differ_in_compared_values_are_planned_once(one: str, other: str) -> None:
+    planner = Planner()
+    assert shape(planner.plan(ASKED.format(one))) == shape(plan_query(ASKED.format(one), VIEW, ANA))
+    assert shape(planner.plan(ASKED.format(other))) == shape(plan_query(ASKED.format(other), VIEW, ANA))
+    assert len(planner.made) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("c.id = 'k1'", "c.id = 'k2'"),  # too short to be told from other texts
+        ("c.id = 'k0001'", "c.id = 'k01'"),  # varchar(5) and varchar(3)
+        ("r.meter_id > 5", "r.meter_id > 5000000000"),  # integer and bigint
+        ("r.m3 > 5.5", "r.m3 > 6.5"),
+        ("r.m3 > 5 AND c.staff > 5", "r.m3 > 6 AND c.staff > 6"),  # rules look for what is the same
+        ("r.m3 + 5 > 9 * 2", "r.m3 + 6 > 9 * 3"),
+        ("c.name LIKE 'abc%'", "c.name LIKE 'abd%'"),
+        ("c.id IN ('k0001')", "c.id IN ('k0002')"),
+        ("r.month = DATE '2024-01-02' LIMIT 3", "r.month = DATE '2024-01-02' LIMIT 4"),
+    ],
+)
+def test_other_differences_are_planned_anew(one: str, other: str) -> None:
+    planner = Planner()
+    planner.plan(ASKED.format(one))
+    planner.plan(ASKED.format(other))
+    assert len(planner.made) == 2
+
+
+def test_a_refused_value_is_refused_by_its_own_name_and_place() -> None:
+    planner = Planner()
+    with pytest.raises(CityError) as known:
+        plan_query(ASKED.format("r.nothing = 5"), VIEW, ANA)
+    with pytest.raises(CityError) as found:
+        planner.plan(ASKED.format("r.nothing = 5"))
+    assert found.value.to_dict() == known.value.to_dict()
+
+
+def test_a_value_in_a_comment_or_a_name_is_no_value() -> None:
+    assert lift("SELECT 1 -- = 5") is None
+    assert lift('SELECT "a = 5" FROM t') is None
+    assert lift("SELECT 'x = 5 ' FROM t") is None
+
+
+def test_a_control_character_cannot_stand_for_a_value() -> None:
+    asked = ASKED.format("r.m3 > 5 AND c.name = 'abc'")
+    pattern = lift(asked)
+    assert pattern is not None
+    assert lift(pattern.pattern) is None
+
+
+def test_what_a_listing_of_the_moment_compares_with_is_not_kept() -> None:
+    planner = Planner()
+    for name in ("reading", "meters"):
+        planner.plan(f"SELECT table_name FROM water.information_schema.tables WHERE table_name = '{name}'")
     assert len(planner.made) == 2

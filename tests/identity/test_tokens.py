@@ -204,6 +204,39 @@ def test_rotation_a_new_key_in_the_pinned_file_is_seen_and_the_old_one_forgotten
     assert verifier.verify(sign_token(fresh, claims()), NOW).sub == "lin"
 
 
+def test_a_token_that_was_verified_before_is_held_against_the_clock_each_time() -> None:
+    verifier, token = water(), sign_token(IDP, claims())
+    for _ in range(2):
+        assert verifier.verify(token, NOW + 1).sub == "lin"
+    assert refusal(token, verifier, NOW + 306).message == "The token has expired."
+    refusal(token, verifier, NOW - 6)
+    assert verifier.verify(token, NOW + 1).sub == "lin"
+
+
+def test_a_token_that_was_verified_before_falls_with_its_key(tmp_path: Path) -> None:
+    file, token = tmp_path / "jwks.json", sign_token(IDP, claims())
+    key = JWKS["keys"][0]
+    for change in ({"revoked": NOW}, {"exp": NOW + 1}, {"nbf": NOW + 100}):
+        file.write_bytes(orjson.dumps(JWKS))
+        verifier = TokenVerifier(ISSUER, "agent:water", file)
+        assert verifier.verify(token, NOW + 2).sub == "lin"
+        file.write_bytes(orjson.dumps({"keys": [{**key, **change, "note": str(change)}]}))
+        refusal(token, verifier, NOW + 2)
+
+
+def test_a_token_that_was_verified_before_falls_when_its_keys_time_is_over() -> None:
+    ending = {"keys": [{**JWKS["keys"][0], "exp": NOW + 100}]}
+    verifier, token = TokenVerifier(ISSUER, "agent:water", ending), sign_token(IDP, claims())
+    assert verifier.verify(token, NOW + 2).sub == "lin"
+    refusal(token, verifier, NOW + 101)
+
+
+def test_one_changed_character_of_a_token_that_was_verified_before_is_noticed() -> None:
+    verifier, token = water(), sign_token(IDP, claims())
+    assert verifier.verify(token, NOW + 1).sub == "lin"
+    refusal(token[:-2] + ("A" if token[-2] != "A" else "B") + token[-1], verifier)
+
+
 def damaged(file: Path) -> None:
     file.write_text("{ s3cret")
 

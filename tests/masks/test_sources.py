@@ -165,7 +165,7 @@ def duck_engine() -> Iterator[Engine]:
             db.register(f"t_{i}", pa.table({"id": ids, "v": pa.array(values, kind.arrow())}))
 
         def scan(native: NativeScan) -> list[pa.RecordBatch]:
-            compiled = DuckDBCompiler(native, DUCKDB, {}).compile()
+            compiled = DuckDBCompiler(native, DUCKDB).compile()
             return db.execute(compiled.sql, compiled.params).to_arrow_table().cast(native.schema).to_batches()
 
         yield Engine("duckdb", load, scan)

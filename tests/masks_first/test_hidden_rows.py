@@ -37,13 +37,15 @@ FILTER = "hidden = 0 AND id NOT IN (SELECT b.id FROM blocked AS b)"
 COLUMNS = {name: str(kind) for name, kind in TYPES.items() if name != "hidden"}
 POLICY: dict[str, Any] = {
     "department": "dept",
-    "relations": {"events": {"table": "events", "columns": COLUMNS}},
+    "relations": {"events": {"table": "events", "columns": COLUMNS, "key": ["id"]}},
     "grants": [{"id": "e", "relation": "events", "purposes": [PURPOSE], "mode": "masked", "masks": MASKS,
                 "row_filter": FILTER}],
 }  # fmt: skip
 FROM = "FROM dept.main.events AS t"
 NAMES = ["Ana", "Bo", "Chen Li", "élan", "李雷雷", "Xu"]
 LETTERS = "qwertyuiopasdfgh"
+POWER = " * ".join(["t.amount"] * 5)
+"""Fits its type for every amount that shows, and for none of the large ones among the hidden."""
 
 
 @cache
@@ -110,6 +112,23 @@ QUESTIONS: dict[str, str] = {
     "in a subquery": (
         f"SELECT t.name AS c0, count(*) AS c1 {FROM} WHERE t.id IN (SELECT s.n FROM dept.main.events AS s "
         "WHERE 7 / s.n >= 0 AND s.born = DATE '1980-01-01') GROUP BY t.name HAVING max(t.income) > 100"
+    ),
+    "multiply what is too large in hidden rows": (
+        f"SELECT t.kind AS c0, sum({POWER}) AS c1, sum(CASE WHEN t.amount >= 500 OR t.kind LIKE 'C%' THEN {POWER} "
+        f"ELSE 0 END) AS c2 {FROM} WHERE t.kind NOT LIKE '%q%' GROUP BY t.kind"
+    ),
+    "join rows of which some are hidden": (
+        f"SELECT t.id AS c0, s.kind AS c1, s.n AS c2 {FROM} JOIN dept.main.events AS s ON s.id = t.id "
+        "WHERE t.grade = 3 AND s.n < 400"
+    ),
+    "multiply over a join": (
+        f"SELECT t.grade AS c0, sum({POWER} * s.amount) AS c1 {FROM} JOIN dept.main.events AS s ON s.id = t.n "
+        "WHERE t.grade <> s.grade GROUP BY t.grade"
+    ),
+    "those for which something hidden exists": (
+        f"SELECT t.kind AS c0, count(*) AS c1, sum({POWER}) AS c2 {FROM} WHERE EXISTS (SELECT 1 FROM "
+        "dept.main.events AS s WHERE s.id = t.n AND s.kind = t.kind) AND NOT EXISTS (SELECT 1 FROM "
+        "dept.main.events AS u WHERE u.id = t.n AND u.grade > t.grade) GROUP BY t.kind"
     ),
     "the first by a masked value": (
         f"SELECT t.income AS c0, t.name AS c1, t.id AS c2 {FROM} WHERE t.kind = 'C' "

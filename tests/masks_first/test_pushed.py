@@ -9,15 +9,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import sqlglot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog.masks.base import DIALECTS
+from catalog.types import parse
 from connectors.agent import inverse
+from connectors.agent.lower import value_of
 from connectors.base import NativeScan
 from tests.masks_first.conftest import DATA, POLICY
 from tests.masks_first.oracle import Oracle, bag
@@ -176,3 +181,18 @@ def test_under_a_column_list_a_condition_means_the_new_names(department: Departm
     found = department.ask(sql)
     assert found.rows
     assert bag(found.rows) == bag(oracle.rows(plain))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("TIMESTAMP '2024-01-01 00:00:00.123456'", "timestamp(6)", datetime(2024, 1, 1, 0, 0, 0, 123456)),
+        ("TIMESTAMP '2024-01-01 00:00:00.1234567'", "timestamp(6)", None),  # no source has what lies between
+        ("TIMESTAMP '2024-01-01 00:00:00.'", "timestamp(6)", None),
+        ("DATE '2024-02-30'", "date", None),
+        ("9223372036854775808", "bigint", None),
+        ("-0.5", "decimal(3,1)", Decimal("-0.5")),
+    ],
+)
+def test_a_literal_goes_down_only_if_it_is_exactly_a_value_of_its_type(text: str, kind: str, value: Any) -> None:
+    assert value_of(sqlglot.parse_one(text, dialect="trino"), parse(kind)) == value

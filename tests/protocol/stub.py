@@ -76,6 +76,7 @@ def _data() -> dict[RelationName, tuple[Relation, pa.Table]]:
 class Explanation:
     text: str
     fragments: tuple[dict[str, Any], ...] = ()
+    ran: dict[str, Any] | None = None
 
 
 class StubGateway:

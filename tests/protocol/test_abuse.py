@@ -410,6 +410,18 @@ def test_a_client_that_hangs_up_before_its_answer_is_gone_however_it_holds_conne
         assert eventually(lambda: freed(found))
 
 
+def test_a_sign_of_life_by_another_connection_does_not_hide_that_nobody_waits_for_the_page(impatient: Served) -> None:
+    with httpx.Client(base_url=impatient.url, headers=LIN, timeout=30, verify=False) as client:
+        path = page_to_wait_for(client)
+        found = next(iter(impatient.statements.conversations.values()))
+        before = found.connection
+        with closing(socket.create_connection(("127.0.0.1", impatient.port))) as connection:
+            connection.sendall(request("GET", path))
+            assert eventually(lambda: found.connection is not before)
+            assert client.head(path).status_code == 200
+        assert eventually(lambda: freed(found))
+
+
 def test_killed_clients_leave_no_memory_behind(impatient: Served) -> None:
     impatient.gateway.can("SELECT long", {"id": "bigint"}, [pa.array(range(600_000), pa.int64())])
 

@@ -16,11 +16,12 @@ import pyarrow as pa
 import pytest
 
 from catalog.identity import GATEWAY_AUDIENCE, TokenVerifier
+from gateway import waiting as waiting_batches
 from gateway.dispatch import Agents
 from gateway.pipeline import Gateway
 from gateway.server.session import Options
 from gateway.settings import DepartmentEntry, GatewaySettings, IdentitySettings, Limits
-from tests.gateway.evil import SCHEMA, Evil, serving
+from tests.gateway.evil import SCHEMA, Evil, serving, stream
 from tests.protocol.conftest import Served, serve
 from tests.protocol.test_abuse import eventually
 from tests.protocol.test_lifecycle import run, submit
@@ -176,3 +177,32 @@ def test_a_slow_reader_stops_the_department(tmp_path: Path, monkeypatch: pytest.
         assert eventually(lambda: len(sent) > before), "a read moves it on"
         found.client.delete(again["nextUri"])
         assert eventually(lambda: len(found.water.stopped) == 1)
+
+
+def test_a_client_that_looks_at_the_first_rows_for_long_gets_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The department is done meanwhile: it neither waits for the client nor leaves him."""
+    monkeypatch.setattr(waiting_batches, "PATIENCE_SECONDS", 0.3)
+    rows = list(range(4_000_000))
+    done = threading.Event()
+
+    def honest(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
+        own = {"department": "water", "sub": "lin", "purpose": "planning"}
+        receipt = evil.end(question, len(rows)).receipt
+        assert receipt is not None
+        for piece in stream(rows, evil.end(question, len(rows), receipt=receipt.model_copy(update=own)), 100_000):
+            send(piece)
+        done.set()
+
+    with city(tmp_path, monkeypatch, honest, Options(require_tls=False)) as found:
+        page = submit(found.client, "SELECT id FROM water.main.big")
+        while "data" not in page:
+            page = found.client.get(page["nextUri"]).json()
+        assert done.wait(60), "the department's answer is read to its end"
+        read = [row[0] for row in page["data"]]
+        while "nextUri" in page:
+            page = found.client.get(page["nextUri"]).json()
+            read += [row[0] for row in page.get("data", [])]
+        assert page["stats"]["state"] == "FINISHED", page
+        assert read == rows

@@ -14,6 +14,7 @@ from gateway.plan import bind as binding
 from gateway.plan.verify import BATCH
 from tests.differential.corpus import STATEMENTS
 from tests.differential.harness import World, planned
+from tests.differential.tpch import tiny
 from tests.differential.world import CITY
 
 KEYS = '(SELECT k FROM "$keys")'
@@ -288,3 +289,42 @@ def test_plans_are_the_same_twice() -> None:
         one, other = planned(CITY, statement.sql), planned(CITY, statement.sql)
         assert asked(one) == asked(other)
         assert (one.merge and one.merge.sql("trino")) == (other.merge and other.merge.sql("trino"))
+
+
+@pytest.mark.parametrize(
+    "condition", ["o.o_orderkey = 33", "o.o_orderkey IN (1, 2, 3)", "(o.o_orderkey = 1 OR o.o_orderkey = 5)"]
+)
+def test_a_few_values_of_a_key_are_few_rows_so_their_keys_are_worth_a_wait(condition: str) -> None:
+    plan = planned(
+        tiny(),
+        "SELECT c.c_name, o.o_orderkey FROM a.main.orders AS o JOIN b.main.customer AS c ON c.c_custkey = o.o_custkey "
+        f"WHERE {condition}",
+    )
+    assert [f.keys is not None for f in plan.fragments] == [False, True]
+
+
+def test_a_value_of_another_column_may_be_many_rows() -> None:
+    plan = planned(
+        tiny(),
+        "SELECT c.c_name, o.o_orderkey FROM a.main.orders AS o JOIN b.main.customer AS c ON c.c_custkey = o.o_custkey "
+        "WHERE o.o_shippriority = 0",
+    )
+    assert [f.keys is not None for f in plan.fragments] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("condition", "waits"),
+    [
+        ("c.c_custkey = 7", False),
+        ("c.c_custkey IN (7, 8, 9)", False),
+        ("c.c_custkey = 7 AND o.o_orderstatus = 'F'", False),
+        ("c.c_custkey IN (7, 8, 9) AND c.c_mktsegment = 'BUILDING'", True),
+    ],
+)
+def test_whoever_was_told_the_same_values_waits_for_nobodys_keys(condition: str, waits: bool) -> None:
+    plan = planned(
+        tiny(),
+        "SELECT c.c_name, o.o_orderkey FROM b.main.customer AS c JOIN a.main.orders AS o ON o.o_custkey = c.c_custkey "
+        f"WHERE {condition}",
+    )
+    assert any(f.keys is not None for f in plan.fragments) == waits

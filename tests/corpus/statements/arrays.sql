@@ -33,7 +33,6 @@ SELECT repeat('a', 3), repeat(1, 0), repeat(NULL, 2), repeat(1, NULL);
 SELECT flatten(ARRAY[ARRAY[1, 2], ARRAY[3], NULL]), flatten(ARRAY[ARRAY[]]), flatten(NULL);
 SELECT zip(ARRAY[1, 2], ARRAY['a', 'b', 'c']), zip(ARRAY[1], ARRAY[NULL]), zip(ARRAY[], ARRAY[1]), zip(NULL, ARRAY[1]);
 SELECT ngrams(ARRAY['a', 'b', 'c'], 2), ngrams(ARRAY['a', 'b'], 3), ngrams(ARRAY['a'], 1), ngrams(NULL, 2);
--- refused: its result grows with a power of the array
 SELECT combinations(ARRAY['a', 'b', 'c'], 2), combinations(ARRAY[1, 2], 3), combinations(ARRAY[1, 2], 0);
 SELECT contains_sequence(ARRAY[1, 2, 3], ARRAY[2, 3]), contains_sequence(ARRAY[1, 2, 3], ARRAY[3, 2]), contains_sequence(ARRAY[1], ARRAY[]), contains_sequence(NULL, ARRAY[1]);
 SELECT array_histogram(ARRAY[42, 7, 42, NULL]), array_histogram(ARRAY[]), array_histogram(NULL);

@@ -35,5 +35,4 @@ SELECT json_query('{"a": [1, 2]}', 'lax $.a'), json_query('{"a": [1, 2]}', 'lax 
 SELECT json_array(1, 'x', TRUE), json_object('a': 1, 'b': 'x'), json_object(KEY 'a' VALUE 1);
 SELECT json_extract_scalar(json_parse('{"a": 5}'), '$.a'), json_array_length(json_parse('[1, 2]')), json_extract(json_parse('{"a": {"z": 1, "b": 2}}'), '$.a');
 SELECT json_extract_scalar('{"store": {"book": [{"t": "a"}, {"t": "b"}]}}', '$.store.book[1].t'), json_extract('{"store": {"book": [{"t": "a"}]}}', '$.store.book'), json_extract_scalar('{"a": {"1": 5}}', '$.a.1'), json_extract_scalar('[[1, 2]]', '$[0][1]');
--- differs: keys are sorted on the way to the client, as those of a silo's own JSON must be
 SELECT json_extract('{"b": 1, "a": {"d": 1, "c": [2]}}', '$'), json_extract('{"b": 1, "a": {"d": 1, "c": [2]}}', '$.a'), json_format(json_extract('{"z": 1, "y": 2}', '$')), json_extract(json_parse('{"z": 1, "y": 2}'), '$'), json_size('{"z": 1, "y": {"b": 2}}', '$.y'), json_array_get('[{"z": 1, "y": 2}]', 0);

@@ -1,0 +1,260 @@
+"""What a source may be asked: a `NativeScan` is held to the `Capabilities` before any SQL exists.
+
+Nothing here trusts the planner. Every name must stand in the scan's types, every literal must have its column's
+type, every operator must be one that the source computes as Trino does.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from catalog.duck.typing import decimal_of
+from catalog.types import TrinoType
+from connectors.base import (
+    Aggregate,
+    AllOf,
+    AnyOf,
+    Arithmetic,
+    Capabilities,
+    Case,
+    Comparison,
+    Condition,
+    Exists,
+    Expression,
+    GroupKey,
+    Like,
+    NativeScan,
+    Number,
+    Predicate,
+)
+
+__all__ = ["MAX_KEYS", "MAX_PATTERN", "answers", "check", "check_values", "result_of", "same_family", "widens"]
+
+MAX_KEYS = 100_000
+MAX_PATTERN = 1_000
+"""Characters of a LIKE pattern."""
+MAX_SCALE = 30
+"""Decimals after the point that every source keeps."""
+_COMPARE = ("=", "<>", "<", "<=", ">", ">=")
+_QUERY_ID = re.compile(r"[A-Za-z0-9_]{0,80}\Z")
+_INT64 = range(-(2**63), 2**63)
+_WHOLE_NUMBERS = ("tinyint", "smallint", "integer", "bigint")
+
+
+def check(scan: NativeScan, allowed: Capabilities) -> None:
+    """Refuse what the source does not compute exactly as Trino. Raises ValueError naming the part."""
+    _Check(allowed).scan(scan, {})
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Walks a scan. types: of the columns in sight, those of the scans around included."""
+
+    allowed: Capabilities
+
+    def scan(self, scan: NativeScan, around: Mapping[str, TrinoType]) -> None:
+        if bool(scan.columns) == bool(scan.group_by or scan.aggregates):
+            raise ValueError("a scan reads columns or groups, one of the two")
+        if not _QUERY_ID.match(scan.query_id):
+            raise ValueError("a query id has letters, digits and _ only, at most 80")
+        if scan.limit is not None and (scan.limit < 0 or not scan.columns):
+            raise ValueError("a limit needs a plain scan and cannot be negative")
+        if not isinstance(scan.relation, str):
+            delivered = self._parts(scan.relation, around)
+            if scan.row_filters or scan.is_query or scan.types != delivered:
+                raise ValueError("a join has its parts' columns in their types, and nothing of an owner's text")
+        types = {**around, **scan.types}
+        for output in scan.columns:
+            _type(scan.types, output.column)
+        self._conjunction(scan.predicates, types)
+        for column, keys in scan.keys:
+            type_ = _type(types, column)
+            if type_.name not in self.allowed.keys:
+                raise ValueError(f"keys on {column!r}: not pushed on {type_}")
+            if len(keys) > MAX_KEYS or keys.null_count:
+                raise ValueError(f"keys on {column!r}: at most {MAX_KEYS}, none of them NULL")
+        for key in scan.group_by:
+            self._group_key(key, types)
+        for aggregate in scan.aggregates:
+            self._aggregate(aggregate, types)
+
+    def _parts(self, parts: tuple[NativeScan, ...], around: Mapping[str, TrinoType]) -> dict[str, TrinoType]:
+        """Column -> type of what scans deliver that are to be joined."""
+        if not self.allowed.joins or not parts:
+            raise ValueError("joins are not pushed")
+        found: dict[str, TrinoType] = {}
+        for part in parts:
+            outputs = dict(part.outputs)
+            if part.limit is not None or (found.keys() | around.keys()) & outputs.keys():
+                raise ValueError("a part of a join is read whole, and its columns have names of their own")
+            self.scan(part, {})
+            found |= outputs
+        return found
+
+    def _conjunction(self, conditions: tuple[Condition, ...], types: Mapping[str, TrinoType]) -> None:
+        for condition in conditions:
+            if isinstance(condition, Exists):
+                found = self._parts(condition.parts, types)
+                self._conjunction(condition.conditions, {**types, **found})
+                if not answers(self.allowed, condition.conditions, found):
+                    raise ValueError("EXISTS is not pushed, or not with these comparisons")
+            else:
+                self.condition(condition, types)
+
+    def condition(self, condition: Condition, types: Mapping[str, TrinoType]) -> None:
+        match condition:
+            case Predicate():
+                self._predicate(condition, _type(types, condition.column))
+            case Comparison(left, op, right):
+                kinds = _type(types, left), _type(types, right)
+                if op not in _COMPARE or kinds[0].name not in self.allowed.compares or not same_family(*kinds):
+                    raise ValueError(f"{op!r} on {left!r} and {right!r}: not pushed on {kinds[0]} and {kinds[1]}")
+            case Like(column, pattern):
+                unfit = self.allowed.likes is None or set(self.allowed.likes) & set(pattern)
+                if unfit or _type(types, column).name != "varchar" or len(pattern) > MAX_PATTERN:
+                    raise ValueError(f"LIKE on {column!r}: not pushed")
+                check_values((pattern,), _type(types, column), column)
+            case AllOf(parts) | AnyOf(parts):
+                if not parts:
+                    raise ValueError("AND and OR have parts")
+                for part in parts:
+                    self.condition(part, types)
+            case Exists():
+                raise ValueError("EXISTS stands alone, not below OR")
+
+    def _predicate(self, predicate: Predicate, type_: TrinoType) -> None:
+        if type_.name not in self.allowed.predicates.get(predicate.op, frozenset()):
+            raise ValueError(f"{predicate.op!r} on {predicate.column!r}: not pushed on {type_}")
+        count = len(predicate.values)
+        wanted = {"is null": 0, "is not null": 0, "in": count}.get(predicate.op, 1)
+        if count != wanted or count > MAX_KEYS:
+            raise ValueError(f"{predicate.op!r} on {predicate.column!r}: {count} values")
+        check_values(predicate.values, type_, predicate.column)
+
+    def _group_key(self, key: GroupKey, types: Mapping[str, TrinoType]) -> None:
+        type_ = _type(types, key.column)
+        if key.function is not None and (key.function not in self.allowed.key_functions):
+            raise ValueError(f"grouping by {key.function} is not pushed")
+        if key.form and (key.function is not None or not self.allowed.masks):
+            raise ValueError(f"grouping by a mask of {key.column!r} is not pushed")
+        if key.function is None and type_.name not in self.allowed.group_types:
+            raise ValueError(f"grouping by {key.column!r}: not pushed on {key.type}")
+        if key.function is not None and type_.name not in ("date", "timestamp"):
+            raise ValueError(f"{key.function} of {key.column!r}: needs a date")
+
+    def _aggregate(self, aggregate: Aggregate, types: Mapping[str, TrinoType]) -> None:
+        if aggregate.value is None:
+            if aggregate.function != "count" or "count" not in self.allowed.aggregates:
+                raise ValueError(f"{aggregate.function}(*) is not pushed")
+            return
+        type_ = self.expression(aggregate.value, types)
+        if type_.name not in self.allowed.aggregates.get(aggregate.function, frozenset()):
+            raise ValueError(f"{aggregate.function} of {aggregate.value!r}: not pushed on {type_}")
+
+    def expression(self, value: Expression, types: Mapping[str, TrinoType]) -> TrinoType:
+        match value:
+            case str():
+                return _type(types, value)
+            case Number(number, type_):
+                check_values((number,), type_, "a number")
+            case Arithmetic(op, left, right, type_):
+                kinds = [self.expression(side, types) for side in (left, right)]
+                whole = result_of(op, *kinds)
+                is_held = whole is not None and whole.args[1:] == type_.args[1:] and type_.args[0] < whole.args[0]
+                if op not in ("+", "-", "*") or whole is None or not (whole == type_ or is_held):
+                    raise ValueError(f"{op} of {kinds[0]} and {kinds[1]} is no {type_}")
+                if type_.args[0] > self.allowed.arithmetic or (is_held and self.allowed.arithmetic < 38):
+                    raise ValueError(f"{op} is not pushed on {type_}")
+            case Case(when, then, otherwise, type_):
+                self.condition(when, types)
+                for branch in (then, otherwise):
+                    if branch is not None and not widens(self.expression(branch, types), type_):
+                        raise ValueError(f"CASE: a branch is no {type_}")
+        return type_
+
+
+def answers(allowed: Capabilities, conditions: Iterable[Condition], own: Container[str]) -> bool:
+    """Whether a source answers an EXISTS with these conditions quickly. own: the columns of what is asked."""
+    if allowed.exists != "=":
+        return allowed.exists == "any"
+    across = [c for c in conditions if any(name not in own for name in named(c))]
+    return all(isinstance(c, Comparison) and c.op == "=" for c in across)
+
+
+def named(condition: Condition) -> Iterator[str]:
+    """The columns of a condition."""
+    match condition:
+        case Comparison(left, _, right):
+            yield from (left, right)
+        case Predicate() | Like():
+            yield condition.column
+        case AllOf(parts) | AnyOf(parts) | Exists(_, parts):
+            for part in parts:
+                yield from named(part)
+
+
+def same_family(a: TrinoType, b: TrinoType) -> bool:
+    """Whether the two compare without a conversion that sources might do in ways of their own."""
+    return a == b or (a.is_integer and b.is_integer) or a.name == b.name == "varchar"
+
+
+def widens(a: TrinoType, b: TrinoType) -> bool:
+    """Whether every number of type a is one of type b."""
+    if a == b or (a.is_integer and b.is_integer):
+        return a == b or b.name == "bigint" or _WHOLE_NUMBERS.index(a.name) <= _WHOLE_NUMBERS.index(b.name)
+    digits = decimal_of(a)
+    return (
+        b.name == "decimal"
+        and digits is not None
+        and (digits[1] <= b.args[1] and digits[0] - digits[1] <= b.args[0] - b.args[1])
+    )
+
+
+def result_of(op: str, a: TrinoType, b: TrinoType) -> TrinoType | None:
+    """Trino's type of `a op b` for + - *, None unless one of them is a decimal and both are exact."""
+    left, right = decimal_of(a), decimal_of(b)
+    if left is None or right is None or "decimal" not in (a.name, b.name):
+        return None
+    (p1, s1), (p2, s2) = left, right
+    if op == "*":
+        return TrinoType("decimal", (min(38, p1 + p2), s1 + s2)) if s1 + s2 <= MAX_SCALE else None
+    scale = max(s1, s2)
+    return TrinoType("decimal", (min(38, max(p1 - s1, p2 - s2) + scale + 1), scale))
+
+
+def _type(types: Mapping[str, TrinoType], column: str) -> TrinoType:
+    found = types.get(column)
+    if found is None:
+        raise ValueError(f"column {column!r} has no declared type in this scan")
+    return found
+
+
+def check_values(values: Iterable[Any], type_: TrinoType, column: str) -> None:
+    """Literals must already have their column's type: nothing is converted on the way to a source."""
+    fits = _LITERALS.get(type_.name, lambda _value: False)
+    if not all(map(fits, values)):
+        raise ValueError(f"a literal for {column!r} is no {type_}")
+
+
+_LITERALS: dict[str, Callable[[Any], bool]] = {
+    "boolean": lambda v: type(v) is bool,
+    "decimal": lambda v: type(v) in (int, Decimal) and Decimal(v).is_finite(),
+    "double": lambda v: type(v) in (int, float) and math.isfinite(v),
+    "varchar": lambda v: type(v) is str and "\0" not in v and _is_unicode(v),
+    "date": lambda v: type(v) is date,
+    "timestamp": lambda v: type(v) is datetime and v.tzinfo is None,
+} | dict.fromkeys(_WHOLE_NUMBERS, lambda v: type(v) is int and v in _INT64)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
