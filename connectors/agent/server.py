@@ -547,7 +547,7 @@ class _Stream:
             self._agent.finish(self._run)
             self._account()
             self._loop.call_soon_threadsafe(self._places.release)
-            if not self._send(None):
+            if not self._send(None) and not self._gone.is_set():
                 self._loop.call_soon_threadsafe(self._leave)
 
     def _leave(self) -> None:

@@ -279,13 +279,15 @@ async def test_pseudonyms_of_generated_values_are_none_of_real_ones(
         shown = {v for (v,) in tuples(await ask.rows(sql))}
         described = {r["name"]: r for r in (await ask.relations())["relations"]}["people"]
     linkage = next(c["linkage"] for c in described["columns"] if c["name"] == "org_no")
-    assert len(shown) == 40
+    assert 30 < len(shown) <= 40  # drawn at random: one of the forty may not come up
     assert not shown & {pseudonym(real, value) for value in known}
     assert linkage == {"purpose": "mass-balance", "group": "city", "epoch": "synthetic"}
     # The test can fail: under the real key every one of them would be a real one's.
     monkeypatch.setattr(authorise, "blinded", lambda context: context)
     async with house.client("lin", "mass-balance") as ask:
-        assert {v for (v,) in tuples(await ask.rows(sql))} == {pseudonym(real, value) for value in known}
+        exposed = {v for (v,) in tuples(await ask.rows(sql))}
+    assert len(exposed) > 30
+    assert exposed <= {pseudonym(real, value) for value in known}
 
 
 async def test_tokens_of_generated_values_leave_the_vault_alone(tmp_path: Path) -> None:
