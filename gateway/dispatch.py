@@ -318,7 +318,8 @@ class FragmentStream:
             self._error = error
         except HTTPError:
             self._error = _down(self.department)
-        except (pa.ArrowException, OSError, ValidationError, ValueError):
+        except (pa.ArrowException, OSError, ValidationError, ValueError) as bad:
+            log.warning("an answer of %s could not be read after %d rows: %s", self.department, self.rows, bad)
             self._error = lied(self.department, "its answer was cut off or is malformed")
         except Exception:
             # Whatever atoll itself did wrong: the consumer gets an answer, and the operator the detail.
