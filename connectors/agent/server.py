@@ -565,8 +565,9 @@ class _Stream:
                 sending.result(timeout=0.05)
                 return True
             except TimeoutError:
-                if self._run.stop.cancel.is_set():
+                if self._run.stop.reason is not None:
                     # A reader that hangs, such as a gateway that is down, does not hold up whoever stopped the work.
+                    # (`cancel` alone says less: a run that ends by itself sets it too, to free its source.)
                     deadline = min(deadline, time.monotonic() + LAST_WORD)
         sending.cancel()
         return False

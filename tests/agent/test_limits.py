@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import orjson
@@ -27,6 +29,7 @@ from catalog.identity import sign_request
 from catalog.ledger import read_ledger
 from connectors.agent import child, server
 from connectors.agent.budget import FairQueue
+from connectors.agent.execute import Stop
 from connectors.agent.server import create_app
 from connectors.agent.service import Agent
 from connectors.base import Cancel, Capabilities, NativeScan, Source, SourceError, SourceTable
@@ -832,6 +835,39 @@ async def test_a_reader_that_hangs_is_left_after_a_while(tmp_path: Path, monkeyp
                 assert [chunk async for chunk in chunks]
         await until(lambda: agent.running == 0 and tap.running == 0, 1)
     assert ends(house) == ["CANCELED", "OK"]
+
+
+class Ending:
+    """A run that has read its source and frees it: by itself, or because it was stopped."""
+
+    def __init__(self, stopped: bool) -> None:
+        self.stop, self.outcome, self.frames_sent = Stop(), "OK", None
+        self.fragment = SimpleNamespace(fragment_id="f1")
+        self._stopped = stopped
+
+    def frames(self, _near: bool) -> Iterator[bytes]:
+        yield b"head "
+        yield b"rows "
+        if self._stopped:
+            self.stop(DepartmentError("Closed.", Outcome.CLOSED))
+        self.stop.cancel.set()
+        yield b"end"
+
+
+@pytest.mark.parametrize(("stopped", "shown"), [(False, b"head rows end"), (True, b"")])
+async def test_only_a_stop_leaves_a_reader_little_time_for_the_end(
+    monkeypatch: pytest.MonkeyPatch, stopped: bool, shown: bytes
+) -> None:
+    """A whole answer frees its source before its end record is sent: that may wait for a slow reader as any rows may."""
+    monkeypatch.setattr(server, "LAST_WORD", 0.1)
+    monkeypatch.setattr(server, "CHUNKS", 1)
+    run: Any = Ending(stopped)
+    other: Any = MagicMock()
+    stream = server._Stream(other, run, other, other, other, near=True)
+    stream.start()
+    await until(run.stop.cancel.is_set)
+    await asyncio.sleep(1)  # the reader's own pause, ten times what a stopped answer is left
+    assert b"".join([chunk async for chunk in stream.chunks()]) == shown
 
 
 async def test_the_breaker_needs_no_gateway(tmp_path: Path) -> None:
