@@ -858,7 +858,7 @@ class Ending:
 async def test_only_a_stop_leaves_a_reader_little_time_for_the_end(
     monkeypatch: pytest.MonkeyPatch, stopped: bool, shown: bytes
 ) -> None:
-    """A whole answer frees its source before its end record is sent: that may wait for a slow reader as any rows may."""
+    """A whole answer frees its source before its end record is sent, which may wait for a slow reader as rows may."""
     monkeypatch.setattr(server, "LAST_WORD", 0.1)
     monkeypatch.setattr(server, "CHUNKS", 1)
     run: Any = Ending(stopped)
