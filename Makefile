@@ -8,7 +8,7 @@ WORKERS ?= 3
 # Python keeps what it compiled, whatever the shell says: processes start in half the time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test lint format types city-medium attack attack-nightly fuzz corpus-check corpus-record corpus-fuzz clients bench bench-governance bench-growth bench-guard bench-ledger bench-protocol docs clean services
+.PHONY: help setup demo test lint format types city-medium attack attack-nightly fuzz fuzz-nightly corpus-check corpus-record corpus-fuzz clients bench bench-governance bench-growth bench-guard bench-ledger bench-protocol bench-rules docs clean services
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -47,7 +47,10 @@ city-medium: setup ## the five questions at medium scale against their key
 	@CITY_SCALE=medium $(BIN)/python -m pytest tests/city/live/test_questions.py -k "key or probe or dirt" --durations=0
 
 fuzz: setup ## the differential fuzzer, for as long as FUZZ_SECONDS says
-	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/differential/test_fuzz.py
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest -s tests/differential/test_fuzz.py
+
+fuzz-nightly: setup ## the same for fifty thousand questions, or as many as FUZZ_QUERIES says
+	@FUZZ_QUERIES=$${FUZZ_QUERIES:-50000} $(BIN)/python -m pytest -s tests/differential/test_fuzz.py
 
 corpus-check: setup ## every statement of the corpus against the answers that Trino gave
 	@$(BIN)/python -m pytest tests/corpus
@@ -67,7 +70,7 @@ attack-nightly: setup services ## twenty thousand random questions: as over a ma
 
 clients: setup services ## every Trino client there is, unmodified, against a running city
 	@$(BIN)/python -m tests.clients.prepare
-	@CLIENTS=all $(BIN)/python -m pytest tests/clients --no-header -q
+	@CLIENTS=all $(BIN)/python -m pytest tests/clients tests/protocol/test_crowd.py --no-header -q
 	@PROTOCOL_STEPS=$${PROTOCOL_STEPS:-20000} $(BIN)/python -m pytest tests/protocol/test_machine.py --no-header -q
 
 bench: setup services ## TPC-H and user questions beside Trino and DuckDB: BENCH_SF, BENCH_ROUNDS, BENCH_ONLY
@@ -84,6 +87,9 @@ bench-guard: setup ## what judging an answer costs after 10,000 released cells
 
 bench-ledger: setup ## what ledger and receipt add to a one-row question
 	@$(BIN)/python -m bench.ledger
+
+bench-rules: setup ## what each rule of the planner is worth: TPC-H with all rules and without each
+	@$(BIN)/python -m tests.differential.effects $${BENCH_SF:-0.1}
 
 bench-protocol: setup services ## the wire beside a real Trino and beside a server that does nothing
 	@$(BIN)/python -m bench.protocol

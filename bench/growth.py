@@ -57,21 +57,21 @@ def _names(count: int) -> list[str]:
     return [f"d{i:02d}" for i in range(count)]
 
 
-def _write_department(folder: Path, name: str, ports: Ports) -> None:
+def _write_department(folder: Path, name: str, ports: Ports, count: int) -> None:
     home = folder / "departments" / name
     home.mkdir(parents=True)
     (home / "jwks.json").write_bytes((folder / "idp" / "jwks.json").read_bytes())
     dice = random.Random(name)
     with sqlite3.connect(home / "silo.db") as db:
         db.execute("CREATE TABLE usage (id INTEGER PRIMARY KEY, place TEXT NOT NULL, litres INTEGER NOT NULL)")
-        rows = ((i, f"place {dice.randrange(50)}", dice.randrange(1000)) for i in range(ROWS))
+        rows = ((i, f"place {dice.randrange(50)}", dice.randrange(1000)) for i in range(count))
         db.executemany("INSERT INTO usage VALUES (?, ?, ?)", rows)
     columns = {"id": "bigint", "place": "varchar", "litres": "bigint"}
     document = {
         "department": name, "title": name, "listen": f"127.0.0.1:{ports.agents[name]}",
         "identity": {"issuer": ports.issuer, "jwks": "file:jwks.json"},
         "sources": {"main": {"kind": "sqlite", "path": "silo.db"}}, "purposes": [PURPOSE],
-        "relations": {"usage": {"table": "usage", "key": ["id"], "rows": ROWS, "columns": columns}},
+        "relations": {"usage": {"table": "usage", "key": ["id"], "rows": count, "columns": columns}},
         "grants": [{"relation": "usage", "purposes": [PURPOSE], "mode": "masked"}],
     }  # fmt: skip
     (home / "department.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
@@ -124,8 +124,8 @@ class City:
 
 
 @contextmanager
-def running_city(folder: Path, count: int) -> Iterator[City]:
-    """A city of so many departments, stopped afterwards."""
+def running_city(folder: Path, count: int, rows: int = ROWS) -> Iterator[City]:
+    """A city of so many departments with so many rows each, stopped afterwards."""
     taken: set[int] = set()
     names = _names(count)
     ports = _Ports(
@@ -137,7 +137,7 @@ def running_city(folder: Path, count: int) -> Iterator[City]:
     )
     install_identity(folder)
     for name in names:
-        _write_department(folder, name, ports)
+        _write_department(folder, name, ports, rows)
     processes = Processes(folder / "logs")
     try:
         door = free_port(taken)

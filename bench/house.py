@@ -31,10 +31,20 @@ LIMITS = {"concurrent": 8, "queue": 256, "seconds": 600, "rows": 50_000_000, "by
 
 @dataclass(frozen=True)
 class House:
-    """A running gateway with its three departments."""
+    """A running gateway with its three departments. pid: the gateway's."""
 
     url: str
+    pid: int
     _http: Client
+
+    def explained(self, sql: str) -> tuple[float, dict[str, Any]]:
+        """A statement that is run and explained: seconds from its coming to its end, by the gateway's list of
+        statements, and where time and bytes went."""
+        answer = self._http.post(f"{self.url}/api/explain", json={"sql": sql, "analyze": True})
+        if answer.status_code != 200:
+            raise RuntimeError(f"{answer.text[:500]}\n{sql}")
+        newest = self._http.get(f"{self.url}/v1/query").json()[0]
+        return newest["queryStats"]["elapsedTimeMillis"] / 1000, dict(answer.json()["ran"])
 
     def ask(self, sql: str) -> tuple[float, pa.Table]:
         """Seconds until the whole answer is here, and the answer, as Arrow over REST."""
@@ -54,10 +64,12 @@ def running_house(
     policy: Mapping[str, Mapping[str, Any]],
     state: Path | None = None,
     departments: Mapping[str, str] = DEPARTMENTS,
+    memory_mb: int = 0,
 ) -> Iterator[House]:
     """Start everything; stop it afterwards. policy: table -> the fields of its grant beyond relation and purpose.
 
     state: where agents keep their ledgers and other state, if not in `folder`. departments: name -> title.
+    memory_mb: of a merge, 0 for the gateway's own limit.
     """
     taken: set[int] = set()
     ports = Ports(
@@ -82,13 +94,14 @@ def running_house(
             for n, title in departments.items()
         }
         settings = install_gateway(folder, ports, registered, folder / "questions")
-        await_healthy(
-            start_module(processes, "gateway", "gateway.server.serve", str(settings), "--allow-dev-login"),
-            ports.gateway,
-        )
+        if memory_mb:
+            written = yaml.safe_load(settings.read_text())
+            settings.write_text(yaml.safe_dump({**written, "limits": {"memory_mb": memory_mb}}))
+        gateway = start_module(processes, "gateway", "gateway.server.serve", str(settings), "--allow-dev-login")
+        await_healthy(gateway, ports.gateway)
         headers = {"X-Trino-User": USER}
         with Client(timeout=900, trust_env=False, headers=headers) as http:
-            yield House(f"http://127.0.0.1:{ports.gateway}", http)
+            yield House(f"http://127.0.0.1:{ports.gateway}", gateway.popen.pid, http)
     finally:
         processes.stop()
 

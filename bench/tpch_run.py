@@ -7,23 +7,26 @@ raw HTTP in the same way. All answers are checked against Trino's to the last di
     BENCH_SF      scale factor, 1 without it
     BENCH_ROUNDS  measured rounds, 3 without it; each asks all peers in turn, after a round that is not counted
     BENCH_ONLY    a regular expression: which queries of q01 .. q22 and u0 .. u8 (`bench/users.py`)
-    BENCH_PEERS   which peers, of `trino attached local`
+    BENCH_PEERS   which peers, of `trino attached local`, or none
+    BENCH_MEMORY  megabytes of a merge, beyond which it spills; the gateway's own limit without it
 
 crossed: rows and bytes that departments delivered. ideal: rows that the best known plan delivers (ideal.sql), which
-sends keys down where they help and asks no department for what it could compute itself.
+sends keys down where they help and asks no department for what it could compute itself. gateway MB: what its process
+takes over idle, at most. told: how much of a statement's time the parts of its `explain --analyze` add up to.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,7 +40,8 @@ from rich.table import Table
 
 from atoll.demo.processes import Failed
 from bench import users
-from bench.house import running_house
+from bench.house import House, running_house
+from bench.memory import Memory
 from bench.peers import Missing, running_attached, running_trino
 from bench.protocol.wire import Wire, headers, read
 from bench.servers import running_servers
@@ -50,6 +54,11 @@ SCALE = float(os.environ.get("BENCH_SF", "1"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 ONLY = re.compile(os.environ.get("BENCH_ONLY", ""))
 PEERS = os.environ.get("BENCH_PEERS", "trino attached local").split()
+MEMORY = int(os.environ.get("BENCH_MEMORY", "0"))
+MOST_MB, MOST_EXPORT_MB = 1000, 300
+"""Of the gateway over idle: anywhere, and in an export, which streams."""
+TOLD, TOLD_SECONDS = 0.05, 0.002
+"""By how much the parts of an explained statement may miss its time: a share, and milliseconds cut off."""
 GOALS = {"trino": 0.20, "attached": 0.44}
 """Geometric means of atoll / peer over all queries."""
 SETS = {
@@ -64,11 +73,14 @@ Rows = list[list[Any]]
 
 @dataclass
 class Asked:
-    """What one side needed for one query."""
+    """What one side needed for one query. memory: megabytes of the gateway, over idle. told: of an explained run, the
+    seconds that its parts add up to, and all of them."""
 
     seconds: list[float] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
+    memory: float = 0.0
+    told: tuple[float, float] = (0.0, 0.0)
 
     @property
     def median(self) -> float:
@@ -137,6 +149,13 @@ class Sides:
     places: dict[str, Place]
     ask: dict[str, Ask]
     whole: dict[str, Ask]
+    house: House
+    memory: Memory
+
+    def explained(self, sql: str) -> tuple[float, float]:
+        """Seconds that the parts of an explained run add up to, and all of them."""
+        seconds, ran = self.house.explained(sql)
+        return sum(ran["ms"].values()) / 1000, seconds
 
 
 @contextmanager
@@ -145,7 +164,7 @@ def running_sides(folder: Path, console: Console) -> Iterator[Sides]:
     with ExitStack() as stack:
         with console.status("starting servers and loading TPC-H …"):
             servers = stack.enter_context(running_servers(folder / "servers", SCALE))
-            house = stack.enter_context(running_house(folder / "house", servers, {}))
+            house = stack.enter_context(running_house(folder / "house", servers, {}, memory_mb=MEMORY))
             trino = stack.enter_context(running_trino(folder, servers)) if "trino" in PEERS else ""
             duck = stack.enter_context(running_attached(servers)) if {"attached", "local"} & set(PEERS) else None
         places: dict[str, Place] = {
@@ -168,7 +187,11 @@ def running_sides(folder: Path, console: Console) -> Iterator[Sides]:
             "arrow": lambda sql: (house.ask(sql)[0], [], {}),
         }
         asked = ["atoll", *PEERS]
-        yield Sides({s: places[s] for s in asked}, {s: ask[s] for s in asked}, {s: whole[s] for s in (*asked, "arrow")})
+        over_http(house.url, "SELECT 1")
+        yield Sides(
+            {s: places[s] for s in asked}, {s: ask[s] for s in asked}, {s: whole[s] for s in (*asked, "arrow")},
+            house, Memory(house.pid),
+        )  # fmt: skip
 
 
 def run(sides: Sides, console: Console) -> dict[str, dict[str, Asked]]:
@@ -179,6 +202,7 @@ def run(sides: Sides, console: Console) -> dict[str, dict[str, Asked]]:
     for query in (q for q in texts["atoll"] if ONLY.search(q)):
         found[query] = {side: Asked() for side in asked}
         answers: dict[str, Rows] = {}
+        sides.memory.forget_peak()
         for number in range(ROUNDS + 1):
             for side in turned(asked, number):
                 seconds, rows, stats = sides.ask[side](texts[side][query])
@@ -187,6 +211,8 @@ def run(sides: Sides, console: Console) -> dict[str, dict[str, Asked]]:
                     found[query][side].seconds.append(seconds)
                 found[query][side].rows = int(stats.get("processedRows", 0))
                 found[query][side].bytes = int(stats.get("processedBytes", 0))
+        found[query]["atoll"].memory = sides.memory.over_idle()
+        found[query]["atoll"].told = sides.explained(texts["atoll"][query])
         if "trino" in answers and differing(answers["atoll"], answers["trino"]):
             raise RuntimeError(f"{query}: atoll and Trino answer differently: {answers['atoll'][:3]}")
         took = " ".join(f"{side} {a.median:.3f}" for side, a in found[query].items())
@@ -202,6 +228,7 @@ def run_users(sides: Sides, console: Console) -> dict[str, dict[str, Measured]]:
         # DuckDB's process answers one at a time.
         asked = [s for s in asks if question.clients == 1 or s in ("atoll", "trino")]
         by_side = found[question.name] = {side: Measured() for side in asked}
+        sides.memory.forget_peak()
         for number in range(ROUNDS + 1):
             answers = {
                 side: users.ask_all(
@@ -213,6 +240,9 @@ def run_users(sides: Sides, console: Console) -> dict[str, dict[str, Measured]]:
             for one, other in zip(answers["atoll"], answers.get("trino", ()), strict=False):
                 if differing(one, other):
                     raise RuntimeError(f"{question.name}: atoll and Trino answer differently: {one[:3]} {other[:3]}")
+        by_side["atoll"].memory = sides.memory.over_idle()
+        text = question.text(sides.places["atoll"], random.Random(question.name))
+        by_side["atoll"].told = sides.explained(text)
         took = " ".join(f"{side} {m.median:.4f}" for side, m in by_side.items())
         console.print(f"{question.name} {took} crossed {by_side['atoll'].rows:,}", style="dim")
     return found
@@ -232,7 +262,17 @@ def report(found: dict[str, dict[str, Asked]], ideal: dict[str, int], console: C
     """Print the tables; whether all goals are reached."""
     sides = list(next(iter(found.values())))
     table = Table(title=f"TPC-H at scale {SCALE:g}, seconds, medians of {ROUNDS} rounds")
-    for name in ("", *sides, *(f"/ {s}" for s in sides[1:]), "rows crossed", "ideal", "of ideal", "MB crossed"):
+    for name in (
+        "",
+        *sides,
+        *(f"/ {s}" for s in sides[1:]),
+        "rows crossed",
+        "ideal",
+        "of ideal",
+        "MB crossed",
+        "gateway MB",
+        "told",
+    ):
         table.add_column(name, justify="right" if name else "left")
     for query, by_side in found.items():
         mine = by_side["atoll"]
@@ -240,7 +280,7 @@ def report(found: dict[str, dict[str, Asked]], ideal: dict[str, int], console: C
             query, *(f"{by_side[s].median:.3f}" for s in sides),
             *(f"{mine.median / by_side[s].median:.2f}" for s in sides[1:]),
             f"{mine.rows:,}", f"{ideal[query]:,}", f"{mine.rows / max(1, ideal[query]):.2f}",
-            f"{mine.bytes / 1e6:.2f}",
+            f"{mine.bytes / 1e6:.2f}", f"{mine.memory:.0f}", f"{mine.told[0] / max(mine.told[1], 1e-3):.0%}",
         )  # fmt: skip
     console.print(table)
     reached = True
@@ -253,6 +293,18 @@ def report(found: dict[str, dict[str, Asked]], ideal: dict[str, int], console: C
             told = f" (goal: at most {goal})" if goal is not None else ""
             console.print(f"{name}: atoll / {side}, geometric mean: {mean:.3f}{told}")
     return reached
+
+
+def report_gateway(found: Mapping[str, Asked | Measured], console: Console) -> bool:
+    """Print what the gateway took and whether it tells where its time went; whether the goals are reached."""
+    most = max(found, key=lambda q: found[q].memory)
+    bounds = [(most, MOST_MB), *(("u5", MOST_EXPORT_MB) for q in found if q == "u5")]
+    for query, bound in bounds:
+        console.print(f"{query}: gateway over idle, MB: {found[query].memory:.0f} (goal: at most {bound})")
+    silent = [q for q, a in found.items() if abs(a.told[1] - a.told[0]) > TOLD * a.told[1] + TOLD_SECONDS]
+    missed = f"; missed by {' '.join(silent)}" if silent else ""
+    console.print(f"explain --analyze tells all but {TOLD:.0%} of each one's time{missed}")
+    return not silent and all(found[query].memory <= bound for query, bound in bounds)
 
 
 def main() -> int:
@@ -268,6 +320,8 @@ def main() -> int:
             return 2
     titles = {q.name: q.title for q in users.questions(SCALE)}
     reached = [not found or report(found, ideal_rows(SCALE), console), users.report(asked, titles, console)]
+    gateway = {**{q: by["atoll"] for q, by in found.items()}, **{q: by["atoll"] for q, by in asked.items()}}
+    reached.append(not gateway or report_gateway(gateway, console))
     return 0 if all(reached) else 1
 
 

@@ -85,6 +85,7 @@ def running_server(folder: Path, catalogs: Mapping[str, str], memory: str) -> It
         "coordinator=true\nnode-scheduler.include-coordinator=true\nhttp-server.log.enabled=false\n"
         f"http-server.http.port={port}\nnode.internal-address=127.0.0.1\n"
         f"discovery.uri=http://127.0.0.1:{port}\ncatalog.config-dir={etc}/catalog\nplugin.dir={home}/plugin\n"
+        "query.min-expire-age=10s\ntask.info.max-age=10s\n"  # or it counts and keeps for long what has ended
     )
     for name, text in catalogs.items():
         file = etc / "catalog" / f"{name}.properties"

@@ -52,13 +52,19 @@ class Question:
 
 @dataclass
 class Measured:
-    """Seconds of each question on one side; span: of all of a round's questions together. rows, bytes: crossed."""
+    """Seconds of each question on one side; span: of all of a round's questions together. rows, bytes: crossed.
+
+    memory: megabytes of the gateway, over idle. told: of an explained question, the seconds that its parts add up to,
+    and all of them.
+    """
 
     seconds: list[float] = field(default_factory=list)
     spans: list[float] = field(default_factory=list)
     asked: int = 0
     rows: int = 0
     bytes: int = 0
+    memory: float = 0.0
+    told: tuple[float, float] = (0.0, 0.0)
 
     @property
     def median(self) -> float:
@@ -248,13 +254,14 @@ def report(found: Mapping[str, Mapping[str, Measured]], titles: Mapping[str, str
     """Print what was measured and the goals beside it; whether all are reached."""
     sides = list(dict.fromkeys(itertools.chain.from_iterable(found.values())))
     table = Table(title="user questions: median ms (95 of 100 within)")
-    for name in ("", "", *sides, "a second", "rows crossed", "MB crossed"):
+    for name in ("", "", *sides, "a second", "rows crossed", "MB crossed", "gateway MB", "told"):
         table.add_column(name, justify="right" if name else "left")
     for name, by_side in found.items():
         mine = by_side["atoll"]
         table.add_row(
             name, titles[name], *(_cell(by_side.get(s)) for s in sides),
             f"{mine.per_second:.1f}", f"{mine.rows:,}", f"{mine.bytes / 1e6:.2f}",
+            f"{mine.memory:.0f}", f"{mine.told[0] / max(mine.told[1], 1e-3):.0%}",
         )  # fmt: skip
     console.print(table)
     reached = True

@@ -16,17 +16,27 @@ import base64
 import builtins
 import hashlib
 import io
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import orjson
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 
 from catalog.ipc import Reader
 
 __all__ = [
     "END_KEY",
     "KEYS_TABLE",
+    "KEYS_TABLES",
     "WARNINGS_KEY",
     "EndRecord",
     "Fragment",
@@ -37,14 +47,19 @@ __all__ = [
     "decode_keys",
     "encode_keys",
     "first_warnings",
+    "key_fields",
 ]
 
 VERSION: Final = 1
+SEVERAL_SETS: Final = 2
+"""Of a fragment with several sets of bind keys: whoever reads but one refuses it."""
 END_KEY = b"atoll-end"
 WARNINGS_KEY = b"atoll-warnings"
 """In the metadata of a stream's schema: the end record's warnings that are known before the first row."""
 KEYS_TABLE = "$keys"
 """The table of bind keys in a fragment: `WHERE org_no IN (SELECT k FROM "$keys")`."""
+KEYS_TABLES = (KEYS_TABLE, "$keys1", "$keys2", "$keys3")
+"""The tables of several sets, in their order."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -59,12 +74,13 @@ def canonical_json(value: Any) -> bytes:
 def _refuse_floats(value: Any) -> None:
     if isinstance(value, float):
         raise TypeError("a float has no canonical form: use an integer or a string")
-    if isinstance(value, dict):
-        for v in value.values():
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    for v in inner:
+        if type(v) not in _WHOLE:
             _refuse_floats(v)
-    elif isinstance(value, (list, tuple)):
-        for v in value:
-            _refuse_floats(v)
+
+
+_WHOLE = (str, int, bool, type(None))
 
 
 class _Message(BaseModel):
@@ -90,23 +106,56 @@ class Fragment(_Message):
     """One SELECT in Trino's dialect over the department's own governed relations.
 
     sql: relations by full name (`water.main.company_month`), outputs labelled c0..cn, CTE and alias
-    names generated, nothing quoted but "$keys".
+    names generated, nothing quoted but "$keys" and its like.
     keys: bind keys, base64 of an Arrow IPC stream with one column `k` (see `encode_keys`), or None.
+    key_sets: two sets or more instead, each such a stream; the text names them as `KEYS_TABLES`. Version 2.
     timeout: seconds that the gateway is willing to wait; the agent's own limit may be lower.
     dry_run: decide and answer the verdict (an empty stream), run nothing.
     witness: the gateway's ledger head, which the agent records.
     question: the user's statement with the user's signature, where the client signed it.
     """
 
-    version: Literal[1] = VERSION
+    version: Literal[1, 2] = VERSION
     query_id: str = Field(pattern=r"^[A-Za-z0-9_]{1,64}$")
     fragment_id: str = Field(pattern=r"^[A-Za-z0-9_]{1,80}$")
     sql: str
     keys: str | None = None
+    key_sets: tuple[str, ...] = Field(default=(), max_length=len(KEYS_TABLES))
     timeout: int = Field(default=60, ge=1, le=3600)
     dry_run: bool = False
     witness: Head | None = None
     question: Question | None = None
+
+    @model_validator(mode="after")
+    def _sets_of_its_version(self) -> Fragment:
+        """One set or none is version 1, several are version 2: no message says in two ways what it brings."""
+        several = len(self.key_sets) > 1 and self.keys is None
+        if self.version == SEVERAL_SETS and not several:
+            raise ValueError("version 2 brings several sets of keys")
+        if self.version == VERSION and self.key_sets:
+            raise ValueError("version 1 brings one set of keys at most")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_its_version(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(write(self), "key_sets")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """All sets of keys, in the order of `KEYS_TABLES`."""
+        return self.key_sets or (() if self.keys is None else (self.keys,))
+
+
+def key_fields(parts: Sequence[str]) -> dict[str, Any]:
+    """The fields of a `Fragment` that bring these sets of keys, in the version of so many."""
+    if len(parts) > 1:
+        return {"version": SEVERAL_SETS, "key_sets": tuple(parts)}
+    return {"keys": parts[0]} if parts else {}
+
+
+def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """A message without a field that older readers do not know, where it says nothing."""
+    return {k: v for k, v in fields.items() if k != name or v}
 
 
 class Receipt(_Message):
@@ -117,6 +166,7 @@ class Receipt(_Message):
     masks: "relation.column: kind". suppressed: cells withheld against public code lists, None if
     unknown or not in aggregate mode. vintages: relation -> ISO time of the snapshot that answered.
     synthetic: relations whose rows were generated: what was delivered is not real data.
+    keys: of several sets of bind keys, how many came in each, by its table's name.
     delivered: SHA-256 of the delivered stream. ledger: the `end` record's place in the agent's ledger.
     signature: Ed25519 by the agent's receipt key over `signed_bytes()`, base64.
     """
@@ -139,11 +189,16 @@ class Receipt(_Message):
     suppressed: int | None = None
     vintages: dict[str, str] = {}
     synthetic: tuple[str, ...] = ()
+    keys: dict[str, int] = {}
     policy: str = ""
     delivered: str = ""
     ledger: Head
     at: str = ""
     signature: str = ""
+
+    @model_serializer(mode="wrap")
+    def _as_asked(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(write(self), "keys")
 
     def signed_bytes(self) -> builtins.bytes:
         return canonical_json(self.model_dump(mode="json", exclude={"signature"}))

@@ -27,7 +27,8 @@ BATCH_VALUES: Final = 1 << 23
 """Of what is accepted in one batch. `pieces` stays far below."""
 HEAD_BYTES: Final = 1 << 22
 """Of a message's head: the names in a schema, or an end record."""
-PIECE_BYTES: Final = 1 << 23
+PIECE_BYTES: Final = 1 << 21
+"""Of what is sent at once. A reader who is slow makes whoever stands between hold a few of them."""
 PIECE_VALUES: Final = 1 << 20
 
 _MARK = 0xFFFFFFFF
@@ -35,6 +36,8 @@ _END = struct.pack("<Ii", _MARK, 0)
 _ALIGNED = 64
 _SCHEMA, _BATCH = 1, 3
 """`MessageHeader` in Arrow's Message.fbs."""
+_INT, _SHORT, _BYTE, _LONG = (struct.Struct(form) for form in ("<i", "<h", "<B", "<q"))
+_OFFSET, _FIELD = (struct.Struct(form) for form in ("<I", "<H"))
 _V5 = 4
 """`MetadataVersion` in Arrow's Schema.fbs: of Arrow 1.0 and later."""
 
@@ -74,41 +77,42 @@ class Reader:
         self._read_into = read_into
         self._most = most_bytes
         first = self._message()
-        if first is None or Head(first).kind != _SCHEMA:
+        if first is None or first[0].kind != _SCHEMA:
             raise ValueError("the stream does not begin with its schema")
-        self._first = first
-        self.schema = read_schema(first)
+        self._first = first[1]
+        self.schema = read_schema(self._first)
 
     def next(self) -> tuple[pa.RecordBatch, Any] | None:
         """The next batch and its custom metadata (None if it has none); None at the end of the stream."""
-        raw = self._message()
-        if raw is None:
+        message = self._message()
+        if message is None:
             return None
-        batch = read_batch(raw, self.schema, self._most)
-        if not Head(raw).has_metadata:
+        head, raw = message
+        batch = _read_batch(head, raw, self.schema, self._most, BATCH_VALUES)
+        if not head.has_metadata:
             return batch, None
         # Only Arrow's reader of streams gives the metadata.
         with pa.ipc.open_stream(b"".join((self._first, raw, _END))) as reader:
             return batch, reader.read_next_batch_with_custom_metadata().custom_metadata
 
-    def _message(self) -> pa.Buffer | None:
-        """One whole message with an aligned body; None at the end of the stream."""
+    def _message(self) -> tuple[Head, pa.Buffer] | None:
+        """One whole message with an aligned body, and what it says of itself; None at the end of the stream."""
         prefix = self._read(8)
         mark, size = struct.unpack("<Ii", prefix)
         if prefix == _END:
             return None
         if mark != _MARK or not 0 < size <= HEAD_BYTES:
             raise ValueError("no message of Arrow")
-        head = prefix + self._read(size)
-        body = Head(head).body
-        if not 0 <= body <= self._most:
+        first = prefix + self._read(size)
+        head = Head(first)
+        if not 0 <= head.body <= self._most:
             raise ValueError("a message is larger than any that may be sent")
-        before = -len(head) % _ALIGNED
-        whole = pa.allocate_buffer(before + len(head) + body)
+        before = -len(first) % _ALIGNED
+        whole = pa.allocate_buffer(before + len(first) + head.body)
         view = memoryview(whole).cast("B")
-        view[before : before + len(head)] = head
-        self._fill(view[before + len(head) :])
-        return whole.slice(before)
+        view[before : before + len(first)] = first
+        self._fill(view[before + len(first) :])
+        return head, whole.slice(before)
 
     def _read(self, size: int) -> bytearray:
         data = bytearray(size)
@@ -147,7 +151,11 @@ def read_batch(
     raw: pa.Buffer, schema: pa.Schema, most_bytes: int = BATCH_BYTES, most_values: int = BATCH_VALUES
 ) -> pa.RecordBatch:
     """The batch in one message, validated. schema: by `read_schema`. most: what it may be when unpacked."""
-    head = Head(raw)
+    return _read_batch(Head(raw), raw, schema, most_bytes, most_values)
+
+
+def _read_batch(head: Head, raw: pa.Buffer, schema: pa.Schema, most_bytes: int, most_values: int) -> pa.RecordBatch:
+    """head: of `raw`."""
     if head.kind != _BATCH:
         raise ValueError("a message that is no batch")
     if not (0 <= head.values <= most_values and 0 <= head.unpacked(raw) <= most_bytes):
@@ -167,18 +175,18 @@ class Head:
     def __init__(self, raw: pa.Buffer | bytes | bytearray) -> None:
         """raw: a message from its first byte; its body may be missing."""
         self._data = memoryview(raw).cast("B")
-        size = int(self._at("<i", 4))
+        size = self._at(_INT, 4)
         if not 0 < size <= len(self._data) - 8:
             raise ValueError("no message of Arrow")
         self._end = 8 + size
         self._message = self._follow(8)
         version = self._field(self._message, 0)
-        if not version or self._at("<h", version) != _V5:
+        if not version or self._at(_SHORT, version) != _V5:
             # An older one may say in its custom metadata that buffers are packed, and of no size known here.
             raise ValueError("no message of this version of Arrow")
         kind, body = self._field(self._message, 1), self._field(self._message, 3)
-        self.kind = int(self._at("<B", kind)) if kind else 0
-        self.body = int(self._at("<q", body)) if body else 0
+        self.kind = self._at(_BYTE, kind) if kind else 0
+        self.body = self._at(_LONG, body) if body else 0
         self.has_metadata = bool(self._field(self._message, 4))
 
     @property
@@ -186,7 +194,7 @@ class Head:
         batch = self._batch()
         rows = self._field(batch, 0)
         lengths = [length for length, _ in self._pairs(self._field(batch, 1))]
-        counts = [int(self._at("<q", rows)) if rows else 0, *lengths]
+        counts = [self._at(_LONG, rows) if rows else 0, *lengths]
         return -1 if min(counts) < 0 else sum(counts)
 
     def unpacked(self, raw: pa.Buffer) -> int:
@@ -200,7 +208,7 @@ class Head:
             size = length
             if is_packed and length:
                 # A packed buffer begins with its size; -1 says that it was left as it is.
-                (said,) = _unpack("<q", body, offset)
+                said = _number(_LONG, body, offset)
                 size = length if said == -1 else said
             if size < 0:
                 return -1
@@ -212,31 +220,34 @@ class Head:
 
     def _field(self, table: int, number: int) -> int:
         """Where a field of a table stands, 0 if it has none."""
-        fields = table - int(self._at("<i", table))
+        fields = table - self._at(_INT, table)
         place = 4 + 2 * number
-        if place >= int(self._at("<H", fields)):
+        if place >= self._at(_FIELD, fields):
             return 0
-        offset = int(self._at("<H", fields + place))
+        offset = self._at(_FIELD, fields + place)
         return table + offset if offset else 0
 
     def _follow(self, place: int) -> int:
-        return place + int(self._at("<I", place))
+        return place + self._at(_OFFSET, place)
 
     def _pairs(self, place: int) -> list[tuple[int, int]]:
         """A vector of structs of two 64-bit numbers."""
         if not place:
             return []
         start = self._follow(place)
-        count = int(self._at("<I", start))
+        count = self._at(_OFFSET, start)
         if start + 4 + 16 * count > self._end:
             raise ValueError("no message of Arrow")
         return list(struct.iter_unpack("<qq", self._data[start + 4 : start + 4 + 16 * count]))
 
-    def _at(self, form: str, place: int) -> Any:
-        return _unpack(form, self._data, place)[0]
+    def _at(self, form: struct.Struct, place: int) -> int:
+        return _number(form, self._data, place)
 
 
-def _unpack(form: str, data: memoryview, place: int) -> tuple[Any, ...]:
-    if place < 0 or place + struct.calcsize(form) > len(data):
-        raise ValueError("no message of Arrow")
-    return struct.unpack_from(form, data, place)
+def _number(form: struct.Struct, data: memoryview, place: int) -> int:
+    try:
+        # A negative place would count from the end.
+        (found,) = form.unpack_from(data, place) if place >= 0 else ()
+    except (struct.error, ValueError) as bad:
+        raise ValueError("no message of Arrow") from bad
+    return int(found)

@@ -85,7 +85,7 @@ class Relation(_Frozen):
     key: columns whose values together stand in one row only, as the owner declares; planning believes it, answers
     do not depend on it.
     min_group, entity, dimensions, measures: set in `aggregate` mode. verify_keys: in `verify` mode.
-    max_keys: keys that one fragment may bring.
+    max_keys: keys that one fragment may bring. key_sets: sets of keys among which they may lie.
     vintage: age of the snapshot that answers, None for a live source. stale: the department is
     unreachable and this is the last that was known. notice: what must be said beside every answer from it.
     """
@@ -106,6 +106,7 @@ class Relation(_Frozen):
     rows: int | None = None
     key: tuple[PlainName, ...] = ()
     max_keys: int = 10_000
+    key_sets: int = 1
     source_kind: str = ""
     vintage: datetime | None = None
     stale: bool = False

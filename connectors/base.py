@@ -43,6 +43,7 @@ __all__ = [
     "Like",
     "NativeScan",
     "Number",
+    "Order",
     "OutputColumn",
     "Predicate",
     "Source",
@@ -249,6 +250,15 @@ class Aggregate:
 
 
 @dataclass(frozen=True)
+class Order:
+    """Sort by a column."""
+
+    column: str
+    descending: bool = False
+    nulls_first: bool = False
+
+
+@dataclass(frozen=True)
 class NativeScan:
     """All that an agent may ask of a source.
 
@@ -259,7 +269,8 @@ class NativeScan:
     row_filters: the owner's trusted conditions, in the source's dialect, over the relation's columns.
     predicates: a conjunction. keys: (column, distinct non-NULL keys): the column must be one of them.
     Either `columns` (a plain scan) or `group_by`/`aggregates` (a grouped scan; without keys one row).
-    limit: stop after so many rows; only ever set on plain scans without residual work above.
+    limit: stop after so many rows; only ever set on plain scans without residual work above. order: in which these
+    are the first, only with a limit.
     query_id: goes into a comment, so that owners recognise the query in their own monitoring.
     """
 
@@ -273,6 +284,7 @@ class NativeScan:
     group_by: tuple[GroupKey, ...] = ()
     aggregates: tuple[Aggregate, ...] = ()
     limit: int | None = None
+    order: tuple[Order, ...] = ()
     query_id: str = ""
 
     @property
@@ -317,6 +329,7 @@ class Capabilities:
     fit is an error; 0 if it does not.
     joins: whether scans may be joined, on types of `compares`. exists: by which comparisons with columns around it an
     EXISTS is answered quickly without an index: none "", "=" or "any".
+    orders: whether it sorts the types of `compares` as Trino does.
     aggregates: function -> raw type names; `group_types`: types by which it may group;
     key_functions: date parts it computes; keys: types on which bind keys may be pushed. masks: the dialect in
     which it computes masks to group by, "" for none.
@@ -332,6 +345,7 @@ class Capabilities:
     likes: str | None = None
     arithmetic: int = 0
     joins: bool = False
+    orders: bool = False
     exists: Literal["", "=", "any"] = ""
 
 

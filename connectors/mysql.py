@@ -77,6 +77,7 @@ CAPABILITIES = Capabilities(
     likes="\\",
     arithmetic=37,
     joins=True,
+    orders=True,
     exists="=",
 )
 """Decimals of 38 digits would be cut off at their end instead of being refused."""

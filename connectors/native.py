@@ -45,6 +45,7 @@ from connectors.base import (
     Like,
     NativeScan,
     Number,
+    Order,
     Predicate,
     Value,
 )
@@ -204,6 +205,8 @@ class Compiler:
         if scan.group_by:
             ordinals = [exp.Literal.number(i + 1) for i in range(len(scan.group_by))]
             select = select.group_by(*ordinals, copy=False)
+        for order in scan.order:
+            select = select.order_by(*self.order(order), copy=False)
         if scan.limit is not None:
             select = select.limit(exp.Literal.number(scan.limit), copy=False)
         return select
@@ -256,6 +259,12 @@ class Compiler:
         return self.sql(self.like_form, c=left, p=self.value(like.pattern, VARCHAR))
 
     like_form: ClassVar[str] = ":c LIKE :p"
+
+    def order(self, order: Order) -> list[exp.Expr]:
+        """What stands in ORDER BY, so that the order is Trino's."""
+        column = self.comparable(self.column(order.column), order.column, self.types[order.column])
+        words = f"{'DESC' if order.descending else 'ASC'} NULLS {'FIRST' if order.nulls_first else 'LAST'}"
+        return list(self.sql(f"SELECT 1 ORDER BY :c {words}", c=column).args["order"].expressions)
 
     def number(self, name: str) -> exp.Expr:
         """A column of exact numbers, to be computed with."""
@@ -835,6 +844,17 @@ class MariaDBCompiler(Compiler):
             for c in (comparison.left, comparison.right)
         )
         return [self.sql(f":l {comparison.op} :r", l=left, r=right)]
+
+    def order(self, order: Order) -> list[exp.Expr]:
+        """NULLs, which are the least here, by a key of their own."""
+        type_ = self.types[order.column]
+        valid = self._valid(order.column, type_)
+        nulls, word = "DESC" if order.nulls_first else "ASC", "DESC" if order.descending else "ASC"
+        tree = self.sql(
+            f"SELECT 1 ORDER BY :n IS NULL {nulls}, :c {word}",
+            n=valid, c=self.comparable(valid, order.column, type_),
+        )  # fmt: skip
+        return list(tree.args["order"].expressions)
 
     def value(self, value: Value, type_: TrinoType) -> exp.Expr:
         return sqlglot.parse_one(_mariadb_literal(value, type_), read=self.dialect)

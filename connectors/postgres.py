@@ -11,6 +11,7 @@ years before 1 are errors that name the column.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -44,6 +45,7 @@ from connectors.config import SecretRef, SourceConfig, resolve_secret
 from connectors.factored import factored
 from connectors.native import Compiled, PostgresCompiler, describe
 from connectors.pool import Lease, Pool
+from connectors.regroup import Grouper, apart
 
 __all__ = ["PostgresConfig", "PostgresSource"]
 
@@ -54,7 +56,10 @@ BOUND_VALUES = 50  # an IN list beyond this is bound as an array on the psycopg 
 DESCRIBE_SECONDS = 60.0
 FEW_GROUPS = 5_000
 """So many groups are made in the processor's cache; multiplying once for each of them is always cheaper than a row."""
+HASHED_GROUPS = 50_000
+"""More groups than these are made beside the server (`regroup`)."""
 MANY_GROUPS, MANY_ROWS = 20_000, 1_000_000
+_LITERAL = re.compile(r"/\*[^*]*\*/|'(?:[^']|'')*'")
 DEARER = 3.0
 """How much more an order may cost by the server's own count before it is not taken."""
 
@@ -89,6 +94,7 @@ CAPABILITIES = Capabilities(
     likes="",
     arithmetic=38,
     joins=True,
+    orders=True,
     exists="any",
 )
 """Not sums of doubles (order of addition), nor their min and max (NaN is the largest there)."""
@@ -157,7 +163,7 @@ class PostgresConfig(SourceConfig):
             options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
             **({} if password is None else {"password": password}),
         )
-        return PostgresSource(conninfo, self.connections)
+        return PostgresSource(conninfo, self.connections, private_dir)
 
 
 class PostgresSource(Source):
@@ -166,7 +172,7 @@ class PostgresSource(Source):
     kind: ClassVar[str] = "postgres"
     dialect: ClassVar[str] = "postgres"
 
-    def __init__(self, conninfo: str, connections: int) -> None:
+    def __init__(self, conninfo: str, connections: int, private_dir: Path) -> None:
         # Here and not at the top: it brings pyarrow.dataset and, where there is one, pandas. 0.3 s of every
         # agent's start, of which agents with another kind of silo have no use.
         self._driver = import_module("adbc_driver_postgresql.dbapi")
@@ -176,6 +182,8 @@ class PostgresSource(Source):
             self._connect, lambda c: c.close(), connections, alive=lambda c: not c.closed
         )
         self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
+        self._rows: TTLCache[str, float] = TTLCache(256, DESCRIBE_SECONDS)
+        self._grouper = Grouper(private_dir)
         self._lock = threading.Lock()
         self._folding: bool | None = None
 
@@ -218,12 +226,15 @@ class PostgresSource(Source):
             return PostgresCompiler(scan, CAPABILITIES, natives, bind=bind, folding=bool(self._folding)).compile()
 
         two_steps = factored(scan, CAPABILITIES)
-        if two_steps is not None and self._has_few_groups(compiled_of(two_steps.parts[0]), cancel):
-            compiled = compiled_of(two_steps)
+        if two_steps is not None and self._expected(compiled_of(two_steps.parts[0]), cancel) <= FEW_GROUPS:
+            compiled, beside = compiled_of(two_steps), None
         else:
-            compiled = compiled_of(scan)
+            compiled, beside = compiled_of(scan), apart(scan)
         if bind:
             return self._control.stream(cancel, lambda lease: self._psycopg(lease, scan, compiled, cancel))
+        if beside is not None and self._expected(compiled, cancel) > HASHED_GROUPS:
+            rows, groups = beside
+            return self._grouper.groups(groups, self.scan(rows, cancel), cancel)
         ordered = any(p.group_by for p in scan.scans() if p is not scan) and self._reads_groups_in_order(
             compiled, cancel
         )
@@ -232,6 +243,7 @@ class PostgresSource(Source):
     def close(self) -> None:
         self._bulk.close()
         self._control.close()
+        self._grouper.close()
 
     # -- the two paths
 
@@ -293,8 +305,16 @@ class PostgresSource(Source):
 
     # -- what the server itself expects, by its own statistics
 
-    def _has_few_groups(self, grouped: Compiled, cancel: Cancel) -> bool:
-        return bool(self._plan(grouped, cancel)["Plan Rows"] <= FEW_GROUPS)
+    def _expected(self, compiled: Compiled, cancel: Cancel) -> float:
+        """Rows that a statement is expected to give, as was said of one that differs in literals alone, if one came."""
+        shape = _LITERAL.sub("?", compiled.sql)
+        with self._lock:
+            known = self._rows.get(shape)
+        if known is None:
+            known = float(self._plan(compiled, cancel)["Plan Rows"])
+            with self._lock:
+                self._rows[shape] = known
+        return known
 
     def _reads_groups_in_order(self, compiled: Compiled, cancel: Cancel) -> bool:
         """Whether groups of a part of a join, too many to be hashed in memory, stand in an index one after the other.

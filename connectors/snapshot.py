@@ -26,7 +26,16 @@ from connectors import cells
 from connectors.base import Cancel, Cancelled, Capabilities, NativeScan, SourceColumn, SourceError, SourceTable
 from connectors.native import Compiled, DuckDBCompiler
 
-__all__ = ["CAPABILITIES", "Snapshot", "digest", "empty_view", "failing_view", "parquet_view", "write_parquet"]
+__all__ = [
+    "CAPABILITIES",
+    "Snapshot",
+    "digest",
+    "empty_view",
+    "engine",
+    "failing_view",
+    "parquet_view",
+    "write_parquet",
+]
 
 BATCH_ROWS = 8192
 
@@ -61,6 +70,7 @@ CAPABILITIES = Capabilities(
     likes="",
     arithmetic=38,
     joins=True,
+    orders=True,
     exists="any",
 )
 
@@ -130,7 +140,7 @@ class Snapshot:
         files: the Parquet files of `folder` that they use; others are deleted, here and nowhere else, once
         no scan needs them. Callers publish one after the other.
         """
-        connection = self._engine()
+        connection = engine(self.folder, self._readable, self._memory, self._threads)
         try:
             for name, sql in views.items():
                 connection.execute(f"CREATE VIEW {_quoted(name)} AS {sql}")
@@ -203,23 +213,26 @@ class Snapshot:
             if path not in used:
                 path.unlink(missing_ok=True)
 
-    def _engine(self) -> duckdb.DuckDBPyConnection:
-        """A fresh in-memory instance, locked in the one order that works (external access last)."""
-        spill = self.folder / "spill"
-        connection = duckdb.connect(":memory:", config={"memory_limit": self._memory, "threads": self._threads})
-        try:
-            connection.execute("SET autoinstall_known_extensions = false")
-            connection.execute("SET autoload_known_extensions = false")
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"SET temp_directory = {_text(str(spill))}")
-            folders = ", ".join(_text(f"{path}/") for path in self._readable)
-            connection.execute(f"SET allowed_directories = [{folders}]")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
-        except duckdb.Error as bad:
-            connection.close()
-            raise SourceError(f"the embedded engine cannot start: {bad}") from bad
-        return connection
+
+def engine(folder: Path, readable: Sequence[Path], memory: str, threads: int) -> duckdb.DuckDBPyConnection:
+    """A fresh in-memory instance, locked in the one order that works (external access last).
+
+    folder: private, for what memory does not hold. readable: folders whose files it may read. Raises SourceError.
+    """
+    connection = duckdb.connect(":memory:", config={"memory_limit": memory, "threads": threads})
+    try:
+        connection.execute("SET autoinstall_known_extensions = false")
+        connection.execute("SET autoload_known_extensions = false")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET temp_directory = {_text(str(folder / 'spill'))}")
+        folders = ", ".join(_text(f"{path}/") for path in readable)
+        connection.execute(f"SET allowed_directories = [{folders}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+    except duckdb.Error as bad:
+        connection.close()
+        raise SourceError(f"the embedded engine cannot start: {bad}") from bad
+    return connection
 
 
 # --- views and files ---------------------------------------------------------------------------------

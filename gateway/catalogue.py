@@ -19,6 +19,7 @@ from catalog.names import RelationName
 from catalog.relation import Column, Mode, Relation, RelationList
 from catalog.standards import CityTable, city_tables
 from gateway.execution import Session
+from gateway.together import Together
 
 __all__ = ["Catalogue", "DepartmentView", "UserView"]
 
@@ -77,6 +78,7 @@ class Catalogue:
         self._last: TTLCache[tuple[str, str, str], RelationList] = TTLCache(KNOWN, 24 * 3600)
         self._down: TTLCache[tuple[str, str, str], CityError] = TTLCache(KNOWN, DOWN_SECONDS)
         self._views: TTLCache[tuple[str, str, tuple[str, ...]], UserView] = TTLCache(KNOWN_VIEWS, FRESH_SECONDS)
+        self._asked: Together[RelationList] = Together()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(32, thread_name_prefix="catalogue")
 
@@ -115,7 +117,7 @@ class Catalogue:
         asked = failed is None
         if asked:
             try:
-                found = self._fetch(session, department)
+                found = self._asked.get(key, lambda: self._fetch(session, department))
             except DepartmentError as error:
                 failed = error
             except CityError as refused:

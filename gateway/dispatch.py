@@ -15,7 +15,7 @@ import queue
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -28,7 +28,17 @@ from pydantic import ValidationError
 
 from catalog import keys, tls
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome, UserError
-from catalog.exchange import EndRecord, Fragment, Head, Question, Receipt, encode_keys, first_warnings, sha256
+from catalog.exchange import (
+    EndRecord,
+    Fragment,
+    Head,
+    Question,
+    Receipt,
+    encode_keys,
+    first_warnings,
+    key_fields,
+    sha256,
+)
 from catalog.http import Client, HTTPError, Limits, Response, Timeout
 from catalog.identity import exchange_error, exchange_form, sign_request
 from catalog.ipc import Reader
@@ -38,6 +48,7 @@ from gateway.execution import Execution, Session
 from gateway.lines import Answer, Lines
 from gateway.liveness import Liveness
 from gateway.settings import DepartmentEntry, GatewaySettings
+from gateway.together import Together
 from gateway.waiting import Overflow, Waiting
 
 __all__ = ["Agents", "FragmentStream", "lied"]
@@ -78,6 +89,7 @@ class Agents:
         self._secure: dict[str, tuple[Any, Client, ssl.SSLContext]] = {}
         self._lines: dict[str, tuple[Any, Lines]] = {}
         self._tokens: TTLCache[tuple[str, str, str, str], str] = TTLCache(10_000, TOKEN_SECONDS)
+        self._exchanges: Together[str] = Together()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(256, thread_name_prefix="agents")
 
@@ -167,6 +179,12 @@ class Agents:
             known = self._tokens.get(slot)
         if known is not None:
             return known
+        found = self._exchanges.get(slot, lambda: self._exchanged(session, department, key))
+        with self._lock:
+            self._tokens[slot] = found
+        return found
+
+    def _exchanged(self, session: Session, department: str, key: SigningKey) -> str:
         identity = self.settings.identity
         form = exchange_form(
             session.token,
@@ -186,8 +204,6 @@ class Agents:
         token = found.get("access_token")
         if answer.status_code != 200 or not isinstance(token, str):
             raise exchange_error(found)
-        with self._lock:
-            self._tokens[slot] = token
         return token
 
     def signed(self, session: Session, department: str, method: str, path: str, body: bytes) -> dict[str, str]:
@@ -234,19 +250,20 @@ class Agents:
         department: str,
         fragment_id: str,
         sql: str,
-        bind: pa.Array | None = None,
+        bind: Sequence[pa.Array] = (),
         dry_run: bool = False,
         changed: threading.Event | None = None,
     ) -> FragmentStream:
         """Send one fragment; returns its stream at once, errors come with the stream.
 
-        changed: set whenever more of the answer has come.
+        bind: sets of keys, in the order in which the text names them. changed: set whenever more of the answer has
+        come.
         """
         message = Fragment(
             query_id=execution.query_id,
             fragment_id=fragment_id,
             sql=sql,
-            keys=None if bind is None else encode_keys(bind),
+            **key_fields([*map(encode_keys, bind)]),
             timeout=self.settings.limits.query_seconds,
             dry_run=dry_run,
             witness=self._head(),
@@ -352,14 +369,12 @@ class FragmentStream:
         with lines.post("/v1/fragment", body, headers, patience) as answer:
             if answer.status_code != 200:
                 raise _refusal(self.department, answer.status_code, _body(self.department, answer))
-            raw = _Raw(answer)
+            raw = _Raw(answer, self._tell)
             reader = Reader(raw.read_into)
             for warning in first_warnings(reader.schema):
                 self.execution.warn(warning)
             self._schema = reader.schema
             self._progress(first=time.monotonic() - started)
-            self._known.set()
-            self._changed.set()
             self._read_batches(reader, raw, entry)
             if self.receipt is not None:
                 self._end(started)
@@ -369,6 +384,7 @@ class FragmentStream:
         while True:
             # What is not read yet takes no memory here, and stops the agent.
             while not self._queue.has_room(0.05):
+                self._tell()
                 if self._stop.is_set():
                     return
             found = reader.next()
@@ -389,10 +405,15 @@ class FragmentStream:
             self.rows += batch.num_rows
             self._heard = time.monotonic()
             self._offer(batch)
-            self._changed.set()
             self._progress(rows=self.rows, bytes=self.bytes)
             if self._stop.is_set():
                 return
+
+    def _tell(self) -> None:
+        """Before it waits: what has come so far can be read."""
+        if self._schema is not None:
+            self._known.set()
+            self._changed.set()
 
     def _close(self, end: EndRecord, entry: DepartmentEntry) -> None:
         if not keys.verify_any(entry.receipt_keys, end.signed_bytes(), end.signature):
@@ -513,13 +534,16 @@ class FragmentStream:
 class _Raw:
     """An HTTP body, read into buffers; counts the bytes that crossed the trust line."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, before_waiting: Callable[[], None]) -> None:
+        """before_waiting: called when all that has come was read."""
         self._chunks = answer.iter_raw()
+        self._before_waiting = before_waiting
         self._left = memoryview(b"")
         self.count = 0
 
     def read_into(self, buffer: memoryview) -> int:
         if not self._left:
+            self._before_waiting()
             self._left = memoryview(next(self._chunks, b""))
             self.count += len(self._left)
         n = min(len(buffer), len(self._left))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -227,6 +228,15 @@ class Execution:
         for callback in callbacks:
             callback()
         self._drop_batches()
+
+    def forget_frames(self) -> None:
+        """Free what functions held that the error came through: it is kept as long as the statement is known, and
+        batches would be with it."""
+        chain: list[BaseException | None] = [self.error]
+        for error in chain:
+            if error is not None:
+                traceback.clear_frames(error.__traceback__)
+                chain += [e for e in (error.__cause__, error.__context__) if e not in chain]
 
     def _drop_batches(self) -> None:
         """Free what waits for a reader who will not come."""

@@ -13,6 +13,7 @@ from gateway.dispatch import Agents, FragmentStream
 from gateway.execution import Execution, Session
 from gateway.merge.duckdb import Merge
 from gateway.plan import FragmentPlan, Plan
+from gateway.plan.asking import Request, requests
 from gateway.plan.whole import refuse_unbound
 
 __all__ = ["Gathering", "raise_first"]
@@ -36,7 +37,7 @@ class Gathering:
         self._session = session
         self._plan = plan
         self._merge = merge
-        self._read: set[str] = set()
+        self._read: dict[str, FragmentStream] = {}
         self._changed = threading.Event()
         self.streams: list[FragmentStream] = []
 
@@ -54,16 +55,20 @@ class Gathering:
             self._receive(one)
             asked += self._start_ready(waiting)
 
+    def delivered(self, name: str) -> int:
+        """Rows of a fragment whose answer is stored and was asked at once."""
+        return self._read[name].rows
+
     def send(self, fragment: FragmentPlan) -> FragmentStream:
         """Ask a fragment without keys."""
-        return self._ask(fragment, "", fragment.sql, None)
+        return self._ask(fragment, "", Request(fragment.sql))
 
     def _opened(self, fragment: FragmentPlan, stream: FragmentStream) -> _Open:
         return _Open(fragment, stream, stream.batches())
 
     def _start_ready(self, waiting: dict[str, FragmentPlan]) -> list[_Open]:
         """Ask, and take off the list, whose keys can be found now."""
-        ready = [f for f in waiting.values() if f.keys is not None and f.keys.needs <= self._read]
+        ready = [f for f in waiting.values() if f.keys is not None and f.keys.needs <= self._read.keys()]
         return [self._start(waiting.pop(f.id)) for f in ready]
 
     def _start(self, fragment: FragmentPlan) -> _Open:
@@ -72,18 +77,16 @@ class Gathering:
         assert fragment.keys is not None
         source = fragment.keys
         with self._execution.clock.at(f"finding keys for {_words(fragment)}"):
-            found = self._merge.keys(source)
-        if len(found) > source.most and not source.always:
-            if self._session.require_pushdown:
-                raise refuse_unbound(fragment, len(found), source.most)
-            return self._opened(fragment, self.send(fragment))
-        chunks = [found.slice(i, source.chunk) for i in range(0, max(len(found), 1), source.chunk)]
-        stream = self._ask(fragment, "", source.sql, chunks[0])
+            found = [self._merge.keys(known) for known in source.sets]
+        first, *others = requests(fragment, found)
+        if not first.keys and self._session.require_pushdown:
+            raise refuse_unbound(fragment, sum(map(len, found)), sum(known.most for known in source.sets))
+        stream = self._ask(fragment, "", first)
 
         def answers() -> Iterator[pa.RecordBatch]:
             yield from stream.batches()
-            for number, chunk in enumerate(chunks[1:], 1):
-                yield from self._ask(fragment, f"_{number}", source.sql, chunk).batches()
+            for number, request in enumerate(others, 1):
+                yield from self._ask(fragment, f"_{number}", request).batches()
 
         return _Open(fragment, stream, answers())
 
@@ -111,13 +114,13 @@ class Gathering:
         except CityError:
             raise_first(self.streams)
             raise
-        self._read.add(name)
+        self._read[name] = one.stream
 
-    def _ask(self, fragment: FragmentPlan, suffix: str, sql: str, keys: pa.Array | None) -> FragmentStream:
+    def _ask(self, fragment: FragmentPlan, suffix: str, request: Request) -> FragmentStream:
         name = f"{self._execution.query_id}_{fragment.id}{suffix}"
-        self._execution.part(name, fragment.department, keys=0 if keys is None else len(keys))
+        self._execution.part(name, fragment.department, keys=sum(map(len, request.keys)))
         stream = self._agents.ask(
-            self._execution, self._session, fragment.department, name, sql, keys, changed=self._changed
+            self._execution, self._session, fragment.department, name, request.sql, request.keys, changed=self._changed
         )
         self.streams.append(stream)
         return stream

@@ -1,19 +1,21 @@
 """Kept connections on which fragments are asked, each carrying one answer at a time.
 
 A general HTTP client spends more on a small answer than everything else that is done with it here; an agent speaks
-plain HTTP/1.1, and this much of it is in the standard library. Which address, and by which certificates, is decided
+plain HTTP/1.1, which its own server's parser reads. Which address, and by which certificates, is decided
 by `dispatch`. Whatever goes wrong on the way is raised as `catalog.http.HTTPError`, as by the general client.
 """
 
 from __future__ import annotations
 
-import http.client
-import selectors
+import select
+import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
+
+from httptools import HttpParserError, HttpResponseParser
 
 from catalog.http import ConnectError
 
@@ -22,28 +24,69 @@ __all__ = ["Answer", "Lines"]
 KEPT = 64
 """Connections to one agent that wait for another question, at most."""
 CHUNK = 1 << 16
+MAX_HEAD = 1 << 16
+"""Bytes of an answer before its body."""
 
 
 class Answer:
-    """Status, headers, and the body as it comes, unpacked by nobody."""
+    """Status, headers (`Content-Type`), and the body as it comes, unpacked by nobody."""
 
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self._response = response
-        self.status_code = response.status
-        self.headers: Mapping[str, str] = response.headers  # type: ignore[assignment]
+    def __init__(self, line: socket.socket) -> None:
+        """Reads the head. Raises OSError, HttpParserError."""
+        self.status_code = 0
+        self.headers: dict[str, str] = {}
+        self._line = line
+        self._parser = HttpResponseParser(self)
+        self._pieces: list[bytes] = []
+        self._head = 0
+        self._is_kept = self._is_whole = False
+        while not self.status_code:
+            self._read()
+
+    # -- what the parser tells
+
+    def on_message_begin(self) -> None:
+        """A second one is what nobody asked for."""
+        self._is_kept = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").title()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.status_code = self._parser.get_status_code()
+        self._is_kept = self._parser.should_keep_alive()
+
+    def on_body(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        self._is_whole = True
+
+    def _read(self) -> None:
+        found = self._line.recv(CHUNK)
+        if not found:
+            raise ConnectionError("the answer was cut")
+        self._head += 0 if self.status_code else len(found)
+        if self._head > MAX_HEAD + CHUNK:
+            raise ConnectionError("the head of the answer has no end")
+        self._parser.feed_data(found)
+
+    # -- what the reader asks
 
     def iter_raw(self) -> Iterator[bytes]:
         """Raises HTTPError where the body is cut."""
         with _told():
-            while piece := self._response.read1(CHUNK):
-                yield piece
-            if self._response.length:  # fewer bytes than were announced
-                raise http.client.IncompleteRead(b"", self._response.length)
+            while True:
+                pieces, self._pieces = self._pieces, []
+                yield from pieces
+                if self._is_whole:
+                    return
+                self._read()
 
     @property
     def is_read(self) -> bool:
         """Whether nothing of it is left on the connection, which may then serve again."""
-        return self._response.isclosed()
+        return self._is_whole and self._is_kept
 
 
 class Lines:
@@ -52,10 +95,12 @@ class Lines:
     def __init__(self, url: str, context: ssl.SSLContext | None, connect_seconds: float) -> None:
         """context: for TLS, None for plain HTTP."""
         parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "", parts.port
+        self._host = parts.hostname or ""
+        self._port = parts.port or (80 if context is None else 443)
+        self._name = parts.netloc
         self._context = context
         self._connect_seconds = connect_seconds
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[socket.socket] = []
         self._lock = threading.Lock()
         self._closed = False
 
@@ -65,9 +110,9 @@ class Lines:
         with _told():
             line = self._take()
             try:
-                line.sock.settimeout(seconds)
-                line.request("POST", path, body, {**headers, "Accept-Encoding": "identity"})
-                answer = Answer(line.getresponse())
+                line.settimeout(seconds)
+                line.sendall(self._head(path, len(body), headers) + body)
+                answer = Answer(line)
             except BaseException:
                 line.close()
                 raise
@@ -76,32 +121,35 @@ class Lines:
         finally:
             self._put(line, answer)
 
-    def _take(self) -> http.client.HTTPConnection:
+    def _head(self, path: str, size: int, headers: Mapping[str, str]) -> bytes:
+        own = {"Host": self._name, "Accept-Encoding": "identity", "Content-Length": str(size)}
+        told = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in {**headers, **own}.items())]
+        if any("\r" in line or "\n" in line for line in told):
+            raise ConnectionError("a header of more than one line")
+        return "\r\n".join((*told, "", "")).encode("latin-1")
+
+    def _take(self) -> socket.socket:
         while True:
             with self._lock:
                 line = self._idle.pop() if self._idle else None
             if line is None:
-                break
+                return self._connected()
             if not _can_be_read(line):
                 return line
             line.close()
-        if self._context is None:
-            line = http.client.HTTPConnection(self._host, self._port, timeout=self._connect_seconds)
-        else:
-            line = http.client.HTTPSConnection(
-                self._host, self._port, timeout=self._connect_seconds, context=self._context
-            )
+
+    def _connected(self) -> socket.socket:
+        line = socket.create_connection((self._host, self._port), self._connect_seconds)
         try:
-            line.connect()
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return line if self._context is None else self._context.wrap_socket(line, server_hostname=self._host)
         except BaseException:
             line.close()
             raise
-        return line
 
-    def _put(self, line: http.client.HTTPConnection, answer: Answer) -> None:
+    def _put(self, line: socket.socket, answer: Answer) -> None:
         with self._lock:
-            # After `Connection: close` the library has let go of the socket.
-            if answer.is_read and line.sock is not None and not self._closed and len(self._idle) < KEPT:
+            if answer.is_read and not self._closed and len(self._idle) < KEPT:
                 self._idle.append(line)
                 return
         line.close()
@@ -115,16 +163,16 @@ class Lines:
             line.close()
 
 
-def _can_be_read(line: http.client.HTTPConnection) -> bool:
+def _can_be_read(line: socket.socket) -> bool:
     """Of an idle connection: whether the other side closed it, or said what nobody asked for."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(line.sock, selectors.EVENT_READ)
-        return bool(selector.select(0))
+    poll = select.poll()
+    poll.register(line, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @contextmanager
 def _told() -> Iterator[None]:
     try:
         yield
-    except (OSError, http.client.HTTPException) as bad:
+    except (OSError, HttpParserError) as bad:
         raise ConnectError(f"{type(bad).__name__}") from bad

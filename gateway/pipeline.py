@@ -21,7 +21,9 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +32,7 @@ import pyarrow as pa
 from cachetools import TTLCache
 
 from catalog.access import AccessAnswer, AccessRequest, Application
+from catalog.alarm import after
 from catalog.errors import AccessDenied, CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
 from catalog.exchange import Receipt
 from catalog.identity import GATEWAY_AUDIENCE, TokenVerifier
@@ -45,12 +48,13 @@ from gateway.dispatch import Agents, FragmentStream
 from gateway.execution import Effects, Execution, ResultColumn, Session
 from gateway.gather import Gathering, raise_first
 from gateway.ledger import GatewayLedger
-from gateway.merge.duckdb import NOBODY, Merge, MergePool, conform
+from gateway.merge.duckdb import NOBODY, Merge, MergePool, Prepared, conform
 from gateway.parse import parse, too_deep
 from gateway.partial import without_arms
-from gateway.plan import FragmentPlan, Plan
+from gateway.plan import FirstRows, FragmentPlan, Plan
 from gateway.plan.cache import PlanCache
 from gateway.plan.explain import Explanation, explain_plan
+from gateway.plan.first import is_enough
 from gateway.plan.split import split
 from gateway.plan.whole import refuse_whole
 from gateway.registry import Registry
@@ -176,9 +180,7 @@ class Gateway:
     def _run(self, execution: Execution) -> None:
         execution.clock.turn_to("reading the statement")
         seconds = self._seconds(execution.session)
-        timer = threading.Timer(seconds, execution.cancel, (_too_slow(seconds),))
-        timer.daemon = True
-        timer.start()
+        limit = after(seconds, lambda: execution.cancel(_too_slow(seconds)))
         try:
             self._answer(execution)
             self._finish(execution)
@@ -192,7 +194,8 @@ class Gateway:
             log.exception("statement %s failed inside the gateway", execution.query_id)
             self._finish(execution, InternalError("The gateway failed on this statement; its operator has the detail."))
         finally:
-            timer.cancel()
+            limit.cancel()
+            execution.forget_frames()
 
     def _finish(self, execution: Execution, error: CityError | None = None) -> None:
         """End a statement, in the ledger first: without its `end` there it fails."""
@@ -276,15 +279,48 @@ class Gateway:
     # -- exchange and merge ----------------------------------------------------------------------
 
     def _exchange(self, execution: Execution, session: Session, plan: Plan) -> None:
+        if plan.first is not None and self._first_rows(execution, session, plan.first):
+            return
+        if plan.merge is None:
+            self._begin(execution, session, plan)
+            self._pass_through(execution, session, plan)
+            return
+        with self._merging(execution, session, plan) as (gathering, merge):
+            compiled = merge.compile(plan.merge)
+            self._publish(execution, plan, compiled)
+            for batch in merge.run(compiled):
+                execution.put(batch)
+            self._close(execution, plan, gathering.streams)
+
+    def _first_rows(self, execution: Execution, session: Session, first: FirstRows) -> bool:
+        """Answer out of one department's first rows, if they are enough; else nothing is handed over."""
+        plan = first.plan
+        assert plan.merge is not None
+        with self._merging(execution, session, plan) as (gathering, merge):
+            compiled = merge.compile(plan.merge)
+            batches = list(merge.run(compiled))
+            self._close(execution, plan, gathering.streams)
+            found = sum(batch.num_rows for batch in batches)
+            if not is_enough(first, gathering.delivered(first.fragment), found):
+                return False
+            self._publish(execution, plan, compiled)
+            for batch in batches:
+                execution.put(batch)
+        return True
+
+    def _begin(self, execution: Execution, session: Session, plan: Plan) -> None:
+        """What is written and said before a plan's questions leave."""
         if plan.fragments:
             with execution.clock.at("writing the ledger"):
                 self.ledger.begin(execution, session, plan.fragments)
         # Agents say it too, in their end records; a LIMIT may be satisfied before those come.
         for notice in _notices(plan):
             execution.warn(notice)
-        if plan.merge is None:
-            self._pass_through(execution, session, plan)
-            return
+
+    @contextmanager
+    def _merging(self, execution: Execution, session: Session, plan: Plan) -> Iterator[tuple[Gathering, Merge]]:
+        """A plan's answers, asked for and readable in an engine. Raises the error of the department at fault."""
+        self._begin(execution, session, plan)
         owner = (session.user, session.purpose) if plan.fragments or plan.local else NOBODY
         execution.clock.turn_to("merging")
         with Merge(self.pool, execution, owner) as merge:
@@ -292,16 +328,14 @@ class Gateway:
                 merge.load(name, table)
             gathering = Gathering(self.agents, execution, session, plan, merge)
             gathering.all()
-            compiled = merge.compile(plan.merge)
-            types = tuple(t for _, t in compiled.columns)
-            execution.publish(_result_columns(plan.labels, types))
             try:
-                for batch in merge.run(compiled):
-                    execution.put(batch)
+                yield gathering, merge
             except CityError:
                 raise_first(gathering.streams)
                 raise
-            self._close(execution, plan, gathering.streams)
+
+    def _publish(self, execution: Execution, plan: Plan, compiled: Prepared) -> None:
+        execution.publish(_result_columns(plan.labels, tuple(t for _, t in compiled.columns)))
 
     def _pass_through(self, execution: Execution, session: Session, plan: Plan) -> None:
         """One department answers alone: its stream is the result."""
@@ -380,16 +414,16 @@ class Gateway:
         """`explain`, and every department's verdict on its part: whether it would answer. No source is read."""
         settled, plan = self._plan_unrun(sql, session)
         execution = Execution(self._query_id(), sql, settled)
-        if plan.fragments:
-            self.ledger.begin(execution, settled, plan.fragments)
-        streams = [self._ask_dry(execution, settled, fragment) for fragment in plan.fragments]
+        if plan.questions:
+            self.ledger.begin(execution, settled, plan.questions)
+        streams = [self._ask_dry(execution, settled, fragment) for fragment in plan.questions]
         verdicts = [v and v.with_contact(self.contact(v.who)) for v in map(_verdict, streams)]
         self._finish(execution)
         return explain_plan(plan, settled).with_verdicts(verdicts)
 
     def _ask_dry(self, execution: Execution, session: Session, fragment: FragmentPlan) -> FragmentStream:
         needs_keys = fragment.keys is not None and fragment.keys.always
-        keys = pa.array([], pa.string()) if needs_keys else None
+        keys = [pa.array([], pa.string())] if needs_keys else []
         name = f"{execution.query_id}_{fragment.id}"
         return self.agents.ask(execution, session, fragment.department, name, fragment.sql, keys, dry_run=True)
 

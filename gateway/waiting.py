@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 __all__ = ["QUEUED_BATCHES", "Overflow", "Waiting"]
 
 QUEUED_BATCHES = 4
-WAITING_BYTES = 256_000_000
+WAITING_BYTES = 128_000_000
 PATIENCE_SECONDS = 10.0
 OVERFLOW_BYTES = 1_000_000_000
 """In the files of one statement's answers; the files of all take four times as much."""
@@ -40,7 +40,7 @@ class Overflow:
         """folder: made with mode 0700 if it is not there."""
         self.bytes = 0
         self._folder = folder
-        self._cipher = AESGCM(AESGCM.generate_key(256))
+        self._cipher: AESGCM | None = None
         self._file: IO[bytes] | None = None
         self._schema: pa.Schema | None = None
         self._places: deque[tuple[int, int]] = deque()
@@ -59,6 +59,7 @@ class Overflow:
     def append(self, batch: pa.RecordBatch) -> bool:
         """Whether it is kept: not where the disk is full."""
         nonce = os.urandom(NONCE_BYTES)
+        self._cipher = self._cipher or AESGCM(AESGCM.generate_key(256))
         sealed = nonce + self._cipher.encrypt(nonce, batch.serialize().to_pybytes(), None)
         try:
             if self._file is None:
@@ -77,6 +78,7 @@ class Overflow:
     def pop(self) -> pa.RecordBatch:
         """The oldest. Its place in the file is free when all have been read."""
         assert self._file is not None
+        assert self._cipher is not None
         start, size = self._places.popleft()
         raw = os.pread(self._file.fileno(), size, start)
         found = pa.ipc.read_record_batch(self._cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], None), self._schema)
@@ -102,8 +104,6 @@ class Waiting(queue.Queue[pa.RecordBatch | None]):
         self.bytes = 0
         self._overflow = overflow
         self._taken = time.monotonic()
-        with _LOCK:
-            _ALL.add(self)
 
     def has_room(self, timeout: float) -> bool:
         """Whether a batch would be taken now; waits up to `timeout` seconds for that.
@@ -129,8 +129,10 @@ class Waiting(queue.Queue[pa.RecordBatch | None]):
             self.not_empty.notify()
 
     def close(self) -> None:
-        """Forget what is in the file: nobody reads on."""
+        """Forget what is left: nobody reads on."""
         with self.mutex:
+            self.queue.clear()
+            self.bytes = 0
             if self._overflow is not None:
                 self._overflow.close()
 
@@ -152,7 +154,7 @@ class Waiting(queue.Queue[pa.RecordBatch | None]):
         return len(self.queue) + (0 if self._overflow is None else len(self._overflow))
 
     def _put(self, item: pa.RecordBatch | None) -> None:
-        self.bytes += 0 if item is None else item.nbytes
+        self._count(0 if item is None else item.nbytes)
         super()._put(item)
 
     def _get(self) -> pa.RecordBatch | None:
@@ -160,15 +162,26 @@ class Waiting(queue.Queue[pa.RecordBatch | None]):
         if self._overflow is not None and not self.queue:
             return self._overflow.pop()
         item = super()._get()
-        self.bytes -= 0 if item is None else item.nbytes
+        self._count(0 if item is None else -item.nbytes)
         return item
 
+    def _count(self, more: int) -> None:
+        """Only queues that hold something are looked at when all are added up: there are many of ended statements."""
+        if not more:
+            return
+        self.bytes += more
+        with _LOCK:
+            if self.bytes:
+                _HOLDING.add(self)
+            else:
+                _HOLDING.discard(self)
 
-_ALL: weakref.WeakSet[Waiting] = weakref.WeakSet()
+
+_HOLDING: weakref.WeakSet[Waiting] = weakref.WeakSet()
 _OVERFLOWS: weakref.WeakSet[Overflow] = weakref.WeakSet()
 _LOCK = threading.Lock()
 
 
 def _held() -> int:
     with _LOCK:
-        return sum(waiting.bytes for waiting in _ALL)
+        return sum(waiting.bytes for waiting in _HOLDING)

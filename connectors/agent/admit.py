@@ -15,7 +15,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from catalog import duck
 from catalog.errors import CityError, Outcome, UserError
-from catalog.exchange import KEYS_TABLE, sha256
+from catalog.exchange import KEYS_TABLES, sha256
 from catalog.names import is_plain
 
 __all__ = ["Admitted", "admit"]
@@ -110,17 +110,17 @@ def _aliases(tree: exp.Expr) -> set[str]:
 
 
 def _names(tree: exp.Expr, tokens: list[Token]) -> None:
-    """Identifiers are plain, in any case; `"$keys"` is the one exception, and a table.
+    """Identifiers are plain, in any case; `"$keys"` and its like are the one exception, and tables.
 
     Of the tokens too: not everything that is quoted becomes an identifier of the tree (a type does not).
     """
     for token in tokens:
         quoted = token.token_type == TokenType.IDENTIFIER
-        if quoted and token.text != KEYS_TABLE and not is_plain(token.text.lower()):
+        if quoted and token.text not in KEYS_TABLES and not is_plain(token.text.lower()):
             raise _no_name()
     for node in tree.find_all(exp.Identifier):
         name = node.name
-        if name == KEYS_TABLE and isinstance(node.parent, exp.Table) and not node.parent.args.get("db"):
+        if name in KEYS_TABLES and isinstance(node.parent, exp.Table) and not node.parent.args.get("db"):
             continue
         if not is_plain(name.lower()):
             raise _no_name()

@@ -68,14 +68,14 @@ class Sources:
     """What composing needs to know of the department.
 
     relation: that gives rows behind a table node, else None. capabilities: by source name. part: the scan of one
-    occurrence, of published columns under other names. keys: the bind keys as values of a type, None if there are
-    none or they compare otherwise.
+    occurrence, of published columns under other names. keys: the bind keys of a set as values of a type, None if there
+    are none or they compare otherwise.
     """
 
     relation: Callable[[exp.Table], Governed | None]
     capabilities: Callable[[str], Capabilities]
     part: Callable[[Governed, Mapping[str, str]], NativeScan]
-    keys: Callable[[TrinoType], pa.Array | None]
+    keys: Callable[[str, TrinoType], pa.Array | None]
 
 
 def composed(select: exp.Select, sources: Sources) -> Composed:
@@ -284,9 +284,9 @@ class _Below:
     # -- conditions
 
     def _conjunct(self, node: exp.Expr) -> None:
-        operand = keys_operand(node)
-        if operand is not None:
-            self._bind(operand)
+        bound = keys_operand(node)
+        if bound is not None:
+            self._bind(*bound)
             return
         bare, negated = node, False
         while isinstance(bare, (exp.Not, exp.Paren)):
@@ -303,9 +303,9 @@ class _Below:
             raise Stays
         self.conditions.append(condition)
 
-    def _bind(self, operand: exp.Expr) -> None:
+    def _bind(self, operand: exp.Expr, name: str) -> None:
         column = self.resolve(operand)
-        keys = None if column is None else self._build.sources.keys(column.type)
+        keys = None if column is None else self._build.sources.keys(name, column.type)
         if column is None or keys is None or column.type.name not in self._build.allowed.keys:
             raise Stays
         self._keys.append((column.name, keys))

@@ -19,7 +19,7 @@ from itertools import takewhile
 from sqlglot import exp
 
 from catalog.errors import AccessDenied, Outcome
-from catalog.exchange import KEYS_TABLE
+from catalog.exchange import KEYS_TABLES
 from catalog.names import MAIN, RelationName
 from catalog.relation import Mode
 from catalog.standards import city_tables
@@ -43,7 +43,7 @@ def restrict(tree: exp.Expr, statement: exp.Expr, access: Access) -> exp.Expr:
     """
     found = tree.copy()
     for table in list(found.find_all(exp.Table)):
-        if _names_a_query(table) or (table.name == KEYS_TABLE and not table.args.get("db")):
+        if _names_a_query(table) or (table.name in KEYS_TABLES and not table.args.get("db")):
             continue
         relation = access.resolve(table)
         if not relation.decision.strict or relation.mode not in (Mode.masked, Mode.raw):

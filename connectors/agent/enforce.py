@@ -20,7 +20,7 @@ from catalog.types import BIGINT, TrinoType
 from connectors.agent.authorise import Governed
 from connectors.agent.compose import Composed
 from connectors.agent.pushdown import Grouped
-from connectors.base import Aggregate, Capabilities, Condition, GroupKey, NativeScan, OutputColumn, Predicate
+from connectors.base import Aggregate, Capabilities, Condition, GroupKey, NativeScan, Order, OutputColumn, Predicate
 
 __all__ = ["Scan", "enforce", "enforce_composed", "enforce_grouped", "enforce_part"]
 
@@ -79,13 +79,18 @@ def enforce(
     limit: int | None = None,
     query_id: str = "",
     hidden: Sequence[str] = (),
+    order: Sequence[Order] = (),
 ) -> Scan:
     """Mask and filter one occurrence.
 
     used: published columns that the query reads. view_text: the owner's SELECT, "" for a plain table.
     keys: (published column, values). hidden: raw columns that only trusted code sees (an aggregate's
-    entity), delivered unmasked under `raw_<column>`; never for a query of an analyst.
+    entity), delivered unmasked under `raw_<column>`; never for a query of an analyst. order: of the rows that `limit`
+    keeps, by unmasked columns in raw names (`top`). Raises ValueError if one of them has a mask.
     """
+    masked = {relation.raw(c) for c in relation.spec.columns if c in relation.masks or c not in relation.columns}
+    if any(o.column in masked for o in order):
+        raise ValueError(f"the first rows of {relation.name} by a masked column")
     wanted = [c for c in relation.columns if c in set(used)]
     if not wanted and not hidden:
         # `count(*)` reads no column, but rows must still arrive: the first one that needs least trust.
@@ -96,7 +101,7 @@ def enforce(
     outputs = [OutputColumn(relation.raw(c), spec.columns[c].type, c) for c in (*wanted, *sorted(beside - {*wanted}))]
     outputs += [OutputColumn(relation.raw(c), spec.columns[c].type, f"raw_{c}") for c in hidden]
     native = _native(relation, view_text, predicates, keys, query_id)
-    native = replace(native, columns=tuple(outputs), limit=limit)
+    native = replace(native, columns=tuple(outputs), limit=limit, order=tuple(order))
     parts, columns = [], []
     for column in wanted:
         mask = masks.get(column)

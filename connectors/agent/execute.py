@@ -30,7 +30,7 @@ from catalog.errors import CityError
 from catalog.types import arrow_field
 from connectors.agent.child import Residual
 from connectors.agent.enforce import Scan
-from connectors.agent.plan import KEYS_NAME, RowPlan
+from connectors.agent.plan import RowPlan, keys_name
 from connectors.agent.scrub import scrubbed
 from connectors.agent.sideways import narrowed, read_ahead
 from connectors.base import Cancel, Cancelled, NativeScan, SourceError
@@ -208,7 +208,7 @@ class RowRun:
         self,
         plan: RowPlan,
         source_of: Callable[[str], Scanner],
-        keys: pa.Array | None,
+        keys: Mapping[str, pa.Array],
         cancel: Cancel,
         engines: Engines,
     ) -> None:
@@ -245,10 +245,10 @@ class RowRun:
         residual = self._enter(self._engines.residual())
         for name, reader in self._readers().items():
             residual.add(name, reader)
-        if self._keys is not None:
-            residual.add(KEYS_NAME, pa.table({"k": self._keys}))
+        for name, keys in self._keys.items():
+            residual.add(keys_name(name), pa.table({"k": keys}))
         held = [] if self.plan.streams else [s.name for s in self.plan.scans]
-        held += [KEYS_NAME] if self._keys is not None else []  # a fragment may name its keys twice
+        held += map(keys_name, self._keys)  # a fragment may name its keys twice
         with _Translated(self._feeds):
             _, self._answer = residual.run(self.plan.sql, held, self._cancel.check)
 

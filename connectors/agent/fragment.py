@@ -24,8 +24,9 @@ import pyarrow as pa
 import structlog
 from sqlglot import exp
 
+from catalog.alarm import Alarm, after
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
-from catalog.exchange import EndRecord, Fragment, Receipt, canonical_json, decode_keys, sha256
+from catalog.exchange import KEYS_TABLES, EndRecord, Fragment, Receipt, canonical_json, decode_keys, sha256
 from catalog.identity import Principal
 from catalog.ipc import BATCH_BYTES, pieces
 from catalog.keys import KeyFileError
@@ -102,7 +103,7 @@ class FragmentRun:
         self.sha256 = sha256(fragment.sql)
         self.question = ""
         self._tree: exp.Expr = exp.Null()
-        self.keys: pa.Array | None = None
+        self.keys: dict[str, pa.Array] = {}
         self.schema: pa.Schema | None = None
         self.frames_sent: Frames | None = None
         self._account = _Account()
@@ -178,21 +179,26 @@ class FragmentRun:
         statement = read_statement(asked.sql) if asked is not None and self.question else None
         return tree if statement is None else restrict(tree, statement, self.access)
 
-    def _decode_keys(self) -> pa.Array | None:
-        if self.fragment.keys is None:
-            return None
-        limit = self.services.department.limits.keys
-        try:
-            found = decode_keys(self.fragment.keys)
-        except ValueError as bad:
-            raise UserError("The keys part cannot be read.", Outcome.SYNTAX, who=self.who, rule="keys") from bad
-        if len(found) > limit:
-            raise UserError(f"A keys part has at most {limit} keys here.", Outcome.TOO_LARGE, who=self.who, rule="keys")
-        return found.unique()
+    def _decode_keys(self) -> dict[str, pa.Array]:
+        """The bind keys by the name of their table, each set distinct; the limit is on all of them together."""
+        found: dict[str, pa.Array] = {}
+        limit = left = self.services.department.limits.keys
+        for name, part in zip(KEYS_TABLES, self.fragment.parts, strict=False):
+            try:
+                keys = decode_keys(part)
+            except ValueError as bad:
+                raise UserError("The keys part cannot be read.", Outcome.SYNTAX, who=self.who, rule="keys") from bad
+            left -= len(keys)
+            if left < 0:
+                raise UserError(
+                    f"A fragment brings at most {limit} keys here.", Outcome.TOO_LARGE, who=self.who, rule="keys"
+                )
+            found[name] = keys.unique()
+        return found
 
     def _prepare_aggregate(self, shape: aggregate.Shape, relation: Governed) -> None:
         """The whole answer is computed before its first byte: a cell is released once, or not at all."""
-        if self.keys is not None:
+        if self.keys:
             raise mode_refusal(relation, self.who)
         self._account.mode = Mode.aggregate
         self._account.relations = (relation,)
@@ -343,8 +349,7 @@ class FragmentRun:
         self._until.set(_end_of(r.decision for r in self._account.relations), first=True)
 
     def _timer(self, seconds: float, reason: CityError) -> None:
-        timer = _started(seconds, self.stop, reason)
-        self._stack.callback(timer.cancel)
+        self._stack.callback(after(seconds, lambda: self.stop(reason)).cancel)
 
     def renew(self, access: Access) -> None:
         """Take from a newer policy, which still grants all of this run, when its grants end."""
@@ -455,12 +460,15 @@ class FragmentRun:
             "grants": [g for r in a.relations for g in r.decision.ids],
             "columns": {r.name: list(r.columns) for r in a.relations},
             "masks": self._masks(), "mode": a.mode.name, "dry_run": self.fragment.dry_run,
-            "keys": 0 if self.keys is None else len(self.keys), "subjects": list(a.subjects),
+            "keys": sum(self._key_counts().values()), "key_sets": self._key_counts(), "subjects": list(a.subjects),
             "canonical_sha256": sha256(self._pattern()), "parameters": self._parameters(),
             "rewritten_sha256": sha256(a.rewritten) if a.rewritten else "",
         }  # fmt: skip
         self.services.ledger.append("begin", facts)
         self._begun = True
+
+    def _key_counts(self) -> dict[str, int]:
+        return {name: len(keys) for name, keys in self.keys.items()}
 
     def _pattern(self) -> str:
         """The canonical text, `?` for each literal: what was asked, whatever the values."""
@@ -472,7 +480,7 @@ class FragmentRun:
     def _parameters(self) -> str:
         """A keyed HMAC of literals and bind keys: equal for equal ones, and no dictionary finds them out."""
         values = [str(n.this) for n in self._tree.find_all(exp.Literal)]
-        text = canonical_json([values, sha256(self.fragment.keys or "")])
+        text = canonical_json([values, *map(sha256, self.fragment.parts or ("",))])
         return hmac.new(self.services.parameter_key, b"parameters|" + text, "sha256").hexdigest()
 
     def _refuse(self, error: CityError) -> None:
@@ -510,7 +518,7 @@ class FragmentRun:
                 query_id=self.fragment.query_id, fragment_id=self.fragment.fragment_id, sub=self.principal.sub,
                 purpose=self.principal.purpose, sql_sha256=self.sha256,
                 relations=tuple(r.name for r in a.relations), mode=a.mode.name, masks=tuple(self._masks()),
-                synthetic=tuple(stand_ins),
+                synthetic=tuple(stand_ins), keys=self._key_counts() if len(self.keys) > 1 else {},
                 filtered=tuple(r.name for r in a.relations if r.decision.filters),
                 grants=tuple(g for r in a.relations for g in r.decision.ids), rows=frames.rows,
                 bytes=frames.bytes, micros=_told(micros, a.mode), suppressed=a.suppressed, vintages=self._vintages(),
@@ -551,7 +559,7 @@ class _Until:
     def __init__(self, stop: Stop, reason: CityError) -> None:
         self._stop, self._reason = stop, reason
         self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
+        self._timer: Alarm | None = None
         self._settled = self._closed = False
 
     def set(self, moment: datetime | None, first: bool = False) -> None:
@@ -565,20 +573,13 @@ class _Until:
                 self._timer = None
             if moment is not None:
                 left = (moment - datetime.now(UTC)).total_seconds()
-                self._timer = _started(max(0.0, min(left, threading.TIMEOUT_MAX)), self._stop, self._reason)
+                self._timer = after(max(0.0, left), lambda: self._stop(self._reason))
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
             if self._timer is not None:
                 self._timer.cancel()
-
-
-def _started(seconds: float, stop: Stop, reason: CityError) -> threading.Timer:
-    timer = threading.Timer(seconds, stop, (reason,))
-    timer.daemon = True
-    timer.start()
-    return timer
 
 
 def _end_of(decisions: Iterable[Decision]) -> datetime | None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,19 +15,21 @@ from sqlglot import exp
 
 from catalog import duck
 from catalog.errors import AccessDenied, Outcome, UserError
-from catalog.exchange import KEYS_TABLE
+from catalog.exchange import KEYS_TABLES
 from catalog.relation import Mode
 from catalog.types import TrinoType, from_arrow
 from connectors.agent.authorise import Access, Governed
 from connectors.agent.compose import COMPOSED, Composed, Sources, Stays, composed
 from connectors.agent.enforce import Scan, enforce, enforce_composed, enforce_grouped, enforce_part
-from connectors.agent.pushdown import Grouped, grouped, keys_column, keys_of, limit_of, predicates_of
+from connectors.agent.pushdown import Bound, Grouped, grouped, keys_column, keys_of, limit_of, predicates_of
 from connectors.agent.sideways import Hint, hints_of
+from connectors.agent.top import top_of
 from connectors.base import Capabilities, NativeScan
 
-__all__ = ["KEYS_NAME", "RowPlan", "mode_refusal", "plan_rows"]
+__all__ = ["RowPlan", "keys_name", "mode_refusal", "plan_rows"]
 
-KEYS_NAME = "keys"
+Keys = Mapping[str, pa.Array]
+"""Bind keys, distinct, by the name of their table."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class _Occurrence:
 
 
 class _Planner:
-    def __init__(self, access: Access, capabilities: Callable[[str], Capabilities], keys: pa.Array | None) -> None:
+    def __init__(self, access: Access, capabilities: Callable[[str], Capabilities], keys: Keys) -> None:
         self.access = access
         self.capabilities = capabilities
         self.keys = keys
@@ -101,30 +103,27 @@ class _Planner:
 
     def row_relation(self, table: exp.Table) -> Governed | None:
         """The relation behind a table that gives rows. Raises NOT_AVAILABLE or PURPOSE."""
-        if not table.args.get("db") and (table.name == KEYS_TABLE or table.name.lower() in self._ctes):
+        if not table.args.get("db") and (table.name in KEYS_TABLES or table.name.lower() in self._ctes):
             return None
         relation = self.access.resolve(table)
         return relation if relation.mode.gives_rows else None
 
-    def keys_as(self, kind: TrinoType) -> pa.Array | None:
-        """The bind keys in a column's type, None if there are none that compare with it as they are."""
-        if self.keys is None or not _same_family(from_arrow(self.keys.type), kind):
+    def keys_as(self, name: str, kind: TrinoType) -> pa.Array | None:
+        """The keys of one set in a column's type, None if there are none that compare with it as they are."""
+        keys = self.keys.get(name)
+        if keys is None or not _same_family(from_arrow(keys.type), kind):
             return None
-        return _fitting(self.keys, kind.arrow())
+        return _fitting(keys, kind.arrow())
 
-    def binds(self, relation: Governed, columns: tuple[str, ...]) -> bool:
+    def binds(self, relation: Governed, bound: Iterable[Bound]) -> bool:
         """Whether the bind keys are there and compare with these columns without any conversion."""
-        if not columns:
-            return True
-        return self.keys is not None and all(
-            _same_family(from_arrow(self.keys.type), relation.spec.columns[c].type) for c in columns
-        )
+        return all(self.keys_as(name, relation.spec.columns[column].type) is not None for column, name in bound)
 
     def resolve(self, node: exp.Table) -> duck.Table:
-        if node.name == KEYS_TABLE and not node.args.get("db"):
-            if self.keys is None:
-                raise UserError('The fragment has no keys part for "$keys".', rule="keys")
-            return duck.Table(KEYS_NAME, {"k": from_arrow(self.keys.type)})
+        if node.name in KEYS_TABLES and not node.args.get("db"):
+            if node.name not in self.keys:
+                raise UserError(f'The fragment has no keys part for "{node.name}".', rule="keys")
+            return duck.Table(keys_name(node.name), {"k": from_arrow(self.keys[node.name].type)})
         name = f"r{len(self.found)}"
         if id(node) in self._grouped:
             relation, group = self._grouped[id(node)]
@@ -139,6 +138,11 @@ class _Planner:
             raise mode_refusal(relation, self.access.department.department)
         self.found.append(_Occurrence(name, node, relation))
         return duck.Table(name, relation.columns)
+
+
+def keys_name(name: str) -> str:
+    """What the residual query calls the table of one set of keys."""
+    return name.removeprefix("$")
 
 
 def _over(select: exp.Select, table: exp.Table) -> exp.Select:
@@ -189,14 +193,14 @@ def plan_rows(
     access: Access,
     capabilities: Callable[[str], Capabilities],
     view_text: Callable[[str], str],
-    keys: pa.Array | None,
+    keys: Keys,
     now: datetime,
     query_id: str = "",
 ) -> RowPlan:
     """Plan a fragment over relations that give rows.
 
-    capabilities: by source name. view_text: the owner's SELECT of a relation, "" for a table. keys: the
-    bind keys, distinct. The tree is changed. Raises CityError.
+    capabilities: by source name. view_text: the owner's SELECT of a relation, "" for a table. keys: of
+    each set. The tree is changed. Raises CityError.
     """
     planner = _Planner(access, capabilities, keys)
 
@@ -228,14 +232,15 @@ def plan_rows(
             continue
         allowed = capabilities(relation.spec.source)
         predicates, rest = predicates_of(found.node, relation, allowed)
-        columns = keys_of(found.node, relation, allowed)
-        columns = columns if planner.binds(relation, columns) else ()
-        whole = whole and all(keys_column(part, found.node, relation) in columns for part in rest)
+        pairs = tuple(p for p in keys_of(found.node, relation, allowed) if planner.binds(relation, [p]))
+        whole = whole and all(keys_column(part, found.node, relation) in pairs for part in rest)
         complete = not rest and not relation.hides
         limit = limit_of(tree, found.node, complete, len(planner.found))
         used = compiled.used.get(found.name, frozenset())
-        bound = _bound(relation, columns, keys)
-        scans.append(enforce(found.name, relation, used, text, predicates, bound, limit, query_id))
+        order, most = top_of(tree, found.node, relation, allowed, rest, len(planner.found))
+        bound = _bound(relation, pairs, keys)
+        limit = most if order else limit
+        scans.append(enforce(found.name, relation, used, text, predicates, bound, limit, query_id, order=order))
         places.append((found.node, scans[-1]))
     relations = tuple({r.name: r for scan in scans for r in (scan.relation, *scan.others)}.values())
     hints = hints_of(places, capabilities)
@@ -243,8 +248,12 @@ def plan_rows(
     return RowPlan(tuple(scans), compiled.sql, compiled.columns, _reads_once(tree), relations, hints, copies, limit)
 
 
+_COPIED = {"expressions", "from_", "where", "limit"}
+
+
 def _copies(tree: exp.Expr, scans: Sequence[Scan], whole: bool) -> tuple[tuple[str, ...], int | None]:
-    """(columns, limit) if the query is `SELECT column, .. FROM scan [WHERE ..] [LIMIT n]`, else ((), None).
+    """(columns, limit) if the query is `SELECT column, .. FROM scan [WHERE ..] [LIMIT n]`, else ((), None); with
+    ORDER BY too where the source gives rows in that order and nothing else may have changed it (`top`).
 
     whole: WHERE went down whole; here it may read unmasked columns only. Proof: the source has then evaluated it
     exactly (`predicates_of`; of bind keys it delivers exactly the rows whose column is one of them, so `keys_of` is as
@@ -255,7 +264,8 @@ def _copies(tree: exp.Expr, scans: Sequence[Scan], whole: bool) -> tuple[tuple[s
     nothing: tuple[tuple[str, ...], int | None] = (), None
     if not isinstance(tree, exp.Select) or len(scans) != 1 or not whole:
         return nothing
-    if not {k for k, v in tree.args.items() if v} <= {"expressions", "from_", "where", "limit"}:
+    in_order = bool(scans[0].native.order) and not scans[0].hides
+    if not {k for k, v in tree.args.items() if v} - ({"order"} if in_order else set()) <= _COPIED:
         return nothing
     table = tree.args["from_"].this if tree.args.get("from_") else None
     if not isinstance(table, exp.Table) or (table.args.get("alias") and table.args["alias"].args.get("columns")):
@@ -280,11 +290,9 @@ def _copies(tree: exp.Expr, scans: Sequence[Scan], whole: bool) -> tuple[tuple[s
     return names, int(count.name)
 
 
-def _bound(relation: Governed, columns: tuple[str, ...], keys: pa.Array | None) -> list[tuple[str, pa.Array]]:
+def _bound(relation: Governed, pairs: Iterable[Bound], keys: Keys) -> list[tuple[str, pa.Array]]:
     """Bind keys in each column's own type. A key that does not fit the type equals no value of it."""
-    if keys is None:
-        return []
-    return [(c, _fitting(keys, relation.spec.columns[c].type.arrow())) for c in columns]
+    return [(c, _fitting(keys[name], relation.spec.columns[c].type.arrow())) for c, name in pairs]
 
 
 def _same_family(a: TrinoType, b: TrinoType) -> bool:
@@ -308,7 +316,8 @@ def _reads_once(tree: exp.Expr) -> bool:
     if any(tree.find_all(exp.With, exp.Exists, exp.Rollup, exp.Cube, exp.GroupingSets, exp.All, exp.Any)):
         return False
     for node in tree.find_all(exp.Subquery):
-        is_keys = isinstance(node.parent, exp.In) and [t.name for t in node.find_all(exp.Table)] == [KEYS_TABLE]
+        named = [t.name for t in node.find_all(exp.Table)]
+        is_keys = isinstance(node.parent, exp.In) and len(named) == 1 and named[0] in KEYS_TABLES
         if not is_keys and not isinstance(node.parent, (exp.From, exp.Join, exp.SetOperation, exp.Subquery)):
             return False
     return True

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from sqlglot import exp
 
 from catalog import duck
-from catalog.exchange import KEYS_TABLE
+from catalog.exchange import KEYS_TABLES
 from catalog.masks import Mask
 from catalog.types import TrinoType
 from connectors.agent import inverse
@@ -32,6 +32,7 @@ from connectors.agent.lower import COMPARES, FLIPPED, Lower, Named, Resolve, val
 from connectors.base import Aggregate, AllOf, AnyOf, Capabilities, Condition, Exists, GroupKey, Op, Predicate, Value
 
 __all__ = [
+    "Bound",
     "Grouped",
     "conjuncts",
     "grouped",
@@ -161,7 +162,11 @@ def _may_ask(op: Op, values: tuple[Value, ...], kind: TrinoType, allowed: Capabi
     return texts and kind.name in allowed.predicates.get(op, frozenset())
 
 
-def keys_of(table: exp.Table, relation: Governed, allowed: Capabilities) -> tuple[str, ...]:
+Bound = tuple[str, str]
+"""A published column that is one of the keys of a set, and the name of the set's table."""
+
+
+def keys_of(table: exp.Table, relation: Governed, allowed: Capabilities) -> tuple[Bound, ...]:
     """Published columns c with a conjunct `c IN (SELECT k FROM "$keys")`; same proof as for predicates.
 
     IN over keys without NULLs is never true for a NULL column, so it is null-rejecting on any side.
@@ -172,40 +177,42 @@ def keys_of(table: exp.Table, relation: Governed, allowed: Capabilities) -> tupl
     where = select.args.get("where")
     found = []
     for part in [*conjuncts(where.this if where else None), *_on_conjuncts(table, select)]:
-        column = keys_column(part, table, relation)
-        if column and relation.spec.columns[column].type.name in allowed.keys:
-            found.append(column)
+        bound = keys_column(part, table, relation)
+        if bound is not None and relation.spec.columns[bound[0]].type.name in allowed.keys:
+            found.append(bound)
     return tuple(dict.fromkeys(found))
 
 
-def keys_column(part: exp.Expr, table: exp.Table, relation: Governed) -> str:
-    """c of `c IN (SELECT k FROM "$keys")`, a published unmasked column of this table; "" for anything else."""
+def keys_column(part: exp.Expr, table: exp.Table, relation: Governed) -> Bound | None:
+    """c of `c IN (SELECT k FROM "$keys")`, a published unmasked column of this table; None for anything else."""
+    found = keys_operand(part)
     select = select_of(table)
     single = select is not None and not select.args.get("joins")
-    return own_column(keys_operand(part), table.alias_or_name.lower(), relation, single)
+    column = own_column(found[0], table.alias_or_name.lower(), relation, single) if found is not None else ""
+    return (column, found[1]) if found is not None and column else None
 
 
-def keys_operand(part: exp.Expr) -> exp.Expr | None:
-    """x of `x IN (SELECT k FROM "$keys")`, None if `part` is something else."""
+def keys_operand(part: exp.Expr) -> tuple[exp.Expr, str] | None:
+    """x and "$keys" of `x IN (SELECT k FROM "$keys")`, None if `part` is something else."""
     if not isinstance(part, exp.In) or part.expressions or not isinstance(part.args.get("query"), exp.Subquery):
         return None
     inner = part.args["query"].this
     if not isinstance(inner, exp.Select) or len(inner.expressions) != 1:
         return None
     plain = {k for k, v in inner.args.items() if v} <= {"expressions", "from_"}
-    source = inner.args.get("from_")
-    is_keys = source and isinstance(source.this, exp.Table) and source.this.name == KEYS_TABLE
-    if not plain or not is_keys or not isinstance(inner.expressions[0], exp.Column):
+    from_ = inner.args.get("from_")
+    table = from_.this if from_ is not None else None
+    if not plain or not isinstance(table, exp.Table) or table.name not in KEYS_TABLES:
         return None
-    found: exp.Expr = part.this
-    return found if inner.expressions[0].name.lower() == "k" else None
+    column = inner.expressions[0]
+    return (part.this, table.name) if isinstance(column, exp.Column) and column.name.lower() == "k" else None
 
 
-def limit_of(tree: exp.Expr, table: exp.Table, complete: bool, sources: int) -> int | None:
+def limit_of(tree: exp.Expr, table: exp.Table, complete: bool, sources: int, ordered: bool = False) -> int | None:
     """Rows that suffice, if Q is a projection of one relation whose WHERE went down completely.
 
     complete: it did, and the relation hides nothing; which rows a source delivers first may follow values
-    that are hidden (an index on a masked column).
+    that are hidden (an index on a masked column). ordered: ORDER BY goes down too (`top`).
 
     Proof: without ORDER BY, DISTINCT, grouping, windows or anything that drops rows, the first n rows of
     any order are an answer of LIMIT n.
@@ -213,7 +220,8 @@ def limit_of(tree: exp.Expr, table: exp.Table, complete: bool, sources: int) -> 
     if not isinstance(tree, exp.Select) or sources != 1 or not complete or select_of(table) is not tree:
         return None
     used = {k for k, v in tree.args.items() if v}
-    if not used <= {"expressions", "from_", "where", "limit", "offset"} or "limit" not in used:
+    known = {"expressions", "from_", "where", "limit", "offset", *(["order"] if ordered else [])}
+    if not used <= known or "limit" not in used:
         return None
     if any(tree.find_all(exp.Window, exp.Subquery, exp.Unnest, exp.Exists)) or any(map(duck.is_aggregate, tree.walk())):
         return None
@@ -241,7 +249,7 @@ class Grouped:
     keys: tuple[GroupKey, ...]
     aggregates: tuple[Aggregate, ...]
     predicates: tuple[Condition, ...]
-    bind: tuple[str, ...]
+    bind: tuple[Bound, ...]
     masked: Mapping[str, str] = field(default_factory=dict)
 
     @property

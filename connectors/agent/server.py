@@ -11,9 +11,10 @@ the token names; the token is checked before the body is read, and both before a
 department pinned its gateways the connection is TLS, and key and certificate must be one pinned gateway's. All
 doors but the one that cancels are closed while the owner pauses, outside opening hours and without a valid policy.
 
-A fragment is run by a worker thread; a queue of four chunks lies between it and the reader, and a reader
-that goes away ends the work. What prepares fragments, what writes refusals and what looks after the breaker have
-threads of their own: however long a source takes, the others do not wait for it.
+A fragment is run by one worker thread from its decision to its end record; a queue of four chunks lies between it and
+the reader, and a reader that goes away ends the work. An answer that is whole within a moment goes out as one body.
+What runs fragments, what writes refusals and what looks after the breaker have threads of their own: however long a
+source takes, the others do not wait for it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,9 @@ from fastapi import Body, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from pydantic import ValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from catalog import tls
@@ -63,6 +66,8 @@ CHUNKS = 4
 WATCH = 0.5
 SLOW_READER = 30.0
 LAST_WORD = 0.5
+AT_ONCE = 0.01
+"""Seconds that an answer may take to go out as one body."""
 GRACE_SECONDS = 5
 """How long answers under way may still take once the agent is told to end."""
 MAX_BODY = 4 * 1024 * 1024
@@ -98,7 +103,7 @@ class _Metrics:
         self.running = Gauge("atoll_agent_running", "Fragments running now", registry=self.registry)
 
 
-def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates: bool = False) -> FastAPI:
+def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates: bool = False) -> Starlette:
     """The gateways' door. verifier: of tokens; by default the one that the policy's `identity` names.
 
     certificates: the connection must have shown a pinned gateway's certificate, since TLS ends here.
@@ -112,7 +117,7 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
     metrics = _Metrics()
 
     @asynccontextmanager
-    async def watching(app: FastAPI) -> AsyncIterator[None]:
+    async def watching(app: Starlette) -> AsyncIterator[None]:
         watcher = asyncio.create_task(_watch(agent, pins, threads))
         try:
             yield
@@ -120,16 +125,11 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
             watcher.cancel()
             threads.close()
 
-    app = FastAPI(
-        title=f"atoll agent: {agent.name}", lifespan=watching, docs_url=None, redoc_url=None, openapi_url=None
-    )
-
-    @app.exception_handler(CityError)
-    async def on_error(request: Request, error: CityError) -> JSONResponse:
+    async def on_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, CityError)
         return error_response(error, agent.contact)
 
-    @app.exception_handler(LedgerError)
-    async def on_ledger(request: Request, error: LedgerError) -> JSONResponse:
+    async def on_ledger(request: Request, error: Exception) -> JSONResponse:
         _log.error("ledger failed", error=str(error))
         failed = InternalError("The department's agent cannot write its ledger.", who=agent.name)
         return error_response(failed, agent.contact)
@@ -196,7 +196,6 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
             looks.pop(look, None)
             raise
 
-    @app.get("/v1/relations")
     async def relations(request: Request) -> Response:
         principal, _ = await principal_of(request)
         await opened(request, principal)
@@ -204,7 +203,6 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         await looked(request, principal)
         return Response(found.model_dump_json(), media_type="application/json")
 
-    @app.get("/v1/requests")
     async def access_requests(request: Request) -> Response:
         principal, _ = await principal_of(request)
         await opened(request, principal)
@@ -212,7 +210,6 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         await looked(request, principal)
         return Response(found.model_dump_json(), media_type="application/json")
 
-    @app.post("/v1/requests")
     async def request_access(request: Request) -> Response:
         principal, body = await principal_of(request)
         await opened(request, principal)
@@ -223,74 +220,82 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
             raise
         return Response(filed.model_dump_json(), 201, media_type="application/json")
 
-    @app.post("/v1/fragment")
     async def fragment(request: Request) -> Response:
         principal, body = await principal_of(request)
-        await opened(request, principal)
         try:
+            agent.breaker.check()
             asked = _fragment(body, agent.name)
             await queue.acquire(principal.sub)
         except CityError as refusal:
             await refused(refusal, request.url.path, principal.sub)
             raise
-        stream: _Stream | None = None
-        try:
-            # It may have waited for its place, and what let it in may have ended meanwhile.
+
+        def begin() -> FragmentRun:
+            # It may have waited for its place, and what let it in may have ended or changed meanwhile.
             tokens.check_lasting(principal)
             admitted(request, principal)
+            agent.reload()
             agent.check_open()
-            run = agent.start(principal, asked, _certificate(request, certificates))
-            near = request.client is not None and tls.is_loopback(request.client.host)
-            stream = _Stream(agent, run, queue, metrics, threads, near)
+            return agent.start(principal, asked, _certificate(request, certificates))
+
+        near = request.client is not None and tls.is_loopback(request.client.host)
+        stream = _Stream(agent, begin, queue, metrics, threads, near)
+        try:
             await stream.prepare()
-        except BaseException as bad:
-            if stream is not None:
-                await asyncio.shield(stream.discard())
-            queue.release()
-            if isinstance(bad, CityError):
-                if stream is None:  # no fragment run records it itself
-                    await refused(bad, request.url.path, principal.sub)
-                else:
-                    metrics.fragments.labels(bad.outcome.name).inc()
+        except CityError as bad:
+            if stream.run is None:  # no fragment run records it itself
+                await refused(bad, request.url.path, principal.sub)
+            else:
+                metrics.fragments.labels(bad.outcome.name).inc()
             raise
-        stream.start()
+        if (whole := await stream.whole()) is not None:
+            return Response(whole, media_type=ARROW)
         return StreamingResponse(stream.chunks(), media_type=ARROW)
 
-    @app.delete("/v1/fragment/{fragment_id}")
-    async def cancel(fragment_id: str, request: Request) -> Response:
+    async def cancel(request: Request) -> Response:
         principal, _ = await principal_of(request)
-        found = agent.cancel(principal, fragment_id, canceled(agent.name))
+        found = agent.cancel(principal, request.path_params["fragment_id"], canceled(agent.name))
         if not found:
             await refused(_nothing_runs(agent.name), "/v1/fragment", principal.sub)
         return JSONResponse({"canceled": found})
 
-    @app.get("/v1/ledger/head")
     async def head(request: Request) -> Response:
         principal, _ = await principal_of(request)
         await opened(request, principal)
         await looked(request, principal)
         return Response(agent.head().model_dump_json(), media_type="application/json")
 
-    @app.exception_handler(HTTPException)
-    async def on_unknown(request: Request, error: HTTPException) -> JSONResponse:
+    async def on_unknown(request: Request, error: Exception) -> JSONResponse:
         """An address or method that is not here: recorded without its text, which anybody may choose."""
+        assert isinstance(error, HTTPException)
         await turned_away(_no_such_address(agent.name), "", request)
         return JSONResponse({"error": "there is nothing at this address"}, error.status_code)
 
-    @app.get("/v1/keys")
-    async def public_keys() -> Response:
+    async def public_keys(request: Request) -> Response:
         return JSONResponse({"receipt": agent.receipt_jwk(), "keys": agent.public_keys()})
 
-    @app.get("/healthz")
-    async def health() -> Response:
+    async def health(request: Request) -> Response:
         return JSONResponse({"department": agent.name, "status": "paused" if agent.breaker.paused else "ok"})
 
-    @app.get("/metrics")
-    async def show_metrics() -> Response:
+    async def show_metrics(request: Request) -> Response:
         metrics.running.set(agent.running)
         return PlainTextResponse(generate_latest(metrics.registry))
 
-    return app
+    return Starlette(
+        lifespan=watching,
+        routes=[
+            Route("/v1/fragment", fragment, methods=["POST"]),
+            Route("/v1/fragment/{fragment_id}", cancel, methods=["DELETE"]),
+            Route("/v1/relations", relations),
+            Route("/v1/requests", access_requests),
+            Route("/v1/requests", request_access, methods=["POST"]),
+            Route("/v1/ledger/head", head),
+            Route("/v1/keys", public_keys),
+            Route("/healthz", health),
+            Route("/metrics", show_metrics),
+        ],
+        exception_handlers={CityError: on_error, LedgerError: on_ledger, HTTPException: on_unknown},
+    )
 
 
 def create_owner_app(agent: Agent) -> FastAPI:
@@ -433,17 +438,17 @@ def _unknown_gateway(who: str) -> CityError:
 class _Threads:
     """Threads of one door, apart by what they do: work on sources must hold up neither the breaker nor the ledger.
 
-    prepare: as many as fragments have places, so that none waits for a thread that has one. book: records outside
+    run: as many as fragments have places, so that none waits for a thread that has one. book: records outside
     of fragments. look: the watch's own, for files that may be slow to read.
     """
 
     def __init__(self, places: int) -> None:
-        self._prepare = ThreadPoolExecutor(places, thread_name_prefix="prepare")
+        self._run = ThreadPoolExecutor(places, thread_name_prefix="fragment")
         self._book = ThreadPoolExecutor(1, thread_name_prefix="book")
         self._look = ThreadPoolExecutor(1, thread_name_prefix="look")
 
-    def prepare(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._prepare, work)
+    def run(self, work: Callable[[], None]) -> None:
+        self._run.submit(work)
 
     def book(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._book, partial(work, *arguments))
@@ -452,7 +457,7 @@ class _Threads:
         return asyncio.get_running_loop().run_in_executor(self._look, work)
 
     def close(self) -> None:
-        for pool in (self._prepare, self._book, self._look):
+        for pool in (self._run, self._book, self._look):
             pool.shutdown(wait=False)
 
 
@@ -490,94 +495,137 @@ def _not_admitted(pins: Pins, principal: Principal, certificate: bytes | None) -
 
 
 class _Stream:
-    """Carries a run's chunks from its worker thread to the reader, and the reader's absence back."""
+    """Carries a run's chunks from its worker thread to the reader, and the reader's absence back.
+
+    run: None until it begins. Whatever happens to the reader, the worker ends, and gives the place back.
+    """
 
     def __init__(
-        self, agent: Agent, run: FragmentRun, places: FairQueue, metrics: _Metrics, threads: _Threads, near: bool
+        self,
+        agent: Agent,
+        begin: Callable[[], FragmentRun],
+        places: FairQueue,
+        metrics: _Metrics,
+        threads: _Threads,
+        near: bool,
     ) -> None:
-        """near: the reader is on this machine."""
+        """begin: decides whether there is a run. near: the reader is on this machine."""
+        self.run: FragmentRun | None = None
+        self._begin = begin
         self._near = near
         self._threads = threads
         self._agent = agent
-        self._run = run
         self._places = places
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS)
+        self._prepared: asyncio.Future[None] = self._loop.create_future()
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._room = threading.Semaphore(CHUNKS)
+        self._taken: list[bytes] = []
         self._gone = threading.Event()
-        self._finished = False
 
     async def prepare(self) -> None:
         """Run all stages that can refuse. A caller that is cancelled meanwhile stops them."""
-        work = self._threads.prepare(self._run.prepare)
+        self._threads.run(self._work)
         try:
-            await asyncio.shield(work)
+            await asyncio.shield(self._prepared)
         except asyncio.CancelledError:
-            self._run.stop(canceled(self._agent.name))
-            await asyncio.wait([work])
+            self._leave()
             raise
 
-    async def discard(self) -> None:
-        await self._threads.prepare(partial(self._agent.finish, self._run))
-
-    def start(self) -> None:
-        """Begin to work. Whatever happens to the reader, the worker ends, and gives the place back."""
-        threading.Thread(target=self._work, daemon=True, name=self._run.fragment.fragment_id).start()
+    async def whole(self) -> bytes | None:
+        """The whole answer, if it ends within a moment; None if it does not: then `chunks` has all of it."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(AT_ONCE):
+                    while (chunk := await self._next()) is not None:
+                        self._taken.append(chunk)
+                    return b"".join(self._taken)
+        except asyncio.CancelledError:
+            self._leave()
+            raise
+        return None
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        finished = False
         try:
-            while (chunk := await self._chunks.get()) is not None:
+            for taken in self._taken:
+                yield taken
+            while (chunk := await self._next()) is not None:
                 yield chunk
-            self._finished = True
+            finished = True
         finally:
             # No await here: a cancelled scope would not let it finish. The worker does the rest.
-            self._gone.set()
-            if not self._finished:
-                self._run.stop(canceled(self._agent.name))
+            if not finished:
+                self._leave()
 
-    def _work(self) -> None:
-        frames = self._run.frames(self._near)
-        try:
-            # The stream's head goes with its first rows: a small answer is one piece and its end record.
-            for chunk in joined_first(frames):
-                if not self._send(chunk):
-                    break
-            frames.close()
-        finally:
-            self._agent.finish(self._run)
-            self._account()
-            self._loop.call_soon_threadsafe(self._places.release)
-            if not self._send(None) and not self._gone.is_set():
-                self._loop.call_soon_threadsafe(self._leave)
+    async def _next(self) -> bytes | None:
+        chunk = await self._chunks.get()
+        self._room.release()
+        return chunk
 
     def _leave(self) -> None:
+        """The reader is gone."""
+        self._gone.set()
+        if self.run is not None:
+            self.run.stop(canceled(self._agent.name))
+
+    def _work(self) -> None:
+        try:
+            self.run = self._begin()
+            if self._gone.is_set():  # before there was anything to stop
+                self.run.stop(canceled(self._agent.name))
+            self.run.prepare()
+        except BaseException as bad:  # noqa: BLE001 - handed to the reader, who raises it
+            if self.run is not None:
+                self._agent.finish(self.run)
+            self._tell(self._places.release)
+            self._tell(self._prepared.set_exception, bad)
+            return
+        self._tell(self._prepared.set_result, None)
+        self._send_all(self.run)
+
+    def _send_all(self, run: FragmentRun) -> None:
+        frames, taken = run.frames(self._near), False
+        try:
+            # The stream's head goes with its first rows: a small answer is one piece and its end record.
+            taken = all(self._send(run, chunk) for chunk in joined_first(frames))
+            frames.close()
+        finally:
+            self._agent.finish(run)
+            self._account(run)
+            self._tell(self._places.release)
+            self._tell(self._chunks.put_nowait if taken else self._abandon, None)
+
+    def _tell(self, what: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    def _abandon(self, end: None) -> None:
         """End an answer whose reader was too slow, should he read on: it has no end record and counts for nothing."""
         while not self._chunks.empty():
             self._chunks.get_nowait()
-        self._chunks.put_nowait(None)
+        self._chunks.put_nowait(end)
 
-    def _send(self, chunk: bytes | None) -> bool:
+    def _send(self, run: FragmentRun, chunk: bytes) -> bool:
         """Hand one chunk to the reader; False once there is none, or if it is too slow."""
-        sending = asyncio.run_coroutine_threadsafe(self._chunks.put(chunk), self._loop)
         deadline = time.monotonic() + SLOW_READER
         while not self._gone.is_set() and time.monotonic() < deadline:
-            try:
-                sending.result(timeout=0.05)
+            if self._room.acquire(timeout=0.05):
+                self._tell(self._chunks.put_nowait, chunk)
                 return True
-            except TimeoutError:
-                if self._run.stop.reason is not None:
-                    # A reader that hangs, such as a gateway that is down, does not hold up whoever stopped the work.
-                    # (`cancel` alone says less: a run that ends by itself sets it too, to free its source.)
-                    deadline = min(deadline, time.monotonic() + LAST_WORD)
-        sending.cancel()
+            if run.stop.reason is not None:
+                # A reader that hangs, such as a gateway that is down, does not hold up whoever stopped the work.
+                # (`cancel` alone says less: a run that ends by itself sets it too, to free its source.)
+                deadline = min(deadline, time.monotonic() + LAST_WORD)
         return False
 
-    def _account(self) -> None:
-        sent = self._run.frames_sent
+    def _account(self, run: FragmentRun) -> None:
+        sent = run.frames_sent
         if sent is not None:
             self._metrics.rows.inc(sent.rows)
             self._metrics.bytes.inc(sent.bytes)
-        self._metrics.fragments.labels(self._run.outcome).inc()
+        self._metrics.fragments.labels(run.outcome).inc()
 
 
 def joined_first(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -654,7 +702,7 @@ def _host(listen: str) -> str:
     return listen.rpartition(":")[0].strip("[]") or "127.0.0.1"
 
 
-def _server(app: FastAPI, listen: str, secure: tls.ServerTls | None = None) -> uvicorn.Server:
+def _server(app: Starlette, listen: str, secure: tls.ServerTls | None = None) -> uvicorn.Server:
     port = int(listen.rpartition(":")[2])
     factory = None if secure is None else lambda config, default: secure.context()
     config = uvicorn.Config(

@@ -27,7 +27,7 @@ import structlog
 from catalog import duck, masks, tls
 from catalog.access import AccessAnswer, AccessRequest, Application, Listed
 from catalog.errors import CityError, DepartmentError, Outcome, UserError
-from catalog.exchange import Fragment, Head, sha256
+from catalog.exchange import KEYS_TABLES, Fragment, Head, sha256
 from catalog.identity import Pins, Principal, ReplayStore, Since, SqliteReplayStore, TokenVerifier, agent_audience
 from catalog.keys import Jwk, KeyFileError, KeyRing, SigningKey, load_or_create_secret
 from catalog.ledger import Ledger, LedgerError
@@ -358,8 +358,8 @@ class Agent:
             entity=decision.entity, dimensions=decision.dimensions, measures=decision.measures,
             verify_keys=(decision.key,) if decision.key else (),
             rows=spec.rows if decision.mode in (Mode.masked, Mode.raw) else None, key=_key_of(governed),
-            max_keys=self.department.limits.keys, source_kind=source.kind, vintage=source.vintage(),
-            notice=notice_of(governed, self.name),
+            max_keys=self.department.limits.keys, key_sets=len(KEYS_TABLES), source_kind=source.kind,
+            vintage=source.vintage(), notice=notice_of(governed, self.name),
         )  # fmt: skip
 
     @property

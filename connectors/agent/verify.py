@@ -7,7 +7,7 @@ from the claim alone, before anything is looked up. Other value, unknown subject
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -79,10 +79,11 @@ def _is_key(node: exp.Expr, alias: str) -> bool:
     return isinstance(node, exp.Column) and node.name.lower() == "k" and node.table in ("", alias)
 
 
-def claims_of(keys: pa.Array | None, concept: str) -> Claims:
-    """The batch of a keys part. concept: of the key column; a person's id unless it says otherwise."""
-    if keys is None or not (pa.types.is_string(keys.type) or pa.types.is_large_string(keys.type)):
-        raise UserError("verify needs a keys part of texts.", rule="keys")
+def claims_of(sets: Mapping[str, pa.Array], concept: str) -> Claims:
+    """The batch of the only keys part. concept: of the key column; a person's id unless it says otherwise."""
+    keys = sets.get(KEYS_TABLE)
+    if keys is None or len(sets) > 1 or not (pa.types.is_string(keys.type) or pa.types.is_large_string(keys.type)):
+        raise UserError("verify needs one keys part of texts.", rule="keys")
     values = list(dict.fromkeys(keys.to_pylist()))
     if len(values) > MAX_BATCH:
         raise UserError(f"A batch of verify has at most {MAX_BATCH} claims.", Outcome.TOO_LARGE, rule="verify batch")

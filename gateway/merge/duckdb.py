@@ -26,21 +26,26 @@ from catalog import duck
 from catalog.errors import CityError
 from catalog.types import TrinoType, field_type
 from gateway.execution import Execution
-from gateway.plan import KeySource
+from gateway.merge import small
+from gateway.plan import KeySet
 from gateway.settings import Limits
 
-__all__ = ["NOBODY", "Merge", "MergePool", "Owner", "conform"]
+__all__ = ["NOBODY", "Merge", "MergePool", "Owner", "Prepared", "conform"]
 
-BATCH_ROWS = 65_536
-USES = 32
+BATCH_BYTES = 1 << 21
+"""Of a batch of the result, about: what its reader has not taken is held as such."""
+LEAST_ROWS, MOST_ROWS = 4_096, 65_536
+USES = 64
 """Statements that one instance serves, at most: its connections are made before its settings are locked."""
 IDLE = 8
 """Instances that wait for another statement of their owners, at most."""
 IDLE_SECONDS = 30.0
 SMALL_BYTES = 1 << 20
 """Of a stored answer that stays as it came."""
+TEXT_BYTES = 32
 LINGER = 0.01
 """Seconds between the end of a statement and the making of an instance, which takes a processor as long."""
+Prepared = duck.Compiled | small.Matched
 Owner = tuple[str, str]
 """User and purpose."""
 NOBODY: Owner = ("", "")
@@ -175,39 +180,69 @@ class MergePool:
 
 
 class Merge:
-    """One statement's engine. Use as a context manager; `cancel` of the execution interrupts it."""
+    """One statement's merge. Use as a context manager; `cancel` of the execution interrupts it.
+
+    It takes an engine when it first needs one, and what was given to it before is told to the engine then.
+    """
 
     def __init__(self, pool: MergePool, execution: Execution, owner: Owner) -> None:
         """owner: NOBODY if nothing will be attached, stored or loaded."""
         self._pool = pool
         self._owner = owner
-        self._instance = pool.take(owner)
-        self._library = self._instance.library
-        self._con = self._instance.connections.pop()
+        self._taken: _Instance | None = None
+        self._connection: duckdb.DuckDBPyConnection | None = None
         self._running = threading.Lock()
-        self._ended = False
         self._execution = execution
         self._tables: dict[str, duck.Table] = {}
         self._small: dict[str, pa.Table] = {}
+        self._streams: dict[str, tuple[pa.Schema, Iterator[pa.RecordBatch]]] = {}
+        self._untold: dict[str, pa.Table] = {}
         execution.on_cancel(self._interrupt)
+
+    @property
+    def _instance(self) -> _Instance:
+        if self._taken is None:
+            self._taken = self._pool.take(self._owner)
+        return self._taken
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            self._connection = self._instance.connections.pop()
+        return self._connection
+
+    @property
+    def _con(self) -> duckdb.DuckDBPyConnection:
+        """The engine's connection, which knows all that was given. Raises the cancelling error."""
+        self._execution.check()
+        connection = self._open()
+        untold, self._untold = self._untold, {}
+        for name, table in untold.items():
+            self._register(name, table)
+        streams, self._streams = self._streams, {}
+        for name, (schema, batches) in streams.items():
+            self._register(name, pa.RecordBatchReader.from_batches(schema, batches))
+        return connection
 
     def _interrupt(self) -> None:
         """Stop what runs here; once this statement has ended, its connection is closed."""
         with self._running:
-            if not self._ended:
-                self._con.interrupt()
+            if self._connection is not None:
+                self._connection.interrupt()
 
     def __enter__(self) -> Merge:
         return self
 
     def __exit__(self, error: object, *_: object) -> None:
+        if self._taken is None:
+            return
+        used = self._open()
         with self._running:
-            self._ended = True
-        self._pool.give_back(self._owner, self._instance, self._con, error is None)
+            self._connection = None
+        self._pool.give_back(self._owner, self._taken, used, error is None)
 
     def attach(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
         """Make a stream readable once, under `name`."""
-        self._register(name, pa.RecordBatchReader.from_batches(schema, iter(batches)))
+        self._streams[name] = schema, iter(batches)
         self._tables[name] = duck.Table(name, _columns(schema))
 
     def store(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
@@ -224,30 +259,30 @@ class Merge:
         self.load(name, table)
 
     def _table(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-        stream = f"{name}_stream"
+        stream, connection = f"{name}_stream", self._con
         self._register(stream, pa.RecordBatchReader.from_batches(schema, batches))
         try:
-            self._con.execute(f'CREATE TEMP TABLE "{name}" AS SELECT * FROM "{stream}"')
+            connection.execute(f'CREATE TEMP TABLE "{name}" AS SELECT * FROM "{stream}"')
         except duckdb.Error as error:
             raise self._told(error) from error
         finally:
-            self._con.unregister(stream)
+            connection.unregister(stream)
         self._tables[name] = duck.Table(name, _columns(schema))
 
     def load(self, name: str, table: pa.Table) -> None:
         """Make a table of the gateway's own readable."""
-        self._register(name, table)
+        self._untold[name] = table
         self._tables[name] = duck.Table(name, _columns(table.schema))
 
     def _register(self, name: str, data: pa.RecordBatchReader | pa.Table) -> None:
         """Raises the cancelling error for a statement that is cancelled meanwhile."""
         try:
-            self._con.register(name, data)
+            self._open().register(name, data)
         except duckdb.Error as error:
             raise self._told(error) from error
 
-    def keys(self, source: KeySource) -> pa.Array:
-        """The keys that a fragment waits for: distinct, none NULL."""
+    def keys(self, source: KeySet) -> pa.Array:
+        """One set of the keys that a fragment waits for: distinct, none NULL."""
         table = self._small.get(source.column[0]) if source.column is not None else None
         if source.column is None or table is None:
             return self._keys_of(source.query)
@@ -259,24 +294,59 @@ class Merge:
         """The one column of a key query."""
         compiled = duck.compile_query(query, self._tables)
         try:
-            self._library.need(compiled.sql)
-            table = self._con.sql(compiled.sql).to_arrow_table()
+            table = self._asked(compiled).to_arrow_table()
         except duckdb.Error as error:
             raise self._told(error) from error
         column = table.column(0).combine_chunks()
         return column.cast(compiled.columns[0][1].arrow())
 
-    def compile(self, query: exp.Query) -> duck.Compiled:
-        """DuckDB text of the merge query and the Trino types of its result. Raises UserError."""
-        return duck.compile_query(query, self._tables)
+    def _asked(self, compiled: duck.Compiled) -> duckdb.DuckDBPyRelation:
+        connection = self._con
+        self._instance.library.need(compiled.sql)
+        return connection.sql(compiled.sql)
 
-    def run(self, compiled: duck.Compiled) -> Iterator[pa.RecordBatch]:
+    def compile(self, query: exp.Query) -> Prepared:
+        """The merge query and the Trino types of its result: its DuckDB text, or the rows where no engine is needed.
+
+        Raises UserError, and the fragments' errors.
+        """
+        if (found := small.numbers(query)) is not None:
+            return found
+        shape = small.shape_of(query, self._tables)
+        rows = None if shape is None else self._few(shape.answers)
+        found = None if shape is None or rows is None else small.matched(shape, rows)
+        return duck.compile_query(query, self._tables) if found is None else found
+
+    def _few(self, names: Iterable[str]) -> dict[str, pa.Table] | None:
+        """These answers whole, if each has few rows; what is read of a stream on the way is still in it."""
+        known = {**self._small, **self._untold}
+        rows = {name: known[name] for name in names if name in known}
+        if any(table.num_rows > small.MOST for table in rows.values()):
+            return None
+        for name in {*names} - rows.keys():
+            if name not in self._streams:  # the engine has it already
+                return None
+            schema, batches = self._streams[name]
+            first, count = [], 0
+            for batch in batches:
+                self._execution.check()
+                first.append(batch)
+                count += batch.num_rows
+                if count > small.MOST:
+                    self._streams[name] = schema, chain(first, batches)
+                    return None
+            rows[name] = self._untold[name] = pa.Table.from_batches(first, schema)
+            del self._streams[name]
+        return rows
+
+    def run(self, compiled: Prepared) -> Iterator[pa.RecordBatch]:
         """The merge's result, batch by batch, in the types that `compiled` promises."""
+        if isinstance(compiled, small.Matched):
+            yield compiled.batch
+            return
         types = tuple(t for _, t in compiled.columns)
         try:
-            self._library.need(compiled.sql)
-            relation = self._con.sql(compiled.sql)
-            for batch in relation.to_arrow_reader(BATCH_ROWS):
+            for batch in self._asked(compiled).to_arrow_reader(_batch_rows(types)):
                 yield conform(batch, types)
         except duckdb.Error as error:
             raise self._told(error) from error
@@ -289,6 +359,17 @@ class Merge:
 
 def _columns(schema: pa.Schema) -> dict[str, TrinoType]:
     return {f.name: field_type(f) for f in schema}
+
+
+def _batch_rows(types: tuple[TrinoType, ...]) -> int:
+    """How many rows make a batch, by what their values take; texts and what is made of values: as a guess."""
+    width = sum(_width(t.arrow()) for t in types)
+    return max(LEAST_ROWS, min(MOST_ROWS, BATCH_BYTES // max(1, width)))
+
+
+def _width(kind: pa.DataType) -> int:
+    is_fixed = pa.types.is_primitive(kind) or pa.types.is_decimal(kind)
+    return max(1, kind.bit_width // 8) if is_fixed else TEXT_BYTES
 
 
 def conform(batch: pa.RecordBatch, types: tuple[TrinoType, ...]) -> pa.RecordBatch:

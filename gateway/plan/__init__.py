@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -10,26 +11,43 @@ from sqlglot import exp
 from catalog.relation import Relation
 from catalog.standards import CityTable
 
-__all__ = ["FragmentPlan", "KeySource", "Plan"]
+__all__ = ["FirstRows", "FragmentPlan", "KeySet", "KeySource", "Plan"]
 
 
 @dataclass(frozen=True)
-class KeySource:
-    """Bind keys of a fragment: `query` selects one column `k`, distinct, not NULL, over merge tables.
+class KeySet:
+    """One set of bind keys: `query` selects one column `k`, distinct, not NULL, over merge tables.
 
-    needs: fragments that must be complete before. sql: the fragment's text with the keys in it.
-    chunk: at most so many keys a request. always: the fragment has no meaning without keys. most: with more keys
-    than these in all, it is asked without any. column: the fragment and the place of its output that `query` reads,
-    where it reads nothing else.
+    needs: fragments that must be complete before. most: with more keys than these in all, the set stays away.
+    column: the fragment and the place of its output that `query` reads, where it reads nothing else.
     """
 
     query: exp.Select
     needs: frozenset[str]
-    sql: str
-    chunk: int
-    always: bool = False
     most: int = 0
     column: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class KeySource:
+    """Bind keys of a fragment. texts: places of the sets that are sent -> the fragment's text that names them.
+
+    chunk: at most so many keys a request, of all sets together. always: the fragment has no meaning without keys.
+    """
+
+    sets: tuple[KeySet, ...]
+    texts: Mapping[tuple[int, ...], str]
+    chunk: int
+    always: bool = False
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset[str]().union(*(s.needs for s in self.sets))
+
+    @property
+    def sql(self) -> str:
+        """The text with all sets in it."""
+        return self.texts[tuple(range(len(self.sets)))]
 
 
 @dataclass(frozen=True)
@@ -57,7 +75,7 @@ class Plan:
     """fragments: all questions. merge: the query over `f0`, `f1`, ..; None if f0's answer is the result.
 
     stored: fragments that must be kept as a table (read twice, or the source of keys). city: the city tables that the
-    statement names.
+    statement names. first: what is asked before all that, and may be enough.
     """
 
     fragments: tuple[FragmentPlan, ...]
@@ -67,3 +85,19 @@ class Plan:
     local: dict[str, pa.Table] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     city: tuple[CityTable, ...] = ()
+    first: FirstRows | None = None
+
+    @property
+    def questions(self) -> tuple[FragmentPlan, ...]:
+        """Everything that may be asked, in order."""
+        return (*(self.first.plan.fragments if self.first is not None else ()), *self.fragments)
+
+
+@dataclass(frozen=True)
+class FirstRows:
+    """A plan whose `fragment` gives only its first rows, at most `rows`. wanted: LIMIT of the whole. See `first.py`."""
+
+    plan: Plan
+    fragment: str
+    rows: int
+    wanted: int

@@ -6,17 +6,19 @@ is fast, never what is right: a fragment with keys delivers every row that can m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations
+from math import prod
 
 from sqlglot import exp, parse_one
 
 from catalog import duck
 from catalog.errors import UserError
-from catalog.exchange import KEYS_TABLE
+from catalog.exchange import KEYS_TABLES
 from catalog.names import RelationName
 from catalog.relation import Relation
-from gateway.plan import FragmentPlan, KeySource
+from gateway.plan import FragmentPlan, KeySet, KeySource
 from gateway.plan.size import Size, size_of
 from gateway.rewrite.calm import EXACT
 from gateway.rewrite.predicates import accepts
@@ -34,12 +36,16 @@ from gateway.rewrite.tree import (
 __all__ = ["MAX_KEYS", "bind_keys"]
 
 MAX_KEYS = 100_000
-"""More distinct keys than these: the fragment goes without."""
+"""More distinct keys than these in a set: the fragment goes without it."""
+KEY_COST = 0.5
+"""Of a key that is sent, in rows that are not delivered."""
+MAX_SETS = 3
+"""Sets of one fragment. It has a text for each choice among them."""
 KEY_TYPES = {"varchar", "bigint", "integer", "date"}
 TOO_MANY = 400_000
-"""Rows expected of a giver beyond which nobody waits for it: that many keys will hardly be few enough."""
+"""Keys expected of a giver beyond which nobody waits for it: that many will hardly be few enough."""
 PAYS = 0.4
-"""Keys must be expected to leave at most this part of an answer, or nobody waits for them."""
+"""A set must be expected to leave at most this part of an answer, or nobody waits for it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class _Link:
 def bind_keys(
     merge: exp.Query, fragments: list[FragmentPlan], relations: dict[RelationName, Relation]
 ) -> list[FragmentPlan]:
-    """Give fragments the join keys of others that are expected to be smaller.
+    """Give fragments the join keys of others that are expected to leave little of them.
 
     Proof sketch. In `a JOIN b ON a.x = b.y` (inner, or b the right side of a LEFT JOIN) a row of b whose
     y is not among a's x joins nothing, and b is read nowhere else. Restricting b's fragment to those
@@ -76,28 +82,83 @@ def bind_keys(
     fragment below: any rows of it may give; it takes where a condition on it may move down
     (`predicates.accepts`). Inside b's fragment the restriction stands before grouping: b.y must be a grouping key
     then, and there may be no window, whose frame would lose rows. What equals b.y there, by a condition that all
-    rows fulfil, is restricted too. A fragment is finished before it gives, and takes only from finished ones: no
-    two wait for each other.
+    rows fulfil, is restricted too. Several sets of keys restrict by each: a row that matters passes all of them.
+    Fragments are settled one after the other, and take only from those settled before: no two wait for each other,
+    over however many others.
     """
     by_id = {f.id: f for f in fragments}
     found = _links(merge, by_id)
     types = {name: _types(by_id[name]) for name in _named(found)}
     links = [link for link in found if _may_bind(link, merge, by_id, types)]
     alone = {name: size_of(by_id[name], relations) for name in _named(links)}
-    sizes = dict(alone)
-    waiting = [f.id for f in fragments if f.keys is None and f.id in alone]
+    wanted = {f.id: _Wanted(f, alone[f.id]) for f in fragments if f.keys is None and f.id in alone}
+    waiting = dict(wanted)
     while waiting:
-        giver = min(waiting, key=lambda name: sizes[name].rows)
-        waiting.remove(giver)
-        for link in (k for k in links if k.giver.fragment == giver and k.taker.fragment in waiting):
-            reduced = _reduced(link, sizes[giver], alone[link.taker.fragment])
-            if reduced is None or reduced.rows >= sizes[link.taker.fragment].rows:
-                continue
-            bound = _bound(link, by_id, sizes[link.taker.fragment])
-            if bound is not None:
-                by_id[bound.id] = bound
-                sizes[bound.id] = reduced
-    return [by_id[f.id] for f in fragments]
+        settled = min(waiting.values(), key=lambda one: (_lost(one, links, waiting), one.size.rows))
+        del waiting[settled.fragment.id]
+        for link in links:
+            if link.giver.fragment == settled.fragment.id and link.taker.fragment in waiting:
+                waiting[link.taker.fragment].offer(link, settled.size)
+    return [wanted[f.id].bound() if f.id in wanted else f for f in fragments]
+
+
+def _lost(one: _Wanted, links: list[_Link], waiting: dict[str, _Wanted]) -> int:
+    """Whole rows that a fragment would be spared if it waited for the best of those that are not settled yet."""
+    parts = [
+        part
+        for link in links
+        if link.taker.fragment == one.fragment.id and link.giver.fragment in waiting
+        if (part := _part_left(link, waiting[link.giver.fragment].size, one)) is not None
+    ]
+    return int(one.size.rows * (1 - min(parts, default=1.0)))
+
+
+class _Wanted:
+    """A fragment, and the sets of keys that it is to wait for so far. alone: its size without any."""
+
+    def __init__(self, fragment: FragmentPlan, alone: Size) -> None:
+        self.fragment = fragment
+        self.alone = alone
+        self._sets: dict[str, tuple[float, _Link]] = {}
+
+    @property
+    def size(self) -> Size:
+        """With the sets taken so far. Columns of one giver restrict much the same rows: the best of them counts."""
+        parts: dict[str, float] = {}
+        for part, link in self._sets.values():
+            parts[link.giver.fragment] = min(part, parts.get(link.giver.fragment, 1.0))
+        left = prod(parts.values())
+        return replace(self.alone, rows=self.alone.rows * left, share=self.alone.share * left)
+
+    def waits_for(self, giver: str) -> bool:
+        return any(link.giver.fragment == giver for _, link in self._sets.values())
+
+    def offer(self, link: _Link, give: Size) -> None:
+        """Take the keys of a settled fragment if they pay: one set a column, and no more sets than may be sent."""
+        part = _part_left(link, give, self)
+        if part is None:
+            return
+        # Columns that equal one another are all restricted by the keys of any: they are told apart by what is asked.
+        text = _text(self.fragment, [link.taker])
+        if text in self._sets and self._sets[text][0] <= part:
+            return
+        self._sets[text] = part, link
+        if len(self._sets) > min(MAX_SETS, *(r.key_sets for r in self.fragment.relations)):
+            del self._sets[max(reversed(self._sets), key=lambda text: self._sets[text][0])]
+
+    def bound(self) -> FragmentPlan:
+        """The fragment as it is asked, with a text for each choice among its sets."""
+        if not self._sets:
+            return self.fragment
+        links = [link for _, link in self._sets.values()]
+        chunk = min(r.max_keys for r in self.fragment.relations)
+        most = min(MAX_KEYS, max(chunk, int(self.alone.base * PAYS)))
+        places = range(len(links))
+        choices = [c for size in places for c in combinations(places, size + 1)]
+        texts: dict[tuple[int, ...], str] = {(i,): text for i, text in enumerate(self._sets)}
+        texts |= {c: _text(self.fragment, [links[i].taker for i in c]) for c in choices if c not in texts}
+        sets = tuple(KeySet(_query(k.giver), frozenset({k.giver.fragment}), most, _source(k.giver)) for k in links)
+        return replace(self.fragment, keys=KeySource(sets, texts, min(chunk, most)))
 
 
 def _named(links: list[_Link]) -> set[str]:
@@ -211,7 +272,7 @@ def _may_bind(link: _Link, merge: exp.Query, by_id: dict[str, FragmentPlan], typ
     give, take = by_id[link.giver.fragment], by_id[link.taker.fragment]
     if give.id == take.id or give.keys is not None or take.keys is not None:
         return False
-    if any(not r.mode.gives_rows for r in take.relations) or _uses(merge, take.id) != 1:
+    if any(not r.mode.gives_rows or not r.max_keys for r in take.relations) or _uses(merge, take.id) != 1:
         return False
     linked = {c.name for r in take.relations for c in r.columns if c.linkage is not None}
     column = _column(link.taker, take)
@@ -282,58 +343,64 @@ def _column(place: _Place, fragment: FragmentPlan) -> exp.Column | None:
     return None if grouped and has_grouping_sets(tree) else column
 
 
-def _reduced(link: _Link, give: Size, take: Size) -> Size | None:
-    """What the taker is expected to deliver with the giver's keys; None if that isn't worth a wait."""
-    if give.rows > TOO_MANY or give.rows >= take.base:
+def _part_left(link: _Link, give: Size, taker: _Wanted) -> float | None:
+    """What part of the taker's rows is expected to be left by the giver's keys; None if that isn't worth a wait: for
+    so many keys, or to be spared few rows for many keys."""
+    values = give.values(link.giver.output)
+    if values > TOO_MANY or values >= taker.alone.base:
         return None
     # Of a key's values a restricted giver has so many, and the taker as many rows; else what holds for rows holds
     # for their values.
-    domain = give.domains.get(link.giver.output) or take.domains.get(link.taker.output)
-    part = give.share if domain is None else min(1.0, give.rows / domain)
-    return replace(take, rows=take.rows * part, share=take.share * part) if part <= PAYS else None
+    domain = give.domain(link.giver.output) or taker.alone.domain(link.taker.output)
+    part = give.share if domain is None else min(1.0, values / domain)
+    if part > PAYS:
+        return None
+    pays = taker.size.rows * (1 - part) >= values * KEY_COST
+    return part if pays or taker.waits_for(link.giver.fragment) else None
 
 
 # ---- the fragment with its keys
 
 
-def _bound(link: _Link, by_id: dict[str, FragmentPlan], size: Size) -> FragmentPlan | None:
-    giver, taker = by_id[link.giver.fragment], by_id[link.taker.fragment]
-    tree = taker.tree.copy()
-    if _column(link.taker, taker) is None or not isinstance(tree, exp.Select):
-        return None
-    column = tree.expressions[link.taker.output].unalias()
-    _restrict(tree, column, set())
-    give = f"c{link.giver.output}"
-    query = (
-        exp.select(exp.alias_(exp.column(give), "k"))
-        .distinct()
-        .from_(giver.id)
-        .where(exp.Not(this=exp.Is(this=exp.column(give), expression=exp.Null())))
-    )
-    chunk = min(r.max_keys for r in taker.relations)
-    most = min(MAX_KEYS, max(chunk, int(size.base * PAYS)))
-    text = tree.sql("trino", comments=False)
-    column = giver.id, link.giver.output
-    source = KeySource(query, frozenset({giver.id}), text, min(chunk, most), most=most, column=column)
-    return replace(taker, keys=source)
+def _query(giver: _Place) -> exp.Select:
+    column = exp.column(f"c{giver.output}")
+    present = exp.Not(this=exp.Is(this=column.copy(), expression=exp.Null()))
+    return exp.select(exp.alias_(column, "k")).distinct().from_(giver.fragment).where(present)
 
 
-def _restrict(select: exp.Select, column: exp.Column, done: set[tuple[str, str]]) -> None:
-    """Let a column, and what equals it, be one of the keys: as near to the relations as `accepts` allows."""
+def _source(giver: _Place) -> tuple[str, int]:
+    return giver.fragment, giver.output
+
+
+def _text(fragment: FragmentPlan, takers: Iterable[_Place]) -> str:
+    """The fragment's text with a set of keys on each of these outputs, in their order."""
+    tree = fragment.tree.copy()
+    assert isinstance(tree, exp.Select)
+    columns = [tree.expressions[taker.output].unalias() for taker in takers]
+    for name, column in zip(KEYS_TABLES, columns, strict=False):
+        _restrict(tree, column, name, set())
+    return tree.sql("trino", comments=False)
+
+
+def _restrict(select: exp.Select, column: exp.Column, keys: str, done: set[tuple[str, str]]) -> None:
+    """Let a column, and what equals it, be one of the keys: as near to the relations as `accepts` allows.
+
+    keys: the name of their table.
+    """
     done.add((column.table, column.name))
     found = {s.alias: s for s in sources(select)}
     source = found.get(column.table)
-    if source is None or not _restrict_below(source, column):
-        keys = parse_one(f'SELECT k FROM "{KEYS_TABLE}"', dialect="trino")
+    if source is None or not _restrict_below(source, column, keys):
+        known = parse_one(f'SELECT k FROM "{keys}"', dialect="trino")
         where = select.args.get("where")
         own = conjuncts(where.this if where is not None else None)
-        set_where(select, [*own, exp.In(this=column.copy(), query=exp.Subquery(this=keys))])
+        set_where(select, [*own, exp.In(this=column.copy(), query=exp.Subquery(this=known))])
     for other in _equal_to(select, column, found):
         if (other.table, other.name) not in done:
-            _restrict(select, other, done)
+            _restrict(select, other, keys, done)
 
 
-def _restrict_below(source: Source, column: exp.Column) -> bool:
+def _restrict_below(source: Source, column: exp.Column, keys: str) -> bool:
     node = source.node
     if source.nullable or not isinstance(node, exp.Subquery) or not isinstance(node.this, exp.Select):
         return False
@@ -343,7 +410,7 @@ def _restrict_below(source: Source, column: exp.Column) -> bool:
     definition = outputs(inner).get(column.name)
     if not isinstance(definition, exp.Column) or not accepts(inner, list(inner.named_selects), column):
         return False
-    _restrict(inner, definition, set())
+    _restrict(inner, definition, keys, set())
     return True
 
 

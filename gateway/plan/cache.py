@@ -72,7 +72,10 @@ class PlanCache:
 
 def _template(make: Callable[[str], Plan], lifted: Lifted) -> Plan | Template:
     plan = make(lifted.text)
-    return plan if plan.local else Template(plan, lifted)
+    try:
+        return plan if plan.local else Template(plan, lifted)
+    except ValueError:
+        return plan
 
 
 def _reads_the_moment(sql: str, session: Session) -> bool:

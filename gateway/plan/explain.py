@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.errors import CityError
+from catalog.exchange import KEYS_TABLES
 from catalog.relation import Mode, Relation
 from gateway.execution import Part, Session
-from gateway.plan import FragmentPlan, Plan
+from gateway.plan import FragmentPlan, KeySource, Plan
 
 __all__ = ["Explanation", "explain_plan"]
 
@@ -84,9 +85,15 @@ def _run_lines(ran: dict[str, Any]) -> list[str]:
 
 def explain_plan(plan: Plan, session: Session) -> Explanation:
     """Print a plan. Touches no department."""
-    fragments = tuple(_as_dict(f) for f in plan.fragments)
+    fragments = tuple(_as_dict(f) for f in plan.questions)
     lines = [f"For {session.user}, purpose {session.purpose or '(none)'}"]
     lines += [f"City table {t.name}: {t.comment}" for t in plan.city]
+    if plan.first is not None:
+        for fragment in plan.first.plan.fragments:
+            lines += ["", *_fragment_lines(fragment)]
+        lines += ["", *_merge_lines(plan.first.plan), ""]
+        few = plan.first
+        lines.append(f"only if that is fewer than {few.wanted:,} rows, and {few.fragment} gave {few.rows:,}:")
     for fragment in plan.fragments:
         lines += ["", *_fragment_lines(fragment)]
     lines += ["", *_merge_lines(plan)]
@@ -119,14 +126,26 @@ def _fragment_lines(fragment: FragmentPlan) -> list[str]:
         lines.append(f"  {fragment.sql}")
     else:
         lines.append(f"  {fragment.keys.sql}")
-        source = ", ".join(sorted(fragment.keys.needs)) or "the statement"
-        lines.append(f"  keys from {source}, at most {fragment.keys.chunk:,} a request")
-        if not fragment.keys.always:
-            lines.append(f"  with more than {fragment.keys.most:,} keys: {fragment.sql}")
+        lines += _key_lines(fragment, fragment.keys)
     for relation in fragment.relations:
         lines.append(f"  {relation.name}: {_governed(relation)}")
     notes = [*fragment.notes, *([f"every row is delivered: {fragment.whole}"] if fragment.whole else [])]
     return [*lines, *(f"  {note}" for note in notes)]
+
+
+def _key_lines(fragment: FragmentPlan, keys: KeySource) -> list[str]:
+    sources = [", ".join(sorted(known.needs)) or "the statement" for known in keys.sets]
+    most = max(known.most for known in keys.sets)
+    if len(sources) == 1:
+        lines = [f"  keys from {sources[0]}, at most {keys.chunk:,} a request"]
+    else:
+        named = ", ".join(f"{name} from {source}" for name, source in zip(KEYS_TABLES, sources, strict=False))
+        lines = [
+            f"  {named}, together at most {keys.chunk:,} keys a request",
+            f"  with more than {most:,} keys in a set: without it",
+        ]
+    each = "" if len(sources) == 1 else " in each"
+    return lines if keys.always else [*lines, f"  with more than {most:,} keys{each}: {fragment.sql}"]
 
 
 def _governed(relation: Relation) -> str:

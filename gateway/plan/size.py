@@ -14,7 +14,7 @@ from sqlglot import exp
 from catalog.names import RelationName
 from catalog.relation import Relation
 from gateway.plan import FragmentPlan
-from gateway.rewrite.tree import conjuncts, is_aggregate_select, outputs, sources
+from gateway.rewrite.tree import conjuncts, is_aggregate_select, is_closed, outputs, sources
 
 __all__ = ["Size", "size_of"]
 
@@ -26,6 +26,8 @@ SELECTS: dict[type[exp.Expr], float] = {
 }  # fmt: skip
 """What part of the rows a condition with a literal keeps."""
 OTHER = 0.9
+EXTREME = 0.001
+"""Of rows that are the first or the last of all."""
 WINDOW = 0.25
 GROUPED = 0.5
 
@@ -33,12 +35,22 @@ GROUPED = 0.5
 @dataclass(frozen=True)
 class Size:
     """rows: expected. base: of its largest relation. share: part of the base that conditions keep.
-    domains: output -> rows of the relation whose key it is, by itself."""
+    domains: output -> rows of the relation whose key it is, by itself. kept: output -> rows of it that conditions keep.
+    """
 
     rows: float
     base: float
     share: float
     domains: dict[int, float]
+    kept: dict[int, float]
+
+    def domain(self, output: int) -> float | None:
+        """How many values an output may have, None if nothing tells."""
+        return self.domains.get(output)
+
+    def values(self, output: int) -> float:
+        """How many values an output is expected to have, at most one a row."""
+        return min(self.rows, self.kept.get(output, self.rows))
 
 
 def size_of(fragment: FragmentPlan, relations: dict[RelationName, Relation]) -> Size:
@@ -53,24 +65,53 @@ def size_of(fragment: FragmentPlan, relations: dict[RelationName, Relation]) -> 
     rows = max(1.0, base * share)
     if isinstance(tree, exp.Select):
         rows = _counted(tree, rows)
-    return Size(rows, base, max(share, 1.0 / base), _domains(tree, relations))
+    keys = _keys(tree, relations)
+    domains = {place: _rows(known.relation) for place, known in keys.items()}
+    kept = {place: max(1.0, domains[place] * _kept_of(known, least, relations)) for place, known in keys.items()}
+    return Size(rows, base, max(share, 1.0 / base), domains, kept)
 
 
 def _rows(relation: Relation) -> float:
     return float(UNKNOWN if relation.rows is None else max(1, relation.rows))
 
 
-def _domains(tree: exp.Query, relations: dict[RelationName, Relation]) -> dict[int, float]:
-    found: dict[int, float] = {}
+@dataclass(frozen=True)
+class _Key:
+    """A relation whose key a column is. alias: of it in `select`."""
+
+    relation: Relation
+    select: exp.Select
+    alias: str
+
+
+def _keys(tree: exp.Query, relations: dict[RelationName, Relation]) -> dict[int, _Key]:
+    """Output -> the relation whose key it is, by itself."""
+    found: dict[int, _Key] = {}
     if not isinstance(tree, exp.Select):
         return found
     for place, output in enumerate(tree.expressions):
         column = output.unalias()
         known = [_key_of(tree, c, relations) for c in (column, *_equal_to(tree, column))]
-        relation = next((r for r in known if r is not None), None)
-        if relation is not None:
-            found[place] = _rows(relation)
+        key = next((k for k in known if k is not None), None)
+        if key is not None:
+            found[place] = key
     return found
+
+
+def _kept_of(key: _Key, least: float, relations: dict[RelationName, Relation]) -> float:
+    """What part of a relation's rows is kept by conditions on it, and on what each of its rows finds by a key."""
+    reached, left = {key.alias}, [key.alias]
+    while left:
+        alias = left.pop()
+        for part in _conditions(key.select):
+            for one, other in ((part.left, part.right), (part.right, part.left)) if isinstance(part, exp.EQ) else ():
+                if not isinstance(one, exp.Column) or not isinstance(other, exp.Column) or other.table in reached:
+                    continue
+                if one.table == alias and _key_of(key.select, other, relations) is not None:
+                    reached.add(other.table)
+                    left.append(other.table)
+    own = [p for p in _conditions(key.select) if {c.table for c in p.find_all(exp.Column)} <= reached]
+    return _all_kept(own, least, partial(_values, key.select, relations))
 
 
 def _equal_to(select: exp.Select, column: exp.Expr) -> list[exp.Expr]:
@@ -85,7 +126,7 @@ def _conditions(select: exp.Select) -> list[exp.Expr]:
     return [*conjuncts(where.this if where is not None else None), *ons]
 
 
-def _key_of(select: exp.Select, column: exp.Expr, relations: dict[RelationName, Relation]) -> Relation | None:
+def _key_of(select: exp.Select, column: exp.Expr, relations: dict[RelationName, Relation]) -> _Key | None:
     """The relation of which a column is the whole key, looked for through derived tables."""
     source = next((s.node for s in sources(select) if isinstance(column, exp.Column) and s.alias == column.table), None)
     if isinstance(source, exp.Subquery) and isinstance(source.this, exp.Select):
@@ -93,11 +134,11 @@ def _key_of(select: exp.Select, column: exp.Expr, relations: dict[RelationName, 
         if below is None:
             return None
         known = [_key_of(source.this, c, relations) for c in (below, *_equal_to(source.this, below))]
-        return next((r for r in known if r is not None), None)
+        return next((k for k in known if k is not None), None)
     if not isinstance(source, exp.Table) or not source.catalog:
         return None
     relation = relations[RelationName(source.catalog, source.db, source.name)]
-    return relation if relation.key == (column.name,) else None
+    return _Key(relation, select, source.alias_or_name) if relation.key == (column.name,) else None
 
 
 def _values(select: exp.Select, relations: dict[RelationName, Relation], column: exp.Expr) -> float | None:
@@ -135,12 +176,21 @@ def _all_kept(parts: list[exp.Expr], least: float, values: Values) -> float:
     return share
 
 
+def _is_extreme(query: exp.Select) -> bool:
+    """Whether a subquery is the least or the greatest value of all its rows."""
+    if query.args.get("group") or not is_closed(query) or len(query.expressions) != 1:
+        return False
+    return isinstance(query.expressions[0].unalias(), (exp.Min, exp.Max))
+
+
 def _kept(part: exp.Expr, least: float, values: Values) -> float:
     if isinstance(part, exp.Paren):
         return _kept(part.this, least, values)
     if isinstance(part, exp.Or):
         return min(1.0, sum(_all_kept(conjuncts(b), least, values) for b in (part.left, part.right)))
     query = part.find(exp.Select)
+    if isinstance(part, exp.EQ) and query is not None and _is_extreme(query):
+        return max(least, EXTREME)
     if query is not None:
         return OTHER if isinstance(part, exp.Not) else 0.01 if query.args.get("having") is not None else 0.1
     if part.find(exp.Literal) is None:

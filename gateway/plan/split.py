@@ -11,8 +11,9 @@ from catalog.errors import AccessDenied, Outcome
 from catalog.names import RelationName
 from catalog.relation import Mode, Relation
 from gateway.parse import first_select
-from gateway.plan import FragmentPlan, Plan
+from gateway.plan import FirstRows, FragmentPlan, KeySet, Plan
 from gateway.plan.bind import bind_keys
+from gateway.plan.first import Limited, leave_ties, limited
 from gateway.plan.verify import VERIFY, plan_verify
 from gateway.plan.whole import mark_whole
 from gateway.resolve import SYSTEM_TABLE
@@ -56,18 +57,39 @@ def split(
     holder = exp.Subquery(this=tree)
     cutter.descend(holder.this)
     merge = holder.this
-    bound = bind_keys(merge, _shared(merge, cutter.fragments), relations)
+    fragments = _shared(merge, cutter.fragments)
+    few = limited(merge, fragments, relations)
+    plan = _asking(merge, fragments, labels, relations, local)
+    if few is None:
+        return replace(plan, notes=notes)
+    first = _asking(few.merge, few.fragments, labels, relations, local, few)
+    return replace(plan, notes=notes, first=FirstRows(first, few.fragment, few.rows, few.wanted))
+
+
+def _asking(
+    merge: exp.Query,
+    fragments: list[FragmentPlan],
+    labels: tuple[str, ...],
+    relations: dict[RelationName, Relation],
+    local: dict[str, pa.Table],
+    few: Limited | None = None,
+) -> Plan:
+    """Who waits for whose keys, and which answers are kept; the merge is changed."""
+    bound = bind_keys(merge, fragments, relations)
+    if few is not None:
+        leave_ties(few)
     givers = frozenset(n for f in bound if f.keys is not None for n in f.keys.needs)
     fragments = mark_whole(bound, givers)
     names = {f"{LOCAL}{i}": table for i, table in enumerate(local.values())}
-    for query in (merge, *(f.keys.query for f in fragments if f.keys is not None)):
+    for query in (merge, *(s.query for f in fragments if f.keys is not None for s in f.keys.sets)):
         _name_local(query, {name: f"{LOCAL}{i}" for i, name in enumerate(local)})
     stored = frozenset(
         {f.id for f in fragments if _uses(merge, f.id) > 1 or _in_expression(merge, f.id)}
         | givers
         | _shared_departments(fragments)
+        | ({few.fragment} if few is not None else set())
     )
-    return Plan(tuple(fragments), merge, labels, stored, names, notes)
+    return Plan(tuple(fragments), merge, labels, stored, names)
 
 
 def fragment_tree(query: exp.Query) -> exp.Query:
@@ -343,10 +365,14 @@ def _needing(fragment: FragmentPlan, renamed: dict[str, str]) -> FragmentPlan:
     """A fragment whose keys come from fragments that may have been merged into others."""
     if fragment.keys is None or not fragment.keys.needs & renamed.keys():
         return fragment
-    query = fragment.keys.query.copy()
+    sets = tuple(_renamed(known, renamed) for known in fragment.keys.sets)
+    return replace(fragment, keys=replace(fragment.keys, sets=sets))
+
+
+def _renamed(known: KeySet, renamed: dict[str, str]) -> KeySet:
+    query = known.query.copy()
     _rename_tables(query, renamed)
-    needs = frozenset(renamed.get(n, n) for n in fragment.keys.needs)
-    return replace(fragment, keys=replace(fragment.keys, query=query, needs=needs))
+    return replace(known, query=query, needs=frozenset(renamed.get(n, n) for n in known.needs))
 
 
 def _shared_departments(fragments: list[FragmentPlan]) -> set[str]:

@@ -10,7 +10,7 @@ from catalog.errors import AccessDenied, Outcome, UserError
 from catalog.exchange import KEYS_TABLE
 from catalog.names import RelationName
 from catalog.relation import Mode, Relation
-from gateway.plan import FragmentPlan, KeySource
+from gateway.plan import FragmentPlan, KeySet, KeySource
 from gateway.rewrite.tree import aliases_in, conjuncts, has_aggregate, has_subquery, has_window, sources, visible_ctes
 
 __all__ = ["VERIFY", "plan_verify", "verified", "verified_relations"]
@@ -65,7 +65,7 @@ def plan_verify(
     ctes = {cte.alias for cte in keys.find_all(exp.CTE)}
     needs = frozenset(t.name for t in keys.find_all(exp.Table) if not t.db and t.name not in ctes)
     sql = f"SELECT k AS c0, verify('{relation.full_name}', k) AS c1 FROM \"{KEYS_TABLE}\""
-    source = KeySource(keys, needs, sql, BATCH, always=True)
+    source = KeySource((KeySet(keys, needs),), {(0,): sql}, BATCH, always=True)
     return FragmentPlan(name, relation.catalog, sql, ("k", "verdict"), (relation,), source)
 
 

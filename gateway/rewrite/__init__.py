@@ -20,12 +20,14 @@ from gateway.rewrite.disjunctions import split_disjunctions
 from gateway.rewrite.eager import eager_aggregation
 from gateway.rewrite.equalities import infer_equalities
 from gateway.rewrite.existential import distinct_existence
+from gateway.rewrite.filters import filter_first
 from gateway.rewrite.flatten import flatten_derived
 from gateway.rewrite.leaf import aggregate_leaves
 from gateway.rewrite.optional import count_optional
 from gateway.rewrite.own import own_subqueries
 from gateway.rewrite.predicates import push_predicates
 from gateway.rewrite.prune import prune_outputs
+from gateway.rewrite.shared import own_ctes
 from gateway.rewrite.tree import plain_outputs, unique_aliases
 
 __all__ = ["RULES", "Context", "rewrite"]
@@ -50,11 +52,13 @@ RULES: tuple[Rule, ...] = (
     infer_equalities,
     prune_outputs,
     aggregate_leaves,
+    own_ctes,
     own_subqueries,
     colocate_joins,
     eager_aggregation,
     count_optional,
     distinct_existence,
+    filter_first,
     push_predicates,
     prune_outputs,
 )

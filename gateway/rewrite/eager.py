@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from catalog.names import RelationName
+from catalog.relation import Relation
 from gateway.rewrite.calm import EXACT, is_calm
 from gateway.rewrite.tree import (
     Source,
@@ -37,6 +39,10 @@ FINAL: dict[type[exp.Expr], type[exp.AggFunc]] = {
 }
 
 
+UNKNOWN = 100_000
+"""Rows of a relation whose owner publishes no count."""
+
+
 @dataclass
 class _Partial:
     """keys and calls: SQL text -> (expression over the source, output name)."""
@@ -51,19 +57,20 @@ def eager_aggregation(tree: exp.Query, context: Context) -> exp.Query:
     """`SELECT g, SUM(f(x)) FROM x JOIN y ON .. GROUP BY g` over two departments: x is grouped first.
 
     x is grouped by every expression of its columns that ON, WHERE and GROUP BY use; sum, count, min
-    and max (not DISTINCT) of x's columns become partial, the select above combines them.
+    and max (not DISTINCT) of x's columns, or of none, become partial, the select above combines them. Where all
+    read no column, as COUNT(*) does, x is the largest source by its owner's count.
 
     Proof sketch. Rows of x that agree on all those expressions meet the same rows of the other sources
     and fall into the same groups (x is not null-extended: checked). To agree is to be one value, not only
     equal: each expression has a type of `calm.EXACT`. Let such a class have values
     v1..vn and meet m rows in a group: SUM contributes m * (v1+..+vn) = m times the class's partial sum;
-    COUNT, MIN, MAX likewise, COUNT by summing counts. NULLs: a class without values has a NULL partial
-    sum, which SUM skips as it skipped the values. COUNT over no rows at all is 0, so without GROUP BY
-    the sum of counts is wrapped in COALESCE(.., 0). Conditions on x alone filter before grouping. A
-    select that groups, but by nothing of x, is left alone: ungrouped, an empty x would still be one row.
-    Doubles add in another order, which SQL leaves open. Rows of x that meet nothing are summed too, so what is
-    evaluated for them is calm: no division by a zero, no cast, that the whole would not have met. Numbers that
-    overflow are the exception, as they are for the sum itself.
+    COUNT, MIN, MAX likewise, COUNT by summing counts; so it is for the n rows themselves, m * n of them.
+    NULLs: a class without values has a NULL partial sum, which SUM skips as it skipped the values. COUNT over no
+    rows at all is 0, so without GROUP BY the sum of counts is wrapped in COALESCE(.., 0). Conditions on x alone
+    filter before grouping. A select that groups, but by nothing of x, is left alone: ungrouped, an empty x would
+    still be one row. Doubles add in another order, which SQL leaves open. Rows of x that meet nothing are summed
+    too, so what is evaluated for them is calm: no division by a zero, no cast, that the whole would not have met.
+    Numbers that overflow are the exception, as they are for the sum itself.
     """
     for select in reversed(list(tree.find_all(exp.Select))):  # a derived table before it moves
         if not _is_candidate(select):
@@ -93,7 +100,7 @@ def _clauses(select: exp.Select) -> list[exp.Expr]:
 
 
 def _summed_source(select: exp.Select, context: Context) -> Source | None:
-    """The one source whose columns every aggregate reads, if summing it first is exact and useful."""
+    """The one source whose columns the aggregates read, if summing it first is exact and useful."""
     by_alias = {s.alias: s for s in sources(select)}
     calls = [c for part in [*select.expressions, *_clauses(select)] for c in aggregates_in(part)]
     read: set[str] = set()
@@ -102,9 +109,9 @@ def _summed_source(select: exp.Select, context: Context) -> Source | None:
         if type(bare) not in FINAL or isinstance(bare.this, exp.Distinct) or bare.args.get("expressions"):
             return None
         read |= aliases_in(call)
-    if len(read) != 1:
+    if not calls or len(read) > 1:
         return None
-    source = by_alias.get(next(iter(read)))
+    source = by_alias.get(next(iter(read))) if read else _largest(select, context)
     if source is None or source.nullable or not _is_summable(source, context):
         return None
     if len(departments_of(select)) < 2 or any(j.args.get("using") for j in select.args["joins"]):
@@ -112,6 +119,27 @@ def _summed_source(select: exp.Select, context: Context) -> Source | None:
     if any(source.alias in aliases_in(j.this) for j in select.args["joins"]):
         return None  # UNNEST of x's own arrays
     return source
+
+
+def _largest(select: exp.Select, context: Context) -> Source | None:
+    """The source of most rows that may be summed first, but for those of which a group would be one row."""
+    met = [c for part in _clauses(select) for c in part.find_all(exp.Column)]
+    found = [
+        s for s in sources(select)
+        if not s.nullable and _is_summable(s, context) and not _is_met_by_key(s, met, context)
+    ]  # fmt: skip
+    return max(found, key=lambda s: max(r.rows or UNKNOWN for r in _relations(s, context)), default=None)
+
+
+def _is_met_by_key(source: Source, met: list[exp.Column], context: Context) -> bool:
+    if not isinstance(source.node, exp.Table):
+        return False
+    (relation,) = _relations(source, context)
+    return bool(relation.key) and {c.name for c in met if c.table == source.alias}.issuperset(relation.key)
+
+
+def _relations(source: Source, context: Context) -> list[Relation]:
+    return [context.relations[RelationName(t.catalog, t.db, t.name)] for t in source.node.find_all(exp.Table)]
 
 
 def _is_summable(source: Source, context: Context) -> bool:

@@ -95,7 +95,7 @@ def create_app(gateway: Gateway, options: Options | None = None) -> FastAPI:
     app.state.started = time.monotonic()
     app.state.statements = statements
     _errors(app, gateway)
-    app.include_router(statement.router(statements))
+    app.router.routes.extend(statement.routes(statements))
     if options.oauth is not None:
         app.include_router(oauth.router(statements, options.oauth))
     app.include_router(api.router(statements))

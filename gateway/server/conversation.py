@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from catalog.errors import CityError, InternalError, Outcome, TrinoError, UserError
+from catalog.memory import trim
 from gateway.execution import Effects, Execution, ResultColumn, Session, State
 from gateway.server.pages import PAGE_BYTES, SMALLEST_PAGE, Pages, client_columns, column_list
 from gateway.server.problem import answerable
@@ -50,6 +51,9 @@ __all__ = ["Conversation", "Page", "Segment", "Statements", "abandoned"]
 INLINE_ROWS = 50_000
 INLINE_BYTES = 3_000_000
 """Encoded results up to so many rows and bytes travel inside their pages."""
+WITH_END_BYTES = 1 << 16
+"""Rows of so many bytes go out with the answer's end where that is known: one request less. Such pages are kept for a
+repeat as long as the statement is known, so they are small."""
 SEGMENT_PAGES = 3
 """A segment that is fetched on its own holds as much as so many pages."""
 STOPPED = "The client stopped this statement early: rows are missing."
@@ -168,9 +172,12 @@ class Conversation:
         pages.ahead(room)
         if not self.encoding:
             return
-        with self._lock, suppress(CityError):  # which the client's next request meets as well
-            if self._pages is pages and self._ahead is None and pages.is_full(room):
-                self._ahead = self._rows(pages, 0.0)
+        with self._lock:
+            try:
+                if self._pages is pages and self._ahead is None and pages.is_full(room):
+                    self._ahead = self._rows(pages, 0.0)
+            except CityError:  # which the client's next request meets as well
+                self.execution.forget_frames()
 
     def cancel(self, error: CityError | None = None) -> None:
         """Stop the statement; an open transaction can only be rolled back after that.
@@ -249,12 +256,18 @@ class Conversation:
             raise self.execution.error
         if made is None and pages.finished:
             return self._finished()
+        if made is not None and pages.finished and len(made.json) <= WITH_END_BYTES:
+            return self._with_rows(self._finished(), made)
         body = self._described()
         is_running = self.execution.ended is None
         body["stats"] = stats(self.execution, State.RUNNING if is_running else State.FINISHING)
-        if made is None or made.packed is None:
-            return Page(body, True, rows=b"" if made is None else made.json, cancellable=is_running)
-        return Page(body, True, segments=(self._segment(made, made.packed),), cancellable=is_running)
+        page = Page(body, True, cancellable=is_running)
+        return page if made is None else self._with_rows(page, made)
+
+    def _with_rows(self, page: Page, made: _Rows) -> Page:
+        if made.packed is None:
+            return replace(page, rows=made.json)
+        return replace(page, segments=(self._segment(made, made.packed),))
 
     def _room(self) -> int:
         return self._statements.share() * (SEGMENT_PAGES if self._inlined > INLINE_BYTES else 1)
@@ -305,6 +318,7 @@ class Conversation:
     def _failed(self, error: CityError) -> Page:
         self._statements.transactions.abort(self.execution.session)
         self._statements.spool.forget(self.execution.query_id)
+        self.execution.forget_frames()
         self._pages = None
         body = {
             **self._described(),
@@ -428,6 +442,7 @@ class Statements:
         self.transactions.expire()
         for sweeper in self.sweepers:
             sweeper()
+        trim()
         self.sweeps += 1
 
     def close(self) -> None:

@@ -135,6 +135,7 @@ class Pages:
     def _add(self, room: int, wait: float) -> bool:
         """Take one batch into the page; False if the page is full or no batch comes within `wait` seconds."""
         if self.execution.error is not None:
+            self._rest, self._parts = None, []  # or the error would keep them
             raise self.execution.error
         if self._size >= room:
             return False

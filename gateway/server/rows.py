@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
@@ -257,9 +258,17 @@ def _timestamp_zone(array: pa.Array, kind: TrinoType) -> pa.Array:
     if not pa.types.is_timestamp(array.type):
         array = array.cast(pa.timestamp("us", "UTC"))
     zone = array.type.tz or "UTC"
-    local = pc.local_timestamp(array) if array.type.tz else array
-    text = _timestamp_text(local, _digits(kind))
+    text = _timestamp_text(_local(array) if array.type.tz else array, _digits(kind))
     return pc.binary_join_element_wise(text, zone, " ")
+
+
+def _local(array: pa.Array) -> pa.Array:
+    """What the clocks of the zone show. Arrow knows no summer time after 2037: there Python tells it."""
+    zone, latest = array.type.tz, pc.max(array).as_py()
+    if latest is None or latest.year <= 2037 or zone[0] in "+-":
+        return pc.local_timestamp(array)
+    shown = [v and v.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for v in array.to_pylist()]
+    return pa.array(shown, pa.timestamp(array.type.unit))
 
 
 def _interval(array: pa.Array, kind: TrinoType) -> list[Any]:

@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from catalog.errors import CityError
@@ -32,31 +34,25 @@ from gateway.server.session import HttpProblem, base_url, check_user, login, wit
 from gateway.server.spool import HEADER, chosen
 from gateway.server.wire import Connection, connection_of
 
-__all__ = ["Conversation", "Statements", "abandoned", "error_body", "router", "state_of", "stats"]
+__all__ = ["Conversation", "Statements", "abandoned", "error_body", "routes", "state_of", "stats"]
 
 MAX_BODY = 4_000_000
 PIECE = 256 * 1024
 """Bytes handed to the network at once; the next piece waits until the client took this one."""
 
 
-def router(statements: Statements) -> APIRouter:
-    """The routes of Trino's protocol."""
-    routes = APIRouter(include_in_schema=False)
-    _add_statements(routes, statements)
-    _add_segments(routes, statements)
-    _add_server(routes, statements)
-    _add_queries(routes, statements)
-    return routes
+def routes(statements: Statements) -> list[Route]:
+    """The routes of Trino's protocol: plain ones, since a statement has several requests and each of them counts."""
+    return [*_statements(statements), *_segments(statements), *_server(statements), *_queries(statements)]
 
 
 # -- statements and their pages ------------------------------------------------------------------------
 
 
-def _add_statements(routes: APIRouter, statements: Statements) -> None:
+def _statements(statements: Statements) -> list[Route]:
     options = statements.options
     followed = "/v1/statement/{kind}/{query_id}/{slug}/{token}"
 
-    @routes.post("/v1/statement")
     async def submit(request: Request) -> Response:
         session, refusal = await statements.run(_session_of, statements, request)
         sql = await _text(request)
@@ -65,39 +61,48 @@ def _add_statements(routes: APIRouter, statements: Statements) -> None:
         conversation.touch(connection_of(request))
         return await _answer(statements, request, conversation, conversation.first, 0)
 
-    @routes.head("/v1/statement")
     async def validate(request: Request) -> Response:
         await _who(statements, request)
         return Response()
 
-    @routes.get(followed)
-    async def page(request: Request, kind: str, query_id: str, slug: str, token: str) -> Response:
-        conversation = statements.find(query_id, slug)
+    def asked(request: Request) -> tuple[Conversation, int]:
+        """The conversation and the number of a page. Raises HttpProblem 404."""
+        at = request.path_params
+        return statements.find(at["query_id"], at["slug"]), _token(at["kind"], at["token"])
+
+    async def page(request: Request) -> Response:
+        conversation, number = asked(request)
         connection = connection_of(request)
         conversation.touch(connection)
-        number = _token(kind, token)
         found = await statements.run(conversation.page, number, options.poll_seconds)
         # Again this connection: a sign of life by another one, meanwhile, doesn't tell whether anybody waits for this.
         conversation.touch(connection)
         return await _answer(statements, request, conversation, found, number)
 
-    @routes.head(followed)
-    async def keep_alive(request: Request, kind: str, query_id: str, slug: str, token: str) -> Response:
-        statements.find(query_id, slug).touch(connection_of(request))
-        _token(kind, token)
+    async def keep_alive(request: Request) -> Response:
+        conversation, _ = asked(request)
+        conversation.touch(connection_of(request))
         return Response()
 
-    @routes.delete(followed)
-    async def cancel(kind: str, query_id: str, slug: str, token: str) -> Response:
-        conversation = statements.find(query_id, slug)
-        _token(kind, token)
+    async def cancel(request: Request) -> Response:
+        conversation, _ = asked(request)
         await statements.run(conversation.cancel)
         return Response(status_code=204)
 
-    @routes.delete("/v1/statement/partial/{query_id}/{slug}")
-    async def stop_early(query_id: str, slug: str) -> Response:
-        await statements.run(statements.find(query_id, slug).stop_early)
+    async def stop_early(request: Request) -> Response:
+        at = request.path_params
+        await statements.run(statements.find(at["query_id"], at["slug"]).stop_early)
         return Response(status_code=204)
+
+    return [
+        # A route for GET takes HEAD too, unless another stands before it.
+        Route(followed, keep_alive, methods=["HEAD"]),
+        Route(followed, page, methods=["GET"]),
+        Route(followed, cancel, methods=["DELETE"]),
+        Route("/v1/statement", submit, methods=["POST"]),
+        Route("/v1/statement", validate, methods=["HEAD"]),
+        Route("/v1/statement/partial/{query_id}/{slug}", stop_early, methods=["DELETE"]),
+    ]
 
 
 async def _who(statements: Statements, request: Request) -> Session:
@@ -134,20 +139,24 @@ async def _answer(
 # -- segments of encoded results -----------------------------------------------------------------------
 
 
-def _add_segments(routes: APIRouter, statements: Statements) -> None:
-    @routes.get("/v1/spooled/download/{name}")
-    async def download(request: Request, name: str) -> Response:
+def _segments(statements: Statements) -> list[Route]:
+    async def download(request: Request) -> Response:
+        name = request.path_params["name"]
         data, conversation = await statements.run(_segment_of, statements, name, connection_of(request))
         return _Body([data], _STATIC_HEADERS, "application/octet-stream", conversation)
 
-    @routes.get("/v1/spooled/ack/{name}")
-    async def acknowledge(request: Request, name: str) -> Response:
-        owner = statements.spool.drop(name)
+    async def acknowledge(request: Request) -> Response:
+        owner = statements.spool.drop(request.path_params["name"])
         conversation = statements.conversations.get(owner or "")
         if conversation is not None:
             conversation.touch(connection_of(request))
         # A second acknowledgement of the same segment, after a lost answer, is as welcome as the first.
         return Response()
+
+    return [
+        Route("/v1/spooled/download/{name}", download, methods=["GET"]),
+        Route("/v1/spooled/ack/{name}", acknowledge, methods=["GET"]),
+    ]
 
 
 def _segment_of(statements: Statements, name: str, connection: Connection | None) -> tuple[bytes, Conversation | None]:
@@ -165,59 +174,58 @@ def _segment_of(statements: Statements, name: str, connection: Connection | None
 # -- the server itself ---------------------------------------------------------------------------------
 
 
-def _add_server(routes: APIRouter, statements: Statements) -> None:
+def _server(statements: Statements) -> list[Route]:
     options = statements.options
     identity = {"nodeVersion": {"version": options.version}, "environment": options.environment, "coordinator": True}
 
-    @routes.get("/v1/info")
-    @routes.head("/v1/info")
     async def info(request: Request) -> Response:
         return _json({**identity, "starting": False, "uptime": _uptime(request)})
 
-    @routes.get("/v1/info/state")
-    @routes.head("/v1/info/state")
-    async def state() -> Response:
+    async def state(request: Request) -> Response:
         return _json("SHUTTING_DOWN" if statements.closing else "ACTIVE")
 
-    @routes.get("/v1/status")
-    @routes.head("/v1/status")
     async def status(request: Request) -> Response:
         """What load balancers ask; nothing about the machine or its users."""
         load = {"processors": os.cpu_count() or 1, "runningQueries": statements.running()}
         return _json({"nodeId": "gateway", **identity, "uptime": _uptime(request), **load})
 
+    return [Route("/v1/info", info), Route("/v1/info/state", state), Route("/v1/status", status)]
+
 
 # -- the user's own statements -------------------------------------------------------------------------
 
 
-def _add_queries(routes: APIRouter, statements: Statements) -> None:
-    @routes.get("/v1/query")
-    async def queries(request: Request, state: str = "") -> Response:
+def _queries(statements: Statements) -> list[Route]:
+    async def queries(request: Request) -> Response:
         principal = await _who(statements, request)
         shown = [e for e in statements.gateway.executions() if e.session.user == principal.user]
-        wanted = state.upper()
+        wanted = request.query_params.get("state", "").upper()
         base = base_url(request)
         return _json([summary(e, base) for e in shown if not wanted or state_of(e).value == wanted])
 
-    @routes.get("/v1/query/{query_id}")
-    async def query(request: Request, query_id: str) -> Response:
-        execution = await _own(statements, request, query_id)
+    async def query(request: Request) -> Response:
+        execution = await _own(statements, request)
         if execution.error is not None:
             answerable(execution.error, statements.gateway.contact)
         return _json({**summary(execution, base_url(request)), **failure(execution)})
 
-    @routes.delete("/v1/query/{query_id}")
-    async def stop(request: Request, query_id: str) -> Response:
-        execution = await _own(statements, request, query_id)
-        conversation = statements.conversations.get(query_id)
+    async def stop(request: Request) -> Response:
+        execution = await _own(statements, request)
+        conversation = statements.conversations.get(execution.query_id)
         await statements.run(conversation.cancel if conversation else execution.cancel)
         return Response(status_code=204)
 
+    return [
+        Route("/v1/query", queries, methods=["GET"]),
+        Route("/v1/query/{query_id}", query, methods=["GET"]),
+        Route("/v1/query/{query_id}", stop, methods=["DELETE"]),
+    ]
 
-async def _own(statements: Statements, request: Request, query_id: str) -> Execution:
-    """One of the asking user's own statements. Raises HttpProblem 410."""
+
+async def _own(statements: Statements, request: Request) -> Execution:
+    """The statement at a request's address, if the asking user sent it. Raises HttpProblem 410."""
     principal = await _who(statements, request)
-    execution = _known(statements, query_id)
+    execution = _known(statements, request.path_params["query_id"])
     if execution is None or execution.session.user != principal.user:
         raise HttpProblem(410, "Query not found")
     return execution

@@ -190,12 +190,12 @@ def planned(agent: Agent, sql: str) -> RowPlan:
     who = Principal("lin", "mass-balance", ("mass-balance",), "jti", 0)
     return plan_rows(
         sqlglot.parse_one(sql, dialect="trino"), agent.access(who), lambda s: agent._sources[s].capabilities(),
-        lambda name: "", KEYS if "$keys" in sql else None, datetime.now(UTC),
+        lambda name: "", {"$keys": KEYS} if "$keys" in sql else {}, datetime.now(UTC),
     )  # fmt: skip
 
 
 def ran(agent: Agent, plan: RowPlan) -> pa.Table:
-    keys = KEYS if "keys" in plan.sql else None
+    keys = {"$keys": KEYS} if "keys" in plan.sql else {}
     with RowRun(plan, lambda s: agent._sources[s], keys, Cancel(), agent._engines) as run:
         run.open()
         return pa.Table.from_batches(run.batches(), run.schema)

@@ -308,7 +308,13 @@ class _Gunner:
             encode_keys(pa.array([f"k{i}" for i in range(10_001)])), base64.b64encode(b"ARROW1" + b"\0" * 64).decode(),
         ])  # fmt: skip
         message = orjson.loads(self.door.body(sql))
-        return self.with_body(kind, orjson.dumps({**message, "keys": keys} if keys else message))
+        if self.rng.random() < 0.5:
+            return self.with_body(kind, orjson.dumps({**message, "keys": keys} if keys else message))
+        sets = self.rng.choice([[good, keys], [keys, good], [good, good, keys], [good], [good] * 5, [], "", good, [1]])
+        version = self.rng.choice([1, 2, 2, 2, 3, "2", None])
+        both = {"keys": good} if self.rng.random() < 0.2 else {}
+        # Even with honest sets: the text names no second one, or the message says in two ways what it brings.
+        return self.with_body(kind, orjson.dumps({**message, **both, "version": version, "key_sets": sets}))
 
     # ---- connections
 

@@ -30,7 +30,8 @@ class Kept:
         self.signed = sign_receipt(Receipt(
             id="r1", department="water", query_id="q", fragment_id="f", sub="lin", purpose="statistics",
             sql_sha256=sha256("SELECT"), relations=("usage",), mode="masked", masks=("usage.org: pseudonym",),
-            grants=("g1",), rows=3, bytes=700, policy=sha256("policy"), delivered=sha256("rows"), ledger=head, at=AT,
+            grants=("g1",), keys={"$keys": 2, "$keys1": 1}, rows=3, bytes=700,
+            policy=sha256("policy"), delivered=sha256("rows"), ledger=head, at=AT,
         ), KEY)  # fmt: skip
         self.write(self.signed.model_dump(mode="json"))
         self.trust(KEY.public_jwk)

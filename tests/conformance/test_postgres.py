@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pyarrow as pa
 import pytest
 
-from catalog.types import BIGINT, VARCHAR
-from connectors.base import Aggregate, Cancel, GroupKey, Predicate, Source, SourceError
+from catalog.types import BIGINT, VARCHAR, TrinoType
+from catalog.types import parse as parse_type
+from connectors.base import (
+    Aggregate,
+    Arithmetic,
+    Cancel,
+    Cancelled,
+    Case,
+    GroupKey,
+    Number,
+    Predicate,
+    Source,
+    SourceError,
+)
+from connectors.native import Compiled, PostgresCompiler
 from connectors.sources import open_source, parse_source
 from tests.conformance.helpers import read, scan_of, types_of
 from tests.servers import PostgresServer
@@ -253,3 +268,78 @@ def test_a_password_comes_from_its_reference_and_never_shows(
     with pytest.raises(SourceError) as failure:
         closed.ping()
     assert "s3cret-word" not in str(failure.value)
+
+
+# --- groups beside the server -------------------------------------------------------------------------
+
+LINES = (
+    "SELECT i AS id, NULLIF(i % 7, 3) AS g, (i % 11 / 4.0)::numeric(12, 2) AS price, "
+    "date '2024-01-30' + i % 40 AS day, "
+    "CASE i % 4 WHEN 0 THEN NULL WHEN 1 THEN 'a' WHEN 2 THEN 'A' ELSE 'a ' END AS word "
+    "FROM generate_series(1, 500) AS i"
+)
+LINE = types_of(id="bigint", g="integer", price="decimal(12,2)", day="date", word="varchar")
+MONEY = TrinoType("decimal", (38, 2))
+GROUPINGS: dict[str, dict[str, Any]] = {
+    "by a number": {"group_by": (GroupKey("g", LINE["g"], "k"),)},
+    "by a text": {"group_by": (GroupKey("word", LINE["word"], "k"),)},
+    "by a decimal": {"group_by": (GroupKey("price", LINE["price"], "k"),)},
+    "by a part of a date and a number": {
+        "group_by": (GroupKey("day", BIGINT, "k", "month"), GroupKey("g", LINE["g"], "l"))},
+    "of rows that conditions keep": {
+        "group_by": (GroupKey("g", LINE["g"], "k"),), "row_filters": ("id > 100",),
+        "predicates": (Predicate("word", "<>", ("A",)), Predicate("id", "<", (444,)))},
+}  # fmt: skip
+PRODUCT = parse_type("decimal(25,4)")
+LEFT = Arithmetic("-", Number(1, parse_type("integer")), "price", parse_type("decimal(13,2)"))
+SUMS = (
+    Aggregate("count", None, BIGINT, "n"),
+    Aggregate("count", "word", BIGINT, "words"),
+    Aggregate("sum", "price", MONEY, "total"),
+    Aggregate("sum", "id", BIGINT, "ids"),
+    Aggregate("min", "word", VARCHAR, "first"),
+    Aggregate("max", "day", LINE["day"], "last"),
+    Aggregate("sum", Case(Predicate("word", "=", ("a",)), "price", None, LINE["price"]), MONEY, "some"),
+    Aggregate("sum", Arithmetic("*", "price", LEFT, PRODUCT), parse_type("decimal(38,4)"), "product"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", GROUPINGS.values(), ids=GROUPINGS)
+def test_groups_are_the_same_in_the_server_and_beside_it(
+    source: Source, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = read(source, LINES, LINE, aggregates=SUMS, **parts)
+    seen: list[str] = []
+    compiled = PostgresCompiler.compile
+    monkeypatch.setattr(PostgresCompiler, "compile", lambda self: _noted(compiled(self), seen))
+    monkeypatch.setattr("connectors.postgres.HASHED_GROUPS", -1)
+    beside = read(source, LINES, LINE, aggregates=SUMS, **parts)
+    assert sorted(inside, key=repr) == sorted(beside, key=repr)
+    assert len(inside) > 1
+    assert "GROUP BY" not in seen[-1]
+
+
+def _noted(compiled: Compiled, seen: list[str]) -> Compiled:
+    seen.append(compiled.sql)
+    return compiled
+
+
+def test_a_value_that_does_not_fit_is_told_by_name_beside_the_server_too(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.postgres.HASHED_GROUPS", -1)
+    columns = types_of(id="integer", num="decimal(20,5)")
+    total = (Aggregate("sum", "num", TrinoType("decimal", (38, 5)), "s"),)
+    with pytest.raises(SourceError, match="'num'"):
+        read(source, "odd", columns, group_by=(GroupKey("id", columns["id"], "k"),), aggregates=total)
+
+
+def test_groups_beside_the_server_end_when_they_are_cancelled(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.postgres.HASHED_GROUPS", -1)
+    endless = "SELECT i AS id, i % 9 AS g FROM generate_series(1, 1000000000) AS i"
+    scan = scan_of(endless, types_of(id="bigint", g="integer"), group_by=(GroupKey("g", LINE["g"], "k"),),
+                   aggregates=(Aggregate("count", None, BIGINT, "n"),))  # fmt: skip
+    cancel = Cancel()
+    threading.Timer(0.3, cancel.set).start()
+    with pytest.raises(Cancelled):
+        list(source.scan(scan, cancel))

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, product
 from typing import Any, cast
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ from connectors.base import (
     GroupKey,
     NativeScan,
     Op,
+    Order,
     OutputColumn,
     Predicate,
     SourceError,
@@ -280,6 +281,28 @@ def test_an_aggregate_over_no_rows_is_one_row(silo: Silo) -> None:
     aggregates = (Aggregate("count", None, BIGINT, "n"), Aggregate("sum", "n", BIGINT, "s"))
     nothing = scan_of(aggregates=aggregates, keys=(("id", pa.array([], pa.int64())),))
     assert read(silo, nothing) == [{"n": 0, "s": None}]
+
+
+@pytest.mark.parametrize("column", ["n", "b", "amt", "big", "t", "d"])
+def test_the_first_rows_of_an_order_are_trinos(silo: Silo, column: str, unless: Callable[[bool, str], None]) -> None:
+    allowed = silo.source.capabilities()
+    unless(allowed.orders and TYPES[column].name in allowed.compares, f"ORDER BY {TYPES[column]}")
+    place = COLUMNS.index(column)
+    nothing = sorted((r for r in ROWS if r[place] is None), key=lambda r: r[0])
+    for descending, nulls_first in product((False, True), repeat=2):
+        there = sorted((r for r in ROWS if r[place] is not None), key=lambda r: r[0])
+        there.sort(key=lambda r: r[place].encode() if isinstance(r[place], str) else r[place], reverse=descending)
+        expected = [r[0] for r in (nothing + there if nulls_first else there + nothing)]
+        order = (Order(column, descending, nulls_first), Order("id"))
+        for limit in (1, len(ROWS) // 2, len(ROWS)):
+            rows = read(silo, scan_of(columns=IDS, order=order, limit=limit))
+            assert [row["id"] for row in rows] == expected[:limit]
+
+
+def test_an_order_without_a_limit_or_by_a_double_is_refused(silo: Silo) -> None:
+    for parts in ({"order": (Order("id"),)}, {"order": (Order("x"),), "limit": 3}):
+        with pytest.raises(ValueError, match="order"):
+            read(silo, scan_of(columns=IDS, **parts))
 
 
 def test_a_query_id_is_visible_to_the_owner(silo: Silo) -> None:

@@ -119,13 +119,22 @@ class _Author:
             sql, outputs = self.query(scope, NO_MORE - 1)
             parts.append(f"{name} AS ({sql})")
             scope.ctes[name] = outputs
-        sql, _ = self.query(scope, 0)
+        sql = self.first_rows() if self.chance(6) else self.query(scope, 0)[0]
         return f"WITH {', '.join(parts)} {sql}" if parts else sql
 
     def query(self, scope: Scope, depth: int) -> tuple[str, list[tuple[str, str]]]:
         if depth < NO_MORE and self.chance(5):
             return self.set_operation(scope, depth)
         return self.select(scope, depth)
+
+    def first_rows(self) -> str:
+        """A few rows of a join, by columns as they are: in an order that one of its sides may lead."""
+        inner = Scope()
+        from_ = self.from_(inner, NO_MORE)
+        where = f" WHERE {self.condition(inner, NO_MORE)}" if self.chance(3) else ""
+        chosen = [self.column(inner.columns) for _ in range(self.draw(st.integers(1, 3)))]
+        listed = ", ".join(f"{column.sql} AS o{i}" for i, column in enumerate(chosen) if column is not None)
+        return f"SELECT {listed} FROM {from_}{where}{self.sorted(len(chosen))}"
 
     def set_operation(self, scope: Scope, depth: int) -> tuple[str, list[tuple[str, str]]]:
         left, outputs = self.select(scope, depth + 1)
@@ -174,8 +183,14 @@ class _Author:
         constant = any(sql.startswith("CAST(") for sql, _ in items)  # DuckDB sorts by no constant
         if constant or not self.chance(6):
             return ""
-        order = ", ".join(str(i + 1) for i in range(len(items)))
-        return f" ORDER BY {order} LIMIT {self.draw(st.integers(0, 3))}"
+        return self.sorted(len(items))
+
+    def sorted(self, count: int) -> str:
+        """By all outputs, so that there is one answer."""
+        words = ("", " DESC", " NULLS FIRST", " DESC NULLS FIRST")
+        order = ", ".join(f"{i + 1}{self.pick(*words)}" for i in range(count))
+        offset = f" OFFSET {self.draw(st.integers(1, 2))}" if self.chance(4) else ""
+        return f" ORDER BY {order}{offset} LIMIT {self.draw(st.integers(0, 3))}"
 
     def grouped(self, scope: Scope, source: str, kinds: list[str] | None) -> tuple[str, list[tuple[str, str]]]:
         keys = [self.value(scope.columns, "") for _ in range(self.draw(st.integers(0, 2)))]

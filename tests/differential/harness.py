@@ -12,11 +12,12 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import Any
+from unittest import mock
 
 import duckdb
 import pyarrow as pa
@@ -24,6 +25,7 @@ import sqlglot
 from sqlglot import exp
 
 from catalog import duck
+from catalog.exchange import KEYS_TABLES
 from catalog.names import RelationName, is_plain
 from catalog.relation import Column, Relation
 from catalog.types import BOOLEAN, TrinoType, field_type, parse
@@ -32,13 +34,16 @@ from gateway.catalogue import UserView
 from gateway.execution import Session
 from gateway.parse import parse as parse_statement
 from gateway.plan import FragmentPlan, Plan
+from gateway.plan import first as first_rows
 from gateway.plan import split as splitting
+from gateway.plan.asking import Request, requests
+from gateway.plan.first import is_enough
+from gateway.plan.template import Template, lift
 from gateway.plan.verify import VERIFY
 from gateway.resolve import Resolved, resolve
 from gateway.rewrite import RULES, Context, Rule, rewrite
 
 SESSION = Session("ana", purpose="test")
-KEYS = "$keys"
 
 Row = tuple[Any, ...]
 Rows = list[Row]
@@ -74,7 +79,8 @@ class World:
 
 def _relation(name: RelationName, table: pa.Table, traits: dict[str, Any]) -> Relation:
     columns = tuple(Column(name=f.name, type=field_type(f)) for f in table.schema)
-    return Relation(catalog=name.catalog, schema_name=name.schema, name=name.table, columns=columns, **traits)
+    given = {"key_sets": len(KEYS_TABLES), **traits}
+    return Relation(catalog=name.catalog, schema_name=name.schema, name=name.table, columns=columns, **given)
 
 
 def world(traits: dict[str, dict[str, Any]] | None = None, /, **tables: tuple[dict[str, str], list[Row]]) -> World:
@@ -194,9 +200,80 @@ def plan_of(bound: Resolved, rules: tuple[Rule, ...] = RULES) -> Plan:
     return splitting.split(tree, bound.labels, bound.relations, bound.local, tuple(context.notes))
 
 
+def plans_of(here: World, sql: str) -> Iterator[tuple[str, Plan]]:
+    """With all that makes a plan better, without each part of it that changes something here, and with no rule.
+
+    What comes out the same is planned once. Raises CityError where the gateway refuses.
+    """
+    bound = resolved(here, sql)
+    seen: set[int] = set()
+    changing: dict[Rule, None] = {}
+
+    def planned_with(rules: tuple[Rule, ...]) -> Iterator[Plan]:
+        context = Context(bound.relations)
+        tree = rewrite(bound.tree, context, rules)
+        if (form := _form(tree)) not in seen:
+            seen.add(form)
+            yield splitting.split(tree, bound.labels, bound.relations, bound.local, tuple(context.notes))
+
+    for plan in planned_with(_noting(RULES, changing)):
+        yield "all rules", plan
+        if any(f.keys is not None and not f.keys.always for f in plan.fragments):
+            yield "all but bind_keys", replace(plan, fragments=tuple(map(_unbound, plan.fragments)))
+    for left_out in changing:
+        for plan in planned_with(tuple(rule for rule in RULES if rule is not left_out)):
+            yield f"all but {left_out.__name__}", plan
+    for plan in planned_with(()):
+        yield "no rule", plan
+    with mock.patch.object(first_rows, "MARGIN", 0):
+        plan = planned(here, sql)
+    if plan.first is not None:
+        yield "one first row", plan
+    lifted = lift(sql)
+    if lifted is not None:
+        yield "values put in later", Template(planned(here, lifted.text), lifted).fill(lifted.values)
+
+
+def _noting(rules: tuple[Rule, ...], changing: dict[Rule, None]) -> tuple[Rule, ...]:
+    """The same rules, which note in `changing` those that change a tree."""
+    form = 0
+
+    def noting(rule: Rule) -> Rule:
+        def apply(tree: exp.Query, context: Context) -> exp.Query:
+            nonlocal form
+            before = form or _form(tree)
+            tree = rule(tree, context)
+            form = _form(tree)
+            if form != before:
+                changing[rule] = None
+            return tree
+
+        return apply
+
+    return tuple(map(noting, rules))
+
+
+def _form(tree: exp.Query) -> int:
+    """A copy's: a tree keeps what it once found of itself, and not every change reaches that."""
+    return hash(tree.copy())
+
+
+def _unbound(fragment: FragmentPlan) -> FragmentPlan:
+    return fragment if fragment.keys is None or fragment.keys.always else replace(fragment, keys=None)
+
+
 def run(here: World, plan: Plan) -> Rows:
-    """Ask every department, bind keys as the gateway does, merge."""
-    answers: dict[str, pa.Table] = {}
+    """Ask every department, bind keys as the gateway does, merge; first rows first, where they may be enough."""
+    if plan.first is not None:
+        delivered: dict[str, pa.Table] = {}
+        rows = _run(here, plan.first.plan, delivered)
+        if is_enough(plan.first, delivered[plan.first.fragment].num_rows, len(rows)):
+            return rows
+    return _run(here, plan, {})
+
+
+def _run(here: World, plan: Plan, answers: dict[str, pa.Table]) -> Rows:
+    """answers: filled with what each fragment delivers."""
     for fragment in plan.fragments:
         if fragment.keys is None:
             answers[fragment.id] = _ask(here, fragment, fragment.sql)
@@ -228,7 +305,7 @@ def _check_text(tree: exp.Expr, sql: str, fragment: FragmentPlan) -> None:
     named = {t.catalog for t in tree.find_all(exp.Table) if t.catalog}
     assert named <= {fragment.department}, f"{fragment.id} asks {fragment.department} about {named}"
     assert not tree.find(exp.Star) or all(isinstance(s.parent, exp.Count) for s in tree.find_all(exp.Star)), sql
-    odd = [i.name for i in tree.find_all(exp.Identifier) if not is_plain(i.name) and i.name != KEYS]
+    odd = [i.name for i in tree.find_all(exp.Identifier) if not is_plain(i.name) and i.name not in KEYS_TABLES]
     assert not odd, f"names that are not plain in a fragment: {odd}"
 
 
@@ -237,21 +314,29 @@ def _ask_with_keys(here: World, plan: Plan, fragment: FragmentPlan, answers: dic
     assert source is not None
     assert source.needs <= plan.stored, f"keys of {fragment.id} come from streams: {source.needs - plan.stored}"
     with merging({**plan.local, **{n: t for n, t in answers.items() if n in source.needs}}, {}) as engine:
-        keys = engine.ask(source.query)
-    if keys.num_rows > source.most and not source.always:
-        return _ask(here, fragment, fragment.sql)
-    assert keys.column(0).null_count == 0, f"a key of {fragment.id} is NULL"
-    tree = sqlglot.parse_one(source.sql, dialect="trino")
-    _check_text(tree, source.sql, fragment)
+        found = [engine.ask(known.query).column(0).combine_chunks() for known in source.sets]
+    assert not any(keys.null_count for keys in found), f"a key of {fragment.id} is NULL"
+    return pa.concat_tables([answer_of(here, fragment, request) for request in requests(fragment, found)])
+
+
+def answer_of(here: World, fragment: FragmentPlan, request: Request) -> pa.Table:
+    """What a department delivers for one request."""
+    if not request.keys:
+        return _ask(here, fragment, request.sql)
+    assert fragment.keys is not None
+    assert sum(map(len, request.keys)) <= max(fragment.keys.chunk, 1)
+    tree = sqlglot.parse_one(request.sql, dialect="trino")
+    _check_text(tree, request.sql, fragment)
     for call in list(tree.find_all(exp.Anonymous)):
         call.replace(_verdict(str(call.expressions[0].this), call.expressions[1]))
-    parts = []
-    for start in range(0, max(keys.num_rows, 1), source.chunk):
-        tables = {n: t for n, t in here.tables.items() if n.catalog == fragment.department}
-        chunk = keys.slice(start, source.chunk).rename_columns(["k"])
-        with merging({**{str(n): t for n, t in tables.items()}, KEYS: chunk}, {}) as engine:
-            parts.append(engine.ask(tree))
-    return pa.concat_tables(parts)
+    tables = {str(n): t for n, t in here.tables.items() if n.catalog == fragment.department}
+    sets = {name: _keys_table(keys) for name, keys in zip(KEYS_TABLES, request.keys, strict=False)}
+    with merging({**tables, **sets}, {}) as engine:
+        return engine.ask(tree)
+
+
+def _keys_table(keys: pa.Array) -> pa.Table:
+    return pa.table([keys], schema=pa.schema([pa.field("k", keys.type)]))
 
 
 def _verdict(relation: str, key: exp.Expr) -> exp.Expr:

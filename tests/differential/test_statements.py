@@ -5,6 +5,7 @@ Each runs with no rule, with each rule alone and with all rules: a failure names
 
 from __future__ import annotations
 
+import random
 from functools import cache
 
 import pytest
@@ -16,7 +17,7 @@ from gateway.plan.split import split
 from gateway.rewrite import RULES, Context, Rule, rewrite
 from gateway.rewrite.leaf import aggregate_leaves
 from tests.differential.corpus import STATEMENTS, Statement
-from tests.differential.harness import Rows, as_written, plan_of, resolved, rows_of, run, same
+from tests.differential.harness import Rows, World, as_written, plan_of, resolved, rows_of, run, same
 from tests.differential.world import CITY
 
 SUBSETS: dict[str, tuple[Rule, ...]] = {
@@ -24,6 +25,9 @@ SUBSETS: dict[str, tuple[Rule, ...]] = {
     "no rule": (),
     **{rule.__name__: (rule,) for rule in dict.fromkeys(RULES)},
 }
+
+
+BOUND = [s for s in STATEMENTS if s.id.startswith(("bind:", "reductions:"))]
 
 
 @pytest.mark.parametrize("statement", STATEMENTS, ids=lambda s: s.id)
@@ -49,6 +53,35 @@ def test_federated_equals_pooled(statement: Statement) -> None:
         assert [x.lower() for x in plan.labels] == [x.lower() for x in labels], name
         got = run(CITY, plan)
         assert same(want, got, statement.ordered), f"with {name}\npooled {want}\nfederated {got}\n{_told(plan)}"
+
+
+@pytest.mark.parametrize("chance", range(2))
+def test_no_answer_depends_on_who_waits_for_whom(chance: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guesses thrown by dice: any order, any sets, and never a circle (`run` would notice)."""
+    dice = random.Random(chance)
+    monkeypatch.setattr(bind, "_part_left", lambda *_: dice.random() if dice.random() < 0.8 else None)
+    bound = several = 0
+    for statement in BOUND:
+        plan = plan_of(resolved(CITY, statement.sql))
+        sets = [len(f.keys.sets) for f in plan.fragments if f.keys is not None and not f.keys.always]
+        if not sets:
+            continue
+        bound, several = bound + 1, several + (max(sets) > 1)
+        assert same(_pooled(statement)[0], run(CITY, plan), statement.ordered), f"{statement.id}\n{_told(plan)}"
+    assert bound > 40
+    assert several > 1
+
+
+@pytest.mark.parametrize(("keys", "most"), [(1, 100), (4, 100), (3, 2)])
+def test_answers_come_in_whatever_pieces_keys_are_sent(keys: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """keys: that a department takes at once. most: in a set that is sent at all."""
+    monkeypatch.setattr(bind, "MAX_KEYS", most)
+    monkeypatch.setattr(bind, "_part_left", lambda *_: 0.1)
+    small = World(CITY.tables, {n: {**CITY.traits.get(n, {}), "max_keys": keys} for n in CITY.tables})
+    for statement in BOUND:
+        plan = plan_of(resolved(small, statement.sql))
+        if any(f.keys is not None and not f.keys.always for f in plan.fragments):
+            assert same(_pooled(statement)[0], run(small, plan), statement.ordered), f"{statement.id}\n{_told(plan)}"
 
 
 @cache

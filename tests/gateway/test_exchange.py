@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import struct
+from typing import Literal
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from catalog.exchange import decode_keys, encode_keys
+from catalog.exchange import EndRecord, Fragment, Head, Question, Receipt, decode_keys, encode_keys, key_fields
 from catalog.ipc import BATCH_BYTES, Reader, pieces
+from connectors.agent.receipt import Frames
 
 
 def text_of(table: pa.Table, compression: str | None = None) -> str:
@@ -129,3 +132,96 @@ def test_a_message_with_any_byte_changed_is_read_or_refused(data: st.DataObject)
             continue
     except (ValueError, pa.ArrowException, OSError):
         return
+
+
+# ---- which message brings how many sets of keys
+
+ONE, OTHER = encode_keys(pa.array([1, 2])), encode_keys(pa.array(["a"]))
+ASKED = {"query_id": "q", "fragment_id": "f", "sql": "SELECT 1 AS c0"}
+
+
+class OldFragment(BaseModel):
+    """What an agent that knows one set of keys reads, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    query_id: str
+    fragment_id: str
+    sql: str
+    keys: str | None = None
+    timeout: int = 60
+    dry_run: bool = False
+    witness: Head | None = None
+    question: Question | None = None
+
+
+@pytest.mark.parametrize("keys", [None, ONE], ids=["no keys", "one set"])
+def test_a_message_with_one_set_is_read_by_an_agent_that_knows_but_one(keys: str | None) -> None:
+    sent = Fragment.model_validate({**ASKED, "keys": keys}).model_dump_json()
+    assert OldFragment.model_validate_json(sent).keys == keys
+    assert Fragment.model_validate_json(sent).parts == (() if keys is None else (keys,))
+
+
+def test_a_message_with_several_sets_is_refused_by_an_agent_that_knows_but_one() -> None:
+    """Refused, not read in part: without its second set it would deliver more, and with a wrong text nothing."""
+    sent = Fragment.model_validate({**ASKED, **key_fields([ONE, OTHER])}).model_dump(mode="json")
+    assert Fragment.model_validate(sent).parts == (ONE, OTHER)
+    for left_out in ((), ("version",), ("key_sets",)):
+        with pytest.raises(ValidationError):
+            OldFragment.model_validate({k: v for k, v in sent.items() if k not in left_out})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"version": 1, "key_sets": [ONE, OTHER]},
+        {"version": 1, "key_sets": [ONE]},
+        {"version": 1, "keys": ONE, "key_sets": [OTHER]},
+        {"version": 2},
+        {"version": 2, "keys": ONE},
+        {"version": 2, "key_sets": []},
+        {"version": 2, "key_sets": [ONE]},
+        {"version": 2, "keys": ONE, "key_sets": [ONE, OTHER]},
+        {"version": 2, "key_sets": [ONE] * 5},
+        {"version": 2, "key_sets": [ONE, None]},
+        {"version": 3, "key_sets": [ONE, OTHER]},
+    ],
+    ids=str,
+)
+def test_no_message_says_in_two_ways_which_keys_it_brings(fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Fragment.model_validate({**ASKED, **fields})
+
+
+@pytest.mark.parametrize("keys", [{}, {"$keys": 2, "$keys1": 1}], ids=["one set", "two sets"])
+def test_a_receipt_names_the_sets_that_were_several_and_says_nothing_new_else(keys: dict[str, int]) -> None:
+    receipt = Receipt(
+        id="r", department="d", query_id="q", fragment_id="f", sub="s", purpose="p", sql_sha256="", keys=keys,
+        ledger=Head(seq=0, hash=""),
+    )  # fmt: skip
+    assert receipt.model_dump().get("keys", {}) == keys
+    assert (b'"keys"' in receipt.signed_bytes()) is bool(keys)
+    end = EndRecord(outcome="OK", rows=0, receipt=receipt)
+    assert (b'"keys"' in end.signed_bytes()) is bool(keys)
+    assert EndRecord.from_metadata(end.to_metadata()) == end
+
+
+@pytest.mark.parametrize("near", [True, False])
+@pytest.mark.parametrize("warnings", [(), ("generated rows",)])
+def test_large_batches_are_packed_and_small_ones_not_in_one_stream(near: bool, warnings: tuple[str, ...]) -> None:
+    kind = pa.map_(pa.string(), pa.list_(pa.int64()))
+    few = pa.record_batch([pa.array([1, None]), pa.array([[("k", [1])], None], kind)], names=["c0", "c1"])
+    many = pa.concat_batches([few] * 2000)
+    frames = Frames(few.schema, near, warnings)
+    sent = [frames.start(), frames.batch(few), frames.batch(many), frames.batch(few)]
+    end = EndRecord(outcome="OK", rows=frames.rows)
+    stream = b"".join((*sent, frames.end(end)))
+    assert len(sent[2]) < many.nbytes / 2
+    assert pa.ipc.open_stream(stream).read_all() == pa.Table.from_batches([few, many, few])
+    reader, found = Reader(io.BytesIO(stream).readinto), []
+    while (message := reader.next()) is not None:
+        found.append(message)
+    assert [batch for batch, _ in found] == [few, many, few, few.slice(0, 0)]
+    assert [EndRecord.from_metadata(metadata) for _, metadata in found] == [None, None, None, end]
+    assert (frames.rows, frames.bytes) == (4004, sum(map(len, sent)))

@@ -16,7 +16,7 @@ from catalog.errors import CityError, DepartmentError, Outcome
 from gateway.execution import Execution, Session
 from gateway.gather import Gathering
 from gateway.merge.duckdb import Merge, MergePool
-from gateway.plan import FragmentPlan, KeySource, Plan
+from gateway.plan import FragmentPlan, KeySet, KeySource, Plan
 from gateway.settings import Limits
 
 SESSION = Session(user="lin", token="", purpose="health")
@@ -62,7 +62,7 @@ class Departments:
         changed: threading.Event,
     ) -> Stream:  # fmt: skip
         fragment = name.rpartition("_")[2]
-        self.asked.append(fragment if keys is None else f"{fragment} for {keys.to_pylist()}")
+        self.asked.append(" for ".join([fragment, *(str(one.to_pylist()) for one in keys)]))
         stream = self.streams[fragment] = Stream(int(fragment[1:]), changed)
         if fragment not in self.follows:
             stream.come()
@@ -79,7 +79,8 @@ def plain(name: str) -> FragmentPlan:
 def keyed(name: str, giver: str) -> FragmentPlan:
     query = parse_one(f"SELECT DISTINCT c0 AS k FROM {giver}", dialect="trino")
     assert isinstance(query, exp.Select)
-    source = KeySource(query, frozenset({giver}), f"SELECT {name}", 10, most=10, column=(giver, 0))
+    one = KeySet(query, frozenset({giver}), most=10, column=(giver, 0))
+    source = KeySource((one,), {(0,): f"SELECT {name}"}, 10)
     return FragmentPlan(name, f"d{name}", f"SELECT {name}", ("c0",), (), source)
 
 

@@ -94,7 +94,7 @@ def test_a_connection_whose_answer_was_read_serves_the_next_question(server: Ser
 
 
 def test_a_connection_with_an_unread_answer_serves_nobody_else(server: Server, lines: Lines) -> None:
-    with lines.post("/", b"", {}, 5.0) as answer:
+    with lines.post("/", b"hang", {}, 5.0) as answer:
         next(answer.iter_raw())
     assert ask(lines) == (200, b"01234" * 3)
     assert len(set(server.met)) == 2

@@ -12,7 +12,7 @@ from sqlglot import exp, parse_one
 from catalog.errors import CityError, UserError
 from gateway.execution import Execution, Session
 from gateway.merge.duckdb import IDLE, NOBODY, SMALL_BYTES, USES, Merge, MergePool
-from gateway.plan import KeySource
+from gateway.plan import KeySet
 from gateway.settings import Limits
 
 LIN, WEI = ("lin", "health"), ("wei", "health")
@@ -97,8 +97,8 @@ def test_an_engine_serves_so_many_statements_and_is_closed(pool: MergePool) -> N
 
 def test_engines_that_wait_for_their_owners_are_few(pool: MergePool) -> None:
     for at in range(IDLE + 3):
-        with Merge(pool, execution(f"q{at}"), (f"user{at}", "health")):
-            pass
+        with Merge(pool, execution(f"q{at}"), (f"user{at}", "health")) as merge:
+            assert ask(merge, "SELECT 1 + 1 AS n")
     assert len(pool._idle) == IDLE
 
 
@@ -153,8 +153,7 @@ def test_keys_are_distinct_and_none_is_null_however_large_the_answer(pool: Merge
         for place, keys in enumerate(([1, 2], ["a", "b"])):
             query = parse_one(f"SELECT DISTINCT c{place} AS k FROM f0 WHERE NOT c{place} IS NULL", dialect="trino")
             assert isinstance(query, exp.Select)
-            source = KeySource(query, frozenset({"f0"}), "", 10, column=("f0", place))
-            found = merge.keys(source)
+            found = merge.keys(KeySet(query, frozenset({"f0"}), column=("f0", place)))
             assert sorted(found.to_pylist()) == keys
             assert found.type == giver.schema.field(place).type
         assert ask(merge, "SELECT count(*) AS n FROM f0 JOIN (SELECT DISTINCT c0 FROM f0) AS g ON g.c0 = f0.c0") == [

@@ -88,7 +88,10 @@ def test_a_refusal_is_not_kept() -> None:
 
 def shape(plan: Plan) -> list[object]:
     """All that is asked and done, as text."""
-    asked = [(f.department, f.sql, f.keys and (f.keys.sql, f.keys.query.sql("trino"))) for f in plan.fragments]
+    asked = [
+        (f.department, f.sql, f.keys and (dict(f.keys.texts), [s.query.sql("trino") for s in f.keys.sets]))
+        for f in plan.fragments
+    ]
     return [asked, plan.merge and plan.merge.sql("trino"), plan.labels, plan.stored, plan.notes]
 
 
@@ -128,6 +131,59 @@ def test_questions_that_differ_in_compared_values_are_planned_once(one: str, oth
     assert shape(planner.plan(ASKED.format(one))) == shape(plan_query(ASKED.format(one), VIEW, ANA))
     assert shape(planner.plan(ASKED.format(other))) == shape(plan_query(ASKED.format(other), VIEW, ANA))
     assert len(planner.made) == 1
+
+
+def numbers(start: int, count: int) -> str:
+    return ", ".join(map(str, range(start, start + count)))
+
+
+def texts(start: int, count: int) -> str:
+    return ",".join(f"'k{number:06}'" for number in range(start, start + count))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (f"r.meter_id IN ({numbers(100, 8)})", f"r.meter_id IN ({numbers(1000, 60)})"),
+        (f"r.meter_id IN ({numbers(100, 200)}) AND r.m3 > 5", f"r.meter_id IN ({numbers(7000, 511)}) AND r.m3 > 70"),
+        (f"c.id NOT IN ({texts(0, 9)})", f"c.id NOT IN ({texts(50, 20)})"),
+        (f"c.id IN ({texts(0, 9)}) OR r.meter_id IN ({numbers(3, 9)})",
+         f"c.id IN ({texts(50, 20)}) OR r.meter_id IN ({numbers(33, 10)})"),
+    ],
+)  # fmt: skip
+def test_long_lists_are_values_too(one: str, other: str) -> None:
+    planner = Planner()
+    for condition in (one, other, one):
+        assert shape(planner.plan(ASKED.format(condition))) == shape(plan_query(ASKED.format(condition), VIEW, ANA))
+    assert len(planner.made) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (f"r.meter_id IN ({numbers(100, 7)})", f"r.meter_id IN ({numbers(200, 7)})"),  # not long
+        (f"r.meter_id IN ({numbers(100, 60)})", f"r.meter_id IN ({numbers(100, 64)})"),  # much longer
+        (f"r.meter_id IN ({numbers(1, 8)}, 1)", f"r.meter_id IN ({numbers(11, 8)}, 11)"),  # one twice
+        (f"r.meter_id IN ({numbers(1, 8)}, {2**40})", f"r.meter_id IN ({numbers(11, 8)}, {2**41})"),  # of two types
+        (f"c.id IN ({texts(1, 8)}, 'k01')", f"c.id IN ({texts(11, 8)}, 'k02')"),  # of two lengths
+        (f"r.meter_id IN ({numbers(1, 8)}, 2 + 9)", f"r.meter_id IN ({numbers(11, 8)}, 12 + 9)"),
+    ],
+)
+def test_other_lists_are_planned_one_by_one(one: str, other: str) -> None:
+    planner = Planner()
+    for condition in (one, other):
+        assert shape(planner.plan(ASKED.format(condition))) == shape(plan_query(ASKED.format(condition), VIEW, ANA))
+    assert len(planner.made) == 2
+
+
+def test_a_plan_that_takes_a_list_apart_is_not_used_for_another() -> None:
+    lifted = lift(ASKED.format(f"r.meter_id IN ({numbers(100, 8)})"))
+    assert lifted is not None
+    plan = plan_query(lifted.text, VIEW, ANA)
+    first = lifted.markers[0][0]
+    torn = replace(plan, fragments=tuple(replace(f, sql=f.sql.replace(f"{first}, ", "")) for f in plan.fragments))
+    with pytest.raises(ValueError):
+        Template(torn, lifted)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ import pymysql
 import pytest
 
 from catalog.errors import CityError
-from catalog.exchange import EndRecord, Fragment, encode_keys
+from catalog.exchange import EndRecord, Fragment, encode_keys, key_fields
 from catalog.identity import Principal
 from catalog.types import TrinoType
 from connectors.agent.service import Agent
@@ -64,9 +64,9 @@ class Department:
         purpose = purpose or self.purpose
         return Principal("lin", purpose, (purpose,), "jti", 2**40)
 
-    def ask(self, sql: str, purpose: str = "", keys: pa.Array | None = None) -> Answer:
-        part = None if keys is None else encode_keys(keys)
-        fragment = Fragment(query_id="q", fragment_id=f"f{next(self._numbers)}", sql=sql, keys=part)
+    def ask(self, sql: str, purpose: str = "", keys: pa.Array | None = None, sets: Sequence[pa.Array] = ()) -> Answer:
+        parts = [encode_keys(k) for k in (*sets, keys) if k is not None]
+        fragment = Fragment(query_id="q", fragment_id=f"f{next(self._numbers)}", sql=sql, **key_fields(parts))
         run = self.agent.start(self.principal(purpose), fragment)
         try:
             run.prepare()

@@ -59,6 +59,23 @@ def test_bind_keys_compare_with_what_is_shown(department: Department, oracle: Or
 
 
 @EVERY_MASK
+@pytest.mark.parametrize("department", EVERY_KIND, indirect=True)
+@pytest.mark.parametrize("first", [True, False], ids=["$keys", "$keys1"])
+def test_a_set_on_a_masked_column_compares_with_what_is_shown_beside_another(
+    department: Department, oracle: Oracle, column: Column, first: bool
+) -> None:
+    """The other set stands on a bare column, and goes to the source: the masked one must not go with it."""
+    sql = f"SELECT t.id AS c0 FROM dept.main.people AS t WHERE t.{column.name} IN {{}} AND t.kind IN {{}}"
+    masked = pa.array([v.date() if isinstance(v, datetime) else v for v in column.keys])
+    kinds = [r[0] for r in oracle.rows("SELECT DISTINCT t.kind AS c0 FROM dept.main.people AS t") if r[0] is not None]
+    names = [f'(SELECT k FROM "{name}")' for name in ("$keys", "$keys1")]
+    sets = (masked, pa.array(kinds)) if first else (pa.array(kinds), masked)
+    found = department.ask(sql.format(*(names if first else reversed(names))), sets=sets)
+    listed = ", ".join(f"'{kind}'" for kind in kinds)
+    assert bag(found.rows) == bag(oracle.rows(sql.format(f"({column.common})", f"({listed})")))
+
+
+@EVERY_MASK
 def test_literals_find_what_they_should(oracle: Oracle, column: Column) -> None:
     """The questions are not idle: the masked value hits, and the raw value exists and is shown nowhere."""
     equal = oracle.rows(column.sql("equal"))

@@ -134,8 +134,11 @@ QUESTIONS: dict[str, str] = {
         f"SELECT t.income AS c0, t.name AS c1, t.id AS c2 {FROM} WHERE t.kind = 'C' "
         "ORDER BY t.income DESC, t.name, t.id LIMIT 50"
     ),
+    "the first by what is shown": (
+        f"SELECT t.grade AS c0, t.n AS c1 {FROM} WHERE t.kind = 'C' ORDER BY t.n DESC, t.grade NULLS FIRST LIMIT 50"
+    ),
 }  # fmt: skip
-ONE_ORDER = ("cast what is no number in hidden rows", "the first by a masked value")
+ONE_ORDER = ("cast what is no number in hidden rows", "the first by a masked value", "the first by what is shown")
 """Questions whose answers have one order, whatever the order in which the source delivers."""
 FAILING: dict[str, tuple[str, TrinoError]] = {
     "a division that fails in a visible row": (

@@ -150,6 +150,34 @@ def test_groups_of_what_shows_are_made_by_the_source(
     assert grouped or (allowed.masks, name) == ("sqlite", "post")
 
 
+FIRST = "SELECT t.grade AS c0, t.id AS c1 FROM dept.main.people AS t WHERE t.kind = 'C' ORDER BY {} LIMIT 5"
+
+
+@EVERY_KIND
+@pytest.mark.parametrize(
+    ("order", "pushed"),
+    [
+        ("t.grade DESC NULLS FIRST, t.id", True),
+        ("c0, c1 DESC", True),
+        ("t.grade", False),  # which of the rows of a grade come first might follow what is hidden
+        ("t.grade, t.kind", False),
+        ("t.born, t.grade, t.id", False),
+        ("t.grade + 1, t.grade, t.id", False),
+    ],
+)
+def test_the_first_rows_by_all_that_shows_are_the_sources(
+    department: Department, oracle: Oracle, monkeypatch: pytest.MonkeyPatch, order: str, pushed: bool
+) -> None:
+    sql = FIRST.format(order)
+    with recording(department, monkeypatch) as found:
+        rows = department.ask(sql).rows
+    able = department.agent._sources["main"].capabilities().orders
+    assert [scan.limit for scan in found.scans] == [5 if pushed and able else None]
+    assert (found.rows == 5) is (pushed and able)
+    if order not in ("t.grade", "t.grade, t.kind"):
+        assert rows == oracle.rows(sql)
+
+
 def test_an_owner_can_keep_conditions_above(
     tmp_path: Any, request: pytest.FixtureRequest, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

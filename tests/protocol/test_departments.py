@@ -179,6 +179,26 @@ def test_a_slow_reader_stops_the_department(tmp_path: Path, monkeypatch: pytest.
         assert eventually(lambda: len(found.water.stopped) == 1)
 
 
+def test_a_cancelled_statement_leaves_no_rows_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is kept as long as the statement is known; the rows that were on their way then are not."""
+    batch = pa.record_batch([pa.array(range(100_000), pa.int64())], schema=SCHEMA).serialize().to_pybytes()
+
+    def endless(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
+        send(SCHEMA.serialize().to_pybytes())
+        while not evil.release.is_set():
+            send(batch)
+
+    with city(tmp_path, monkeypatch, endless, Options(require_tls=False)) as found:
+        before = pa.total_allocated_bytes()
+        page = submit(found.client, "SELECT id FROM water.main.big")
+        while "data" not in page:
+            page = found.client.get(page["nextUri"]).json()
+        assert eventually(lambda: pa.total_allocated_bytes() > before + 2 * len(batch)), "rows wait for their reader"
+        assert found.client.delete(page["nextUri"]).status_code == 204
+        assert eventually(lambda: pa.total_allocated_bytes() <= before)
+        assert page["id"] in found.served.statements.conversations
+
+
 def test_a_client_that_looks_at_the_first_rows_for_long_gets_all_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,12 +70,51 @@ def test_every_page_has_id_info_and_stats_and_columns_once_known(client: httpx.C
     assert [c["name"] for c in answers[-1]["columns"]] == ["id", "text"]
 
 
-def test_the_page_after_the_last_rows_has_none_and_ends_the_query(client: httpx.Client) -> None:
-    answers = [p.json() for p in pages(client, "SELECT * FROM tax.main.firm")]
-    assert "data" in answers[-2]
-    assert answers[-2]["stats"]["state"] != "FINISHED"
-    assert "data" not in answers[-1]
-    assert answers[-1]["stats"]["state"] == "FINISHED"
+def test_rows_before_the_end_have_a_page_after_them_that_ends_the_query(served: Served, client: httpx.Client) -> None:
+    page = submit(client, "SELECT id FROM water.main.slow")
+    while "data" not in page:
+        page = client.get(page["nextUri"]).json()
+    assert page["stats"]["state"] == "RUNNING"
+    served.gateway.release.set()
+    while "nextUri" in page:
+        page = client.get(page["nextUri"]).json()
+    assert "data" not in page
+    assert page["stats"]["state"] == "FINISHED"
+    assert [c["name"] for c in page["columns"]] == ["id"]
+
+
+@pytest.mark.parametrize("encoding", ["", "json+zstd"])
+def test_a_small_answer_that_has_ended_comes_with_its_end_and_once_more_if_it_got_lost(
+    served: Served, client: httpx.Client, encoding: str
+) -> None:
+    first = submit(client, "SELECT 1 AS n", **({"X-Trino-Query-Data-Encoding": encoding} if encoding else {}))
+    until_ended(served, first["id"])
+    found = client.get(first["nextUri"])
+    page = found.json()
+    assert "nextUri" not in page
+    assert page["stats"]["state"] == "FINISHED"
+    data = page["data"]
+    assert (data["segments"][0]["metadata"]["rowsCount"] if encoding else data) == (1 if encoding else [[1]])
+    assert client.get(first["nextUri"]).content == found.content
+
+
+def test_rows_that_are_kept_for_long_are_few(served: Served, client: httpx.Client) -> None:
+    """A statement is known for a while after its end, and so is its last page: large rows are not on it."""
+    first = submit(client, "SELECT text FROM water.main.big WHERE id < 20000")
+    until_ended(served, first["id"])
+    page = client.get(first["nextUri"]).json()
+    assert len(page["data"]) == 20000
+    last = client.get(page["nextUri"]).json()
+    assert "nextUri" not in last
+    assert "data" not in last
+
+
+def until_ended(served: Served, query_id: str) -> None:
+    execution = served.gateway.execution(query_id)
+    assert execution is not None
+    deadline = time.monotonic() + 10
+    while execution.ended is None and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def test_a_long_answer_comes_in_pages_of_bounded_size(client: httpx.Client) -> None:

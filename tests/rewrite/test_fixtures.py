@@ -25,12 +25,14 @@ from gateway.rewrite.disjunctions import split_disjunctions
 from gateway.rewrite.eager import eager_aggregation
 from gateway.rewrite.equalities import infer_equalities
 from gateway.rewrite.existential import distinct_existence
+from gateway.rewrite.filters import filter_first
 from gateway.rewrite.flatten import flatten_derived
 from gateway.rewrite.leaf import aggregate_leaves
 from gateway.rewrite.optional import count_optional
 from gateway.rewrite.own import own_subqueries
 from gateway.rewrite.predicates import push_predicates
 from gateway.rewrite.prune import prune_outputs
+from gateway.rewrite.shared import own_ctes
 from tests.differential.harness import resolved
 from tests.differential.world import CITY
 from tests.rewrite.shape import shape
@@ -50,6 +52,8 @@ FILES: dict[str, Rule] = {
     "eager": eager_aggregation,
     "optional": count_optional,
     "existential": distinct_existence,
+    "filters": filter_first,
+    "shared": own_ctes,
 }
 
 

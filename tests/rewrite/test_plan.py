@@ -36,10 +36,10 @@ SHAPES: dict[str, tuple[str, list[str]]] = {
         "SELECT * FROM health.main.ward",
         ["health: SELECT t0.id AS c0, t0.district AS c1, t0.beds AS c2, t0.open AS c3 FROM health.main.ward AS t0"],
     ),
-    "a scan delivers the columns that are read and the rows that its own conditions keep": (
+    "a scan delivers the columns that are read above and the rows that its own conditions keep": (
         "SELECT c.name, r.m3 FROM market.main.company c JOIN water.main.reading r ON r.company <> c.id "
         "WHERE c.district = 'north' AND r.m3 > 5 AND (c.staff > 3 OR r.flag)",
-        ["market: SELECT t0.id AS c0, t0.name AS c1, t0.district AS c2, t0.staff AS c3 FROM market.main.company AS t0 "
+        ["market: SELECT t0.id AS c0, t0.name AS c1, t0.staff AS c2 FROM market.main.company AS t0 "
          "WHERE t0.district = 'north'",
          "water: SELECT t0.company AS c0, t0.m3 AS c1, t0.flag AS c2 FROM water.main.reading AS t0 WHERE t0.m3 > 5"],
     ),
@@ -115,8 +115,7 @@ SHAPES: dict[str, tuple[str, list[str]]] = {
         "JOIN market.main.company c ON c.id = r.company WHERE r.flag AND c.staff > 1 GROUP BY c.district",
         ["water: SELECT t0.company AS c0, SUM(t0.m3) AS c1, COUNT(*) AS c2 FROM water.main.reading AS t0 "
          f"WHERE t0.flag AND t0.company IN {KEYS} GROUP BY t0.company",
-         "market: SELECT t0.id AS c0, t0.district AS c1, t0.staff AS c2 FROM market.main.company AS t0 "
-         "WHERE t0.staff > 1"],
+         "market: SELECT t0.id AS c0, t0.district AS c1 FROM market.main.company AS t0 WHERE t0.staff > 1"],
     ),
     "an aggregate relation is asked exactly the keys and sums that were written": (
         "SELECT district, SUM(riders) / COUNT(*) AS mean FROM housing.main.trip WHERE hour = 8 GROUP BY district "
@@ -128,7 +127,7 @@ SHAPES: dict[str, tuple[str, list[str]]] = {
         "SELECT x.n, w.beds FROM (SELECT district, SUM(riders) AS n FROM housing.main.trip GROUP BY district) x "
         "JOIN health.main.ward w ON w.district = x.district WHERE w.id = 10",
         ["housing: SELECT t0.district AS c0, SUM(t0.riders) AS c1 FROM housing.main.trip AS t0 GROUP BY t0.district",
-         "health: SELECT t0.id AS c0, t0.district AS c1, t0.beds AS c2 FROM health.main.ward AS t0 WHERE t0.id = 10"],
+         "health: SELECT t0.district AS c0, t0.beds AS c1 FROM health.main.ward AS t0 WHERE t0.id = 10"],
     ),
     "a claim is verified once a key": (
         "SELECT a.person FROM health.main.admission a WHERE verify('housing.main.owner', a.person) AND a.days > 1",

@@ -54,7 +54,7 @@ def _keys_sent(exchange: Exchange) -> list[object]:
     if exchange.path != "/v1/fragment" or not exchange.request:
         return []
     message = Fragment.model_validate_json(exchange.request)
-    return decode_keys(message.keys).to_pylist() if message.keys else []
+    return [key for part in message.parts for key in decode_keys(part).to_pylist()]
 
 
 def forms(value: str) -> set[str]:

@@ -326,3 +326,38 @@ GROUP BY c.district;
 -- nor where they are grouped by what fails for them
 SELECT CAST(1 / r.m3 AS varchar), SUM(r.m3), COUNT(*) FROM water.main.reading r
 JOIN market.main.company c ON c.id = r.note GROUP BY CAST(1 / r.m3 AS varchar);
+
+-- rows counted alone
+SELECT c.district, COUNT(*) AS n FROM water.main.reading r JOIN market.main.company c ON c.id = r.company GROUP BY c.district;
+
+-- rows counted alone, without groups
+SELECT COUNT(*), COUNT(1), SUM(2), MAX(3) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company;
+
+-- rows counted alone, where nothing meets
+SELECT COUNT(*) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company AND c.staff = 12345;
+
+-- rows counted alone, of groups that nothing meets
+SELECT c.district, COUNT(*) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company AND c.staff = 12345
+GROUP BY c.district;
+
+-- rows counted alone, over a left join's preserved side
+SELECT r.flag, COUNT(*) AS n FROM water.main.reading r LEFT JOIN market.main.company c ON c.id = r.company GROUP BY r.flag;
+
+-- rows counted alone, the null-extended side is the larger
+SELECT d.district, COUNT(*) AS n FROM market.main.code k LEFT JOIN health.main.admission d ON d.company = k.company
+GROUP BY d.district;
+
+-- rows counted alone, null-extended by a later right join
+SELECT w.id, COUNT(*) AS n FROM water.main.reading r JOIN market.main.code k ON k.company = r.company
+RIGHT JOIN health.main.ward w ON w.id = k.code GROUP BY w.id;
+
+-- rows counted alone, compared in HAVING and ordered by their count (ordered)
+SELECT c.district, COUNT(*) AS n FROM water.main.reading r JOIN market.main.company c ON c.id = r.company GROUP BY c.district
+HAVING COUNT(*) > 1 ORDER BY COUNT(*) DESC, c.district NULLS LAST;
+
+-- rows counted alone, of three sources
+SELECT c.district, COUNT(*) AS n FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+JOIN health.main.admission a ON a.company = r.company GROUP BY c.district;
+
+-- rows counted alone, met by an inequality
+SELECT c.district, COUNT(*) AS n FROM water.main.reading r JOIN market.main.company c ON c.id <> r.company GROUP BY c.district;

@@ -128,3 +128,59 @@ JOIN (SELECT company, m3 FROM water.main.reading ORDER BY m3 DESC NULLS LAST, co
 -- the taker groups by sets
 SELECT c.id, d.company, d.n FROM market.main.company c
 JOIN (SELECT company, COUNT(*) AS n FROM water.main.reading GROUP BY ROLLUP (company)) d ON d.company = c.id WHERE c.staff = 10;
+
+-- two sets: a taker of keys in two columns of two givers
+SELECT c.id, r.m3, a.person FROM market.main.company c JOIN water.main.reading r ON r.company = c.id
+JOIN health.main.admission a ON a.person = r.meter_id WHERE c.staff = 10 AND a.cause = 'lung';
+
+-- two sets: both columns are texts, whose keys differ
+SELECT a.person, m.id, c.name FROM water.main.meter m JOIN market.main.company c ON c.id = m.company
+JOIN health.main.admission a ON a.district = m.district WHERE c.staff = 10 AND a.cause = 'lung';
+
+-- two sets: two columns of one giver
+SELECT a.person, m.id FROM health.main.admission a JOIN water.main.meter m ON m.company = a.company AND m.district = a.district
+WHERE a.cause = 'lung';
+
+-- two sets: two columns of one giver, crosswise
+SELECT c.id, m.id FROM market.main.company c JOIN water.main.meter m ON m.company = c.parent AND m.district = c.district
+WHERE c.staff = 10;
+
+-- two sets: below the groups that both are keys of
+SELECT c.id, d.total, a.person FROM market.main.company c
+JOIN (SELECT company, meter_id, SUM(m3) AS total FROM water.main.reading GROUP BY company, meter_id) d ON d.company = c.id
+JOIN health.main.admission a ON a.person = d.meter_id WHERE c.staff = 10 AND a.cause = 'lung';
+
+-- two sets: only one of the columns is a key of the groups
+SELECT c.id, d.n, a.person FROM market.main.company c
+JOIN (SELECT company, COUNT(*) AS n FROM water.main.reading GROUP BY company) d ON d.company = c.id
+JOIN health.main.admission a ON a.person = d.n WHERE c.staff = 10 AND a.cause = 'lung';
+
+-- two sets: one of a join, one of a LEFT JOIN that the taker is the right side of
+SELECT c.id, r.m3, a.person FROM market.main.company c JOIN health.main.admission a ON a.company = c.id
+LEFT JOIN water.main.reading r ON r.company = c.parent AND r.meter_id = a.person WHERE c.staff = 10 AND a.cause = 'lung';
+
+-- two sets: the second column is of the preserved side, and takes none
+SELECT c.id, r.m3, a.person FROM market.main.company c JOIN water.main.reading r ON r.company = c.id
+LEFT JOIN health.main.admission a ON a.person = r.meter_id AND a.cause = 'lung' WHERE c.staff = 10;
+
+-- two sets: one of them is empty
+SELECT c.id, r.m3, a.person FROM market.main.company c JOIN water.main.reading r ON r.company = c.id
+JOIN health.main.admission a ON a.person = r.meter_id WHERE c.staff = 10 AND a.cause = 'none of them';
+
+-- two sets: NULL keys of both, on both sides
+SELECT c.id, r.m3, a.person FROM market.main.company c JOIN water.main.reading r ON r.company = c.parent
+JOIN health.main.admission a ON a.person = r.meter_id WHERE c.district = 'north' AND a.days = 2;
+
+-- three sets of three givers
+SELECT c.id, r.m3, a.person, k.id FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+JOIN health.main.admission a ON a.person = r.meter_id JOIN works.main.job k ON k.start = r.month
+WHERE c.staff = 10 AND a.cause = 'lung' AND k.hours > 1;
+
+-- two sets: equal columns of the taker are one
+SELECT c.id, r.m3, m.id FROM market.main.company c JOIN water.main.reading r ON r.company = c.id
+JOIN water.main.meter m ON m.company = c.id AND m.company = r.company WHERE c.staff = 10;
+
+-- two sets: in a subquery that is asked about rows restricted elsewhere
+SELECT c.id, a.person FROM market.main.company c JOIN health.main.admission a ON a.company = c.id
+WHERE c.staff = 10 AND a.cause = 'lung' AND EXISTS
+  (SELECT 1 FROM water.main.reading r WHERE r.company = c.id AND r.meter_id = a.person);

@@ -101,3 +101,47 @@ WHERE a.n <= 3;
 WITH r AS (SELECT company, m3 FROM water.main.reading WHERE m3 IS NOT NULL)
 SELECT r.company, r.m3, c.name FROM r JOIN market.main.company c ON c.id = r.company
 ORDER BY r.m3 DESC, r.company, c.name LIMIT 3;
+
+-- the greatest of one department's sums, joined to another
+WITH s AS (SELECT company, SUM(m3) AS total FROM water.main.reading GROUP BY company)
+SELECT c.name, s.total FROM s JOIN market.main.company c ON c.id = s.company WHERE s.total = (SELECT MAX(total) FROM s);
+
+-- more than the mean of one department's sums, with a condition beside it
+WITH s AS (SELECT company, SUM(m3) AS total FROM water.main.reading GROUP BY company)
+SELECT c.name, s.total FROM s JOIN market.main.company c ON c.id = s.company
+WHERE s.total < (SELECT AVG(total) FROM s) AND s.company <> 'B2';
+
+-- one department's sums where they are among its own, correlated
+WITH s AS (SELECT company, month, SUM(m3) AS total FROM water.main.reading GROUP BY company, month)
+SELECT c.name, s.month, s.total FROM s JOIN market.main.company c ON c.id = s.company
+WHERE s.total >= (SELECT MAX(o.total) FROM s o WHERE o.company = s.company);
+
+-- one department's sums that have no equal among them
+WITH s AS (SELECT company, month, SUM(m3) AS total FROM water.main.reading GROUP BY company, month)
+SELECT c.name, s.month FROM s JOIN market.main.company c ON c.id = s.company
+WHERE NOT EXISTS (SELECT 1 FROM s o WHERE o.total = s.total AND o.month <> s.month);
+
+-- one department's sums, null-extended, and asked about themselves
+WITH s AS (SELECT company, SUM(m3) AS total FROM water.main.reading GROUP BY company)
+SELECT c.id, c.name, s.total FROM market.main.company c LEFT JOIN s ON c.id = s.company
+WHERE s.total IS DISTINCT FROM (SELECT MAX(total) FROM s);
+
+-- one department's sums, named a third time outside
+WITH s AS (SELECT company, SUM(m3) AS total FROM water.main.reading GROUP BY company)
+SELECT c.name, s.total, (SELECT COUNT(*) FROM s) AS n FROM s JOIN market.main.company c ON c.id = s.company
+WHERE s.total > (SELECT MIN(total) FROM s);
+
+-- one department's sums, asked about themselves and about another department's row
+WITH s AS (SELECT company, SUM(m3) AS total FROM water.main.reading GROUP BY company)
+SELECT c.name, s.total FROM s JOIN market.main.company c ON c.id = s.company
+WHERE s.total > (SELECT MIN(o.total) + c.staff FROM s o);
+
+-- the greatest of one department's sums, named by two sources
+WITH s AS (SELECT company, SUM(m3) AS total FROM water.main.reading GROUP BY company)
+SELECT c.name, a.total FROM s a JOIN s b ON b.company = a.company JOIN market.main.company c ON c.id = a.company
+WHERE a.total = (SELECT MAX(total) FROM s);
+
+-- a WITH query of a WITH query of one department
+WITH r AS (SELECT company, m3 FROM water.main.reading WHERE flag), s AS (SELECT company, SUM(m3) AS total FROM r GROUP BY company)
+SELECT c.name, s.total, (SELECT MAX(m3) FROM r) AS most FROM s JOIN market.main.company c ON c.id = s.company
+WHERE s.total = (SELECT MAX(total) FROM s);

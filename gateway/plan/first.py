@@ -1,0 +1,225 @@
+"""ORDER BY .. LIMIT over a join: the department whose columns lead the order is asked for its first rows alone.
+
+    SELECT .. FROM orders JOIN customer ON .. ORDER BY price DESC, key LIMIT 20
+        first     f2 -> orders: SELECT .. ORDER BY price DESC, key, .. LIMIT 40       1,500,000 rows are not delivered
+                  f3 -> customer: .. for the keys of f2
+        if fewer than 20 came of it, and 40 rows were delivered: all over again without the limit
+
+Proof. Let s be that source, no join null-extends it, and each row of the answer holds one row of s. The question gives
+rows p1 .. pn of s in the order of k, the leading columns of ORDER BY that are s's, NULLs where ORDER BY has them.
+
+- If it gives fewer than n, these are all rows of s, and this is the statement itself.
+- Else every other row of s has a k that does not sort before pn's, and so has every row of the answer that holds it.
+  The rows that p1 .. pn lead to are computed whole: joins multiply and drop rows of s, each for itself, and nothing
+  else is read of s. If at least OFFSET + LIMIT of them are there, and k is all of ORDER BY, none of the others has to
+  stand before them; where one ties with the last, either is an answer of the statement.
+- If ORDER BY goes on with other columns, a row that ties with pn in k might stand before one that is here. Then only
+  rows count whose k differs from pn's (`leave_ties`): they sort before every row that was not delivered.
+
+What is enough is decided by what came, never by an estimate; how many rows are asked for is a guess, and whether it is
+tried at all. The limited question takes no keys (`bind`), and gives its own. All its columns follow in the order, so
+that which rows it gives does not hang on how a source keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from sqlglot import exp
+
+from catalog.names import RelationName
+from catalog.relation import Relation
+from gateway.plan import FirstRows, FragmentPlan
+from gateway.plan.size import size_of
+from gateway.rewrite.tree import has_subquery, has_window, is_aggregate_select, outputs, sources
+
+__all__ = ["Limited", "is_enough", "leave_ties", "limited"]
+
+MARGIN = 2
+"""Rows asked for, of each that is expected to be needed."""
+MOST = 5_000
+"""Rows that are asked for, at most: more are not worth the chance."""
+SPARED = 20
+"""Times as many rows its source must be expected to have."""
+PLACE = "place"
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A merge and its fragments of which one, `fragment`, gives its `rows` first rows, at most.
+
+    wanted: rows of the answer that are enough: its LIMIT. by: outputs of the fragment that lead the order, where what
+    ties with its last row does not count, else empty.
+    """
+
+    merge: exp.Select
+    fragments: list[FragmentPlan]
+    fragment: str
+    rows: int
+    wanted: int
+    by: tuple[exp.Ordered, ...]
+
+
+def is_enough(first: FirstRows, delivered: int, found: int) -> bool:
+    """Whether the answer is the statement's. delivered: rows that the fragment gave. found: rows of the answer."""
+    return delivered < first.rows or found >= first.wanted
+
+
+def leave_ties(few: Limited) -> None:
+    """Leave out in the merge what ties with the last row, unless all rows are there. Once keys are bound."""
+    if not few.by:
+        return
+    standing = next(t for t in few.merge.find_all(exp.Table) if t.name == few.fragment)
+    select = standing.parent_select
+    assert select is not None
+    reverse = [
+        exp.Ordered(this=o.this.copy(), desc=not o.args.get("desc"), nulls_first=not o.args.get("nulls_first"))
+        for o in few.by
+    ]
+    place = exp.Window(this=exp.Rank(), over="OVER", order=exp.Order(expressions=reverse))
+    names = dict.fromkeys(c.name for c in (*select.find_all(exp.Column), *(o.this for o in few.by)))
+    inner = exp.select(*(exp.column(n, table=few.fragment) for n in names), exp.alias_(place, PLACE)).from_(
+        few.fragment
+    )
+    count = exp.select(exp.Count(this=exp.Star())).from_(few.fragment)
+    all_there = exp.LT(this=exp.Subquery(this=count), expression=exp.Literal.number(few.rows))
+    before = exp.GT(this=exp.column(PLACE, table=few.fragment), expression=exp.Literal.number(1))
+    standing.replace(exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(few.fragment))))
+    select.set("where", exp.Where(this=exp.or_(before, all_there, copy=False)))
+
+
+def limited(
+    merge: exp.Query, fragments: Sequence[FragmentPlan], relations: dict[RelationName, Relation]
+) -> Limited | None:
+    """What is asked first instead of a plan's own fragments, None where that is not exact or hardly pays."""
+    counts = _counts(merge)
+    if counts is None or not isinstance(merge, exp.Select) or any(f.keys is not None for f in fragments):
+        return None
+    found = _leading(merge, {f.id: f for f in fragments})
+    if found is None:
+        return None
+    leader, by = found
+    if not _is_plain(leader, by, relations):
+        return None
+    others = (size_of(f, relations) for f in fragments if f.id != leader.id)
+    rows = 1 + int(MARGIN * sum(counts) / max(1e-9, prod(min(1.0, s.share) for s in others)))
+    if rows > MOST or rows * SPARED > size_of(leader, relations).rows:
+        return None
+    renamed = {f.id: f"f{len(fragments) + i}" for i, f in enumerate(fragments)}
+    asked = [replace(f, id=renamed[f.id]) for f in fragments]
+    place = next(i for i, f in enumerate(fragments) if f.id == leader.id)
+    asked[place] = _first_rows(asked[place], by, rows)
+    merge = merge.copy()
+    for node in merge.find_all(exp.Table):
+        if node.name in renamed and not node.db:
+            node.set("this", exp.to_identifier(renamed[node.name]))
+    for column in merge.find_all(exp.Column):
+        if column.table in renamed:
+            column.set("table", exp.to_identifier(renamed[column.table]))
+    order = merge.args["order"].expressions
+    name = renamed[leader.id]
+    ties = tuple(_ordered(exp.column(f"c{i}", table=name), o) for i, o in by) if len(by) < len(order) else ()
+    return Limited(merge, asked, name, rows, counts[0], ties)
+
+
+def _counts(merge: exp.Query) -> tuple[int, int] | None:
+    """LIMIT and OFFSET of a select that sorts rows, None if it is something else."""
+    known = {"expressions", "from_", "joins", "where", "order", "limit", "offset"}
+    if not isinstance(merge, exp.Select) or not {k for k, v in merge.args.items() if v} <= known:
+        return None
+    if merge.args.get("order") is None or is_aggregate_select(merge):
+        return None
+    if any(has_window(part) for part in (*merge.expressions, merge.args["order"])):
+        return None
+    found = []
+    for name in ("limit", "offset"):
+        clause = merge.args.get(name)
+        count = clause.args.get("expression") if clause is not None else exp.Literal.number(0)
+        if not (isinstance(count, exp.Literal) and count.name.isdigit()):
+            return None  # FETCH FIRST too, which may be WITH TIES
+        found.append(int(count.name))
+    return (found[0], found[1]) if found[0] else None
+
+
+def _leading(
+    merge: exp.Select, by_id: dict[str, FragmentPlan]
+) -> tuple[FragmentPlan, list[tuple[int, exp.Ordered]]] | None:
+    """The fragment whose outputs lead ORDER BY, and those, each with how it is sorted."""
+    places = {s.alias: s for s in sources(merge) if not s.nullable}
+    labels = outputs(merge)
+    leader, by = "", list[tuple[int, exp.Ordered]]()
+    for item in merge.args["order"].expressions:
+        value = item.this
+        if isinstance(value, exp.Column) and not value.table:
+            value = labels.get(value.name, value)
+        source = places.get(value.table) if isinstance(value, exp.Column) else None
+        if source is None or leader not in ("", source.alias):
+            break
+        standing = _standing(source.node)
+        if standing is None or standing[0] not in by_id or value.name not in standing[1]:
+            break
+        leader = source.alias
+        by.append((standing[1][value.name], item))
+    if not by:
+        return None
+    standing = _standing(places[leader].node)
+    assert standing is not None
+    uses = sum(1 for t in merge.find_all(exp.Table) if t.name == standing[0])
+    return (by_id[standing[0]], by) if uses == 1 else None
+
+
+def _standing(node: exp.Expr) -> tuple[str, dict[str, int]] | None:
+    """(fragment, its place behind each name) of a derived table that is nothing but a fragment's outputs."""
+    select = node.this if isinstance(node, exp.Subquery) else None
+    if not isinstance(select, exp.Select) or {k for k, v in select.args.items() if v} != {"expressions", "from_"}:
+        return None
+    if node.args["alias"].args.get("columns") or any(node.args.get(k) for k in ("limit", "offset", "joins", "order")):
+        return None
+    table = select.args["from_"].this
+    if not isinstance(table, exp.Table) or table.db:
+        return None
+    read = outputs(select)
+    if not all(isinstance(c, exp.Column) for c in read.values()):
+        return None
+    return table.name, {name: int(c.name.removeprefix("c")) for name, c in read.items()}
+
+
+def _is_plain(
+    fragment: FragmentPlan, by: Sequence[tuple[int, exp.Ordered]], relations: dict[RelationName, Relation]
+) -> bool:
+    """Whether a fragment reads rows of one relation, and sorts by columns of it that nothing masks."""
+    tree = fragment.tree
+    if not isinstance(tree, exp.Select) or not {k for k, v in tree.args.items() if v} <= {
+        "expressions",
+        "from_",
+        "where",
+    }:
+        return False
+    table = tree.args["from_"].this
+    if not isinstance(table, exp.Table) or has_subquery(tree.args.get("where") or tree.args["from_"]):
+        return False
+    relation = relations.get(RelationName(table.catalog, table.db, table.name))
+    if relation is None or not relation.mode.gives_rows:
+        return False
+    masked = {c.name for c in relation.columns if c.mask}
+    columns = [p.unalias() for p in tree.expressions]
+    return all(isinstance(c, exp.Column) for c in columns) and not any(columns[i].name in masked for i, _ in by)
+
+
+def _first_rows(fragment: FragmentPlan, by: Sequence[tuple[int, exp.Ordered]], rows: int) -> FragmentPlan:
+    assert isinstance(fragment.tree, exp.Select)
+    tree = fragment.tree.copy()
+    columns = [p.unalias() for p in tree.expressions]
+    led = {columns[i].sql() for i, _ in by}
+    order = [_ordered(columns[i], o) for i, o in by]
+    order += [exp.Ordered(this=c.copy(), nulls_first=False) for c in columns if c.sql() not in led]
+    tree.set("order", exp.Order(expressions=order))
+    tree.set("limit", exp.Limit(expression=exp.Literal.number(rows)))
+    notes = (*fragment.notes, f"its first {rows:,} rows are asked for, and all of them only if these are not enough")
+    return replace(fragment, tree=tree, sql=tree.sql("trino", comments=False), notes=notes)
+
+
+def _ordered(column: exp.Expr, like: exp.Ordered) -> exp.Ordered:
+    return exp.Ordered(this=column.copy(), desc=like.args.get("desc"), nulls_first=like.args.get("nulls_first"))

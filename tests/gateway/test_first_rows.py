@@ -1,0 +1,133 @@
+"""A statement that sorts a join and wants few rows: one department's first rows, and everything only if they do not do.
+
+The gateway's own exchange, over departments that answer out of the differential tests' world.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from catalog.errors import CityError
+from gateway.execution import Execution
+from gateway.merge.duckdb import MergePool
+from gateway.pipeline import Gateway
+from gateway.plan import FragmentPlan, Plan
+from gateway.plan.asking import Request
+from gateway.plan.explain import explain_plan
+from gateway.settings import Limits
+from tests.differential.harness import SESSION, Rows, answer_of, planned, pooled, rows_of
+from tests.differential.world import CITY
+
+JOIN = "FROM water.main.reading r JOIN market.main.company c ON c.id = r.company"
+ENOUGH = f"SELECT r.meter_id, r.m3, c.name {JOIN} ORDER BY r.m3 DESC, r.meter_id, c.name LIMIT 2"
+TOO_FEW = f"SELECT r.m3, c.staff {JOIN} AND c.staff > r.m3 ORDER BY r.m3 DESC, c.staff LIMIT 3"
+
+
+@dataclass(eq=False)
+class Stream:
+    """A whole answer that is here."""
+
+    table: pa.Table
+    receipt: None = None
+    warnings: tuple[str, ...] = ()
+    error: CityError | None = None
+
+    @property
+    def rows(self) -> int:
+        return int(self.table.num_rows)
+
+    def is_ready(self, whole: bool) -> bool:
+        return True
+
+    def schema(self) -> pa.Schema:
+        return self.table.schema
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        yield from self.table.to_batches()
+
+    def cancel(self) -> None:
+        pass
+
+
+@dataclass
+class Departments:
+    """asked: (fragment, rows that it gave)."""
+
+    plan: Plan
+    asked: list[tuple[str, int]] = field(default_factory=list)
+
+    def ask(
+        self, execution: Execution, session: Any, department: str, name: str, sql: str, keys: Sequence[pa.Array],
+        changed: threading.Event,
+    ) -> Stream:  # fmt: skip
+        fragment = next(f for f in self.plan.questions if f.id == name.rpartition("_")[2])
+        assert fragment.department == department
+        stream = Stream(answer_of(CITY, fragment, Request(sql, tuple(keys))))
+        self.asked.append((fragment.id, stream.rows))
+        return stream
+
+
+@dataclass
+class Book:
+    """begun: the fragments of each `begin`."""
+
+    begun: list[list[str]] = field(default_factory=list)
+
+    def begin(self, execution: Execution, session: Any, fragments: Sequence[FragmentPlan]) -> None:
+        self.begun.append([f.id for f in fragments])
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[MergePool]:
+    made = MergePool(Limits(), tmp_path / "spill", warm=1)
+    yield made
+    made.close()
+
+
+def exchanged(pool: MergePool, plan: Plan) -> tuple[Rows, Departments, Book]:
+    gateway, departments, book = Gateway.__new__(Gateway), Departments(plan), Book()
+    vars(gateway).update(agents=departments, ledger=book, pool=pool, _lock=threading.Lock(), _receipts={})
+    execution = Execution("q", "SELECT 1", SESSION)
+
+    def work() -> None:
+        gateway._exchange(execution, SESSION, plan)
+        execution.finish()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    batches = list(execution.batches())
+    worker.join(10)
+    return [row for batch in batches for row in rows_of(pa.table(batch))], departments, book
+
+
+def test_first_rows_that_are_enough_are_all_that_is_asked_for(pool: MergePool) -> None:
+    plan = planned(CITY, ENOUGH)
+    assert plan.first is not None
+    rows, departments, book = exchanged(pool, plan)
+    assert rows == pooled(CITY, ENOUGH)
+    assert [name for name, _ in departments.asked] == ["f2", "f3"] == book.begun[0]
+    assert departments.asked[0] == (plan.first.fragment, plan.first.rows)
+    assert len(book.begun) == 1
+
+
+def test_first_rows_that_are_too_few_are_given_up_and_nothing_of_them_is_handed_over(pool: MergePool) -> None:
+    plan = planned(CITY, TOO_FEW)
+    rows, departments, book = exchanged(pool, plan)
+    assert rows == pooled(CITY, TOO_FEW)
+    assert [name for name, _ in departments.asked] == ["f2", "f3", "f0", "f1"]
+    assert book.begun == [["f2", "f3"], ["f0", "f1"]]
+
+
+def test_every_question_that_may_be_asked_is_explained() -> None:
+    plan = planned(CITY, ENOUGH)
+    told = explain_plan(plan, SESSION)
+    assert [f["id"] for f in told.fragments] == ["f2", "f3", "f0", "f1"]
+    assert all(f.sql in told.text for f in plan.questions)
+    assert "only if that is fewer than 2 rows, and f2 gave 5:" in told.text
