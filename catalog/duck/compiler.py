@@ -25,6 +25,7 @@ from catalog.duck.comparing import equality, is_compound
 from catalog.duck.expansion import check_expansion
 from catalog.duck.functions import BY_NODE, Call, Function, unknown_function
 from catalog.duck.lambdas import LAMBDAS
+from catalog.duck.macros import BLANKS
 from catalog.duck.moments import (
     DAYS,
     PARTS,
@@ -86,11 +87,6 @@ _SPANS = {
     ("year", "month"): r"(?P<year>\d+)-(?P<month>\d+)",
 }  # fmt: skip
 _CLOCK_UNITS = ("millisecond", "second", "minute", "hour")
-_BLANKS = (
-    "\t\n\v\f\r\x1c\x1d\x1e\x1f \u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a"
-    "\u2028\u2029\u205f\u3000"
-)
-"""What `trim` takes off: the blanks of Java, to which those that do not break a line do not belong."""
 _DATE_UNITS = ("day", "week", "month", "quarter", "year")
 _MOMENT = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>[0-9]{1,2})-(?P<day>[0-9]{1,2})"
@@ -111,6 +107,7 @@ _ARITHMETIC: dict[type[exp.Expr], str] = {
     exp.Div: "/",
     exp.Mod: "%",
 }
+_CONSTANT = re.compile(r"NULL|TRUE|FALSE|'(?:[^']|'')*'")
 _BITS: dict[type[exp.Expr], str] = {exp.BitwiseAnd: "&", exp.BitwiseOr: "|"}
 
 
@@ -234,7 +231,10 @@ class _Query:
 
 @dataclass
 class _Scope:
-    """What names mean inside one SELECT; `parent` is the enclosing query (correlation)."""
+    """What names mean inside one SELECT; `parent` is the enclosing query (correlation).
+
+    grouped: whether no column may stand by itself now, but what is grouped by.
+    """
 
     parent: _Scope | None
     ctes: dict[str, tuple[str, list[tuple[str, TrinoType]]]]
@@ -243,6 +243,7 @@ class _Scope:
     outputs: dict[str, Typed] = field(default_factory=dict)
     windows: dict[str, exp.Expr] = field(default_factory=dict)
     shown: Sequence[Typed] = ()
+    grouped: bool = False
 
     def find(self, name: str, table: str) -> Typed | None:
         """A column of this scope, None if there is none. Raises AMBIGUOUS_NAME."""
@@ -320,6 +321,7 @@ class _Compiler:
         group = node.args.get("group")
         having = node.args.get("having")
         text = f"{source}{self.condition(' WHERE', where, scope)}"
+        scope.grouped = bool(group or having) or any(map(functions.is_aggregate, _own_nodes(node.expressions)))
         items = list(self.select_items(node, scope))
         if group:
             text += " GROUP BY " + self.group(group, scope, items)
@@ -601,18 +603,20 @@ class _Compiler:
 
     def key(self, node: exp.Expr, scope: _Scope, items: Sequence[tuple[str, Typed]]) -> str:
         """A grouping key; an ordinal becomes the expression that it stands for."""
-        if isinstance(node, exp.Literal) and not node.is_string:
-            place = int(node.name) if node.name.isdigit() else 0
+        if isinstance(node, exp.Literal) and not node.is_string and node.name.isdigit():
+            place = int(node.name)
             if not 1 <= place <= len(items):
                 raise UserError(
                     "GROUP BY position is not in the select list.", trino=TrinoError.INVALID_COLUMN_REFERENCE
                 )
-            text = items[place - 1][1].sql
-            self.wrote(text)
+            found = items[place - 1][1]
+            self.wrote(found.sql)
+        elif isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal) and node.this.name.isdigit():
+            raise UserError("GROUP BY position is not in the select list.", trino=TrinoError.INVALID_COLUMN_REFERENCE)
         else:
             found = self.expr(node, scope)
-            is_number = found.sql.strip("()").isdigit()  # which would be a place in the list
-            text = f"CAST({found.sql} AS {found.type.duckdb()})" if is_number else found.sql
+        is_number = found.sql.strip("(-)").isdigit()  # which would be a place in the list
+        text = f"CAST({found.sql} AS {found.type.duckdb()})" if is_number else found.sql
         # DuckDB does not see that two lambdas are one: it is told which item the key is.
         same = [
             i for i, (_, value) in enumerate(items, 1) if "lambda" in text and _unnamed(value.sql) == _unnamed(text)
@@ -630,12 +634,12 @@ class _Compiler:
             text = str(place) if key is None or not is_compound(key.type) else self.sort_key(key)
         elif ordinals and isinstance(value, exp.Column) and not value.table and value.name.lower() in scope.outputs:
             named = scope.outputs[value.name.lower()]
-            is_constant = named.value is not None or named.sql in ("NULL", "TRUE", "FALSE")
+            is_constant = named.value is not None or _CONSTANT.fullmatch(named.sql)
             text = str(scope.shown.index(named) + 1) if is_constant else self.sort_key(named)
         else:
             found = self.expr(value, scope)
             text = comparing.orderable(found)
-            if found.value is not None or isinstance(value, (exp.Boolean, exp.Null)) or text.strip("()").isdigit():
+            if found.value is not None or _CONSTANT.fullmatch(text) or text.strip("(-)").isdigit():
                 text = f"CAST({text} AS {found.type.duckdb()})"  # a bare number would be a place in the list
         direction = "DESC" if node.args.get("desc") else "ASC"
         return f"{text} {direction} NULLS {'FIRST' if node.args.get('nulls_first') else 'LAST'}"
@@ -684,7 +688,7 @@ class _Compiler:
     def with_lambda(self, name: str, nodes: Sequence[exp.Expr], scope: _Scope) -> Typed:
         rule, low, high = LAMBDAS[name]
         if not low <= len(nodes) <= high:
-            raise UserError(f"Function {name} takes other arguments.", trino=TrinoError.INVALID_ARGUMENTS)
+            raise unfit(f"Function {name} takes other arguments.")
         return rule(self, nodes, scope)
 
     def listed_lambda(self, node: exp.Expr, scope: _Scope) -> Typed:
@@ -761,20 +765,34 @@ class _Compiler:
         if function.fold is not None:
             return function.fold(self, nodes, scope, call)
         assert function.aggregate is not None
-        return function.aggregate([self.expr(n, scope) for n in nodes], call)
+        grouped, scope.grouped = scope.grouped, scope.grouped and bool(call.over)
+        values = [self.expr(n, scope) for n in nodes]
+        scope.grouped = grouped
+        return function.aggregate(values, call)
 
     def scalar_call(self, rule: functions.Rule, nodes: Sequence[exp.Expr], scope: _Scope) -> Typed:
         """What holds a subquery stands outside of the call's own text: that may repeat it, or use it in a lambda."""
         values = [self.expr(n, scope) for n in nodes]
         values = [Typed("NULL", UNKNOWN) if v.type == UNKNOWN else v for v in values]
         held = [i for i, n in enumerate(nodes) if n.find(exp.Query) and values[i].type != UNKNOWN]
+        if rule is functions.attempt and any(map(_is_of_rows, nodes[0].walk())):
+            raise refuse("TRY of an aggregate or a window", "(compute it in a query below)")
+        if rule in (functions.attempt, functions.coalesce) and not scope.grouped and not held:
+            values = [functions.sheltered(v) if self.may_wait(rule, i, v) else v for i, v in enumerate(values)]
+        p = self.fresh()
+        if rule is functions.attempt and not self.parameters and not functions.first_column(values[0].sql):
+            return Typed(f"list_transform([TRUE], lambda {p}: {rule(values).sql})[1]", values[0].type)
         if not held or rule is functions.attempt:
             return rule(values)
-        p = self.fresh()
         inner = [Typed(f"{p}['a{i}']", v.type) if i in held else v for i, v in enumerate(values)]
         fields = ", ".join(f"'a{i}': {values[i].sql}" for i in held)
         found = rule(inner)
         return Typed(f"list_transform([{{{fields}}}], lambda {p}: {found.sql})[1]", found.type)
+
+    @staticmethod
+    def may_wait(rule: functions.Rule, place: int, value: Typed) -> bool:
+        """Whether an argument may fail, and does not count where it is not needed."""
+        return rule is functions.attempt or (place > 0 and "tr_" in value.sql)
 
     def window(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "partition_by", "order", "spec", "over", "alias")
@@ -1144,11 +1162,14 @@ class _Compiler:
     def moment_of(self, text: str, target: TrinoType, try_: bool) -> Typed:
         """A date, time or timestamp out of a text that is known; one that is none fails where it is computed."""
         try:
-            return _date_literal(text, target, try_, TrinoError.INVALID_CAST_ARGUMENT)
+            return _date_literal(text, target, TrinoError.INVALID_CAST_ARGUMENT)
         except UserError as bad:
             if bad.trino != TrinoError.INVALID_CAST_ARGUMENT:
                 raise
-        return Typed(f"CAST(tr_fail('INVALID_CAST_ARGUMENT') AS {target.duckdb()})", target)
+        if target.name in ("time", "timestamp"):
+            return _from_text(Typed(sql_text(text), VARCHAR), target, try_)
+        failed = "NULL" if try_ else "tr_fail('INVALID_CAST_ARGUMENT')"
+        return Typed(f"CAST({failed} AS {target.duckdb()})", target)
 
     def date_of(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this")
@@ -1211,8 +1232,10 @@ class _Compiler:
             return Typed(f"((epoch_us({end.sql}) - epoch_us({start.sql})) // {_MILLISECONDS[unit] * 1000})", BIGINT)
         # date_sub counts whole units, as Trino does; DuckDB's date_diff counts boundaries.
         a, b = local_time(start), local_time(end)
-        if unit in ("millisecond", "second", "minute", "hour") or start.type.name != end.type.name:
+        if unit in _CLOCK_UNITS:
             a, b = start.sql, end.sql
+        elif start.type != end.type and "timestamp with time zone" in (start.type.name, end.type.name):
+            a, b = _in_first_zone(start, end)
         if any(k.args and k.args[0] > 3 for k in (start.type, end.type)):  # milliseconds are what is counted with
             a, b = f"date_trunc('millisecond', {a})", f"date_trunc('millisecond', {b})"
         return Typed(f"tr_date_diff_{unit}({a}, {b})", BIGINT)
@@ -1309,16 +1332,27 @@ class _Compiler:
             if not value.type.is_text and value.type.name != "unknown":
                 raise unfit("trim needs text.")
         texts = [v.sql for v in values]
-        texts += [sql_text(_BLANKS)] if len(texts) == 1 else []
+        texts += [sql_text(BLANKS)] if len(texts) == 1 else []
         return Typed(f"{call}({', '.join(texts)})", functions.text_like(values))
+
+    def lower_hex(self, node: exp.Expr, scope: _Scope) -> Typed:
+        """lower(to_hex(x)), which is one node to sqlglot."""
+        only(node, "this")
+        found = self.expr(exp.Hex(this=node.this.copy()), scope)
+        return Typed(f"lower({found.sql})", found.type)
 
     def pad(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expression", "fill_pattern", "is_left")
         text, size = self.expr(node.this, scope), self.expr(node.expression, scope)
         if node.args.get("fill_pattern") is None:
-            raise UserError("lpad and rpad take 3 arguments.", trino=TrinoError.INVALID_ARGUMENTS)
+            raise unfit("lpad and rpad take 3 arguments.")
         fill = self.expr(node.args["fill_pattern"], scope)
-        if text.type.name == "varbinary" and fill.type.name == "varbinary":
+        kinds = {text.type.name, fill.type.name}
+        if kinds == {"unknown"}:
+            raise functions.ambiguous()
+        if kinds == {"unknown", "varbinary"}:
+            return cast_to(Typed("NULL", UNKNOWN), TrinoType("varbinary"))
+        if kinds == {"varbinary"}:
             raise refuse("lpad or rpad of bytes")
         if "unknown" in (text.type.name, size.type.name, fill.type.name):
             text, size, fill = cast_to(text, VARCHAR), cast_to(size, BIGINT), cast_to(fill, VARCHAR)
@@ -1386,8 +1420,11 @@ class _Compiler:
     def sequence(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "start", "end", "step")
         start, end = self.expr(node.args["start"], scope), self.expr(node.args["end"], scope)
+        if start.type == end.type == UNKNOWN:
+            raise functions.ambiguous()
         if "unknown" in (start.type.name, end.type.name):
-            return Typed("CAST(NULL AS BIGINT[])", TrinoType("array", (BIGINT,)))
+            kind = BIGINT if start.type.is_integer or end.type.is_integer else common([start.type, end.type])
+            return cast_to(Typed("NULL", UNKNOWN), TrinoType("array", (kind,)))
         step = self.expr(node.args["step"], scope) if node.args.get("step") is not None else None
         if start.type.is_integer and end.type.is_integer and (step is None or step.type.is_integer):
             sqls = [cast_to(v, BIGINT).sql for v in (start, end)]
@@ -1506,6 +1543,7 @@ _HANDLERS: dict[type[exp.Expr], Callable[[_Compiler, Any, _Scope], Typed]] = {
     exp.DateDiff: _Compiler.date_diff,
     exp.Interval: _Compiler.interval,
     exp.Trim: _Compiler.trim,
+    exp.LowerHex: _Compiler.lower_hex,
     exp.Pad: _Compiler.pad,
     exp.Bracket: _Compiler.bracket,
     exp.Array: _Compiler.array,
@@ -1628,6 +1666,8 @@ def _cast_number(value: Typed, target: TrinoType, try_: bool) -> str:
     if not numbers:
         raise mismatch(f"Cannot cast {source} to {target}.")
     if source.name in ("double", "real"):
+        if source.name == "real" and target.name == "bigint":  # as Java rounds a float: to the nearest that there is
+            return f"CASE WHEN isnan({sql}) THEN {word}({sql} AS BIGINT) ELSE tr_to_long(round({sql}::DOUBLE)) END"
         if target.is_integer:
             return f"{word}(round({sql}) AS {duck})"
         if target.name == "decimal":
@@ -1733,14 +1773,22 @@ def _from_text(value: Typed, target: TrinoType, try_: bool) -> Typed:
     elif target.name == "uuid":
         body = f"lower({sql})"
     elif target.name in ("timestamp", "time"):
-        body = _rounded(f"{word}(trim({sql}) AS {duck})", 6, target)
+        body = _clock(sql, word, target)
+    choices = f"WHEN {guard}({sql}) THEN {body}"
+    if target.name == "timestamp":  # a zone may follow, which changes nothing, and there are other blanks
+        choices += f" WHEN tr_is_zoned_stamp({sql}) THEN {_clock(f'tr_unzoned({sql})', word, target)}"
     if try_:
-        return Typed(f"CASE WHEN {guard}({sql}) THEN {body} END", target)
+        return Typed(f"CASE {choices} END", target)
     return Typed(
-        f"CASE WHEN {sql} IS NULL THEN NULL WHEN {guard}({sql}) THEN {body} "
-        f"ELSE CAST(tr_fail('INVALID_CAST_ARGUMENT') AS {duck}) END",
+        f"CASE WHEN {sql} IS NULL THEN NULL {choices} ELSE CAST(tr_fail('INVALID_CAST_ARGUMENT') AS {duck}) END",
         target,
     )
+
+
+def _clock(text: str, word: str, target: TrinoType) -> str:
+    """A text as a time or timestamp. DuckDB reads six digits of a second's fraction; the next one rounds."""
+    read = f"{word}({text} AS {target.duckdb()})"
+    return f"({read} + tr_seventh({text}))" if target.args[0] == 6 else _rounded(read, 6, target)
 
 
 def json_text(value: Typed) -> str:
@@ -1748,6 +1796,8 @@ def json_text(value: Typed) -> str:
     source, sql = value.type, value.sql
     if source.name == "decimal" and source.args[1] > 6:
         return f"tr_json_decimal({text_of(value)})"
+    if source.name == "json":
+        return sql
     if source.name == "boolean" or source.is_integer or source.name == "decimal":
         return text_of(value)
     if source.name in ("double", "real"):
@@ -1763,6 +1813,8 @@ def json_text(value: Typed) -> str:
         inner = f"array_to_string(list_transform({sql}, lambda {p}: {item}), ',')"
         return f"('[' || {inner} || ']')"
     if source.name == "map":
+        if source.args[0].name == "char":
+            raise UserError(f"Cannot cast {source} to json.", trino=TrinoError.INVALID_CAST_ARGUMENT, rule="types")
         if not source.args[0].is_text:
             raise refuse(f"a cast of {source} to json")
         item = json_text(Typed(f"{p}['value']", source.args[1]))
@@ -1842,13 +1894,13 @@ def settle_literals(tree: exp.Expr, tokens: Sequence[Token]) -> None:
         elif kind.is_type("char") and not kind.expressions:
             node.set("to", exp.DataType.build(f"CHAR({max(len(text.name), 1)})", dialect="trino"))
         elif kind.is_type("date", "time", "timestamp", "timestamptz"):
-            _date_literal(text.name, data_type(kind), False, TrinoError.INVALID_LITERAL)
+            _date_literal(text.name, data_type(kind), TrinoError.INVALID_LITERAL)
 
 
-def _date_literal(text: str, target: TrinoType, try_: bool, error: TrinoError) -> Typed:
+def _date_literal(text: str, target: TrinoType, error: TrinoError) -> Typed:
     """A date, time or timestamp out of a literal: checked here, so that a bad one is refused before anything runs."""
     try:
-        zone, moment = "", text.strip()
+        zone, moment = "", text.strip() if target.name == "date" else text
         if target.name == "timestamp with time zone":
             moment, zone = _zoned_text(moment)
             target = zoned(target.args[0], zone or "UTC", error)
@@ -1864,8 +1916,6 @@ def _date_literal(text: str, target: TrinoType, try_: bool, error: TrinoError) -
         day = date(year, int(found["month"]), int(found["day"]))
         clock = time(int(found["hour"] or 0), int(found["minute"] or 0), int(found["second"] or 0))
     except ValueError as bad:
-        if try_:
-            return Typed(f"CAST(NULL AS {target.duckdb()})", target)
         hint = "Write it in UTC: TIMESTAMP '2024-01-02 03:04:05 UTC'." if "zone" in target.name else ""
         raise UserError(f"'{text[:40]}' is no {target.name}.", trino=error, hint=hint) from bad
     canonical = day.isoformat()
@@ -1885,7 +1935,7 @@ def _date_literal(text: str, target: TrinoType, try_: bool, error: TrinoError) -
 
 def _zoned_text(text: str) -> tuple[str, str]:
     """A moment's text and its zone; the zone "" where none is written."""
-    found = re.fullmatch(r"([0-9+-]+(?: [0-9:.]+)?) ?([A-Za-z][A-Za-z0-9_/+-]*|[+-][0-9]{1,2}(?::?[0-9]{2})?)?", text)
+    found = re.fullmatch(r"([0-9+-]+(?: [0-9:.]+)?)\s*([A-Za-z][A-Za-z0-9_/+-]*|[+-][0-9]{1,2}(?::?[0-9]{2})?)?", text)
     if not found:
         raise ValueError("another form")
     return found[1], found[2] or ""
@@ -1972,6 +2022,24 @@ def _unnamed(sql: str) -> str:
 
 def _units_of(value: Typed) -> tuple[str, ...]:
     return {"date": _DATE_UNITS, "time": _CLOCK_UNITS}.get(value.type.name, tuple(_UNITS))
+
+
+def _is_of_rows(node: exp.Expr) -> bool:
+    """Whether a node is computed of several rows."""
+    return functions.is_aggregate(node) or isinstance(node, exp.Window)
+
+
+def _own_nodes(items: Sequence[exp.Expr]) -> Iterator[exp.Expr]:
+    """The nodes of expressions without those of queries in them."""
+    for item in items:
+        yield from item.walk(prune=lambda n: isinstance(n, exp.Query))
+
+
+def _in_first_zone(first: Typed, second: Typed) -> tuple[str, str]:
+    """Two moments as the zone of the first shows them, which is UTC if it has none."""
+    kind = first.type if first.type.name == "timestamp with time zone" else zoned(3, "UTC")
+    a, b = (v.sql if v.type.name == kind.name else cast_to(v, kind).sql for v in (first, second))
+    return local_time(Typed(a, kind)), local_time(Typed(b, kind))
 
 
 def _need_moment(what: str, value: Typed) -> None:

@@ -74,7 +74,7 @@ def lock(con: duckdb.DuckDBPyConnection) -> None:
 
 _TOO_WIDE = re.compile(
     r"Type (?:INT\w*|HUGEINT) with value \S+ can't be cast because the value is out of range"
-    r"|Type (?:DOUBLE|FLOAT) with value (?!-?nan|-?inf)\S+ can't be cast because the value is out of range for the"
+    r"|Type (?:DOUBLE|FLOAT) with value (?!-?nan)\S+ can't be cast because the value is out of range for the"
     r" destination type INT(?:8|16|32)\b"
 )
 """Integers that do not fit a smaller type, doubles that do not fit an integer: Trino's errors differ by the type."""

@@ -34,6 +34,7 @@ from catalog.duck.typing import (
     mismatch,
     sql_text,
     unfit,
+    unscaled,
 )
 from catalog.errors import Outcome, TrinoError, UserError
 from catalog.types import BIGINT, BOOLEAN, DATE, DOUBLE, INTEGER, TIMESTAMP, UNBOUNDED, UNKNOWN, VARCHAR, TrinoType
@@ -168,6 +169,26 @@ def attempt(args: Sequence[Typed]) -> Typed:
             rule="closed list",
         )  # fmt: skip
     return Typed(f"TRY({args[0].sql})", args[0].type)
+
+
+_COLUMN = re.compile(r"""'(?:[^']|'')*'|("(?:[^"]|"")*"\."(?:[^"]|"")*")""")
+
+
+def first_column(sql: str) -> str:
+    """The first column that a text reads, "" if it reads none."""
+    return next(filter(None, (found[1] for found in _COLUMN.finditer(sql))), "")
+
+
+def sheltered(value: Typed) -> Typed:
+    """The same value, where columns may stand, in a branch that is always taken.
+
+    DuckDB computes what stands twice in a statement once, below it, and so outside of TRY and for every row, but for
+    branches of CASE. The condition is never true, and no optimiser finds that out.
+    """
+    column = first_column(value.sql)
+    if not column or "(" not in value.sql:
+        return value
+    return replace(value, sql=f"CASE WHEN ({column} IS NULL) IS NULL THEN NULL ELSE {value.sql} END")
 
 
 def _known_type(kind: TrinoType) -> TrinoType:
@@ -376,6 +397,8 @@ def _whole(name: str, call: str) -> Rule:
 
 
 def _round(args: Sequence[Typed]) -> Typed:
+    if args[0].type.name == "unknown":
+        return cast_to(args[0], TINY)
     if len(args) == 1:
         return _whole("round", "tr_round" if args[0].type.name in ("double", "real") else "round")(args)
     return _digits("round", args)
@@ -446,7 +469,7 @@ def _extreme(call: str) -> Rule:
     return rule
 
 
-def _coalesce(args: Sequence[Typed]) -> Typed:
+def coalesce(args: Sequence[Typed]) -> Typed:
     kind = common([a.type for a in args])
     if kind is None:
         raise mismatch("coalesce needs arguments of one type.")
@@ -488,7 +511,10 @@ def concat(args: Sequence[Typed]) -> Typed:
             if length > MAX_CHAR:
                 raise UserError(f"The type char({length}) is not known.", trino=TrinoError.TYPE_NOT_FOUND, rule="types")
             kind = TrinoType("char", (length,))
-            args = [Typed(texts.text_of(a), VARCHAR) if a is not args[-1] else a for a in args]
+            padded = f"{texts.text_of(args[0])}, {args[1].sql}"
+            return Typed(f"rtrim(tr_concat({padded}), ' ')", kind)
+        if all(a.type.name == "unknown" for a in args):
+            raise ambiguous()
     sql = _known(args[0], kind)
     for arg in args[1:]:
         sql = f"{'tr_bytes' if kind == VARBINARY else 'tr_concat'}({sql}, {_known(arg, kind)})"
@@ -538,6 +564,8 @@ def _known(arg: Typed, kind: TrinoType) -> str:
 def _substr(args: Sequence[Typed]) -> Typed:
     _need("substr", args, lambda t: t.is_text or _is_binary(t), _is_integer, _is_integer)
     start = args[1].value
+    if args[0].type.name == "unknown":
+        raise ambiguous()
     if args[0].type.name == "char":
         args = [Typed(texts.text_of(args[0]), TrinoType("varchar", args[0].type.args)), *args[1:]]
     if args[0].type.name == "varbinary":
@@ -686,6 +714,8 @@ def _length(args: Sequence[Typed]) -> Typed:
 
 def _reverse(args: Sequence[Typed]) -> Typed:
     """Of an array its elements, of a text its code points (DuckDB's own keeps letters and their marks together)."""
+    if args[0].type.name == "unknown":
+        raise ambiguous()
     if args[0].type.name == "varbinary":
         return Typed(f"tr_reverse_bytes({args[0].sql})", VARBINARY)
     if args[0].type.name == "array":
@@ -697,7 +727,9 @@ def _reverse(args: Sequence[Typed]) -> Typed:
 
 def _strpos(args: Sequence[Typed]) -> Typed:
     if len(args) == 2:
-        return _plain("strpos", "CAST(strpos({0}, {1}) AS BIGINT)", BIGINT, _is_text, _is_text)(args)
+        # DuckDB makes a prefix of strpos(..) = 1, and fails where it finds out then that the part is NULL.
+        found = "abs(strpos({0}, {1}))" if "(" in args[1].sql else "strpos({0}, {1})"
+        return _plain("strpos", f"CAST({found} AS BIGINT)", BIGINT, _is_text, _is_text)(args)
     return _called("strpos", BIGINT, _is_text, _is_text, _is_integer, call="tr_strpos_nth")(args)
 
 
@@ -834,7 +866,9 @@ def _render(args: Sequence[Typed]) -> Typed:
         sign = f"CASE WHEN {value.sql} THEN '\u2713' WHEN NOT {value.sql} THEN '\u2717' END"
         return Typed(f"tr_render({sign}, CASE WHEN {value.sql} THEN -3 ELSE -2 END)", _varchar(16))
     _need("render", args, lambda t: t.is_text or t.is_numeric, _is_color)
-    if value.type.is_text or value.type.name == "unknown":
+    if value.type.name == "unknown":
+        raise ambiguous()
+    if value.type.is_text:
         length = min(UNBOUNDED, text_like(args).args[0] + 15)
         return Typed(f"tr_render({texts.text_of(cast_to(value, VARCHAR))}, {args[1].sql})", _varchar(length))
     if value.type.is_integer:
@@ -940,6 +974,8 @@ def _last_day(args: Sequence[Typed]) -> Typed:
 
 def _to_unixtime(args: Sequence[Typed]) -> Typed:
     _need("to_unixtime", args, _is_date)
+    if args[0].type.name == "unknown":
+        return cast_to(args[0], DOUBLE)
     if args[0].type.args[:1] > (3,):
         return Typed(f"tr_unixtime({args[0].sql})", DOUBLE)
     return Typed(f"CAST(epoch({args[0].sql}) AS DOUBLE)", DOUBLE)
@@ -1025,7 +1061,7 @@ def part(unit: str) -> Rule:
 
 def _to_iso8601(args: Sequence[Typed]) -> Typed:
     _need("to_iso8601", args, _is_date)
-    if args[0].type.name == "date":
+    if args[0].type.name in ("date", "unknown"):
         return Typed(f"CAST({args[0].sql} AS VARCHAR)", _varchar(16))
     kind = args[0].type
     digits = kind.args[0]
@@ -1106,6 +1142,8 @@ def _array_extreme(name: str, call: str) -> Rule:
 
     def rule(args: Sequence[Typed]) -> Typed:
         _need(name, args, _is_array)
+        if args[0].type.name == "unknown":
+            return args[0]
         kind = _element(args)
         if "map" in str(kind) or kind.name == "json":
             raise unfit(f"{name} cannot order {kind}.")
@@ -1166,6 +1204,10 @@ def _map_part(place: int) -> Callable[[Sequence[Typed]], TrinoType]:
     return lambda args: TrinoType("array", (args[0].type.args[place] if args[0].type.args else UNKNOWN,))
 
 
+_NO_MAP = Typed("CAST(NULL AS MAP(INTEGER, INTEGER))", TrinoType("map", (UNKNOWN, UNKNOWN)))
+"""A bare NULL, where a map is meant."""
+
+
 def _map_concat(args: Sequence[Typed]) -> Typed:
     _need("map_concat", args, *[_is_map] * len(args))
     if len(args) < 2:
@@ -1173,7 +1215,11 @@ def _map_concat(args: Sequence[Typed]) -> Typed:
     kind = common([a.type for a in args])
     if kind is None:
         raise unfit("map_concat needs maps of one type.")
+    if kind == UNKNOWN:
+        return _NO_MAP
     parts = [cast_to(a, kind).sql for a in args]
+    if "unknown" in str(kind):  # the same to Trino, of several types to DuckDB
+        parts = [f"CAST({p} AS {kind.duckdb()})" for p in parts]
     nulls = " OR ".join(f"{p} IS NULL" for p in parts)
     return Typed(f"CASE WHEN {nulls} THEN NULL ELSE map_concat({', '.join(parts)}) END", kind)
 
@@ -1197,6 +1243,8 @@ def _entry_kinds(name: str, args: Sequence[Typed]) -> tuple[str, TrinoType, Trin
 
 
 def _map_from_entries(args: Sequence[Typed]) -> Typed:
+    if args[0].type.name == "unknown":
+        return _NO_MAP
     entries, k, v = _entry_kinds("map_from_entries", args)
     keys, items = (f"list_transform({entries}, lambda e: e.field{i})" for i in (0, 1))
     return Typed(f"tr_map({keys}, {items})", TrinoType("map", (k, v)))
@@ -1209,6 +1257,12 @@ def _multimap_from_entries(args: Sequence[Typed]) -> Typed:
         )
     entries, k, v = _entry_kinds("multimap_from_entries", args)
     return Typed(f"tr_multimap({entries})", TrinoType("map", (k, TrinoType("array", (v,)))))
+
+
+def _json_scalar(args: Sequence[Typed]) -> Typed:
+    if args[0].type.name == "unknown":
+        raise ambiguous()
+    return _called("json_scalar", lambda a: text_like(a[:1]), _is_json)(args)
 
 
 def _json_contains(args: Sequence[Typed]) -> Typed:
@@ -1498,7 +1552,7 @@ _SCALARS: tuple[Function, ...] = (
     _f("from_ieee754_64", None, "", 1, 1, _called("from_ieee754_64", DOUBLE, _is_binary)),
     # conditions
     _f("try", exp.Try, "this", 1, 1, attempt),
-    _f("coalesce", exp.Coalesce, "this expressions", 2, 64, _coalesce),
+    _f("coalesce", exp.Coalesce, "this expressions", 2, 64, coalesce),
     _f("nullif", exp.Nullif, "this expression", 2, 2, _nullif),
     _f("greatest", exp.Greatest, "this expressions", 1, 64, _extreme("greatest"), "ignore_nulls"),
     _f("least", exp.Least, "this expressions", 1, 64, _extreme("least"), "ignore_nulls"),
@@ -1570,7 +1624,7 @@ _SCALARS: tuple[Function, ...] = (
     _f("to_iso8601", None, "", 1, 1, _to_iso8601),
     # json
     _f("json_extract_scalar", exp.JSONExtractScalar, "this expression", 2, 2,
-       _called("json_scalar", lambda a: text_like(a[:1]), _is_json), "scalar_only"),
+       _json_scalar, "scalar_only"),
     _f("json_extract", exp.JSONExtract, "this expression", 2, 2, _called("json_extract", JSON, _is_json)),
     _f("json_parse", exp.ParseJSON, "this", 1, 1, _called("json_parse", JSON, _is_text), "is_literal"),
     _f("json_format", exp.JSONFormat, "this", 1, 1, _plain("json_format", "{0}", VARCHAR, lambda t: t.name == "json"), "is_json"),
@@ -1665,6 +1719,8 @@ def _multimap_agg(args: Sequence[Typed], call: Call) -> Typed:
 def _map_union(args: Sequence[Typed], call: Call) -> Typed:
     """NULL where all the maps are empty, too."""
     _need("map_union", args, _is_map)
+    if args[0].type.name == "unknown":
+        return _NO_MAP
     maps = call.filtered(f"{args[0].sql} IS NOT NULL")("list", args[0].sql)
     entries = f"flatten(list_transform({maps}, lambda m: map_entries(m)))"
     pairs = f"list_transform({entries}, lambda e: {{'field0': e['key'], 'field1': e['value']}})"
@@ -1703,7 +1759,7 @@ def _checksum(args: Sequence[Typed], call: Call) -> Typed:
     elif kind.name in ("double", "real"):
         one = f"tr_checksum_{kind.name}({sql})"
     elif kind.name == "decimal":
-        units = f"tr_unscaled({sql}, {10 ** kind.args[1]}::HUGEINT)"
+        units = unscaled(sql, kind.args[1])
         one = f"tr_checksum_wide({units})" if kind.args[0] > 18 else f"tr_checksum_number(CAST({units} AS BIGINT))"
     elif kind.name == "boolean":
         one = f"tr_checksum_number(CAST({sql} AS BIGINT))"

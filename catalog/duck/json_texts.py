@@ -239,7 +239,11 @@ def is_scalar(text: str) -> bool:
 
 
 def _cast(text: str) -> Any:
-    return loaded(text)
+    """A text that is no JSON is what json_array_get gives for a string."""
+    try:
+        return loaded(text)
+    except ValueError:
+        raise _bad() from None
 
 
 def _bad() -> Unfit:

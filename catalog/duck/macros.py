@@ -6,7 +6,7 @@ Names begin with `tr_`; analysts never call them, the compiler writes them.
 
 from __future__ import annotations
 
-__all__ = ["MACROS"]
+__all__ = ["BLANKS", "MACROS"]
 
 MAX_TEXT = 16 * 1024 * 1024
 MAX_LIST = 1_000_000
@@ -17,8 +17,14 @@ _STOP = "error('atoll: error INVALID_FUNCTION_ARGUMENT')"
 _INT = r"'[\x00-\x20]*[+-]?[0-9]+[\x00-\x20]*'"
 _DECIMAL = r"'[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?'"
 _DOUBLE = r"'[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[dDfF]?|[+-]?NaN|[+-]?Infinity'"
-_DATE = r"'[+-]?[0-9]{4,}-[0-9]{1,2}-[0-9]{1,2}'"
-_STAMP = r"'[+-]?[0-9]{4,}-[0-9]{1,2}-[0-9]{1,2}( [0-9]{1,2}:[0-9]{1,2}(:[0-9]{1,2}(\.[0-9]+)?)?)?'"
+_DATE = r"[+-]?[0-9]{4,}-[0-9]{1,2}-[0-9]{1,2}"
+_CLOCK = r"([01]?[0-9]|2[0-3]):[0-5]?[0-9](:[0-5]?[0-9](\.[0-9]+)?)?"
+_ZONED_STAMP = rf"'({_DATE}( ({_CLOCK})?)?)\s*([A-Za-z+-].*)?'"
+BLANKS = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a"
+    "\u2028\u2029\u205f\u3000"
+)
+"""What `trim` takes off: the blanks of Java, to which those that do not break a line do not belong."""
 
 MACROS: tuple[str, ...] = (
     # An error by its name (see `engine.translate_error`): a cast that fails, because DuckDB's error() may not stand in TRY.
@@ -76,11 +82,15 @@ MACROS: tuple[str, ...] = (
     f"tr_is_int(s) AS regexp_full_match(s, {_INT})",
     f"tr_is_decimal(s) AS regexp_full_match(s, {_DECIMAL})",
     f"tr_is_double(s) AS regexp_full_match(trim(s), {_DOUBLE})",
-    f"tr_is_date(s) AS regexp_full_match(trim(s), {_DATE})",
-    f"tr_is_stamp(s) AS regexp_full_match(trim(s), {_STAMP})",
+    rf"tr_is_date(s) AS regexp_full_match(s, '\s*{_DATE}\s*')",
+    rf"tr_is_stamp(s) AS regexp_full_match(s, '\s*{_DATE}( {_CLOCK}\s*)?')",
+    f"tr_is_zoned_stamp(s) AS CASE WHEN regexp_full_match(trim(s, '{BLANKS}'), {_ZONED_STAMP})"
+    f" THEN tr_is_zone(regexp_extract(trim(s, '{BLANKS}'), {_ZONED_STAMP}, 7)) ELSE false END",
+    f"tr_unzoned(s) AS trim(regexp_extract(trim(s, '{BLANKS}'), {_ZONED_STAMP}, 1))",
+    "tr_seventh(s) AS to_microseconds(CASE WHEN split_part(s, '.', 2)[7:7] >= '5' THEN 1 ELSE 0 END)",
     "tr_is_boolean(s) AS lower(s) IN ('t', 'true', '1', 'f', 'false', '0')",
     "tr_boolean(s) AS lower(s) IN ('t', 'true', '1')",
-    "tr_is_time(s) AS regexp_full_match(trim(s), '[0-9]{1,2}:[0-9]{1,2}(:[0-9]{1,2}(\\.[0-9]{1,6})?)?')",
+    f"tr_is_time(s) AS regexp_full_match(s, '{_CLOCK[:-5]}{{1,12}})?)?[ ]*')",
     "tr_is_uuid(s) AS regexp_full_match(s, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')",
     "tr_real(x) AS CASE WHEN abs(x) >= 3.4028235677973366e38 AND NOT isnan(x)"
     " THEN CAST(CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END AS FLOAT) ELSE CAST(x AS FLOAT) END",

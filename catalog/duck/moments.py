@@ -15,8 +15,8 @@ from catalog.errors import Outcome, TrinoError, UserError
 from catalog.types import BIGINT, DOUBLE, TrinoType
 
 __all__ = [
-    "DAYS", "PARTS", "YEARS", "at_timezone", "between_moments", "date_part", "from_local", "is_moment", "local_time",
-    "with_interval", "zone_of", "zoned",
+    "DAYS", "PARTS", "YEARS", "at_timezone", "between_moments", "date_part", "from_local", "is_java_zone", "is_moment",
+    "local_time", "with_interval", "zone_of", "zoned",
 ]  # fmt: skip
 
 DAYS = TrinoType("interval day to second")
@@ -128,6 +128,18 @@ def zone_of(text: str, error: TrinoError) -> str:
     if text not in zones():
         raise UserError(f"'{text[:40]}' is no time zone.", trino=error, rule="types")
     return text
+
+
+def is_java_zone(text: str) -> bool:
+    """Whether a text is the name of a zone for Java's ZoneId, which knows more offsets than a moment may show."""
+    offset = re.fullmatch(r"(?:UTC|GMT|UT|)[+-]([0-9]|[0-9]{2}(:?[0-9]{2}(:?[0-9]{2})?)?)", text)
+    if not offset:
+        return text in ("Z", "UTC", "GMT", "UT") or (text in zones() and text not in _SHORT_ZONES)
+    hours, minutes, seconds = ([int(p) for p in re.findall("[0-9]{1,2}", offset[1])] + [0, 0])[:3]
+    return minutes < 60 and seconds < 60 and hours * 3600 + minutes * 60 + seconds <= 18 * 3600
+
+
+_SHORT_ZONES = ("EST", "MST", "HST", "ROC", "Factory", "localtime")
 
 
 @cache

@@ -34,6 +34,7 @@ from catalog.duck.colors import COLOR_SCALARS
 from catalog.duck.hashes import HASH_SCALARS, MASK, turned
 from catalog.duck.json_texts import JSON_SCALARS, java_double, spelled
 from catalog.duck.macros import MAX_TEXT
+from catalog.duck.moments import is_java_zone
 from catalog.duck.stems import STEM_SCALARS
 from catalog.errors import TrinoError
 
@@ -156,12 +157,13 @@ _SOUNDEX = {c: str(n) for n, letters in enumerate(("BFPV", "CGJKQSXZ", "DT", "L"
 
 @_scalar("VARCHAR", "VARCHAR")
 def _soundex(text: str) -> str:
-    """American soundex: H and W part no equal codes, vowels do."""
-    if not text.isascii():
-        raise Refused
-    letters = [c for c in text.upper() if c.isalpha()]
+    """American soundex: H and W part no equal codes, vowels do. Letters are Java's, of one char each."""
+    letters = [c for c in text if c.isalpha() and c < "\U00010000"]
+    letters = [*"".join(letters).upper()]
     if not letters:
         return ""
+    if not all("A" <= c <= "Z" for c in letters):
+        raise Refused
     code, last = letters[0], _SOUNDEX.get(letters[0], "")
     for c in letters[1:]:
         digit = _SOUNDEX.get(c, "")
@@ -389,16 +391,19 @@ def _real_text(value: float) -> str:
 
 @_scalar("DOUBLE", "VARCHAR")
 def _format_number(value: float) -> str:
-    """Three digits and a unit: 999, 123K, 1.5M. What is behind the point of the value itself is cut off."""
+    """Three digits and a unit: 999, 123K, 1.5M. What is behind the point of the value itself is cut off.
+
+    Less than zero two digits follow the point, whatever stands before it.
+    """
     whole = 0 if math.isnan(value) else int(max(-(2.0**63), min(2.0**63 - 1024, value)))
     size, unit = abs(float(whole)), 0
     units = ("", "K", "M", "B", "T", "Q")
     while size >= 1000 and unit < len(units) - 1:
         size, unit = size / 1000, unit + 1
-    digits = max(0, 3 - len(str(int(size))))
+    digits = 2 if whole < 0 else max(0, 3 - len(str(int(size))))
     text = f"{Decimal(size).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
-    return ("-" if value < 0 else "") + text + units[unit]
+    return ("-" if whole < 0 else "") + text + units[unit]
 
 
 @_scalar("DOUBLE", "VARCHAR")
@@ -689,7 +694,10 @@ def _packed(name: str, layout: str, kind: str) -> None:
             raise Refused
         return struct.unpack(layout, data)[0]
 
-    _bytes(f"to_{name}", lambda value: struct.pack(layout, value), kind, "BLOB")
+    def pack(value: Any) -> bytes:
+        return struct.pack(layout, math.nan if kind == "DOUBLE" and math.isnan(value) else value)
+
+    _bytes(f"to_{name}", pack, kind, "BLOB")
     _bytes(f"from_{name}", unpack, "BLOB", kind)
 
 
@@ -826,6 +834,11 @@ def _iso_stamp(text: str, zone: str) -> datetime:
         return at
     digits = zone[1:].replace(":", "").ljust(4, "0")
     return at - int(f"{zone[0]}1") * timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+
+
+@_scalar("VARCHAR", "BOOLEAN")
+def _is_zone(text: str) -> bool:
+    return not text or is_java_zone(text)
 
 
 @_scalar("DOUBLE; DOUBLE; DOUBLE; DOUBLE", "DOUBLE")

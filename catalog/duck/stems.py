@@ -60,19 +60,24 @@ def stem(text: str) -> str:
         return _KNOWN[text]
     if len(text) < 3:
         return text
-    word = text.removeprefix("'")
-    word = _consonants(word)
+    plain = text.removeprefix("'")
+    word = _consonants(plain)
+    if word == plain:
+        return _stemmed(word)  # a Y that was written so stays
+    return _stemmed(word).replace("Y", "y")
+
+
+def _stemmed(word: str) -> str:
     special = re.match("gener|commun|arsen", word)
     first = special.end() if special else _behind(word, 0)
     second = _behind(word, first)
     word = word.removesuffix(_ending(word, ("'", "'s", "'s'")))
     word = _plural(word)
     if word in _KEPT:
-        return word.replace("Y", "y")
+        return word
     word = _tense(word, first)
     word = re.sub(f"(?<=.)({_C})[yY]$", r"\1i", word)
-    word = _derived(word, first, second)
-    return word.replace("Y", "y")
+    return _derived(word, first, second)
 
 
 def _consonants(word: str) -> str:

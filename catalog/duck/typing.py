@@ -14,7 +14,7 @@ from catalog.types import DOUBLE, UNKNOWN, TrinoType
 
 __all__ = [
     "MAX_CHAR", "Typed", "arithmetic", "cast_to", "check_size", "common", "comparable", "decimal_of", "field_count",
-    "mismatch", "sql_text", "unfit",
+    "mismatch", "sql_text", "unfit", "unscaled",
 ]  # fmt: skip
 
 MAX_SQL = 2_000_000
@@ -244,10 +244,7 @@ def _decimal(op: str, a: Typed, b: Typed) -> Typed:
         scale = max(s1, s2)
         out = (min(p2 - s2, p1 - s1) + scale, scale)
         if max(p1, p2) + scale > _DOUBLE_DIGITS:  # DuckDB computes the remainder of decimals in doubles
-            n, d = (
-                f"tr_unscaled({x}, {10**s}::HUGEINT) * {10 ** (scale - s)}::HUGEINT"
-                for x, s in ((left, s1), (right, s2))
-            )
+            n, d = (f"{unscaled(x, s)} * {10 ** (scale - s)}::HUGEINT" for x, s in ((left, s1), (right, s2)))
             kind = TrinoType("decimal", out)
             return Typed(rescaled(f"tr_rest({n}, {d})", kind), kind)
     else:
@@ -269,16 +266,24 @@ def decimal_quotient(left: str, right: str, scales: tuple[int, int], kind: Trino
     s1, s2 = scales
     scale = kind.args[1]
     widen = scale - s1 + s2
-    n = f"(tr_unscaled({left}, {10**s1}::HUGEINT) * {10**widen}::HUGEINT)"
-    d = f"tr_unscaled({right}, {10**s2}::HUGEINT)"
-    return Typed(rescaled(f"tr_half_up({n}, {d})", kind), kind)
+    n = f"({unscaled(left, s1)} * {10**widen}::HUGEINT)"
+    return Typed(rescaled(f"tr_half_up({n}, {unscaled(right, s2)})", kind), kind)
 
 
-def rescaled(unscaled: str, kind: TrinoType) -> str:
+def unscaled(sql: str, scale: int) -> str:
+    """A decimal of that scale as a HUGEINT that counts units of 10^-scale; by its text where a product has no room."""
+    if scale > _INT64_DIGITS:
+        return f"CAST(replace(CAST({sql} AS VARCHAR), '.', '') AS HUGEINT)"
+    return f"tr_unscaled({sql}, {10**scale}::HUGEINT)"
+
+
+def rescaled(units: str, kind: TrinoType) -> str:
     """A HUGEINT that counts units of 10^-scale -> a decimal of that scale, without going through double."""
     scale = kind.args[1]
     if scale == 0:
-        return f"CAST({unscaled} AS {kind.duckdb()})"
+        return f"CAST({units} AS {kind.duckdb()})"
     one = f"DECIMAL({min(38, scale + 1)}, {scale})"
     unit = f"CAST({sql_text('0.' + '0' * (scale - 1) + '1')} AS {one})"
-    return f"CAST(tr_scaled({unscaled}, {10**scale}::HUGEINT, CAST(1 AS {one}), {unit}) AS {kind.duckdb()})"
+    if scale == 38:  # of which 1 is none
+        return f"CAST({units} * {unit} AS {kind.duckdb()})"
+    return f"CAST(tr_scaled({units}, {10**scale}::HUGEINT, CAST(1 AS {one}), {unit}) AS {kind.duckdb()})"

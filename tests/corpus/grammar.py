@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-__all__ = ["AGGREGATES", "CELL_LEAVES", "KINDS", "ORDERED", "Leaves", "Maker", "Node"]
+__all__ = ["AGGREGATES", "CALLS", "CELL_LEAVES", "KINDS", "ORDERED", "Leaves", "Maker", "Node"]
 
 Leaves = Mapping[str, Sequence[str]]
 
