@@ -1,6 +1,6 @@
 """Calls that come after a while unless they are cancelled first, as nearly all of them are.
 
-    alarm = after(seconds, stop, reason)
+    alarm = after(seconds, stop)
     alarm.cancel()
 
 One thread waits for all of a process: one of its own for each, as `threading.Timer` has, costs a small question more

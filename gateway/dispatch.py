@@ -443,6 +443,7 @@ class FragmentStream:
             try:
                 self._queue.put(batch, timeout=0.05)
             except queue.Full:
+                self._tell()
                 continue
             return
 

@@ -24,8 +24,8 @@ __all__ = ["Answer", "Lines"]
 KEPT = 64
 """Connections to one agent that wait for another question, at most."""
 CHUNK = 1 << 16
-MAX_HEAD = 1 << 16
-"""Bytes of an answer before its body."""
+MAX_HEAD = 1 << 17
+"""Bytes that are read of an answer before its body."""
 
 
 class Answer:
@@ -46,8 +46,10 @@ class Answer:
     # -- what the parser tells
 
     def on_message_begin(self) -> None:
-        """A second one is what nobody asked for."""
+        """Raises ConnectionError for a second one, which nobody asked for."""
         self._is_kept = False
+        if self.status_code:
+            raise ConnectionError("an answer behind the answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1").title()] = value.decode("latin-1")
@@ -67,7 +69,7 @@ class Answer:
         if not found:
             raise ConnectionError("the answer was cut")
         self._head += 0 if self.status_code else len(found)
-        if self._head > MAX_HEAD + CHUNK:
+        if self._head > MAX_HEAD:
             raise ConnectionError("the head of the answer has no end")
         self._parser.feed_data(found)
 

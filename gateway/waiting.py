@@ -132,7 +132,7 @@ class Waiting(queue.Queue[pa.RecordBatch | None]):
         """Forget what is left: nobody reads on."""
         with self.mutex:
             self.queue.clear()
-            self.bytes = 0
+            self._count(-self.bytes)
             if self._overflow is not None:
                 self._overflow.close()
 

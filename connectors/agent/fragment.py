@@ -309,6 +309,11 @@ class FragmentRun:
         found = self._trusted(scan, f'SELECT DISTINCT "raw_{key}" AS k FROM rel WHERE "raw_{key}" IN ({listed})')
         return [str(v) for v in found.column("k").to_pylist()]
 
+    @property
+    def is_made(self) -> bool:
+        """Once it is prepared: whether all of its answer is here."""
+        return self._table is not None
+
     def _align(self) -> None:
         """Answers of aggregate and verify leave on a grid of 50 ms: how long it took says less."""
         spent = time.monotonic() - self._started

@@ -534,10 +534,14 @@ class _Stream:
             raise
 
     async def whole(self) -> bytes | None:
-        """The whole answer, if it ends within a moment; None if it does not: then `chunks` has all of it."""
+        """The whole answer, if it ends within a moment; None if it does not: then `chunks` has all of it.
+
+        Sums and verdicts are whole before they leave, and always one body: how it goes out says nothing of them.
+        """
+        assert self.run is not None
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(AT_ONCE):
+                async with asyncio.timeout(None if self.run.is_made else AT_ONCE):
                     while (chunk := await self._next()) is not None:
                         self._taken.append(chunk)
                     return b"".join(self._taken)

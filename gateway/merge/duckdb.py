@@ -213,8 +213,8 @@ class Merge:
     @property
     def _con(self) -> duckdb.DuckDBPyConnection:
         """The engine's connection, which knows all that was given. Raises the cancelling error."""
-        self._execution.check()
         connection = self._open()
+        self._execution.check()  # a cancellation before this has found no connection to interrupt
         untold, self._untold = self._untold, {}
         for name, table in untold.items():
             self._register(name, table)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -209,7 +210,7 @@ def matched(shape: Shape, rows: Mapping[str, pa.Table]) -> Matched | None:
     """The answer, its columns named c0..; None if more rows than `MOST` came of it on the way."""
     found: list[tuple[int, ...]] = [(k,) for k in _passing(shape, 0, rows)]
     for number in range(1, len(shape.answers)):
-        found = list(_joined(shape, number, rows, found))
+        found = list(islice(_joined(shape, number, rows, found), MOST + 1))
         if len(found) > MOST:
             return None
     places = list(zip(*found, strict=True)) or [()] * len(shape.answers)

@@ -44,6 +44,8 @@ MOST = 5_000
 SPARED = 20
 """Times as many rows its source must be expected to have."""
 PLACE = "place"
+NO_ORDER = ("map", "json", "array", "row")
+"""Types that ORDER BY refuses, or refuses where a NULL inside would decide; the statement need not sort by them."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def limited(
     if counts is None or not isinstance(merge, exp.Select) or any(f.keys is not None for f in fragments):
         return None
     found = _leading(merge, {f.id: f for f in fragments})
-    if found is None:
+    if found is None or not all(_gives_rows(f, relations) for f in fragments):
         return None
     leader, by = found
     if not _is_plain(leader, by, relations):
@@ -107,7 +109,8 @@ def limited(
     rows = 1 + int(MARGIN * sum(counts) / max(1e-9, prod(min(1.0, s.share) for s in others)))
     if rows > MOST or rows * SPARED > size_of(leader, relations).rows:
         return None
-    renamed = {f.id: f"f{len(fragments) + i}" for i, f in enumerate(fragments)}
+    unused = 1 + max(int(f.id[1:]) for f in fragments)
+    renamed = {f.id: f"f{unused + i}" for i, f in enumerate(fragments)}
     asked = [replace(f, id=renamed[f.id]) for f in fragments]
     place = next(i for i, f in enumerate(fragments) if f.id == leader.id)
     asked[place] = _first_rows(asked[place], by, rows)
@@ -204,8 +207,17 @@ def _is_plain(
     if relation is None or not relation.mode.gives_rows:
         return False
     masked = {c.name for c in relation.columns if c.mask}
+    sortable = {c.name for c in relation.columns if c.type.name not in NO_ORDER}
     columns = [p.unalias() for p in tree.expressions]
-    return all(isinstance(c, exp.Column) for c in columns) and not any(columns[i].name in masked for i, _ in by)
+    if not all(isinstance(c, exp.Column) and c.name in sortable for c in columns):
+        return False
+    return not any(columns[i].name in masked for i, _ in by)
+
+
+def _gives_rows(fragment: FragmentPlan, relations: dict[RelationName, Relation]) -> bool:
+    """Whether it may be asked twice: a question for sums costs its user some of what he may ask a day."""
+    named = (RelationName(t.catalog, t.db, t.name) for t in fragment.tree.find_all(exp.Table) if t.db)
+    return all(name in relations and relations[name].mode.gives_rows for name in named)
 
 
 def _first_rows(fragment: FragmentPlan, by: Sequence[tuple[int, exp.Ordered]], rows: int) -> FragmentPlan:

@@ -33,12 +33,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-import pyarrow as pa
-
 from catalog.errors import CityError, InternalError, Outcome, TrinoError, UserError
 from catalog.memory import trim
 from gateway.execution import Effects, Execution, ResultColumn, Session, State
-from gateway.server.pages import PAGE_BYTES, SMALLEST_PAGE, Pages, client_columns, column_list
+from gateway.server.pages import PAGE_BYTES, SMALLEST_PAGE, UNWRITABLE, Pages, client_columns, column_list
 from gateway.server.problem import answerable
 from gateway.server.report import effect_headers, error_body, stats
 from gateway.server.session import Gateway, HttpProblem, Options, Transactions
@@ -232,7 +230,7 @@ class Conversation:
             if self._stopped:
                 return self._finished(STOPPED)
             return self._failed(error)
-        except (pa.ArrowException, TypeError, ValueError) as bad:
+        except UNWRITABLE as bad:
             fault = InternalError("A result column cannot be written as its type.", rule="encoding")
             fault.__cause__ = bad
             self.execution.cancel(fault)

@@ -32,6 +32,8 @@ FILL_SECONDS = 0.05
 AHEAD_SECONDS = 0.25
 """How long a page that nobody asked for yet waits for rows; then it needs no thread any more."""
 
+UNWRITABLE = (pa.ArrowException, TypeError, ValueError, ArithmeticError)
+"""How it shows that a value is none of its column's type."""
 MAKERS = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 """Pages in the making at once: more than there are processors would only hold more memory."""
 
@@ -125,7 +127,7 @@ class Pages:
                     continue
                 try:
                     self._add(room, 0)
-                except (CityError, pa.ArrowException, TypeError, ValueError) as bad:
+                except (CityError, *UNWRITABLE) as bad:
                     self._fault = bad
 
     def is_full(self, room: int) -> bool:
@@ -139,20 +141,18 @@ class Pages:
             raise self.execution.error
         if self._size >= room:
             return False
-        batch, self._rest = self._rest, None
-        if batch is None:
-            batch = self.execution.next_batch(wait)
-        if batch is None:
+        if self._rest is None:
+            self._rest = self.execution.next_batch(wait)
+        if self._rest is None:
             return False
-        if batch.num_rows == 0:
-            return True
-        rows = _rows_within(batch, room - self._size)
-        if rows < batch.num_rows:
-            self._rest = batch.slice(rows)
-            batch = batch.slice(0, rows)
-        with MAKERS:
-            self._parts += [b"," if self._parts else b"[", encode_rows(batch, self.columns)]
-        self._size += max(1, _size(batch))
+        rows = _rows_within(self._rest, room - self._size)
+        batch, more = self._rest.slice(0, rows), self._rest.slice(rows)
+        if batch.num_rows:
+            with MAKERS:
+                written = encode_rows(batch, self.columns)
+            self._parts += [b"," if self._parts else b"[", written]
+        self._rest = more if more.num_rows else None  # only now that what comes before it is written
+        self._size += _size(batch)
         self._count += batch.num_rows
         return True
 

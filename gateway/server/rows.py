@@ -13,6 +13,7 @@ clients are made side by side.
 from __future__ import annotations
 
 import base64
+import datetime
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -263,12 +264,17 @@ def _timestamp_zone(array: pa.Array, kind: TrinoType) -> pa.Array:
 
 
 def _local(array: pa.Array) -> pa.Array:
-    """What the clocks of the zone show. Arrow knows no summer time after 2037: there Python tells it."""
-    zone, latest = array.type.tz, pc.max(array).as_py()
-    if latest is None or latest.year <= 2037 or zone[0] in "+-":
-        return pc.local_timestamp(array)
-    shown = [v and v.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for v in array.to_pylist()]
-    return pa.array(shown, pa.timestamp(array.type.unit))
+    """What the clocks of the zone show. Arrow knows no summer time after 2037: there Python tells it, up to its last
+    year."""
+    zone, local = array.type.tz, pc.local_timestamp(array)
+    if zone[0] in "+-":
+        return local
+    years = pc.year(array)
+    late = pc.fill_null(pc.and_(pc.greater(years, 2037), pc.less(years, datetime.MAXYEAR)), False)
+    if not pc.any(late).as_py():
+        return local
+    shown = [v.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for v in array.filter(late).to_pylist()]
+    return pc.replace_with_mask(local, late, pa.array(shown, local.type))
 
 
 def _interval(array: pa.Array, kind: TrinoType) -> list[Any]:

@@ -153,10 +153,13 @@ def _segments(statements: Statements) -> list[Route]:
         # A second acknowledgement of the same segment, after a lost answer, is as welcome as the first.
         return Response()
 
-    return [
+    found = [
         Route("/v1/spooled/download/{name}", download, methods=["GET"]),
         Route("/v1/spooled/ack/{name}", acknowledge, methods=["GET"]),
     ]
+    for route in found:
+        route.methods.discard("HEAD")  # which is to change nothing
+    return found
 
 
 def _segment_of(statements: Statements, name: str, connection: Connection | None) -> tuple[bytes, Conversation | None]:

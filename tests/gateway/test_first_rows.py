@@ -22,7 +22,7 @@ from gateway.plan import FragmentPlan, Plan
 from gateway.plan.asking import Request
 from gateway.plan.explain import explain_plan
 from gateway.settings import Limits
-from tests.differential.harness import SESSION, Rows, answer_of, planned, pooled, rows_of
+from tests.differential.harness import SESSION, Rows, answer_of, planned, pooled, rows_of, world
 from tests.differential.world import CITY
 
 JOIN = "FROM water.main.reading r JOIN market.main.company c ON c.id = r.company"
@@ -131,3 +131,45 @@ def test_every_question_that_may_be_asked_is_explained() -> None:
     assert [f["id"] for f in told.fragments] == ["f2", "f3", "f0", "f1"]
     assert all(f.sql in told.text for f in plan.questions)
     assert "only if that is fewer than 2 rows, and f2 gave 5:" in told.text
+
+
+TWICE = (
+    "SELECT r.m3, c.name, c2.name AS n2 FROM market.main.company c, market.main.company c2, water.main.reading r "
+    "WHERE r.company = c.id AND r.note = c2.name AND c2.id < c.id ORDER BY r.m3 DESC, r.meter_id, c.name LIMIT 2"
+)
+
+
+def test_no_two_questions_of_a_statement_have_one_name() -> None:
+    """Also where a question that two relations share left a gap in their numbers."""
+    plan = planned(CITY, TWICE)
+    assert plan.first is not None
+    names = [f.id for f in plan.questions]
+    assert len(names) == 4
+    assert len(set(names)) == 4
+
+
+@pytest.mark.parametrize("kind", ["json", "map(varchar,bigint)", "array(bigint)"])
+def test_rows_with_a_column_that_has_no_order_are_asked_for_as_a_whole(kind: str) -> None:
+    value = {"json": "[1]", "map(varchar,bigint)": [("x", 1)], "array(bigint)": [1, None]}[kind]
+    city = world(
+        {"a__t": {"rows": 100_000}},
+        a__t=({"id": "bigint", "v": kind, "p": "double"}, [(i, value, float(i)) for i in range(9)]),
+        b__u=({"id": "bigint"}, [(i,) for i in range(0, 9, 2)]),
+    )
+    join = "FROM a.main.t t JOIN b.main.u u ON u.id = t.id ORDER BY t.p DESC LIMIT 3"
+    assert planned(city, f"SELECT t.id, t.v {join}").first is None
+    assert planned(city, f"SELECT t.id {join}").first is not None
+
+
+def test_a_question_for_sums_is_not_asked_twice() -> None:
+    city = world(
+        {
+            "a__t": {"rows": 100_000},
+            "g__s": {"mode": "aggregate", "dimensions": ("d",), "measures": (), "purpose": "test", "min_group": 1},
+        },
+        a__t=({"id": "bigint", "ref": "bigint", "p": "double"}, [(i, i % 7, float(i)) for i in range(9)]),
+        g__s=({"d": "bigint"}, [(i,) for i in range(7)]),
+    )
+    sums = "SELECT d, count(*) AS n FROM g.main.s GROUP BY d"
+    plan = planned(city, f"SELECT t.id, x.n FROM ({sums}) x JOIN a.main.t t ON t.ref = x.d ORDER BY t.p DESC LIMIT 3")
+    assert plan.first is None

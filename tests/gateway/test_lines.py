@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -46,6 +47,11 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"0123456789" if words == "last" else b"01234")
             self.close_connection = True
+            return
+        if words == "twice":
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ab" + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\ncd")
             return
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -125,6 +131,14 @@ def test_an_agent_that_says_it_closes_is_connected_to_anew(server: Server, lines
 def test_a_body_that_is_cut_is_an_error_and_never_a_short_answer(lines: Lines, words: str) -> None:
     with pytest.raises(HTTPError):
         ask(lines, words)
+
+
+def test_what_comes_behind_an_answer_is_nobodys_answer(server: Server, lines: Lines) -> None:
+    """Whether it comes with the answer or after it."""
+    with suppress(HTTPError):
+        assert ask(lines, "twice") == (200, b"ab")
+    assert ask(lines) == (200, b"01234" * 3)
+    assert len(set(server.met)) == 2
 
 
 def test_silence_ends_with_the_time_that_was_given(lines: Lines) -> None:

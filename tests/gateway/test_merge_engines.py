@@ -11,7 +11,7 @@ from sqlglot import exp, parse_one
 
 from catalog.errors import CityError, UserError
 from gateway.execution import Execution, Session
-from gateway.merge.duckdb import IDLE, NOBODY, SMALL_BYTES, USES, Merge, MergePool
+from gateway.merge.duckdb import IDLE, NOBODY, SMALL_BYTES, USES, Merge, MergePool, Owner
 from gateway.plan import KeySet
 from gateway.settings import Limits
 
@@ -142,6 +142,20 @@ def test_a_cancel_stops_the_statement_that_runs(pool: MergePool) -> None:
 
     with pytest.raises(CityError), Merge(pool, running, LIN) as merge:
         merge.store("f0", pa.schema([("a", pa.int64())]), rows())
+
+
+def test_a_statement_that_was_cancelled_while_it_waited_for_an_engine_runs_nothing(
+    pool: MergePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled, take = execution("q"), pool.take
+
+    def slowly(owner: Owner) -> object:
+        cancelled.cancel()
+        return take(owner)
+
+    monkeypatch.setattr(pool, "take", slowly)
+    with pytest.raises(CityError, match="canceled"), Merge(pool, cancelled, NOBODY) as merge:
+        ask(merge, "SELECT 1 + 1 AS n")
 
 
 @pytest.mark.parametrize("rows", [3, 600_000], ids=["small", "large"])

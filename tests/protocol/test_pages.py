@@ -151,6 +151,22 @@ def test_a_zoned_value_keeps_its_zone() -> None:
     assert values(array, parse("timestamp(3) with time zone")) == ["2024-01-02 11:04:05.123 Asia/Shanghai"]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (2_224_152_000, "2040-06-24 14:00:00 Europe/Oslo"),
+        (253_402_300_799, "+10000-01-01 00:59:59 Europe/Oslo"),
+        (253_402_300_800, "+10000-01-01 01:00:00 Europe/Oslo"),
+        (-62_135_596_800, "0001-01-01 00:43:00 Europe/Oslo"),
+    ],
+)
+def test_a_zoned_value_is_written_also_where_pythons_years_end(seconds: int, text: str) -> None:
+    batch = pa.record_batch([pa.array([seconds, 0, None], pa.timestamp("s", "Europe/Oslo"))], ["t"])
+    rows = orjson.loads(encode(batch, (ResultColumn("t", parse("timestamp(0) with time zone")),)))
+    assert rows[1:] == [["1970-01-01 01:00:00 Europe/Oslo"], [None]]
+    assert rows[0] == [text]
+
+
 def test_a_client_without_parametric_datetime_gets_three_digits_everywhere() -> None:
     kind = parse("row(a timestamp(6), b array(time(6)))")
     (column,) = client_columns([ResultColumn("x", kind)], frozenset())
@@ -300,6 +316,19 @@ def test_a_batch_that_cannot_be_written_is_the_clients_error_though_it_was_met_a
     pages.ahead(100)
     with pytest.raises(pa.ArrowException):
         pages.next(1.0)
+
+
+def test_rows_whose_writing_failed_in_any_way_are_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Pages(execution_of([pa.record_batch([pa.array([1])], ["n"])]), (ResultColumn("n", parse("bigint")),))
+
+    def fail(*_: object) -> bytes:
+        raise RuntimeError("nobody thought of this")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("gateway.server.pages.encode_rows", fail)
+        with pytest.raises(RuntimeError):
+            pages.ahead(100)
+    assert pages.next(1.0) == b"[[1]]"
 
 
 def test_a_batch_is_a_list_of_rows() -> None:
