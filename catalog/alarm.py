@@ -37,8 +37,12 @@ class Alarm:
 
     def _ring(self) -> None:
         call, self._call = self._call, None
-        if call is not None:
+        if call is None:
+            return
+        try:
             threading.Thread(target=call, name="alarm", daemon=True).start()
+        except RuntimeError:  # no thread can be had: then this one does it, late rather than never
+            call()
 
 
 class _Clock:

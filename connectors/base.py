@@ -329,7 +329,7 @@ class Capabilities:
     fit is an error; 0 if it does not.
     joins: whether scans may be joined, on types of `compares`. exists: by which comparisons with columns around it an
     EXISTS is answered quickly without an index: none "", "=" or "any".
-    orders: whether it sorts the types of `compares` as Trino does.
+    orders: types by which it sorts as Trino does, whole values, such that rows which tie look alike.
     aggregates: function -> raw type names; `group_types`: types by which it may group;
     key_functions: date parts it computes; keys: types on which bind keys may be pushed. masks: the dialect in
     which it computes masks to group by, "" for none.
@@ -345,7 +345,7 @@ class Capabilities:
     likes: str | None = None
     arithmetic: int = 0
     joins: bool = False
-    orders: bool = False
+    orders: frozenset[str] = frozenset()
     exists: Literal["", "=", "any"] = ""
 
 

@@ -94,7 +94,7 @@ CAPABILITIES = Capabilities(
     likes="",
     arithmetic=38,
     joins=True,
-    orders=True,
+    orders=_INTEGERS | {"decimal", "varchar", "date"},
     exists="any",
 )
 """Not sums of doubles (order of addition), nor their min and max (NaN is the largest there)."""

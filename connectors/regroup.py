@@ -15,6 +15,7 @@ form in the source's own words, and stays there.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -36,7 +37,7 @@ from connectors.base import (
     SourceError,
 )
 from connectors.native import DuckDBCompiler
-from connectors.snapshot import BATCH_ROWS, CAPABILITIES, engine
+from connectors.snapshot import BATCH_ROWS, CAPABILITIES, SPILL, engine
 
 __all__ = ["Grouper", "apart"]
 
@@ -118,6 +119,7 @@ class Grouper:
         with self._lock:
             if self._connection is None:
                 self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                shutil.rmtree(self._folder / SPILL, ignore_errors=True)  # of a process that ended suddenly
                 # One thread, the reader's own: nobody else may be at the rows when it leaves.
                 self._connection = engine(self._folder, (), MEMORY, 1)
             return self._connection.cursor()

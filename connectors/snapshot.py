@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 BATCH_ROWS = 8192
+SPILL, SPILL_SIZE = "spill", "8GB"
+"""Where an engine puts what its memory does not hold, and how much of it."""
 
 _INTEGERS = frozenset({"tinyint", "smallint", "integer", "bigint"})
 _ORDERED = _INTEGERS | {"decimal", "double", "varchar", "date", "timestamp"}
@@ -70,7 +73,7 @@ CAPABILITIES = Capabilities(
     likes="",
     arithmetic=38,
     joins=True,
-    orders=True,
+    orders=_INTEGERS | {"decimal", "varchar", "date"},
     exists="any",
 )
 
@@ -127,6 +130,7 @@ class Snapshot:
     def __init__(self, folder: Path, readable: Sequence[Path] = (), *, memory: str = "1GB", threads: int = 2) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.rmtree(folder / SPILL, ignore_errors=True)  # of a process that ended suddenly
         self._readable = [folder, *readable]
         self._memory = memory
         self._threads = threads
@@ -224,7 +228,8 @@ def engine(folder: Path, readable: Sequence[Path], memory: str, threads: int) ->
         connection.execute("SET autoinstall_known_extensions = false")
         connection.execute("SET autoload_known_extensions = false")
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"SET temp_directory = {_text(str(folder / 'spill'))}")
+        connection.execute(f"SET temp_directory = {_text(str(folder / SPILL))}")
+        connection.execute(f"SET max_temp_directory_size = '{SPILL_SIZE}'")
         folders = ", ".join(_text(f"{path}/") for path in readable)
         connection.execute(f"SET allowed_directories = [{folders}]")
         connection.execute("SET enable_external_access = false")

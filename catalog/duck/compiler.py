@@ -1126,12 +1126,28 @@ class _Compiler:
             values.append(self.expr(branch.args["true"], scope))
         if node.args.get("default") is not None:
             values.append(self.expr(node.args["default"], scope))
-        return _choice(tests, values)
+        return self.choice(tests, values, scope)
 
     def if_(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "true", "false")
         values = [self.expr(n, scope) for n in (node.args.get("true"), node.args.get("false")) if n is not None]
-        return _choice([self.boolean(node.this, scope)], values)
+        return self.choice([self.boolean(node.this, scope)], values, scope)
+
+    def choice(self, tests: Sequence[str], values: Sequence[Typed], scope: _Scope) -> Typed:
+        """What reads no column is computed for each row, as the others are: if it fails, it would fail while DuckDB
+        plans, also in a branch that is not taken, and where no TRY round it is heard."""
+        read = (*tests, *(v.sql for v in values if "SELECT" not in v.sql))
+        column = next(filter(None, map(functions.first_column, read)), "")
+        if not column or scope.grouped or self.parameters or any("SELECT" in t for t in tests):
+            return _choice(tests, values)
+
+        def later(sql: str) -> str:
+            """In a lambda, whose parts DuckDB leaves alone while it plans."""
+            return (
+                f"list_transform([{column} IS NULL], lambda {self.fresh()}: {sql})[1]" if _may_fail_alone(sql) else sql
+            )
+
+        return _choice([later(t) for t in tests], [replace(v, sql=later(v.sql)) for v in values])
 
     def subquery(self, node: exp.Expr, scope: _Scope) -> _Query:
         """A query inside an expression: one column, may refer to the enclosing scope."""
@@ -1939,6 +1955,10 @@ def _zoned_text(text: str) -> tuple[str, str]:
     if not found:
         raise ValueError("another form")
     return found[1], found[2] or ""
+
+
+def _may_fail_alone(sql: str) -> bool:
+    return "(" in sql and ("tr_" in sql or "error(" in sql or "/" in sql) and not functions.first_column(sql)
 
 
 def _choice(tests: Sequence[str], values: Sequence[Typed]) -> Typed:

@@ -443,7 +443,12 @@ class _Threads:
     """
 
     def __init__(self, places: int) -> None:
+        """All threads of `run` start here: one that could not would take its fragment's place with it."""
         self._run = ThreadPoolExecutor(places, thread_name_prefix="fragment")
+        met = threading.Barrier(places + 1)
+        for _ in range(places):
+            self._run.submit(met.wait)
+        met.wait()
         self._book = ThreadPoolExecutor(1, thread_name_prefix="book")
         self._look = ThreadPoolExecutor(1, thread_name_prefix="look")
 

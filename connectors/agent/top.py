@@ -49,11 +49,13 @@ def top_of(
         if isinstance(value, exp.Column) and not value.table:
             value = labels.get(value.name.lower(), value)
         column = own_column(value, alias, relation, True)
-        if not column or relation.columns[column].name not in allowed.compares:
+        if not column or relation.columns[column].name not in allowed.orders:
             return _NOTHING
         found.setdefault(
             column, Order(relation.raw(column), bool(item.args.get("desc")), bool(item.args.get("nulls_first")))
         )
+    if any(item.is_star for item in tree.expressions):
+        return _NOTHING
     shown = {own_column(c, alias, relation, True) for item in tree.expressions for c in item.find_all(exp.Column)}
     complete = not rest and (not relation.hides or shown <= found.keys())
     limit = limit_of(tree, table, complete, sources, ordered=True)

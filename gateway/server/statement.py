@@ -158,7 +158,7 @@ def _segments(statements: Statements) -> list[Route]:
         Route("/v1/spooled/ack/{name}", acknowledge, methods=["GET"]),
     ]
     for route in found:
-        route.methods.discard("HEAD")  # which is to change nothing
+        route.methods = {"GET"}  # not HEAD, which is to change nothing
     return found
 
 

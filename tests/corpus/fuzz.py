@@ -60,6 +60,7 @@ WHERE = ["id IN (1, 2, 5, 6)"] * 12 + ["id <> 3", "id <> 4", "TRUE"]
 
 FAULTS = [
     (r"CASE (.+?) WHEN \1 THEN", "CASE x WHEN x, taken for true where x is NULL"),
+    (r"PARTITION BY .* ORDER BY .*\bnan\(\).* DESC", "NaN in a window with parts, sorted downwards: last, not first"),
 ]
 """What Trino computes wrongly, each as a pattern of statements: these are not compared."""
 _TYPING = ("FUNCTION_NOT_FOUND", "TYPE_MISMATCH", "GENERIC_USER_ERROR", "CRASH")
@@ -260,6 +261,11 @@ def _is_last_digit(case: Case, theirs: Answer, ours: Answer) -> bool:
     for part in (text for text, _ in case.parts if _INEXACT.match(text)):
         for moved in (f"({part} / 0.9999999999999999e0)", f"({part} * 0.9999999999999999e0)"):
             rows += asked(case.sql.replace(part, moved)).get("rows", [])
+    return _is_made_of(rows, case, theirs, ours)
+
+
+def _is_made_of(rows: Sequence[Any], case: Case, theirs: Answer, ours: Answer) -> bool:
+    """Whether there are as many rows as here, and each of Trino's is one of `rows`."""
     one = {"columns": ours["columns"]}
     return len(theirs["rows"]) == len(ours["rows"]) and all(
         any(is_alike(case.sql, {**one, "rows": [row]}, {**one, "rows": [other]}) for other in rows)
@@ -268,11 +274,16 @@ def _is_last_digit(case: Case, theirs: Answer, ours: Answer) -> bool:
 
 
 def _is_sign_of_nan(case: Case, theirs: Answer, ours: Answer) -> bool:
-    """Whether NaN as a real's four bytes, in base64, has one sign here and the other there."""
-    if "to_ieee754_32(" not in case.sql:
+    """Whether each row is Trino's once the four bytes of a real that is NaN have the one sign, or the other."""
+    if "error" in theirs or "error" in ours or theirs["columns"] != ours["columns"]:
         return False
-    one, two = (decoded(encoded(answer).replace(b'"/8AAAA=="', b'"f8AAAA=="')) for answer in (theirs, ours))
-    return is_alike(case.sql, one, two)
+    rows = list(ours["rows"])
+    for part in (text for text, _ in case.parts if text.startswith("to_ieee754_32(")):
+        value = part.removeprefix("to_ieee754_32(").removesuffix(")")
+        for nan in ("7fc00000", "ffc00000"):
+            moved = f"if(is_nan({value}), from_hex('{nan}'), {part})"
+            rows += asked(case.sql.replace(part, moved)).get("rows", [])
+    return _is_made_of(rows, case, theirs, ours)
 
 
 def _is_wide_interval(case: Case, theirs: Answer, ours: Answer) -> bool:
@@ -283,6 +294,15 @@ def _is_wide_interval(case: Case, theirs: Answer, ours: Answer) -> bool:
         and ours.get("error") == error
         and any(t in _INTERVALS and asked(_alone(case, text)).get("error") == error for text, t in case.parts)
     )
+
+
+def _is_long_interval(case: Case, theirs: Answer, ours: Answer) -> bool:
+    """Whether a time is moved by more than 106 days, whose picoseconds are more than Trino's bigint holds."""
+    if not any(kind.startswith("time(") for _, kind in ours.get("columns", ())):
+        return False
+    answers = (asked(_alone(case, text)).get("rows", []) for text, t in case.parts if t in _INTERVALS)
+    found = (re.match(r"-?(\d+) ", str(row[-1])) for rows in answers for row in rows)
+    return any(int(days[1]) > 105 for days in found if days)
 
 
 def _is_made_in_list(case: Case, theirs: Answer, ours: Answer) -> bool:
@@ -333,6 +353,7 @@ _INTERVALS = frozenset((*CALLS["days"], *CALLS["months"]))
 EXPLAINED: dict[str, Callable[[Case, Answer, Answer], bool]] = {
     "the sign of NaN, which is the processor's": _is_sign_of_nan,
     "an interval that overflows": _is_wide_interval,
+    "a time that is moved by many days": _is_long_interval,
     "an array or a row that is made in an IN": _is_made_in_list,
     "a type error in a column that is not asked for": _is_left_out,
     "a part that fails in a TRY, and that one of the two does not compute": _is_tried,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from catalog.alarm import KEPT, _Clock, after
 
 
@@ -48,3 +50,17 @@ def test_cancelled_calls_are_forgotten_long_before_they_are_due() -> None:
         clock.after(3600, int).cancel()
     assert len(clock._due) <= 2 * KEPT
     assert {id(alarm) for alarm in kept} <= {id(alarm) for _, _, alarm in clock._due}
+
+
+def test_a_call_for_which_no_thread_can_be_had_comes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    came = [threading.Event(), threading.Event()]
+    after(0.5, came[1].set)  # whose clock runs on
+
+    def refused(*_: object, **__: object) -> threading.Thread:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as crowded:
+        crowded.setattr("catalog.alarm.threading.Thread", refused)
+        after(0.0, came[0].set)
+        assert came[0].wait(5)
+    assert came[1].wait(5)

@@ -171,7 +171,7 @@ def test_the_first_rows_by_all_that_shows_are_the_sources(
     sql = FIRST.format(order)
     with recording(department, monkeypatch) as found:
         rows = department.ask(sql).rows
-    able = department.agent._sources["main"].capabilities().orders
+    able = bool(department.agent._sources["main"].capabilities().orders)
     assert [scan.limit for scan in found.scans] == [5 if pushed and able else None]
     assert (found.rows == 5) is (pushed and able)
     if order not in ("t.grade", "t.grade, t.kind"):

@@ -226,3 +226,9 @@ SELECT CAST(infinity() AS integer);
 SELECT CAST(REAL 'NaN' AS bigint);
 SELECT date_diff('day', NULL, DATE '2024-01-01'), date_diff('day', NULL, TIMESTAMP '2024-01-01 00:00:00 UTC'), date_diff('day', with_timezone(TIMESTAMP '2024-03-30 02:30:00', 'Europe/Oslo'), NULL);
 SELECT id, lower(to_hex(bin)), lower(to_hex(md5(to_utf8(s)))), upper(to_hex(bin)) FROM a.main.cell;
+
+-- a condition that reads no column, and fails, in a TRY
+SELECT id, TRY(CASE WHEN luhn_check('-7') THEN 1 ELSE 2 * ti END) FROM a.main.cell WHERE id IN (1, 2, 5, 6);
+SELECT id, TRY(if(1 / 0 = 1, ti, 2)) FROM a.main.cell WHERE id IN (1, 2, 5, 6);
+SELECT id, CASE WHEN abs(-3) = 3 THEN ti ELSE 2 END FROM a.main.cell WHERE id IN (1, 2, 5, 6);
+SELECT id, TRY(CASE WHEN b > 5 THEN CAST(JSON '[1, "x", true]' AS row(x integer, y varchar)) ELSE CAST(ROW(NULL, 'é') AS row(x integer, y varchar)) END) FROM a.main.cell;
