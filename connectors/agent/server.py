@@ -68,6 +68,8 @@ SLOW_READER = 30.0
 LAST_WORD = 0.5
 AT_ONCE = 0.01
 """Seconds that an answer may take to go out as one body."""
+AT_ONCE_BYTES = 1 << 16
+"""Of a piece that such an answer may have."""
 GRACE_SECONDS = 5
 """How long answers under way may still take once the agent is told to end."""
 MAX_BODY = 4 * 1024 * 1024
@@ -544,11 +546,14 @@ class _Stream:
         Sums and verdicts are whole before they leave, and always one body: how it goes out says nothing of them.
         """
         assert self.run is not None
+        made = self.run.is_made
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(None if self.run.is_made else AT_ONCE):
+                async with asyncio.timeout(None if made else AT_ONCE):
                     while (chunk := await self._next()) is not None:
                         self._taken.append(chunk)
+                        if len(chunk) > AT_ONCE_BYTES and not made:
+                            return None  # more of such will follow, and its first rows are waited for
                     return b"".join(self._taken)
         except asyncio.CancelledError:
             self._leave()
