@@ -15,7 +15,6 @@ form in the source's own words, and stays there.
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -24,12 +23,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from connectors import cells
 from connectors.allowed import named
 from connectors.base import (
     Arithmetic,
     Cancel,
-    Cancelled,
     Case,
     Expression,
     NativeScan,
@@ -37,7 +34,7 @@ from connectors.base import (
     SourceError,
 )
 from connectors.native import DuckDBCompiler
-from connectors.snapshot import BATCH_ROWS, CAPABILITIES, SPILL, engine
+from connectors.snapshot import CAPABILITIES, engine, prepare, run
 
 __all__ = ["Grouper", "apart"]
 
@@ -94,17 +91,12 @@ class Grouper:
 
         with self._cursor() as cursor:
             try:
-                with cancel.calling(cursor.interrupt):
-                    cancel.check()
-                    cursor.register(ROWS, pa.RecordBatchReader.from_batches(schema, read()))
-                    relation = cursor.sql(compiled.sql, params=compiled.params or None)
-                    for batch in relation.to_arrow_reader(BATCH_ROWS):
-                        cancel.check()
-                        yield cells.to_batch_from_arrow(batch, scan.outputs, scan.schema)
-            except (duckdb.Error, pa.ArrowException, OSError) as bad:
-                if cancel.is_set():
-                    raise Cancelled("cancelled") from None
-                raise (failed[0] if failed else SourceError(f"DuckDB: {bad}")) from bad
+                reader = pa.RecordBatchReader.from_batches(schema, read())
+                yield from run(cursor, scan, compiled, {ROWS: reader}, cancel)
+            except SourceError as bad:
+                if failed and not cancel.is_set():
+                    raise failed[0] from bad
+                raise
             finally:
                 close = getattr(rows, "close", None)
                 if close is not None:
@@ -118,8 +110,7 @@ class Grouper:
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         with self._lock:
             if self._connection is None:
-                self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                shutil.rmtree(self._folder / SPILL, ignore_errors=True)  # of a process that ended suddenly
+                prepare(self._folder)
                 # One thread, the reader's own: nobody else may be at the rows when it leaves.
                 self._connection = engine(self._folder, (), MEMORY, 1)
             return self._connection.cursor()

@@ -35,6 +35,8 @@ __all__ = [
     "engine",
     "failing_view",
     "parquet_view",
+    "prepare",
+    "run",
     "write_parquet",
 ]
 
@@ -129,8 +131,7 @@ class Snapshot:
 
     def __init__(self, folder: Path, readable: Sequence[Path] = (), *, memory: str = "1GB", threads: int = 2) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.rmtree(folder / SPILL, ignore_errors=True)  # of a process that ended suddenly
+        prepare(folder)
         self._readable = [folder, *readable]
         self._memory = memory
         self._threads = threads
@@ -184,20 +185,8 @@ class Snapshot:
         self, edition: _Edition, scan: NativeScan, compiled: Compiled, cancel: Cancel
     ) -> Generator[pa.RecordBatch]:
         with edition.cursor() as cursor:
-            try:
-                with cancel.calling(cursor.interrupt):
-                    cancel.check()
-                    for name, keys in compiled.key_tables.items():
-                        cursor.register(name, pa.table({"k": keys}))
-                    relation = cursor.sql(compiled.sql, params=compiled.params or None)
-                    reader = relation.to_arrow_reader(BATCH_ROWS)
-                    for batch in reader:
-                        cancel.check()
-                        yield cells.to_batch_from_arrow(batch, scan.outputs, scan.schema)
-            except (duckdb.Error, pa.ArrowException, OSError) as bad:
-                if cancel.is_set():
-                    raise Cancelled("cancelled") from None
-                raise SourceError(f"DuckDB: {bad}") from bad
+            tables = {name: pa.table({"k": keys}) for name, keys in compiled.key_tables.items()}
+            yield from run(cursor, scan, compiled, tables, cancel)
 
     def _current(self) -> _Edition:
         with self._lock:
@@ -216,6 +205,35 @@ class Snapshot:
         for path in self.folder.rglob("*.parquet"):
             if path not in used:
                 path.unlink(missing_ok=True)
+
+
+def prepare(folder: Path) -> None:
+    """Make an engine's private folder, without what a process that ended suddenly spilled into it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    shutil.rmtree(folder / SPILL, ignore_errors=True)
+
+
+def run(
+    cursor: duckdb.DuckDBPyConnection,
+    scan: NativeScan,
+    compiled: Compiled,
+    tables: Mapping[str, pa.Table | pa.RecordBatchReader],
+    cancel: Cancel,
+) -> Generator[pa.RecordBatch]:
+    """A scan's batches out of an engine. tables: what its text names beside views. Raises SourceError, Cancelled."""
+    try:
+        with cancel.calling(cursor.interrupt):
+            cancel.check()
+            for name, table in tables.items():
+                cursor.register(name, table)
+            relation = cursor.sql(compiled.sql, params=compiled.params or None)
+            for batch in relation.to_arrow_reader(BATCH_ROWS):
+                cancel.check()
+                yield cells.to_batch_from_arrow(batch, scan.outputs, scan.schema)
+    except (duckdb.Error, pa.ArrowException, OSError) as bad:
+        if cancel.is_set():
+            raise Cancelled("cancelled") from None
+        raise SourceError(f"DuckDB: {bad}") from bad
 
 
 def engine(folder: Path, readable: Sequence[Path], memory: str, threads: int) -> duckdb.DuckDBPyConnection:

@@ -157,7 +157,7 @@ class _Wanted:
         choices = [c for size in places for c in combinations(places, size + 1)]
         texts: dict[tuple[int, ...], str] = {(i,): text for i, text in enumerate(self._sets)}
         texts |= {c: _text(self.fragment, [links[i].taker for i in c]) for c in choices if c not in texts}
-        sets = tuple(KeySet(_query(k.giver), frozenset({k.giver.fragment}), most, _source(k.giver)) for k in links)
+        sets = tuple(_set(link.giver, most) for link in links)
         return replace(self.fragment, keys=KeySource(sets, texts, min(chunk, most)))
 
 
@@ -351,7 +351,7 @@ def _part_left(link: _Link, give: Size, taker: _Wanted) -> float | None:
         return None
     # Of a key's values a restricted giver has so many, and the taker as many rows; else what holds for rows holds
     # for their values.
-    domain = give.domain(link.giver.output) or taker.alone.domain(link.taker.output)
+    domain = give.domains.get(link.giver.output) or taker.alone.domains.get(link.taker.output)
     part = give.share if domain is None else min(1.0, values / domain)
     if part > PAYS:
         return None
@@ -362,14 +362,11 @@ def _part_left(link: _Link, give: Size, taker: _Wanted) -> float | None:
 # ---- the fragment with its keys
 
 
-def _query(giver: _Place) -> exp.Select:
+def _set(giver: _Place, most: int) -> KeySet:
     column = exp.column(f"c{giver.output}")
     present = exp.Not(this=exp.Is(this=column.copy(), expression=exp.Null()))
-    return exp.select(exp.alias_(column, "k")).distinct().from_(giver.fragment).where(present)
-
-
-def _source(giver: _Place) -> tuple[str, int]:
-    return giver.fragment, giver.output
+    query = exp.select(exp.alias_(column, "k")).distinct().from_(giver.fragment).where(present)
+    return KeySet(query, frozenset({giver.fragment}), most, (giver.fragment, giver.output))
 
 
 def _text(fragment: FragmentPlan, takers: Iterable[_Place]) -> str:

@@ -18,7 +18,7 @@ from catalog.errors import CityError
 from gateway.catalogue import DepartmentView, UserView
 from gateway.execution import Session
 from gateway.plan import Plan
-from gateway.plan.template import Lifted, Template, lift
+from gateway.plan.template import Lifted, Template, Torn, lift
 
 __all__ = ["PlanCache"]
 
@@ -74,7 +74,7 @@ def _template(make: Callable[[str], Plan], lifted: Lifted) -> Plan | Template:
     plan = make(lifted.text)
     try:
         return plan if plan.local else Template(plan, lifted)
-    except ValueError:
+    except Torn:
         return plan
 
 

@@ -100,7 +100,8 @@ def limited(
     if counts is None or not isinstance(merge, exp.Select) or any(f.keys is not None for f in fragments):
         return None
     found = _leading(merge, {f.id: f for f in fragments})
-    if found is None or not all(_gives_rows(f, relations) for f in fragments):
+    # A question for sums costs its user some of what he may ask a day: nobody asks it twice.
+    if found is None or not all(r.mode.gives_rows for f in fragments for r in f.relations):
         return None
     leader, by = found
     if not _is_plain(leader, by, relations):
@@ -193,18 +194,14 @@ def _is_plain(
     fragment: FragmentPlan, by: Sequence[tuple[int, exp.Ordered]], relations: dict[RelationName, Relation]
 ) -> bool:
     """Whether a fragment reads rows of one relation, and sorts by columns of it that nothing masks."""
-    tree = fragment.tree
-    if not isinstance(tree, exp.Select) or not {k for k, v in tree.args.items() if v} <= {
-        "expressions",
-        "from_",
-        "where",
-    }:
+    tree, plain = fragment.tree, {"expressions", "from_", "where"}
+    if not isinstance(tree, exp.Select) or not {k for k, v in tree.args.items() if v} <= plain:
         return False
     table = tree.args["from_"].this
     if not isinstance(table, exp.Table) or has_subquery(tree.args.get("where") or tree.args["from_"]):
         return False
     relation = relations.get(RelationName(table.catalog, table.db, table.name))
-    if relation is None or not relation.mode.gives_rows:
+    if relation is None:
         return False
     masked = {c.name for c in relation.columns if c.mask}
     sortable = {c.name for c in relation.columns if c.type.name not in NO_ORDER}
@@ -212,12 +209,6 @@ def _is_plain(
     if not all(isinstance(c, exp.Column) and c.name in sortable for c in columns):
         return False
     return not any(columns[i].name in masked for i, _ in by)
-
-
-def _gives_rows(fragment: FragmentPlan, relations: dict[RelationName, Relation]) -> bool:
-    """Whether it may be asked twice: a question for sums costs its user some of what he may ask a day."""
-    named = (RelationName(t.catalog, t.db, t.name) for t in fragment.tree.find_all(exp.Table) if t.db)
-    return all(name in relations and relations[name].mode.gives_rows for name in named)
 
 
 def _first_rows(fragment: FragmentPlan, by: Sequence[tuple[int, exp.Ordered]], rows: int) -> FragmentPlan:

@@ -14,12 +14,10 @@ from sqlglot import exp
 from catalog.names import RelationName
 from catalog.relation import Relation
 from gateway.plan import FragmentPlan
-from gateway.rewrite.tree import conjuncts, is_aggregate_select, is_closed, outputs, sources
+from gateway.rewrite.tree import conjuncts, is_aggregate_select, is_closed, outputs, rows_of, sources
 
 __all__ = ["Size", "size_of"]
 
-UNKNOWN = 100_000
-"""Rows of a relation whose owner publishes no count."""
 SELECTS: dict[type[exp.Expr], float] = {
     exp.EQ: 0.05, exp.In: 0.15, exp.Like: 0.1, exp.Between: 0.2, exp.Is: 0.1,
     exp.LT: 0.4, exp.LTE: 0.4, exp.GT: 0.4, exp.GTE: 0.4,
@@ -44,10 +42,6 @@ class Size:
     domains: dict[int, float]
     kept: dict[int, float]
 
-    def domain(self, output: int) -> float | None:
-        """How many values an output may have, None if nothing tells."""
-        return self.domains.get(output)
-
     def values(self, output: int) -> float:
         """How many values an output is expected to have, at most one a row."""
         return min(self.rows, self.kept.get(output, self.rows))
@@ -57,8 +51,8 @@ def size_of(fragment: FragmentPlan, relations: dict[RelationName, Relation]) -> 
     """A guess of what a fragment delivers without keys."""
     tree = fragment.tree
     named = [relations[RelationName(t.catalog, t.db, t.name)] for t in tree.find_all(exp.Table) if t.catalog]
-    base = max(map(_rows, named), default=1.0)
-    least = 1.0 / min(map(_rows, named), default=1.0)
+    base = max(map(rows_of, named), default=1.0)
+    least = 1.0 / min(map(rows_of, named), default=1.0)
     share = 1.0
     for select in tree.find_all(exp.Select):
         share *= _all_kept(_conditions(select), least, partial(_values, select, relations))
@@ -66,13 +60,9 @@ def size_of(fragment: FragmentPlan, relations: dict[RelationName, Relation]) -> 
     if isinstance(tree, exp.Select):
         rows = _counted(tree, rows)
     keys = _keys(tree, relations)
-    domains = {place: _rows(known.relation) for place, known in keys.items()}
+    domains = {place: rows_of(known.relation) for place, known in keys.items()}
     kept = {place: max(1.0, domains[place] * _kept_of(known, least, relations)) for place, known in keys.items()}
     return Size(rows, base, max(share, 1.0 / base), domains, kept)
-
-
-def _rows(relation: Relation) -> float:
-    return float(UNKNOWN if relation.rows is None else max(1, relation.rows))
 
 
 @dataclass(frozen=True)
@@ -147,7 +137,7 @@ def _values(select: exp.Select, relations: dict[RelationName, Relation], column:
     if not isinstance(source, exp.Table) or not source.catalog:
         return None
     relation = relations[RelationName(source.catalog, source.db, source.name)]
-    return _rows(relation) ** (1 / len(relation.key)) if column.name in relation.key else None
+    return rows_of(relation) ** (1 / len(relation.key)) if column.name in relation.key else None
 
 
 def _counted(select: exp.Select, rows: float) -> float:

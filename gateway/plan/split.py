@@ -21,11 +21,9 @@ from gateway.rewrite.leaf import is_leaf
 from gateway.rewrite.tree import (
     SOURCES,
     Source,
-    aliases_in,
     conjuncts,
-    has_aggregate,
     has_subquery,
-    has_window,
+    is_about,
     is_closed,
     sources,
 )
@@ -258,9 +256,7 @@ def scan_conditions(select: exp.Select, source: Source) -> list[exp.Expr]:
     return [
         part
         for part in found
-        if aliases_in(part) == {source.alias}
-        and not (has_subquery(part) or has_window(part) or has_aggregate(part))
-        and not any(_is_verify(n) for n in part.walk())
+        if is_about(part, source.alias) and not has_subquery(part) and not any(_is_verify(n) for n in part.walk())
     ]
 
 

@@ -3,7 +3,7 @@
 A literal that is compared with something (`= 5`, `>= DATE '2024-01-01'`, `BETWEEN 'a' AND 'b'`) is lifted out of the
 statement. What is planned has a marker in its place, a literal of exactly its type that stands nowhere else; in the
 plan the markers are then found again and exchanged for the values. A long list (`IN (4, 8, ..)`) is lifted as one
-value, about as many markers stand for it, and it is exchanged as a whole, or the plan is not used again (`_Torn`).
+value, about as many markers stand for it, and it is exchanged as a whole, or the plan is not used again (`Torn`).
 
 Proof sketch. The marked statement differs from the real one in the values of some literals alone, and its plan is
 right for any values: rules look at literals only to see whether two are the same (`infer_equalities`), and the
@@ -30,7 +30,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from gateway.plan import FragmentPlan, KeySet, Plan
 
-__all__ = ["Lifted", "Template", "lift"]
+__all__ = ["Lifted", "Template", "Torn", "lift"]
 
 MOST = 16
 """Literals and lists of one statement that are lifted, at most."""
@@ -71,8 +71,8 @@ class _Place:
     count: int = 0
 
     def markers(self, number: int) -> tuple[str, ...]:
-        whole = [_marker(number, self.kind, self.width, j) for j in range(self.count or 1)]
-        return tuple(whole) if self.count else (_marker(number, self.kind, self.width),)
+        members = range(self.count) if self.count else [None]
+        return tuple(_marker(number, self.kind, self.width, member) for member in members)
 
 
 def lift(sql: str) -> Lifted | None:
@@ -194,7 +194,7 @@ def _marker(place: int, kind: str, width: int, number: int | None = None) -> str
     return f"~{chr(ord('a') + place)}{'' if number is None else f'{number:03}'}".ljust(width, "~")
 
 
-class _Torn(ValueError):
+class Torn(ValueError):
     """A list is no longer in one piece."""
 
 
@@ -202,7 +202,7 @@ class Template:
     """The plan of a marked statement. fill(values) is the plan of the statement that holds them."""
 
     def __init__(self, plan: Plan, lifted: Lifted) -> None:
-        """Raises ValueError for a plan that took a list apart."""
+        """Raises Torn for a plan that took a list apart."""
         self._plan = plan
         self._groups = lifted.markers
         self._markers = {markers[0]: i for i, markers in enumerate(lifted.markers)}
@@ -252,15 +252,15 @@ class Template:
         return tree
 
     def _holds(self, tree: exp.Expr) -> bool:
-        """Whether there is a marker in it. Raises ValueError if one of a list stands without the others."""
+        """Whether there is a marker in it. Raises Torn if one of a list stands without the others."""
         named = [literal for literal in tree.find_all(exp.Literal) if literal.name in self._markers]
         for literal in named:
             markers = self._groups[self._markers[literal.name]]
             around = literal.parent.expressions if isinstance(literal.parent, exp.In) else []
             if len(markers) > 1 and tuple(e.name for e in around) != markers:
-                raise _Torn
+                raise Torn
         if not named and any(literal.name in self._members for literal in tree.find_all(exp.Literal)):
-            raise _Torn
+            raise Torn
         return bool(named)
 
     def _cut(self, text: str) -> tuple[str | int, ...]:
@@ -270,7 +270,7 @@ class Template:
         tokens = self._marked(text)
         for token in tokens:
             if token.text in self._members:
-                raise _Torn
+                raise Torn
             place = self._markers[token.text]
             markers, quote = self._groups[place], 1 if token.token_type == TokenType.STRING else 0
             if len(markers) == 1:
@@ -279,7 +279,7 @@ class Template:
                 continue
             whole = _listed("text" if quote else "", markers)
             if text[token.start : token.start + len(whole)] != whole:
-                raise _Torn
+                raise Torn
             pieces += [text[at : token.start], place]
             at = token.start + len(whole)
             deque(islice(tokens, len(markers) - 1), 0)

@@ -19,6 +19,7 @@ from gateway.rewrite.tree import (
     is_closed,
     set_where,
     sources,
+    without,
 )
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _join_connected(select: exp.Select, context: Context) -> bool:
         return False
     names = {s.alias for s in group}
     moved = [p for p in local if _reads_only(p, names)]
-    stays = [p for p in (*on, *filters) if not any(p is m for m in moved)]
+    stays = without((*on, *filters), moved)
     first = group[0].node
     rest = [s.node for s in found if s.alias not in names or s.node is first]
     later, above = _joined(rest, {first.alias_or_name: names}, [p for p in stays if any(p is o for o in on)])
@@ -158,7 +159,7 @@ def _joined(
         ready = [
             p for p in waiting if place and aliases_in(p) & own and not _reads_only(p, own) and _reads_only(p, seen)
         ]
-        waiting = [p for p in waiting if not any(p is r for r in ready)]
+        waiting = without(waiting, ready)
         if place:
             on = exp.and_(*ready, copy=False) if ready else None
             joins.append(exp.Join(this=node.copy(), on=on) if on else exp.Join(this=node.copy(), kind="CROSS"))

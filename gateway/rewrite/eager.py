@@ -22,6 +22,7 @@ from gateway.rewrite.tree import (
     has_window,
     home_of,
     is_aggregate_select,
+    rows_of,
     set_where,
     sources,
 )
@@ -37,10 +38,6 @@ FINAL: dict[type[exp.Expr], type[exp.AggFunc]] = {
     exp.Min: exp.Min,
     exp.Max: exp.Max,
 }
-
-
-UNKNOWN = 100_000
-"""Rows of a relation whose owner publishes no count."""
 
 
 @dataclass
@@ -128,7 +125,7 @@ def _largest(select: exp.Select, context: Context) -> Source | None:
         s for s in sources(select)
         if not s.nullable and _is_summable(s, context) and not _is_met_by_key(s, met, context)
     ]  # fmt: skip
-    return max(found, key=lambda s: max(r.rows or UNKNOWN for r in _relations(s, context)), default=None)
+    return max(found, key=lambda s: max(rows_of(r) for r in _relations(s, context)), default=None)
 
 
 def _is_met_by_key(source: Source, met: list[exp.Column], context: Context) -> bool:

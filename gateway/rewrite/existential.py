@@ -22,6 +22,7 @@ from gateway.rewrite.tree import (
     is_closed,
     set_where,
     sources,
+    without,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _deliver_once(select: exp.Select, source: Source, tree: exp.Query, context: 
     where = select.args.get("where")
     parts = conjuncts(where.this if where is not None else None)
     own = [p for p in parts if aliases_in(p) == {source.alias} and not has_subquery(p)]
-    rest = [p for p in parts if not any(p is o for o in own)]
+    rest = without(parts, own)
     inside = {id(c) for p in own for c in p.find_all(exp.Column)}
     read = [c for c in tree.find_all(exp.Column) if c.table == source.alias and id(c) not in inside]
     key = context.relations[RelationName(table.catalog, table.db, table.name)].key

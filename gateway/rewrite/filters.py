@@ -10,15 +10,14 @@ from catalog.names import RelationName
 from gateway.rewrite.colocate import put_into_derived
 from gateway.rewrite.tree import (
     Source,
-    aliases_in,
     conjuncts,
     departments_of,
-    has_aggregate,
     has_subquery,
-    has_window,
     home_of,
+    is_about,
     set_where,
     sources,
+    without,
 )
 
 if TYPE_CHECKING:
@@ -50,14 +49,14 @@ def _filter(select: exp.Select, source: Source, context: Context) -> None:
         return
     where = select.args.get("where")
     filters = conjuncts(where.this if where is not None else None)
-    own = [p for p in filters if _is_about(p, source.alias)]
-    set_where(select, [p for p in filters if not any(p is o for o in own)])
+    own = [p for p in filters if _is_alone(p, source.alias)]
+    set_where(select, without(filters, own))
     for join in select.args.get("joins") or []:
         if not join.side and join.args.get("on") is not None:
             on = conjuncts(join.args["on"])
-            moved = [p for p in on if _is_about(p, source.alias)]
+            moved = [p for p in on if _is_alone(p, source.alias)]
             if moved:
-                rest = [p for p in on if not any(p is m for m in moved)]
+                rest = without(on, moved)
                 join.set("on", exp.and_(*rest, copy=False) if rest else exp.true())
                 own += moved
     if own:
@@ -69,6 +68,5 @@ def _filter(select: exp.Select, source: Source, context: Context) -> None:
         inner.set("expressions", sorted(inner.expressions, key=lambda p: places.get(p.unalias().name, 0)))
 
 
-def _is_about(part: exp.Expr, alias: str) -> bool:
-    """Whether a condition reads one source alone, row by row."""
-    return aliases_in(part) == {alias} and not (has_subquery(part) or has_window(part) or has_aggregate(part))
+def _is_alone(part: exp.Expr, alias: str) -> bool:
+    return is_about(part, alias) and not has_subquery(part)

@@ -20,6 +20,7 @@ from gateway.rewrite.tree import (
     home_of,
     set_where,
     sources,
+    without,
 )
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _apply(
     )
     set_where(inner, [p.copy() for p in conditions])
     assert source.join is not None
-    on = [p for p in conjuncts(source.join.args.get("on")) if not any(p is c for c in conditions)]
+    on = without(conjuncts(source.join.args.get("on")), conditions)
 
     def read(node: exp.Expr) -> exp.Expr:
         if not isinstance(node, exp.Column) or node.sql() not in named:

@@ -9,17 +9,15 @@ from sqlglot import exp
 from catalog.names import RelationName
 from gateway.rewrite.colocate import put_into_derived
 from gateway.rewrite.tree import (
-    SOURCES,
     Source,
-    aliases_in,
     conjuncts,
     departments_of,
-    has_aggregate,
     has_subquery,
-    has_window,
     home_of,
+    is_about,
     set_where,
     sources,
+    without,
 )
 
 if TYPE_CHECKING:
@@ -54,15 +52,14 @@ def _move(select: exp.Select, source: Source, context: Context) -> None:
     own = [p for p in parts if has_subquery(p) and _speaks_of(p, source.alias, home, context)]
     if not own:
         return
-    set_where(select, [p for p in parts if not any(p is o for o in own)])
+    set_where(select, without(parts, own))
     put_into_derived(select, [source], [], own)
     context.notes.append("a condition with a subquery of one department is answered there")
 
 
 def _speaks_of(part: exp.Expr, alias: str, home: str, context: Context) -> bool:
     """Whether a condition reads one source of its select, and in its subqueries one department's rows alone."""
-    within = {n.alias_or_name for q in part.find_all(exp.Query) for n in q.find_all(*SOURCES)}
-    if aliases_in(part) - within != {alias} or has_window(part) or has_aggregate(part):
+    if not is_about(part, alias):
         return False
     tables = list(part.find_all(exp.Table))
     names = [RelationName(t.catalog, t.db, t.name) for t in tables]

@@ -9,16 +9,13 @@ from sqlglot import exp
 from catalog.names import RelationName
 from gateway.rewrite.colocate import put_into_derived
 from gateway.rewrite.tree import (
-    SOURCES,
-    aliases_in,
     conjuncts,
     departments_of,
-    has_aggregate,
-    has_subquery,
-    has_window,
+    is_about,
     is_closed,
     set_where,
     sources,
+    without,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +55,7 @@ def _move(select: exp.Select, cte: exp.CTE, context: Context) -> None:
     inside = sum(1 for p in own for t in p.find_all(exp.Table))
     if not inside or inside + 1 != sum(1 for t in select.find_all(exp.Table) if _names(t, cte)):
         return
-    set_where(select, [p for p in parts if not any(p is o for o in own)])
+    set_where(select, without(parts, own))
     derived = put_into_derived(select, [source], [], own)
     derived.this.set("with_", exp.With(expressions=[cte.copy()]))
     cte.pop()
@@ -77,7 +74,4 @@ def _is_of_one_department(body: exp.Expr, context: Context) -> bool:
 
 def _speaks_of(part: exp.Expr, alias: str, cte: exp.CTE) -> bool:
     """Whether a condition reads one source of its select, and in its subqueries the WITH query alone."""
-    within = {n.alias_or_name for q in part.find_all(exp.Query) for n in q.find_all(*SOURCES)}
-    if aliases_in(part) - within != {alias} or has_window(part) or has_aggregate(part):
-        return False
-    return not has_subquery(part) or all(_names(t, cte) for t in part.find_all(exp.Table))
+    return is_about(part, alias) and all(_names(t, cte) for t in part.find_all(exp.Table))

@@ -6,7 +6,7 @@ column's table says where the column comes from whatever subquery it stands in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -29,20 +29,25 @@ __all__ = [
     "has_subquery",
     "has_window",
     "home_of",
+    "is_about",
     "is_aggregate_select",
     "is_closed",
     "outputs",
     "part_names",
     "plain_outputs",
+    "rows_of",
     "set_where",
     "sources",
     "substitute",
     "unique_aliases",
     "visible_ctes",
+    "without",
 ]
 
 SOURCES = (exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
 """What may stand in a FROM clause."""
+UNKNOWN = 100_000
+"""Rows of a relation whose owner publishes no count."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,11 @@ def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:
     return [condition]
 
 
+def without(parts: Iterable[exp.Expr], taken: Sequence[exp.Expr]) -> list[exp.Expr]:
+    """The parts that are none of these nodes, whatever their text."""
+    return [p for p in parts if not any(p is one for one in taken)]
+
+
 def set_where(select: exp.Select, parts: list[exp.Expr]) -> None:
     """Replace a select's WHERE by the conjunction of `parts`."""
     if parts:
@@ -112,6 +122,17 @@ def set_where(select: exp.Select, parts: list[exp.Expr]) -> None:
 def aliases_in(node: exp.Expr) -> set[str]:
     """The source aliases that an expression reads, those of its subqueries' own sources included."""
     return {c.table for c in node.find_all(exp.Column)}
+
+
+def is_about(part: exp.Expr, alias: str) -> bool:
+    """Whether a condition is a function of one row of a source, and of what its subqueries read for themselves."""
+    within = {n.alias_or_name for q in part.find_all(exp.Query) for n in q.find_all(*SOURCES)}
+    return aliases_in(part) - within == {alias} and not has_window(part) and not has_aggregate(part)
+
+
+def rows_of(relation: Relation) -> float:
+    """As its owner publishes them, for a guess; at least one."""
+    return float(UNKNOWN if relation.rows is None else max(1, relation.rows))
 
 
 def has_subquery(node: exp.Expr) -> bool:

@@ -135,7 +135,7 @@ MUTATIONS = (
              "if not inside:",
              "ctes: one department's sums, named a third"),
     Mutation("a question about a WITH query speaks of no other row", shared,
-             "aliases_in(part) - within != {alias}", "False",
+             "is_about(part, alias) and all(", "all(",
              "ctes: one department's sums, asked"),
     # ---- partial sums
     Mutation("counts are combined by counting", eager,
@@ -237,7 +237,7 @@ MUTATIONS = (
              "zip(KEYS_TABLES, columns, strict=False)", "zip(KEYS_TABLES[:1] * 3, columns, strict=False)",
              "bind: two sets: both columns are texts"),
     Mutation("a set is what another column of its giver holds", bind,
-             "return giver.fragment, giver.output\n", "return giver.fragment, 0\n",
+             "(giver.fragment, giver.output)", "(giver.fragment, 0)",
              "bind: two sets: two columns of one giver, crosswise",
              ('exp.column(f"c{giver.output}")', 'exp.column("c0")')),
     Mutation("whoever gives may still be told", bind,
