@@ -119,7 +119,11 @@ class Cancel:
                         interrupt()
                 ended.wait(0.1)
 
-        self.on_cancel(lambda: threading.Thread(target=repeat, name="atoll-cancel", daemon=True).start())
+        def begin() -> None:
+            if not ended.is_set():  # a run that ended by itself has nothing to interrupt
+                threading.Thread(target=repeat, name="atoll-cancel", daemon=True).start()
+
+        self.on_cancel(begin)
         try:
             yield
         finally:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,7 @@ from connectors.agent.plan import RowPlan, keys_name
 from connectors.agent.scrub import scrubbed
 from connectors.agent.sideways import narrowed, read_ahead
 from connectors.base import Cancel, Cancelled, NativeScan, SourceError
+from connectors.hands import Hands
 
 __all__ = ["Engine", "Engines", "Feed", "RowRun", "Stop", "connect", "trusted_table"]
 
@@ -43,6 +45,7 @@ BATCH = 8192
 COPIED_BYTES = 2_000_000
 """About how many bytes one batch of a mere copy has, however narrow its rows are."""
 RAW = "raw"
+_hands = Hands()
 
 
 class Stop:
@@ -149,8 +152,8 @@ class Feed:
         self._closed = threading.Event()
         self.seconds = 0.0
         self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._fill, args=(source, scan), daemon=True)
-        self._thread.start()
+        self._done = threading.Event()
+        _hands.run(partial(self._fill, source, scan))
 
     def _fill(self, source: Scanner, scan: NativeScan) -> None:
         last: BaseException | None = None
@@ -168,6 +171,7 @@ class Feed:
         except BaseException as bad:  # noqa: BLE001 - handed to the reader, which raises it
             last = bad
         self._put(last)
+        self._done.set()
 
     def _put(self, item: pa.RecordBatch | BaseException | None) -> bool:
         while not self._closed.is_set() and not self._cancel.is_set():
@@ -194,11 +198,11 @@ class Feed:
 
     def close(self) -> None:
         self._closed.set()
-        self._thread.join(timeout=2)
+        self._done.wait(timeout=2)
 
 
 class RowRun:
-    """A running row plan. `open()` binds it, `batches()` yields the answer, `close()` frees everything.
+    """A running row plan: `start()` asks the sources, `open()` binds it, `batches()` is the answer, `close()` frees all.
 
     seconds: time spent in the sources so far. Errors of sources come out as SourceError, of the residual
     query as a translated CityError, a stop as `Cancelled`.
@@ -219,6 +223,7 @@ class RowRun:
         self._engines = engines
         self._stack = ExitStack()
         self._feeds: list[Feed] = []
+        self._begun: dict[str, pa.RecordBatchReader] = {}
         self._answer: Iterator[pa.RecordBatch] | None = None
         self.schema = pa.schema([arrow_field(n, t) for n, t in plan.columns])
 
@@ -234,8 +239,13 @@ class RowRun:
     def seconds(self) -> float:
         return sum(f.seconds for f in self._feeds)
 
+    def start(self) -> None:
+        """Let the sources begin that wait for no other: what goes on meanwhile costs no time."""
+        waiting = {h.to for h in self.plan.hints}
+        self._begun = {scan.name: self._fed(scan) for scan in self.plan.scans if scan.name not in waiting}
+
     def open(self) -> None:
-        """Start the scans and bind the residual query; nothing has been delivered yet."""
+        """Bind the residual query; nothing has been delivered yet."""
         if self.plan.copies:
             rows = self._copied()
             with _Translated(self._feeds):
@@ -290,10 +300,7 @@ class RowRun:
         Where anything is hidden the rows are sorted by what shows: the order in which a source keeps them
         follows lengths of raw values and rows that the filter drops, and must not reach the answer.
         """
-        feed = Feed(self._source_of(scan.relation.spec.source), scan.native, self._cancel)
-        self._feeds.append(feed)
-        self._stack.callback(feed.close)
-        raw = pa.RecordBatchReader.from_batches(scan.ingested, scan.ingest(feed.batches()))
+        raw = self._begun.pop(scan.name, None) or self._fed(scan)
         if not scan.hides:
             return raw
         masking = self._enter(self._engines.masking())
@@ -301,6 +308,13 @@ class RowRun:
         masked = masking.run(f"SELECT {scan.projection or '*'} FROM {RAW} ORDER BY ALL")
         # What the masks were computed from must not go on under their NULLs, to the residual engine's process.
         return pa.RecordBatchReader.from_batches(scan.schema, (scrubbed(b.cast(scan.schema)) for b in masked))
+
+    def _fed(self, scan: Scan) -> pa.RecordBatchReader:
+        """What a source delivers, from now on."""
+        feed = Feed(self._source_of(scan.relation.spec.source), scan.native, self._cancel)
+        self._feeds.append(feed)
+        self._stack.callback(feed.close)
+        return pa.RecordBatchReader.from_batches(scan.ingested, scan.ingest(feed.batches()))
 
     def _enter(self, engine: _Stoppable) -> _Stoppable:
         self._stack.callback(engine.close)

@@ -1,7 +1,9 @@
 """One fragment from its text to its last byte: the stages in order, and the two ledger records round them.
 
-    prepare()   admit -> authorise -> enforce -> bind; refusals are raised (and recorded) here
-    frames()    begin record, batches, end record with its receipt
+    prepare()   admit -> authorise -> enforce -> begin record -> bind; refusals are raised (and recorded) here
+    frames()    batches, end record with its receipt
+
+The sources of a row answer are at work while the begin record goes to disk.
 
 A run ends exactly once, whatever happens: with its rows, an error, a stop (time, grant, breaker) or a
 reader who went away. After the first byte an error travels in the end record.
@@ -128,11 +130,12 @@ class FragmentRun:
     # ---- before the first byte -----------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Everything that can be refused. Raises CityError after writing the refusal to the ledger."""
+        """Everything that can be refused. Raises CityError after writing the refusal, or the end, to the ledger."""
         try:
             self._timers()
             self._prepare()
-            self._begin()
+            if not self._begun:
+                self._begin()
         except BaseException as bad:
             error = self._as_city_error(bad)
             self.close()
@@ -171,6 +174,8 @@ class FragmentRun:
         if not self.fragment.dry_run:
             self._stack.enter_context(run)
             self._rows = run
+            run.start()
+            self._begin()
             run.open()
 
     def _restricted(self, tree: exp.Expr) -> exp.Expr:
@@ -492,7 +497,10 @@ class FragmentRun:
         facts = self._facts() | {"outcome": error.outcome.name, "rule": error.rule}
         facts["relations"] = [r.name for r in self._account.relations]
         try:
-            self.services.ledger.append("refusal", facts)
+            if self._begun and self.schema is not None:
+                self._end(Frames(self.schema), error)
+            else:
+                self.services.ledger.append("refusal", facts)
         except LedgerError as bad:
             _log.error("ledger failed", fragment=self.fragment.fragment_id, error=str(bad))
 

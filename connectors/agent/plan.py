@@ -95,6 +95,8 @@ class _Planner:
                 self._grouped[id(node)] = (relation, group)
                 return _over(group.select, node)
         with suppress(Stays):
+            if _is_plain(select):
+                return None
             found = composed(select, sources)
             node = exp.Table(this=exp.to_identifier(COMPOSED))
             self._composed[id(node)] = found
@@ -143,6 +145,13 @@ class _Planner:
 def keys_name(name: str) -> str:
     """What the residual query calls the table of one set of keys."""
     return name.removeprefix("$")
+
+
+def _is_plain(select: exp.Select) -> bool:
+    """Whether one table's rows are asked for, none of its groups: `composed` has nothing to compose."""
+    if select.args.get("group") or select.args.get("distinct") or select.find(exp.AggFunc) is not None:
+        return False
+    return sum(table.name not in KEYS_TABLES for table in select.find_all(exp.Table)) < 2
 
 
 def _over(select: exp.Select, table: exp.Table) -> exp.Select:
