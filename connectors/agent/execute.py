@@ -202,7 +202,7 @@ class Feed:
 
 
 class RowRun:
-    """A running row plan: `start()` asks the sources, `open()` binds it, `batches()` is the answer, `close()` frees all.
+    """A running row plan: `start()` asks the sources, `open()` binds it, `batches()` are the answer, `close()` ends it.
 
     seconds: time spent in the sources so far. Errors of sources come out as SourceError, of the residual
     query as a translated CityError, a stop as `Cancelled`.

@@ -319,6 +319,16 @@ class FragmentRun:
         """Once it is prepared: whether all of its answer is here."""
         return self._table is not None
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Once it is prepared: whether its first rows are here."""
+        return self.is_made or (self._rows is not None and bool(self._rows.plan.copies))
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether its end is in the ledger: what `frames` gives now is the last of it."""
+        return self._ended
+
     def _align(self) -> None:
         """Answers of aggregate and verify leave on a grid of 50 ms: how long it took says less."""
         spent = time.monotonic() - self._started

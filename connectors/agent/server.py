@@ -596,37 +596,62 @@ class _Stream:
             self._tell(self._places.release)
             self._tell(self._prepared.set_exception, bad)
             return
-        self._tell(self._prepared.set_result, None)
+        if not self.run.is_at_hand:
+            self._tell(self._begun)  # or nobody would notice that the reader has gone
         self._send_all(self.run)
 
     def _send_all(self, run: FragmentRun) -> None:
-        frames, taken = run.frames(self._near), False
+        frames, last, taken = run.frames(self._near), None, False
         try:
             # The stream's head goes with its first rows: a small answer is one piece and its end record.
-            taken = all(self._send(run, chunk) for chunk in joined_first(frames))
+            for chunk in joined_first(frames):
+                if run.is_ended:
+                    last = chunk
+                elif not self._send(run, chunk):
+                    break
+            else:
+                taken = True
             frames.close()
         finally:
             self._agent.finish(run)
             self._account(run)
-            self._tell(self._places.release)
-            self._tell(self._chunks.put_nowait if taken else self._abandon, None)
+            self._tell(self._close, last, taken)
+
+    def _close(self, last: bytes | None, taken: bool) -> None:
+        """What the reader gets at the end: to wake the loop costs as much as to write a small answer."""
+        self._places.release()
+        self._begun()
+        if last is not None:
+            self._chunks.put_nowait(last)
+        if taken:
+            self._chunks.put_nowait(None)
+        else:
+            self._abandon()
+
+    def _begun(self) -> None:
+        if not self._prepared.done():
+            self._prepared.set_result(None)
+
+    def _put(self, chunk: bytes) -> None:
+        self._begun()
+        self._chunks.put_nowait(chunk)
 
     def _tell(self, what: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(what, *arguments)
 
-    def _abandon(self, end: None) -> None:
+    def _abandon(self) -> None:
         """End an answer whose reader was too slow, should he read on: it has no end record and counts for nothing."""
         while not self._chunks.empty():
             self._chunks.get_nowait()
-        self._chunks.put_nowait(end)
+        self._chunks.put_nowait(None)
 
     def _send(self, run: FragmentRun, chunk: bytes) -> bool:
         """Hand one chunk to the reader; False once there is none, or if it is too slow."""
         deadline = time.monotonic() + SLOW_READER
         while not self._gone.is_set() and time.monotonic() < deadline:
             if self._room.acquire(timeout=0.05):
-                self._tell(self._chunks.put_nowait, chunk)
+                self._tell(self._put, chunk)
                 return True
             if run.stop.reason is not None:
                 # A reader that hangs, such as a gateway that is down, does not hold up whoever stopped the work.

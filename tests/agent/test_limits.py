@@ -840,6 +840,7 @@ class Ending:
 
     def __init__(self, stopped: bool) -> None:
         self.stop, self.outcome, self.frames_sent = Stop(), "OK", None
+        self.is_at_hand, self.is_ended = True, False
         self.fragment = SimpleNamespace(fragment_id="f1")
         self._stopped = stopped
 
@@ -852,14 +853,16 @@ class Ending:
         if self._stopped:
             self.stop(DepartmentError("Closed.", Outcome.CLOSED))
         self.stop.cancel.set()
+        yield b"last "
+        self.is_ended = True
         yield b"end"
 
 
-@pytest.mark.parametrize(("stopped", "shown"), [(False, b"head rows end"), (True, b"")])
-async def test_only_a_stop_leaves_a_reader_little_time_for_the_end(
+@pytest.mark.parametrize(("stopped", "shown"), [(False, b"head rows last end"), (True, b"")])
+async def test_only_a_stop_leaves_a_reader_little_time_for_the_last_rows(
     monkeypatch: pytest.MonkeyPatch, stopped: bool, shown: bytes
 ) -> None:
-    """A whole answer frees its source before its end record is sent, which may wait for a slow reader as rows may."""
+    """A whole answer may free its source before its last rows are sent, which may wait for a slow reader as all may."""
     monkeypatch.setattr(server, "LAST_WORD", 0.1)
     monkeypatch.setattr(server, "CHUNKS", 1)
     run: Any = Ending(stopped)
