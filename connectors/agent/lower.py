@@ -94,11 +94,13 @@ class Lower:
             case exp.Is():
                 return self._is_null(node, negated)
             case exp.Like():
-                return self._like(node, negated)
+                return self._like(node.this, node.expression, bool(node.args.get("negate")) is not negated)
         return self._compare(node, negated) if type(node) in COMPARES else None
 
     def _compare(self, node: exp.Expr, negated: bool) -> Condition | None:
         op = COMPARES[type(node)]
+        if isinstance(node.this, exp.Substring) and op in ("=", "<>"):
+            return self._prefix(node.this, node.expression, (op == "<>") is not negated)
         left, right = self.resolve(node.this), self.resolve(node.expression)
         if left is not None and right is not None:
             if left.type.name not in self.allowed.compares or not same_family(left.type, right.type):
@@ -131,6 +133,12 @@ class Lower:
     def _in(self, node: exp.In, negated: bool) -> Condition | None:
         column = self.resolve(node.this)
         listed = node.expressions
+        if isinstance(node.this, exp.Substring) and 0 < len(listed) <= NOT_IN and not node.args.get("query"):
+            likes = [self._prefix(node.this, value, negated) for value in listed]
+            begins = tuple(like for like in likes if like is not None)
+            if len(begins) < len(likes):
+                return None
+            return AllOf(begins) if negated else AnyOf(begins)
         if column is None or not listed or node.args.get("query"):
             return None
         if not negated:
@@ -145,15 +153,29 @@ class Lower:
             return None
         return self._predicate(column, "is not null" if negated else "is null", [])
 
-    def _like(self, node: exp.Like, negated: bool) -> Condition | None:
-        column, pattern = self.resolve(node.this), node.expression
+    def _prefix(self, node: exp.Substring, text: exp.Expr, negated: bool) -> Condition | None:
+        """`substr(column, 1, n) = text`, or its opposite, as LIKE: what that many characters begin with.
+
+        Proof: a value whose first n characters are a text of n characters is one that begins with it, and the other
+        way round; a shorter value does neither. Both are unknown for NULL alone. No character of the text is one
+        that LIKE reads in its own way.
+        """
+        first, length = node.args.get("start"), node.args.get("length")
+        if first != exp.Literal.number(1) or not isinstance(text, exp.Literal) or not text.is_string:
+            return None
+        if length != exp.Literal.number(len(text.name)) or set("%_") & set(text.name):
+            return None
+        return self._like(node.this, exp.Literal.string(f"{text.name}%"), negated)
+
+    def _like(self, node: exp.Expr, pattern: exp.Expr, negated: bool) -> Condition | None:
+        column = self.resolve(node)
         if column is None or not isinstance(pattern, exp.Literal) or not pattern.is_string:
             return None
         if self.allowed.likes is None or set(self.allowed.likes) & set(pattern.name) or "\0" in pattern.name:
             return None
         if column.type.name != "varchar" or len(pattern.name) > MAX_PATTERN:
             return None
-        return Like(column.name, pattern.name, bool(node.args.get("negate")) is not negated)
+        return Like(column.name, pattern.name, negated)
 
     # -- numbers
 
