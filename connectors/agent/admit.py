@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.trino import Trino
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
@@ -26,6 +26,7 @@ MAX_CTE_EXPANSIONS = 64
 VERIFY = "verify"
 
 
+_TRINO = Trino()
 _PLACES = frozenset(exp.POSITION_META_KEYS)
 
 
@@ -47,7 +48,7 @@ def admit(text: str) -> Admitted:
 
 def _admit(text: str) -> exp.Expr:
     tokens = duck.scan(text)
-    tree = _one_statement(text)
+    tree = _one_statement(text, tokens)
     _depth(tree)
     _nodes(tree)
     duck.check_functions(tokens, _aliases(tree), extra=(VERIFY,))
@@ -56,9 +57,10 @@ def _admit(text: str) -> exp.Expr:
     return tree
 
 
-def _one_statement(text: str) -> exp.Expr:
+def _one_statement(text: str, tokens: list[Token]) -> exp.Expr:
+    """The tree of the very tokens that were looked at."""
     try:
-        statements = sqlglot.parse(text, dialect="trino")
+        statements = _TRINO.parser().parse(tokens, text)
     except (SqlglotError, ValueError, TypeError, AttributeError, KeyError, IndexError) as bad:
         # sqlglot's builders raise the plain errors on some malformed input.
         raise UserError("The statement does not parse.", Outcome.SYNTAX, rule="syntax") from bad

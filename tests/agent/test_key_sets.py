@@ -223,3 +223,16 @@ async def test_a_forged_part_is_refused_in_whatever_place(ask: Ask, place: int, 
     refused = await ask.refusal(LINES, **sets(*parts))
     assert (refused.outcome, refused.rule) == (Outcome.SYNTAX, "keys")
     assert pa.total_allocated_bytes() - before < 1_000_000
+
+
+async def test_the_ledger_tells_what_was_asked_apart_from_with_which_values(ask: Ask) -> None:
+    """An owner counts questions by their pattern: values, numbers and texts alike, are not part of it."""
+    one = "SELECT t.id AS c0 FROM dept.main.line AS t WHERE t.firm = 'A' AND t.item < {}"
+    for sql in (one.format(10), one.format(11), one.format("-1.5e0"), one.format("10 OR t.firm = 'it''s 7'"),
+                one.format("10 OR t.firm = ''"), one.replace("t.id", "t.item").format(10)):  # fmt: skip
+        await ask.rows(sql)
+    begun = [r for r in read_ledger(ask.house.folder / "state" / "ledger.jsonl") if r["kind"] == "begin"]
+    ten, eleven, negative, seven, empty, item = (r["canonical_sha256"] for r in begun)
+    assert ten == eleven != negative
+    assert seven == empty
+    assert len({ten, negative, seven, item}) == 4

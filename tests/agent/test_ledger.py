@@ -21,6 +21,7 @@ from catalog.exchange import Head
 from catalog.keys import KeyRing, SigningKey, verify
 from catalog.ledger import GENESIS, Ledger, LedgerError, head_bytes, read_back, read_ledger, record_hash, verify_ledger
 from connectors.agent.service import Agent
+from connectors.base import SourceError
 from tests.agent.conftest import PEOPLE_DDL, POLICY, USAGE_DDL, people
 from tests.agent.house import WITNESS, Cut, House
 
@@ -352,6 +353,26 @@ async def test_a_refusal_is_one_record_with_a_hash_and_no_text(house: House, age
     *_, last = read_ledger(house.folder / "state" / "ledger.jsonl")
     assert (last["kind"], last["outcome"], last["sub"]) == ("refusal", "NOT_AVAILABLE", "lin")
     assert b"canary_4711" not in (house.folder / "state" / "ledger.jsonl").read_bytes()
+
+
+async def test_a_question_whose_source_failed_has_a_begin_and_an_end(
+    house: House, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source is at work while the beginning is written: what was begun is ended, not refused."""
+
+    def fails(*_: Any) -> Any:
+        raise SourceError("the disk is gone")
+
+    (name,) = agent._sources
+    monkeypatch.setattr(agent._sources[name], "scan", fails)
+    async with house.client("lin", "mass-balance", agent) as ask:
+        refusal = await ask.refusal("SELECT t.id AS c0 FROM water.main.people AS t")
+    assert "the disk" not in str(refusal)
+    *_, begin, end = read_ledger(house.folder / "state" / "ledger.jsonl")
+    assert [begin["kind"], end["kind"]] == ["begin", "end"]
+    assert (begin["relations"], end["outcome"], end["rows"]) == (["people"], refusal.outcome.name, 0)
+    assert refusal.outcome is not Outcome.OK
+    assert agent.running == 0
 
 
 async def test_no_answer_without_a_ledger(tmp_path: Path) -> None:
