@@ -1,13 +1,14 @@
-"""TPC-H and user questions over three departments, beside a real Trino and DuckDB with the databases attached.
+"""TPC-H and user questions over three departments, beside a real Trino, DuckDB with the databases attached, and an
+ideal program by hand for each question.
 
 PostgreSQL holds orders and lineitem, MariaDB customer, nation and region, a folder of Parquet files part, partsupp
 and supplier. Agents are processes of their own with ledgers and policy, without masks; atoll and Trino are read by
-raw HTTP in the same way. All answers are checked against Trino's to the last digit before anything is measured.
+raw HTTP in the same way. atoll's answers and Trino's, and those by hand (hand.py), are the same to the last digit.
 
     BENCH_SF      scale factor, 1 without it
     BENCH_ROUNDS  measured rounds, 3 without it; each asks all peers in turn, after a round that is not counted
     BENCH_ONLY    a regular expression: which queries of q01 .. q22 and u0 .. u8 (`bench/users.py`)
-    BENCH_PEERS   which peers, of `trino attached local`, or none
+    BENCH_PEERS   which peers, of `trino attached local hand`, or none
     BENCH_MEMORY  megabytes of a merge, beyond which it spills; the gateway's own limit without it
 
 crossed: rows and bytes that departments delivered. ideal: rows that the best known plan delivers (ideal.sql), which
@@ -40,6 +41,7 @@ from rich.table import Table
 
 from atoll.demo.processes import Failed
 from bench import users
+from bench.hand import running_hand
 from bench.house import House, running_house
 from bench.memory import Memory
 from bench.peers import Missing, running_attached, running_trino
@@ -53,7 +55,7 @@ __all__ = ["main"]
 SCALE = float(os.environ.get("BENCH_SF", "1"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 ONLY = re.compile(os.environ.get("BENCH_ONLY", ""))
-PEERS = os.environ.get("BENCH_PEERS", "trino attached local").split()
+PEERS = os.environ.get("BENCH_PEERS", "trino attached local hand").split()
 MEMORY = int(os.environ.get("BENCH_MEMORY", "0"))
 MOST_MB, MOST_EXPORT_MB = 1000, 300
 """Of the gateway over idle: anywhere, and in an export, which streams."""
@@ -166,25 +168,31 @@ def running_sides(folder: Path, console: Console) -> Iterator[Sides]:
             servers = stack.enter_context(running_servers(folder / "servers", SCALE))
             house = stack.enter_context(running_house(folder / "house", servers, {}, memory_mb=MEMORY))
             trino = stack.enter_context(running_trino(folder, servers)) if "trino" in PEERS else ""
-            duck = stack.enter_context(running_attached(servers)) if {"attached", "local"} & set(PEERS) else None
+            duck = None
+            if {"attached", "local", "hand"} & set(PEERS):
+                duck = stack.enter_context(running_attached(servers))
+            hand = stack.enter_context(running_hand(servers, duck)) if duck is not None and "hand" in PEERS else None
         places: dict[str, Place] = {
             "atoll": lambda t: f"{TABLES[t]}.main.{t}",
             "trino": lambda t: f"{TABLES[t]}.{SCHEMAS[TABLES[t]]}.{t}",
             "attached": lambda t: f"{TABLES[t]}.{SCHEMAS[TABLES[t]]}.{t}",
             "local": lambda t: f"local.main.{t}",
+            "hand": lambda t: t,
         }
         ask: dict[str, Ask] = {
-            "atoll": partial(over_http, house.url),
-            "trino": partial(over_http, trino),
+            "atoll": lambda _, sql: over_http(house.url, sql),
+            "trino": lambda _, sql: over_http(trino, sql),
             "attached": partial(_duck, duck, True),
             "local": partial(_duck, duck, True),
+            "hand": partial(_hand, hand),
         }
         whole: dict[str, Ask] = {
-            "atoll": partial(unread, house.url),
-            "trino": partial(unread, trino),
+            "atoll": lambda _, sql: unread(house.url, sql),
+            "trino": lambda _, sql: unread(trino, sql),
             "attached": partial(_duck, duck, False),
             "local": partial(_duck, duck, False),
-            "arrow": lambda sql: (house.ask(sql)[0], [], {}),
+            "hand": partial(_hand, hand),
+            "arrow": lambda _, sql: (house.ask(sql)[0], [], {}),
         }
         asked = ["atoll", *PEERS]
         over_http(house.url, "SELECT 1")
@@ -205,7 +213,7 @@ def run(sides: Sides, console: Console) -> dict[str, dict[str, Asked]]:
         sides.memory.forget_peak()
         for number in range(ROUNDS + 1):
             for side in turned(asked, number):
-                seconds, rows, stats = sides.ask[side](texts[side][query])
+                seconds, rows, stats = sides.ask[side](query, texts[side][query])
                 answers[side] = rows
                 if number:
                     found[query][side].seconds.append(seconds)
@@ -213,8 +221,9 @@ def run(sides: Sides, console: Console) -> dict[str, dict[str, Asked]]:
                 found[query][side].bytes = int(stats.get("processedBytes", 0))
         found[query]["atoll"].memory = sides.memory.over_idle()
         found[query]["atoll"].told = sides.explained(texts["atoll"][query])
-        if "trino" in answers and differing(answers["atoll"], answers["trino"]):
-            raise RuntimeError(f"{query}: atoll and Trino answer differently: {answers['atoll'][:3]}")
+        for side in {"trino", "hand"} & answers.keys():
+            if differing(answers["atoll"], answers[side]):
+                raise RuntimeError(f"{query}: {side} answers differently: {answers['atoll'][:3]} {answers[side][:3]}")
         took = " ".join(f"{side} {a.median:.3f}" for side, a in found[query].items())
         console.print(f"{query} {took} crossed {found[query]['atoll'].rows:,}", style="dim")
     return found
@@ -226,7 +235,7 @@ def run_users(sides: Sides, console: Console) -> dict[str, dict[str, Measured]]:
     for question in (q for q in users.questions(SCALE) if ONLY.search(q.name)):
         asks = sides.whole if question.whole else sides.ask
         # DuckDB's process answers one at a time.
-        asked = [s for s in asks if question.clients == 1 or s in ("atoll", "trino")]
+        asked = [s for s in asks if question.clients == 1 or s in ("atoll", "trino", "hand")]
         by_side = found[question.name] = {side: Measured() for side in asked}
         sides.memory.forget_peak()
         for number in range(ROUNDS + 1):
@@ -237,9 +246,10 @@ def run_users(sides: Sides, console: Console) -> dict[str, dict[str, Measured]]:
                 )
                 for side in turned(asked, number)
             }  # fmt: skip
-            for one, other in zip(answers["atoll"], answers.get("trino", ()), strict=False):
-                if differing(one, other):
-                    raise RuntimeError(f"{question.name}: atoll and Trino answer differently: {one[:3]} {other[:3]}")
+            for side in {"trino", "hand"} & answers.keys():
+                for one, other in zip(answers["atoll"], answers[side], strict=True):
+                    if differing(one, other):
+                        raise RuntimeError(f"{question.name}: {side} answers differently: {one[:3]} {other[:3]}")
         by_side["atoll"].memory = sides.memory.over_idle()
         text = question.text(sides.places["atoll"], random.Random(question.name))
         by_side["atoll"].told = sides.explained(text)
@@ -253,8 +263,13 @@ def turned(sides: list[str], number: int) -> list[str]:
     return sides[number % len(sides) :] + sides[: number % len(sides)]
 
 
-def _duck(duck: Any, wanted: bool, sql: str) -> tuple[float, Rows, dict[str, Any]]:
+def _duck(duck: Any, wanted: bool, name: str, sql: str) -> tuple[float, Rows, dict[str, Any]]:
     seconds, rows = duck.ask(sql, wanted)
+    return seconds, rows, {}
+
+
+def _hand(hand: Any, name: str, sql: str) -> tuple[float, Rows, dict[str, Any]]:
+    seconds, rows = hand.ask(name, sql)
     return seconds, rows, {}
 
 
@@ -285,13 +300,11 @@ def report(found: dict[str, dict[str, Asked]], ideal: dict[str, int], console: C
     console.print(table)
     reached = True
     for name, members in {"all": tuple(found), **SETS}.items():
-        chosen = [found[q] for q in members if q in found]
-        for side in sides[1:] if chosen else ():
-            mean = statistics.geometric_mean(s["atoll"].median / s[side].median for s in chosen)
-            goal = GOALS.get(side) if name == "all" else None
+        for one, other, mean in users.means([found[q] for q in members if q in found]):
+            goal = GOALS.get(other) if (name, one) == ("all", "atoll") else None
             reached = reached and (goal is None or mean <= goal)
             told = f" (goal: at most {goal})" if goal is not None else ""
-            console.print(f"{name}: atoll / {side}, geometric mean: {mean:.3f}{told}")
+            console.print(f"{name}: {one} / {other}, geometric mean: {mean:.3f}{told}")
     return reached
 
 
@@ -309,7 +322,7 @@ def report_gateway(found: Mapping[str, Asked | Measured], console: Console) -> b
 
 def main() -> int:
     """Exit code 1 if a goal is missed, 2 if something is not installed."""
-    console = Console(width=150)
+    console = Console(width=170)
     with tempfile.TemporaryDirectory(prefix="atoll-bench-") as folder:
         Path(folder).chmod(0o755)  # the database servers' own users pass through
         try:

@@ -15,15 +15,15 @@ import itertools
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["GOALS", "Ask", "Goal", "Measured", "Place", "Question", "ask_all", "questions", "report"]
+__all__ = ["GOALS", "Ask", "Goal", "Measured", "Place", "Question", "ask_all", "means", "questions", "report"]
 
 CLIENTS = 8
 LOOK_UPS = 40
@@ -173,8 +173,8 @@ def small(t: Place, dice: random.Random, scale: float) -> str:
 # ---- asking
 
 
-Ask = Callable[[str], tuple[float, Any, Mapping[str, Any]]]
-"""Text -> seconds, rows, final statistics."""
+Ask = Callable[[str, str], tuple[float, Any, Mapping[str, Any]]]
+"""Question's name and text -> seconds, rows, final statistics."""
 
 
 def ask_all(question: Question, place: Place, seed: int, ask: Ask, into: Measured | None) -> list[Any]:
@@ -185,10 +185,11 @@ def ask_all(question: Question, place: Place, seed: int, ask: Ask, into: Measure
     ]
     started = time.perf_counter()
     if question.clients == 1:
-        found = [ask(text) for text in texts[0]]
+        found = [ask(question.name, text) for text in texts[0]]
     else:
         with ThreadPoolExecutor(question.clients) as pool:
-            found = list(itertools.chain.from_iterable(pool.map(lambda own: [ask(t) for t in own], texts)))
+            asked = pool.map(lambda own: [ask(question.name, text) for text in own], texts)
+            found = list(itertools.chain.from_iterable(asked))
     span = time.perf_counter() - started
     if into is not None:
         into.spans.append(span)
@@ -250,20 +251,46 @@ def _arrow(sides: Mapping[str, Measured]) -> float | None:
     return sides["arrow"].median / sides["attached"].median if {"arrow", "attached"} <= sides.keys() else None
 
 
+PAIRS = (
+    *(("atoll", peer) for peer in ("trino", "attached", "local", "hand")),
+    ("hand", "attached"), ("hand", "trino"),
+)  # fmt: skip
+"""Sides of which geometric means are printed; what the programs by hand reach is for orientation."""
+
+
+class _Timed(Protocol):
+    @property
+    def median(self) -> float: ...
+
+
+Found = TypeVar("Found", bound=_Timed)
+
+
+def means(found: Collection[Mapping[str, Found]]) -> Iterator[tuple[str, str, float]]:
+    """(side, other side, geometric mean of its seconds beside the other's), over the questions that both answered."""
+    for mine, other in PAIRS:
+        ratios = [by[mine].median / by[other].median for by in found if {mine, other} <= by.keys()]
+        if ratios:
+            yield mine, other, statistics.geometric_mean(ratios)
+
+
 def report(found: Mapping[str, Mapping[str, Measured]], titles: Mapping[str, str], console: Console) -> bool:
     """Print what was measured and the goals beside it; whether all are reached."""
     sides = list(dict.fromkeys(itertools.chain.from_iterable(found.values())))
     table = Table(title="user questions: median ms (95 of 100 within)")
-    for name in ("", "", *sides, "a second", "rows crossed", "MB crossed", "gateway MB", "told"):
+    for name in ("", "", *sides, "/ hand", "a second", "rows crossed", "MB crossed", "gateway MB", "told"):
         table.add_column(name, justify="right" if name else "left")
     for name, by_side in found.items():
         mine = by_side["atoll"]
         table.add_row(
             name, titles[name], *(_cell(by_side.get(s)) for s in sides),
+            f"{mine.median / by_side['hand'].median:.2f}" if "hand" in by_side else "-",
             f"{mine.per_second:.1f}", f"{mine.rows:,}", f"{mine.bytes / 1e6:.2f}",
             f"{mine.memory:.0f}", f"{mine.told[0] / max(mine.told[1], 1e-3):.0%}",
         )  # fmt: skip
     console.print(table)
+    for one, other, mean in means([by_side for name, by_side in found.items() if name != "u0"]):
+        console.print(f"u1 to u8: {one} / {other}, geometric mean: {mean:.3f}")
     reached = True
     for goal in (g for g in GOALS if g.question in found):
         value, met = goal.value(found[goal.question]), goal.reached(found[goal.question])
