@@ -21,7 +21,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -52,9 +52,11 @@ from gateway.merge.duckdb import NOBODY, Merge, MergePool, Prepared, conform
 from gateway.parse import parse, too_deep
 from gateway.partial import without_arms
 from gateway.plan import FirstRows, FragmentPlan, Plan
+from gateway.plan.asking import NoKeys
 from gateway.plan.cache import PlanCache
 from gateway.plan.explain import Explanation, explain_plan
 from gateway.plan.first import is_enough
+from gateway.plan.keyed import with_keyed
 from gateway.plan.split import split
 from gateway.plan.whole import refuse_whole
 from gateway.registry import Registry
@@ -76,12 +78,13 @@ def plan_query(sql: str, view: UserView, session: Session, executions: tuple[Exe
     return plan_resolved(resolve(parse(sql), view, session, executions))
 
 
-def plan_resolved(resolved: Resolved) -> Plan:
-    """authorise -> rewrite -> plan."""
+def plan_resolved(resolved: Resolved, rows: Mapping[str, int] | None = None) -> Plan:
+    """authorise -> rewrite -> plan. rows: that fragments delivered when they were asked before, by their text."""
     authorised = authorise(resolved)
     context = Context(authorised.relations)
     tree = rewrite(authorised.tree, context)
-    plan = split(tree, authorised.labels, authorised.relations, authorised.local, tuple(context.notes))
+    plan = split(tree, authorised.labels, authorised.relations, authorised.local, tuple(context.notes), rows=rows)
+    plan = with_keyed(plan, authorised.tree, authorised.relations, authorised.local, rows=rows)
     return replace(plan, city=authorised.city)
 
 
@@ -268,11 +271,11 @@ class Gateway:
     def _plan(self, execution: Execution, session: Session, view: UserView, sql: str) -> Plan:
         """The plan of a statement that runs: the one it had before, or a new one."""
 
-        def make(text: str) -> Plan:
+        def make(text: str, rows: Mapping[str, int]) -> Plan:
             resolved = resolve(parse(text), view, session, tuple(self.executions()))
             if LEDGER in resolved.local:
                 self.ledger.begin(execution, session, (), reads=[LEDGER])
-            return plan_resolved(resolved)
+            return plan_resolved(resolved, rows)
 
         return self._plan_cache.get(sql, session, view, make)
 
@@ -281,6 +284,13 @@ class Gateway:
     def _exchange(self, execution: Execution, session: Session, plan: Plan) -> None:
         if plan.first is not None and self._first_rows(execution, session, plan.first):
             return
+        if plan.keyed is not None:
+            try:
+                self._exchange(execution, session, plan.keyed)
+                return
+            except NoKeys:  # nothing has been handed over yet
+                if plan.learned is not None:
+                    plan.learned.no_keys()
         if plan.merge is None:
             self._begin(execution, session, plan)
             self._pass_through(execution, session, plan)
@@ -327,7 +337,11 @@ class Gateway:
             for name, table in plan.local.items():
                 merge.load(name, table)
             gathering = Gathering(self.agents, execution, session, plan, merge)
-            gathering.all()
+            try:
+                gathering.all()
+            except NoKeys:
+                self._close(execution, plan, gathering.streams)
+                raise
             try:
                 yield gathering, merge
             except CityError:
@@ -358,6 +372,9 @@ class Gateway:
                     self._receipts[stream.receipt.id] = stream.receipt
             for warning in stream.warnings:
                 execution.warn(warning)
+        if plan.learned is not None:
+            told = [s for s in streams if s.receipt is not None]
+            plan.learned.tell({s.message.fragment_id.rpartition("_")[2]: s.rows for s in told})
         if all(stream.receipt is not None for stream in streams):
             # The catalogue may be a minute old; what the agents certified is what was delivered.
             execution.retract(set(_notices(plan)) - {w for s in streams for w in s.warnings})
@@ -435,8 +452,11 @@ class Gateway:
             raise UserError("Only queries can be explained.", Outcome.STATEMENT, rule="explain")
         view = self._see(session, purposes)
         metadata.check(query.requires, view)
-        resolved = resolve(parse(query.sql), view, session)
-        return session, plan_resolved(resolved)
+
+        def make(text: str, rows: Mapping[str, int]) -> Plan:
+            return plan_resolved(resolve(parse(text), view, session), rows)
+
+        return session, self._plan_cache.get(query.sql, session, view, make)
 
     def _explain(self, execution: Execution, statement: statements.Explain) -> None:
         session, purposes = self.with_purpose(execution.session)

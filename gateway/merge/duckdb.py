@@ -45,7 +45,18 @@ SMALL_BYTES = 1 << 20
 TEXT_BYTES = 32
 LINGER = 0.01
 """Seconds between the end of a statement and the making of an instance, which takes a processor as long."""
-Prepared = duck.Compiled | small.Matched
+
+
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """Rows of one answer as they come, in their order. columns: labels and types. names: of its columns."""
+
+    columns: tuple[tuple[str, TrinoType], ...]
+    names: tuple[str, ...]
+    batches: Iterator[pa.RecordBatch]
+
+
+Prepared = duck.Compiled | small.Matched | Passed
 Owner = tuple[str, str]
 """User and purpose."""
 NOBODY: Owner = ("", "")
@@ -282,13 +293,13 @@ class Merge:
             raise self._told(error) from error
 
     def keys(self, source: KeySet) -> pa.Array:
-        """One set of the keys that a fragment waits for: distinct, none NULL."""
+        """One set of the keys that a fragment waits for, none NULL: distinct, or as often as they came."""
         table = self._small.get(source.column[0]) if source.column is not None else None
         if source.column is None or table is None:
             return self._keys_of(source.query)
         place = source.column[1]
         column = table.column(place).combine_chunks().cast(field_type(table.schema.field(place)).arrow())
-        return pc.unique(column).drop_null()
+        return (column if source.once else pc.unique(column)).drop_null()
 
     def _keys_of(self, query: exp.Select) -> pa.Array:
         """The one column of a key query."""
@@ -313,9 +324,18 @@ class Merge:
         if (found := small.numbers(query)) is not None:
             return found
         shape = small.shape_of(query, self._tables)
+        if shape is not None and (passed := self._passed(shape)) is not None:
+            return passed
         rows = None if shape is None else self._few(shape.answers)
         found = None if shape is None or rows is None else small.matched(shape, rows)
         return duck.compile_query(query, self._tables) if found is None else found
+
+    def _passed(self, shape: small.Shape) -> Passed | None:
+        """The only answer that a merge reads, if it is a stream of which every row is passed on."""
+        (name, *others), columns = shape.answers, tuple(column for _, column in shape.outputs)
+        if others or shape.tests or shape.equal or name not in self._streams:
+            return None
+        return Passed(shape.columns, columns, self._streams.pop(name)[1])
 
     def _few(self, names: Iterable[str]) -> dict[str, pa.Table] | None:
         """These answers whole, if each has few rows; what is read of a stream on the way is still in it."""
@@ -345,6 +365,11 @@ class Merge:
             yield compiled.batch
             return
         types = tuple(t for _, t in compiled.columns)
+        if isinstance(compiled, Passed):
+            for batch in compiled.batches:
+                self._execution.check()
+                yield conform(batch.select(list(compiled.names)), types)
+            return
         try:
             for batch in self._asked(compiled).to_arrow_reader(_batch_rows(types)):
                 yield conform(batch, types)

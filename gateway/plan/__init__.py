@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from sqlglot import exp
 
 from catalog.relation import Relation
 from catalog.standards import CityTable
+
+if TYPE_CHECKING:
+    from gateway.plan.learn import Learned
 
 __all__ = ["FirstRows", "FragmentPlan", "KeySet", "KeySource", "Plan"]
 
@@ -19,13 +23,15 @@ class KeySet:
     """One set of bind keys: `query` selects one column `k`, distinct, not NULL, over merge tables.
 
     needs: fragments that must be complete before. most: with more keys than these in all, the set stays away.
-    column: the fragment and the place of its output that `query` reads, where it reads nothing else.
+    column: the fragment and the place of its output that `query` reads, where it reads nothing else. once: not
+    distinct, for it must be seen that each came once.
     """
 
     query: exp.Select
     needs: frozenset[str]
     most: int = 0
     column: tuple[str, int] | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,14 @@ class KeySource:
     """Bind keys of a fragment. texts: places of the sets that are sent -> the fragment's text that names them.
 
     chunk: at most so many keys a request, of all sets together. always: the fragment has no meaning without keys.
+    exact: its answer is right with all keys in one request, and no other.
     """
 
     sets: tuple[KeySet, ...]
     texts: Mapping[tuple[int, ...], str]
     chunk: int
     always: bool = False
+    exact: bool = False
 
     @property
     def needs(self) -> frozenset[str]:
@@ -56,7 +64,8 @@ class FragmentPlan:
 
     sql: the exact text that its agent receives, of `tree`. outputs: names of c0..cn in the merge, in order.
     relations: what it reads. notes: what stays in the gateway and why, for EXPLAIN. whole: why every row of them is
-    delivered, "" if something restricts them.
+    delivered, "" if something restricts them. expected: rows without keys, None where nothing depends on them; known:
+    it is no guess, for it was asked before.
     """
 
     id: str
@@ -68,6 +77,8 @@ class FragmentPlan:
     notes: tuple[str, ...] = ()
     whole: str = ""
     tree: exp.Query = field(default_factory=exp.Select, compare=False, repr=False)
+    expected: float | None = field(default=None, compare=False, repr=False)
+    known: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,8 @@ class Plan:
     """fragments: all questions. merge: the query over `f0`, `f1`, ..; None if f0's answer is the result.
 
     stored: fragments that must be kept as a table (read twice, or the source of keys). city: the city tables that the
-    statement names. first: what is asked before all that, and may be enough.
+    statement names. first: what is asked before all that, and may be enough. keyed: what is asked instead, unless its
+    keys turn out not to be such (`restrict`). learned: who is told how many rows came.
     """
 
     fragments: tuple[FragmentPlan, ...]
@@ -86,11 +98,14 @@ class Plan:
     notes: tuple[str, ...] = ()
     city: tuple[CityTable, ...] = ()
     first: FirstRows | None = None
+    keyed: Plan | None = None
+    learned: Learned | None = field(default=None, compare=False, repr=False)
 
     @property
     def questions(self) -> tuple[FragmentPlan, ...]:
         """Everything that may be asked, in order."""
-        return (*(self.first.plan.fragments if self.first is not None else ()), *self.fragments)
+        tried = [self.first.plan] if self.first is not None else [self.keyed] if self.keyed is not None else []
+        return (*(f for plan in tried for f in plan.fragments), *self.fragments)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from gateway.plan import FragmentPlan
+from gateway.plan import FragmentPlan, KeySource
 
-__all__ = ["Request", "requests"]
+__all__ = ["NoKeys", "Request", "requests"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,14 @@ class Request:
     keys: tuple[pa.Array, ...] = ()
 
 
+class NoKeys(Exception):
+    """An exact fragment can't be asked: what came for it is not what it was planned for, one value twice or too many of
+    them; or it can't be planned."""
+
+
 def requests(fragment: FragmentPlan, found: Sequence[pa.Array]) -> list[Request]:
     """The questions whose answers together are the fragment's. found: the keys of each of its sets, distinct.
+    Raises NoKeys.
 
     Proof sketch. Each set alone drops only rows that do not matter, so any of them may be left out. The largest is
     cut into pieces, the others go whole with each piece: a row that matters has its value in exactly one piece, and
@@ -29,6 +36,8 @@ def requests(fragment: FragmentPlan, found: Sequence[pa.Array]) -> list[Request]
     """
     source = fragment.keys
     assert source is not None
+    if source.exact:
+        return [_exact(source, found)]
     chosen = _chosen(fragment, found)
     if not chosen:
         return [Request(fragment.sql)]
@@ -39,6 +48,14 @@ def requests(fragment: FragmentPlan, found: Sequence[pa.Array]) -> list[Request]
         Request(sql, tuple(found[i].slice(start, step) if i == cut else found[i] for i in chosen))
         for start in range(0, max(len(found[cut]), 1), step)
     ]
+
+
+def _exact(source: KeySource, found: Sequence[pa.Array]) -> Request:
+    """All keys at once: in pieces, a group or a limit would be answered for each piece."""
+    doubled = (len(pc.unique(keys)) < len(keys) for known, keys in zip(source.sets, found, strict=True) if known.once)
+    if sum(map(len, found)) > source.chunk or any(doubled):
+        raise NoKeys
+    return Request(source.sql, tuple(found))
 
 
 def _chosen(fragment: FragmentPlan, found: Sequence[pa.Array]) -> list[int]:

@@ -3,13 +3,14 @@
 Questions that differ only in values that they compare with share one plan (`template`).
 A plan is the same as long as its text, its user, purpose and defaults for names, and every list of relations that
 it was made from are the same. It holds no data: texts and names only, as the user wrote them, in memory, for
-that user alone. Agents decide anew each time; a plan that a changed policy overtook is refused there.
+that user alone; how many rows its questions delivered is kept with it (`learn`). Agents decide anew each time; a plan
+that a changed policy overtook is refused there.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from cachetools import TTLCache
@@ -18,6 +19,7 @@ from catalog.errors import CityError
 from gateway.catalogue import DepartmentView, UserView
 from gateway.execution import Session
 from gateway.plan import Plan
+from gateway.plan.learn import Learned
 from gateway.plan.template import Lifted, Template, Torn, lift
 
 __all__ = ["PlanCache"]
@@ -28,7 +30,9 @@ LONG = 8192
 """Longer statements are no dashboard's, and their plans are large."""
 
 
-Known = tuple[tuple[DepartmentView, ...], Plan | Template]
+Known = tuple[tuple[DepartmentView, ...], Plan | Template, Learned]
+Make = Callable[[str, Mapping[str, int]], Plan]
+"""Plans a text. The rows of its questions, by their text, as far as they are known."""
 
 
 class PlanCache:
@@ -38,10 +42,10 @@ class PlanCache:
         self._known: TTLCache[tuple[str, ...], Known] = TTLCache(KEPT, KEPT_SECONDS)
         self._lock = threading.Lock()
 
-    def get(self, sql: str, session: Session, view: UserView, make: Callable[[str], Plan]) -> Plan:
+    def get(self, sql: str, session: Session, view: UserView, make: Make) -> Plan:
         """The statement's plan; made by `make` unless one is known that fits. Raises what `make` raises."""
         if len(sql) > LONG:
-            return make(sql)
+            return make(sql, {})
         lifted = None if _reads_the_moment(sql, session) else lift(sql)
         if lifted is not None:
             try:
@@ -50,28 +54,30 @@ class PlanCache:
                 template = None  # below it is refused in the right words, and names the right place
             if isinstance(template, Template):
                 return template.fill(lifted.values)
-        found = self._get(("whole", sql), session, view, lambda: make(sql))
+        found = self._get(("whole", sql), session, view, lambda learned: learned.of(make(sql, learned.rows)))
         assert isinstance(found, Plan)
         return found
 
     def _get(
-        self, text: tuple[str, str], session: Session, view: UserView, make: Callable[[], Plan | Template]
+        self, text: tuple[str, str], session: Session, view: UserView, make: Callable[[Learned], Plan | Template]
     ) -> Plan | Template:
         key = (*text, view.user, view.purpose, session.catalog, session.schema, session.time_zone, *sorted(view.down))
         with self._lock:
-            lists, known = self._known.get(key, ((), None))
-        if known is not None and _alike(lists, view.departments):
+            lists, known, learned = self._known.get(key, ((), None, Learned()))
+        if known is None or not _alike(lists, view.departments):
+            learned = Learned()
+        elif not learned.corrects():
             return known
-        made = make()
+        made = make(learned)
         # A listing of the moment (running queries, tables of metadata) lies in the plan itself.
         if isinstance(made, Template) or not made.local:
             with self._lock:
-                self._known[key] = (view.departments, made)
+                self._known[key] = (view.departments, made, learned)
         return made
 
 
-def _template(make: Callable[[str], Plan], lifted: Lifted) -> Plan | Template:
-    plan = make(lifted.text)
+def _template(make: Make, lifted: Lifted, learned: Learned) -> Plan | Template:
+    plan = learned.of(make(lifted.text, learned.rows))
     try:
         return plan if plan.local else Template(plan, lifted)
     except Torn:

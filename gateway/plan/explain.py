@@ -94,6 +94,10 @@ def explain_plan(plan: Plan, session: Session) -> Explanation:
         lines += ["", *_merge_lines(plan.first.plan), ""]
         few = plan.first
         lines.append(f"only if that is fewer than {few.wanted:,} rows, and {few.fragment} gave {few.rows:,}:")
+    if plan.keyed is not None:
+        for fragment in plan.keyed.fragments:
+            lines += ["", *_fragment_lines(fragment)]
+        lines += ["", *_merge_lines(plan.keyed), "", "only if a key is none, or more keys came than may be sent:"]
     for fragment in plan.fragments:
         lines += ["", *_fragment_lines(fragment)]
     lines += ["", *_merge_lines(plan)]
@@ -129,7 +133,8 @@ def _fragment_lines(fragment: FragmentPlan) -> list[str]:
         lines += _key_lines(fragment, fragment.keys)
     for relation in fragment.relations:
         lines.append(f"  {relation.name}: {_governed(relation)}")
-    notes = [*fragment.notes, *([f"every row is delivered: {fragment.whole}"] if fragment.whole else [])]
+    known = ["how many rows it delivers is known from before"] if fragment.known else []
+    notes = [*fragment.notes, *known, *([f"every row is delivered: {fragment.whole}"] if fragment.whole else [])]
     return [*lines, *(f"  {note}" for note in notes)]
 
 
@@ -144,6 +149,9 @@ def _key_lines(fragment: FragmentPlan, keys: KeySource) -> list[str]:
             f"  {named}, together at most {keys.chunk:,} keys a request",
             f"  with more than {most:,} keys in a set: without it",
         ]
+    if keys.exact:
+        once = [name for name, known in zip(sources, keys.sets, strict=True) if known.once]
+        return [lines[0], *(f"  each value of {name} must come once: a key, as its owner says" for name in once)]
     each = "" if len(sources) == 1 else " in each"
     return lines if keys.always else [*lines, f"  with more than {most:,} keys{each}: {fragment.sql}"]
 

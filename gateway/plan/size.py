@@ -5,8 +5,8 @@ It decides who is asked first and whose keys are worth a wait. No answer depends
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sqlglot import exp
@@ -34,6 +34,7 @@ GROUPED = 0.5
 class Size:
     """rows: expected. base: of its largest relation. share: part of the base that conditions keep.
     domains: output -> rows of the relation whose key it is, by itself. kept: output -> rows of it that conditions keep.
+    known: its rows are no guess.
     """
 
     rows: float
@@ -41,14 +42,34 @@ class Size:
     share: float
     domains: dict[int, float]
     kept: dict[int, float]
+    known: bool = False
+
+    @property
+    def met(self) -> float:
+        """Rows that its conditions keep, before they are grouped or limited."""
+        return self.base * self.share
+
+    def with_rows(self, rows: float) -> Size:
+        """The same for so many rows; what it keeps of a key's values is as wrong as the guess of its rows was."""
+        rows = max(1.0, rows)
+        wrong = rows / self.rows
+        kept = {place: min(self.domains[place], max(1.0, count * wrong)) for place, count in self.kept.items()}
+        return replace(self, known=True, rows=rows, share=min(1.0, max(self.share * wrong, 1.0 / self.base)), kept=kept)
 
     def values(self, output: int) -> float:
         """How many values an output is expected to have, at most one a row."""
         return min(self.rows, self.kept.get(output, self.rows))
 
 
-def size_of(fragment: FragmentPlan, relations: dict[RelationName, Relation]) -> Size:
-    """A guess of what a fragment delivers without keys."""
+def size_of(
+    fragment: FragmentPlan, relations: dict[RelationName, Relation], known: Mapping[str, int] | None = None
+) -> Size:
+    """A guess of what a fragment delivers without keys. known: rows that a text delivered when it was asked before."""
+    guess = _guessed(fragment, relations)
+    return guess if known is None or fragment.sql not in known else guess.with_rows(known[fragment.sql])
+
+
+def _guessed(fragment: FragmentPlan, relations: dict[RelationName, Relation]) -> Size:
     tree = fragment.tree
     named = [relations[RelationName(t.catalog, t.db, t.name)] for t in tree.find_all(exp.Table) if t.catalog]
     base = max(map(rows_of, named), default=1.0)

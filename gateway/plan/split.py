@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pyarrow as pa
-from sqlglot import exp
+from sqlglot import exp, parse_one
 
 from catalog.errors import AccessDenied, Outcome
+from catalog.exchange import KEYS_TABLES
 from catalog.names import RelationName
 from catalog.relation import Mode, Relation
 from gateway.parse import first_select
-from gateway.plan import FirstRows, FragmentPlan, KeySet, Plan
-from gateway.plan.bind import bind_keys
+from gateway.plan import FirstRows, FragmentPlan, KeySet, KeySource, Plan
+from gateway.plan.asking import NoKeys
+from gateway.plan.bind import MAX_KEYS, bind_keys, key_set
 from gateway.plan.first import Limited, leave_ties, limited
 from gateway.plan.verify import VERIFY, plan_verify
 from gateway.plan.whole import mark_whole
 from gateway.resolve import SYSTEM_TABLE
 from gateway.rewrite.leaf import is_leaf
+from gateway.rewrite.restrict import ONCE
 from gateway.rewrite.tree import (
+    KEYS,
     SOURCES,
     Source,
     conjuncts,
+    departments_of,
     has_subquery,
     is_about,
     is_closed,
+    keyed_queries,
     sources,
+    tables_of,
 )
 
 __all__ = ["fragment_tree", "split"]
@@ -39,28 +47,36 @@ def split(
     relations: dict[RelationName, Relation],
     local: dict[str, pa.Table],
     notes: tuple[str, ...] = (),
+    start: int = 0,
+    rows: Mapping[str, int] | None = None,
 ) -> Plan:
     """Plan a rewritten tree; it is changed. Raises AccessDenied(MODE) where a relation's mode can't answer the shape.
+
+    start: number of its first fragment. rows: that fragments delivered when they were asked before, by their text.
 
     Proof sketch. A fragment is a whole query block over relations of one department, without a column
     of any block outside it; evaluating it where the data is gives the bag that the block denotes. A
     scan delivers the columns that are read and the rows that its own conditions keep; those conditions
     are evaluated again above, so a scan can only be too wide, never too narrow (see `scan_conditions`).
     """
-    cutter = _Cutter(relations)
+    cutter = _Cutter(relations, start)
     whole = cutter.whole(tree)
-    if whole:
-        cutter.fragment(tree, whole)
-        return Plan(tuple(cutter.fragments), None, labels, local={}, notes=notes)
     holder = exp.Subquery(this=tree)
-    cutter.descend(holder.this)
+    if whole:
+        standing = cutter.fragment(tree, whole)
+        if len(cutter.fragments) == 1:
+            return Plan(tuple(cutter.fragments), None, labels, local={}, notes=notes)
+        # Its rows come in their order, and the merge hands them on as they come.
+        holder = exp.Subquery(this=standing)
+    else:
+        cutter.descend(holder.this)
     merge = holder.this
     fragments = _shared(merge, cutter.fragments)
     few = limited(merge, fragments, relations)
-    plan = _asking(merge, fragments, labels, relations, local)
+    plan = _asking(merge, fragments, labels, relations, local, rows)
     if few is None:
         return replace(plan, notes=notes)
-    first = _asking(few.merge, few.fragments, labels, relations, local, few)
+    first = _asking(few.merge, few.fragments, labels, relations, local, rows, few)
     return replace(plan, notes=notes, first=FirstRows(first, few.fragment, few.rows, few.wanted))
 
 
@@ -70,10 +86,11 @@ def _asking(
     labels: tuple[str, ...],
     relations: dict[RelationName, Relation],
     local: dict[str, pa.Table],
+    rows: Mapping[str, int] | None,
     few: Limited | None = None,
 ) -> Plan:
     """Who waits for whose keys, and which answers are kept; the merge is changed."""
-    bound = bind_keys(merge, fragments, relations)
+    bound = bind_keys(merge, fragments, relations, rows)
     if few is not None:
         leave_ties(few)
     givers = frozenset(n for f in bound if f.keys is not None for n in f.keys.needs)
@@ -140,9 +157,13 @@ def _label_outputs(query: exp.Query) -> None:
 
 
 class _Cutter:
-    def __init__(self, relations: dict[RelationName, Relation]) -> None:
+    def __init__(self, relations: dict[RelationName, Relation], start: int = 0) -> None:
         self.relations = relations
+        self.start = start
         self.fragments: list[FragmentPlan] = []
+
+    def _name(self) -> str:
+        return f"f{self.start + len(self.fragments)}"
 
     # -- deciding --------------------------------------------------------------------------------
 
@@ -150,7 +171,7 @@ class _Cutter:
         """The department that can answer `query` alone, "" if none can."""
         if not isinstance(query, exp.Query):
             return ""
-        tables = list(query.find_all(exp.Table))
+        tables = list(tables_of(query))
         own = {cte.alias for cte in query.find_all(exp.CTE)}
         if any(t.meta.get(SYSTEM_TABLE) or (not t.catalog and t.name not in own) for t in tables):
             return ""
@@ -175,7 +196,12 @@ class _Cutter:
     # -- cutting ---------------------------------------------------------------------------------
 
     def handle(self, query: exp.Query) -> None:
-        """Replace `query` by a select over its fragment, or look for fragments inside it."""
+        """Replace `query` by a select over its fragment, or look for fragments inside it.
+
+        Raises NoKeys for a query whose answer must come once as keys, and around which nobody can be asked.
+        """
+        if isinstance(query.parent, exp.Subquery) and query.parent.meta.get(KEYS) == ONCE:
+            raise NoKeys
         department = self.whole(query)
         if department:
             query.replace(self.fragment(query, department))
@@ -206,18 +232,44 @@ class _Cutter:
             if isinstance(call, exp.Anonymous) and _is_verify(call):
                 equal.setdefault(call.sql(), []).append(call)
         for calls in equal.values():
-            self.fragments.append(plan_verify(select, calls, f"f{len(self.fragments)}", self.relations))
+            self.fragments.append(plan_verify(select, calls, self._name(), self.relations))
 
     def fragment(self, query: exp.Query, department: str, notes: tuple[str, ...] = ()) -> exp.Select:
         """Make a fragment of `query`; returns the select that stands for it in the merge."""
-        name = f"f{len(self.fragments)}"
         outputs = tuple(query.named_selects)
-        relations = tuple(dict.fromkeys(self._relation(t) for t in query.find_all(exp.Table) if t.catalog))
+        relations = tuple(dict.fromkeys(self._relation(t) for t in tables_of(query) if t.catalog))
+        query, sets = self._with_keys(query, min((r.key_sets for r in relations), default=0))
+        name = self._name()
         tree = fragment_tree(query)
         text = tree.sql("trino", comments=False)
-        self.fragments.append(FragmentPlan(name, department, text, outputs, relations, notes=notes, tree=tree))
+        keys = None
+        if sets:
+            chunk = min(MAX_KEYS, *(r.max_keys for r in relations))
+            keys = KeySource(sets, {tuple(range(len(sets))): text}, chunk, exact=True)
+            text = _without_keys(tree).sql("trino", comments=False)
+        self.fragments.append(FragmentPlan(name, department, text, outputs, relations, keys, notes, tree=tree))
         columns = [exp.alias_(exp.column(f"c{i}", table=name), output, copy=False) for i, output in enumerate(outputs)]
         return exp.Select(expressions=columns, from_=exp.From(this=exp.to_table(name)))
+
+    def _with_keys(self, query: exp.Query, most: int) -> tuple[exp.Query, tuple[KeySet, ...]]:
+        """A query with tables of keys in place of the queries whose answers they are, which become fragments.
+
+        most: sets that its department takes. Raises NoKeys if there are more.
+        """
+        if not keyed_queries(query):
+            return query, ()
+        query = query.copy()
+        sets: dict[str, KeySet] = {}
+        for subquery in keyed_queries(query):
+            text, once = fragment_tree(subquery.this).sql("trino"), subquery.meta[KEYS] == ONCE
+            if text not in sets:
+                if len(sets) == min(most, len(KEYS_TABLES)):
+                    raise NoKeys
+                self.fragment(subquery.this, departments_of(subquery.this).pop())
+                sets[text] = key_set(self.fragments[-1].id, 0, MAX_KEYS, once)
+            name = KEYS_TABLES[list(sets).index(text)]
+            subquery.replace(exp.Subquery(this=parse_one(f'SELECT k FROM "{name}"', dialect="trino")))
+        return query, tuple(sets.values())
 
     def _scan(self, select: exp.Select, source: Source, table: exp.Table) -> None:
         relation = self._relation(table)
@@ -233,6 +285,16 @@ class _Cutter:
             scan.set("where", exp.Where(this=exp.and_(*[c.copy() for c in conditions], copy=False)))
         standing = self.fragment(scan, relation.catalog, ("joined in the gateway with another department's rows",))
         table.replace(exp.Subquery(this=standing, alias=exp.TableAlias(this=exp.to_identifier(source.alias))))
+
+
+def _without_keys(tree: exp.Query) -> exp.Query:
+    """What is asked without any keys: it delivers no less, and is of use to those alone who only look at it."""
+    tree = tree.copy()
+    for part in list(tree.find_all(exp.In)):
+        table = part.find(exp.Table)
+        if table is not None and table.name in KEYS_TABLES:
+            part.replace(exp.true())
+    return tree
 
 
 def scan_conditions(select: exp.Select, source: Source) -> list[exp.Expr]:
@@ -368,7 +430,8 @@ def _needing(fragment: FragmentPlan, renamed: dict[str, str]) -> FragmentPlan:
 def _renamed(known: KeySet, renamed: dict[str, str]) -> KeySet:
     query = known.query.copy()
     _rename_tables(query, renamed)
-    return replace(known, query=query, needs=frozenset(renamed.get(n, n) for n in known.needs))
+    column = (renamed.get(known.column[0], known.column[0]), known.column[1]) if known.column is not None else None
+    return replace(known, query=query, needs=frozenset(renamed.get(n, n) for n in known.needs), column=column)
 
 
 def _shared_departments(fragments: list[FragmentPlan]) -> set[str]:

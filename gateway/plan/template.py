@@ -214,6 +214,7 @@ class Template:
         ]
         self._merges = plan.merge is not None and self._holds(plan.merge)
         self._first = Template(plan.first.plan, lifted) if plan.first is not None else None
+        self._keyed = Template(plan.keyed, lifted) if plan.keyed is not None else None
 
     def fill(self, values: Sequence[str]) -> Plan:
         """The plan with these values, in the order in which they were lifted."""
@@ -224,7 +225,8 @@ class Template:
         first = self._plan.first
         if first is not None and self._first is not None:
             first = replace(first, plan=self._first.fill(values))
-        return replace(self._plan, fragments=fragments, merge=merge, first=first)
+        keyed = self._keyed.fill(values) if self._keyed is not None else None
+        return replace(self._plan, fragments=fragments, merge=merge, first=first, keyed=keyed)
 
     def _fragment(self, place: int, fragment: FragmentPlan, values: Sequence[str]) -> FragmentPlan:
         keys = fragment.keys

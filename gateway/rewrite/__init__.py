@@ -22,15 +22,17 @@ from gateway.rewrite.equalities import infer_equalities
 from gateway.rewrite.existential import distinct_existence
 from gateway.rewrite.filters import filter_first
 from gateway.rewrite.flatten import flatten_derived
+from gateway.rewrite.groups import filter_groups
 from gateway.rewrite.leaf import aggregate_leaves
 from gateway.rewrite.optional import count_optional
 from gateway.rewrite.own import own_subqueries
 from gateway.rewrite.predicates import push_predicates
 from gateway.rewrite.prune import prune_outputs
+from gateway.rewrite.restrict import restrict_by_keys
 from gateway.rewrite.shared import own_ctes
 from gateway.rewrite.tree import plain_outputs, unique_aliases
 
-__all__ = ["RULES", "Context", "rewrite"]
+__all__ = ["KEYED", "RULES", "Context", "Rule", "rewrite"]
 
 
 @dataclass
@@ -48,6 +50,7 @@ RULES: tuple[Rule, ...] = (
     push_predicates,
     flatten_derived,
     split_disjunctions,
+    filter_groups,
     decorrelate_aggregates,
     infer_equalities,
     prune_outputs,
@@ -62,6 +65,11 @@ RULES: tuple[Rule, ...] = (
     push_predicates,
     prune_outputs,
 )
+
+KEYED: tuple[Rule, ...] = tuple(
+    one for rule in RULES for one in ((rule, restrict_by_keys) if rule is split_disjunctions else (rule,))
+)
+"""With the one rule that believes what owners declare: what it leaves is right if that is true, and it is seen."""
 
 
 def rewrite(tree: exp.Query, context: Context, rules: tuple[Rule, ...] = RULES) -> exp.Query:

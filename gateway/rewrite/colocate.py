@@ -19,13 +19,14 @@ from gateway.rewrite.tree import (
     is_closed,
     set_where,
     sources,
+    tables_of,
     without,
 )
 
 if TYPE_CHECKING:
     from gateway.rewrite import Context
 
-__all__ = ["colocate_joins", "put_into_derived"]
+__all__ = ["colocate_joins", "is_plain_join", "joined", "key_of_group", "put_into_derived", "read_from"]
 
 Key = frozenset[tuple[str, str]]
 """Columns, as (alias, name), whose values together stand in one row only; an empty one: there is one row."""
@@ -59,7 +60,7 @@ def _is_one_question(select: exp.Select) -> bool:
     """Whether the planner sends the select whole anyhow, or must see where a verification stands."""
     if select.find(exp.Anonymous) is not None:
         return True
-    return len({t.catalog for t in select.find_all(exp.Table)}) == 1 and is_closed(select)
+    return len({t.catalog for t in tables_of(select)}) == 1 and is_closed(select)
 
 
 # ---- the leading sources, with outer joins among them
@@ -83,7 +84,7 @@ def _leading(found: list[Source], joins: list[exp.Join], context: Context) -> in
         return 0
     keys = _keys_of(found[0], context)
     for count, (source, join) in enumerate(zip(found[1:], joins, strict=True), 1):
-        if not _is_plain(join) or home_of(source, context.relations) != home:
+        if not is_plain_join(join) or home_of(source, context.relations) != home:
             return count
         pairs = _equal_columns(conjuncts(join.args.get("on")))
         joined = _meets_by_key(keys, {s.alias for s in found[:count]}, source, pairs, context)
@@ -99,7 +100,7 @@ def _leading(found: list[Source], joins: list[exp.Join], context: Context) -> in
 def _join_connected(select: exp.Select, context: Context) -> bool:
     joins = select.args.get("joins") or []
     inner = 0
-    while inner < len(joins) and _is_plain(joins[inner]) and not joins[inner].side:
+    while inner < len(joins) and is_plain_join(joins[inner]) and not joins[inner].side:
         inner += 1
     found = sources(select)[: inner + 1]
     where = select.args.get("where")
@@ -114,9 +115,9 @@ def _join_connected(select: exp.Select, context: Context) -> bool:
     stays = without((*on, *filters), moved)
     first = group[0].node
     rest = [s.node for s in found if s.alias not in names or s.node is first]
-    later, above = _joined(rest, {first.alias_or_name: names}, [p for p in stays if any(p is o for o in on)])
+    later, above = joined(rest, {first.alias_or_name: names}, [p for p in stays if any(p is o for o in on)])
     set_where(select, [*above, *(p for p in stays if any(p is f for f in filters))])
-    inside, filtering = _joined([s.node for s in group], {}, moved)
+    inside, filtering = joined([s.node for s in group], {}, moved)
     select.set("from_", exp.From(this=rest[0]))
     select.set("joins", [*later, *joins[inner:]])
     put_into_derived(select, group, inside, filtering)
@@ -142,7 +143,7 @@ def _connected(block: list[Source], parts: list[exp.Expr], context: Context) -> 
     return []
 
 
-def _joined(
+def joined(
     nodes: list[exp.Expr], stands_for: dict[str, set[str]], conditions: list[exp.Expr]
 ) -> tuple[list[exp.Join], list[exp.Expr]]:
     """Joins of all nodes but the first, each condition at the first join that has all it reads; and those
@@ -166,7 +167,7 @@ def _joined(
     return joins, waiting
 
 
-def _is_plain(join: exp.Join) -> bool:
+def is_plain_join(join: exp.Join) -> bool:
     """Whether a join is an ordinary one, with ON or nothing, to a source that reads no other's columns."""
     if join.args.get("using") or join.method or (join.kind or "").upper() not in ("", "INNER", "CROSS", "OUTER"):
         return False
@@ -242,6 +243,21 @@ def _keys_of_rows(alias: str, query: exp.Select, context: Context) -> set[Key]:
     }
 
 
+def key_of_group(group: list[Source], parts: list[exp.Expr], key: exp.Column, context: Context) -> bool:
+    """Whether a column of sources that these conditions join is known to name one row of their join."""
+    pairs, left = _equal_columns(parts), {s.alias: s for s in group}
+    first = left.pop(key.table)
+    reached, keys = {first.alias}, _keys_of(first, context)
+    grows = True
+    while grows:
+        grows = False
+        for source in list(left.values()):
+            joined_keys = _meets_by_key(keys, reached, source, pairs, context)
+            if joined_keys is not None:
+                reached, keys, grows = reached | {left.pop(source.alias).alias}, joined_keys, True
+    return not left and any(known <= {(key.table, key.name)} for known in keys)
+
+
 # ---- the derived table
 
 
@@ -262,7 +278,7 @@ def put_into_derived(
             key = (column.table, column.name)
             if key not in read:
                 read[key] = exp.alias_(column.copy(), f"n{len(read)}", copy=False)
-            _read_from(column, alias, read[key].alias)
+            read_from(column, alias, read[key].alias)
     inner.set("expressions", list(read.values()) or [exp.alias_(exp.Literal.number(1), "n0", copy=False)])
     return derived
 
@@ -274,7 +290,7 @@ def _columns_outside(select: exp.Select, derived: exp.Subquery) -> Iterator[exp.
             yield node
 
 
-def _read_from(column: exp.Column, alias: str, name: str) -> None:
+def read_from(column: exp.Column, alias: str, name: str) -> None:
     """Let a column read the derived table; where it was an output, the output keeps its name."""
     label = column.name
     column.set("table", exp.to_identifier(alias))

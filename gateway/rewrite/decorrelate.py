@@ -149,7 +149,8 @@ def _apply(
     derived = exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(alias)))
     on = [exp.EQ(this=_column(by[one.sql()][0], alias, one), expression=other.copy()) for one, other in keys]
     select.append("joins", exp.Join(this=derived, on=exp.and_(*on, copy=False)))
-    subquery.replace(exp.paren(value.copy().transform(raised, copy=False), copy=False))
+    value = value.copy().transform(raised, copy=False)
+    subquery.replace(value if isinstance(value, exp.Column) else exp.paren(value, copy=False))
 
 
 def _column(name: str, alias: str, like: exp.Expr) -> exp.Column:

@@ -25,6 +25,7 @@ from gateway.rewrite.tree import (
     rows_of,
     set_where,
     sources,
+    tables_of,
 )
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _is_met_by_key(source: Source, met: list[exp.Column], context: Context) -> b
 
 
 def _relations(source: Source, context: Context) -> list[Relation]:
-    return [context.relations[RelationName(t.catalog, t.db, t.name)] for t in source.node.find_all(exp.Table)]
+    return [context.relations[RelationName(t.catalog, t.db, t.name)] for t in tables_of(source.node)]
 
 
 def _is_summable(source: Source, context: Context) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -14,7 +14,7 @@ from gateway.rewrite.tree import aggregates_in, has_grouping_sets, has_subquery,
 if TYPE_CHECKING:
     from gateway.rewrite import Context
 
-__all__ = ["aggregate_leaves", "is_leaf"]
+__all__ = ["aggregate_leaves", "is_leaf", "lift_above"]
 
 WINDOWED = (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)
 """What may stand between OVER and its function."""
@@ -56,38 +56,46 @@ def is_leaf(select: exp.Select) -> bool:
 
 
 def _split(select: exp.Select) -> None:
+    if has_grouping_sets(select) or any(has_subquery(part) for part in _above(select)):
+        return
+    lift_above(select, f"{sources(select)[0].alias}_leaf")
+
+
+def lift_above(select: exp.Select, alias: str, more: Iterable[exp.Expr] = ()) -> dict[str, str]:
+    """Leave keys and aggregates of a grouping select in a derived table called `alias`, everything else above it.
+
+    more: aggregates that it is to compute as well. Returns the names of its outputs by their text.
+    """
     group = select.args.get("group")
-    if has_grouping_sets(select):
-        return
-    above = [
-        *select.expressions,
-        *(select.args[k] for k in ("having", "order") if select.args.get(k) is not None),
-    ]
-    if any(has_subquery(part) for part in above):
-        return
-    alias = f"{sources(select)[0].alias}_leaf"
+    above = _above(select)
     keys = {k.sql(): k for k in (group.expressions if group is not None else [])}
-    calls = {call.sql(): call for part in above for call in _grouped_calls(part)}
+    calls = {call.sql(): call for call in (*(c for part in above for c in _grouped_calls(part)), *more)}
     names = {text: f"c{i}" for i, text in enumerate([*keys, *calls])}
     if not names:
-        return
+        return names
     inner = exp.Select(
         expressions=[
             exp.alias_(node.copy(), names[text], copy=False) for text, node in [*keys.items(), *calls.items()]
         ],
         from_=select.args["from_"],
     )
-    for key in ("where", "group"):
+    for key in ("joins", "where", "group"):
         if select.args.get(key) is not None:
             inner.set(key, select.args[key])
     _raise_above(select, names, alias)
     select.set("from_", exp.From(this=exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(alias)))))
-    for key in ("where", "group"):
+    for key in ("joins", "where", "group"):
         select.set(key, None)
     having = select.args.get("having")
     if having is not None:
         select.set("where", exp.Where(this=having.this))
         select.set("having", None)
+    return names
+
+
+def _above(select: exp.Select) -> list[exp.Expr]:
+    """What a select evaluates over its groups."""
+    return [*select.expressions, *(select.args[k] for k in ("having", "order") if select.args.get(k) is not None)]
 
 
 def _grouped_calls(node: exp.Expr) -> Iterator[exp.Expr]:
@@ -113,7 +121,7 @@ def _is_window_function(node: exp.Expr) -> bool:
 
 def _raise_above(select: exp.Select, names: dict[str, str], alias: str) -> None:
     def lift(node: exp.Expr) -> exp.Expr:
-        name = None if _is_window_function(node) else names.get(node.sql())
+        name = None if _is_window_function(node) or _is_below(node) else names.get(node.sql())
         return exp.column(name, table=alias) if name is not None else node
 
     lifted = []
@@ -125,3 +133,8 @@ def _raise_above(select: exp.Select, names: dict[str, str], alias: str) -> None:
     for key in ("having", "order"):
         if select.args.get(key) is not None:
             select.set(key, select.args[key].copy().transform(lift, copy=False))
+
+
+def _is_below(node: exp.Expr) -> bool:
+    """Whether a node stands in a subquery, which asks for itself."""
+    return node.find_ancestor(exp.Query) is not None

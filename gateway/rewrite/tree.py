@@ -18,6 +18,7 @@ from catalog.names import RelationName, is_plain
 from catalog.relation import Relation
 
 __all__ = [
+    "KEYS",
     "SOURCES",
     "Source",
     "aggregates_in",
@@ -32,6 +33,7 @@ __all__ = [
     "is_about",
     "is_aggregate_select",
     "is_closed",
+    "keyed_queries",
     "outputs",
     "part_names",
     "plain_outputs",
@@ -39,6 +41,7 @@ __all__ = [
     "set_where",
     "sources",
     "substitute",
+    "tables_of",
     "unique_aliases",
     "visible_ctes",
     "without",
@@ -46,6 +49,8 @@ __all__ = [
 
 SOURCES = (exp.Table, exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)
 """What may stand in a FROM clause."""
+KEYS = "keys"
+"""The mark, in `meta`, of a subquery whose answer is sent to the department of the query around it: ONCE or ANY."""
 UNKNOWN = 100_000
 """Rows of a relation whose owner publishes no count."""
 
@@ -181,9 +186,23 @@ def is_closed(node: exp.Expr) -> bool:
     return aliases_in(node) - {""} <= {n.alias_or_name for n in node.find_all(*SOURCES)}
 
 
+def _is_keyed(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Subquery) and KEYS in (node._meta or ())
+
+
+def keyed_queries(node: exp.Expr) -> list[exp.Subquery]:
+    """The subqueries in a node whose answers are sent as keys (see `restrict`)."""
+    return [n for n in node.walk(prune=_is_keyed) if isinstance(n, exp.Subquery) and _is_keyed(n)]
+
+
+def tables_of(node: exp.Expr) -> Iterator[exp.Table]:
+    """The tables that are read where a node is evaluated: none of a query whose answer is sent there as keys."""
+    return (n for n in node.walk(prune=_is_keyed) if isinstance(n, exp.Table))
+
+
 def departments_of(node: exp.Expr) -> set[str]:
-    """The departments whose relations a node names."""
-    return {t.catalog for t in node.find_all(exp.Table) if t.catalog}
+    """The departments whose relations a node reads where it is evaluated."""
+    return {t.catalog for t in tables_of(node) if t.catalog}
 
 
 def home_of(source: Source, relations: dict[RelationName, Relation]) -> str:
@@ -191,7 +210,7 @@ def home_of(source: Source, relations: dict[RelationName, Relation]) -> str:
     node = source.node
     if not isinstance(node, (exp.Table, exp.Subquery)) or not is_closed(node):
         return ""
-    named = [RelationName(t.catalog, t.db, t.name) for t in node.find_all(exp.Table)]
+    named = [RelationName(t.catalog, t.db, t.name) for t in tables_of(node)]
     homes = {name.catalog for name in named}
     if len(homes) != 1 or any(n not in relations or not relations[n].mode.gives_rows for n in named):
         return ""

@@ -18,7 +18,7 @@ import pytest
 from sqlglot.errors import SqlglotError
 
 from catalog.errors import CityError
-from gateway.plan import bind, first, split, verify
+from gateway.plan import asking, bind, first, split, verify
 from gateway.resolve import Resolved
 from gateway.rewrite import (
     colocate,
@@ -30,16 +30,19 @@ from gateway.rewrite import (
     existential,
     filters,
     flatten,
+    groups,
     leaf,
     optional,
     own,
     predicates,
     prune,
+    restrict,
     shared,
     tree,
 )
 from tests.differential.corpus import STATEMENTS, Statement
 from tests.differential.harness import Rows, as_written, plan_of, resolved, rows_of, run, same
+from tests.differential.keyed import HONEST, pooled_once, tried, wanted
 from tests.differential.world import CITY
 
 
@@ -47,7 +50,7 @@ from tests.differential.world import CITY
 class Mutation:
     """name: the wrong belief. first: what the statement's id begins with that is tried first.
 
-    also: a second check that must fall.
+    also: a second check that must fall. by_keys: it is about the plan that is tried with keys.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Mutation:
     new: str
     first: str = ""
     also: tuple[str, str] = ("", "")
+    by_keys: bool = False
 
 
 MUTATIONS = (
@@ -186,12 +190,22 @@ MUTATIONS = (
     Mutation("a condition that joins a group to others is lost", colocate,
              "set_where(select, [*above, *(p for", "set_where(select, [*(p for",
              "joins: a key inside"),
+    # ---- groups beside what is asked of all rows
+    Mutation("the count of all rows is the count of the groups", groups,
+             "return FINAL[type(node)](this=", "return type(node)(this=",
+             "aggregates: groups beside the count of all"),
+    Mutation("whatever is summed is the groups' sum", groups,
+             "or _rows(query, renamed) != _rows(select, {})", "",
+             "aggregates: groups beside the sum of other"),
+    Mutation("a subquery that reads the group's key stands above it", groups,
+             "return bool(sources(select)) and all(map(is_closed, inner))", "return True",
+             "aggregates: groups beside the count of their"),
     # ---- aggregate leaves
     Mutation("a leaf loses its HAVING", leaf,
              "if having is not None:", "if False:",
              "modes: expressions"),
     Mutation("a window's function is computed by the grouping", leaf,
-             "None if _is_window_function(node) else names.get(node.sql())", "names.get(node.sql())",
+             "None if _is_window_function(node) or _is_below(node) else names", "None if _is_below(node) else names",
              "modes: a window with"),
     # ---- scans and fragments
     Mutation("a scan of a null-extended side is filtered by WHERE", split,
@@ -225,7 +239,7 @@ MUTATIONS = (
              "or any(has_window(p) for p in tree.expressions)", "",
              "bind: the taker has a window"),
     Mutation("NULL is a key", bind,
-             ".from_(giver.fragment).where(present)", ".from_(giver.fragment)",
+             ".from_(giver).where(present)", ".from_(giver)",
              "bind: a restricted"),
     Mutation("an equal question names its outputs equally", bind,
              'int(read.name.removeprefix("c"))', "fragment.outputs.index(name)",
@@ -237,9 +251,9 @@ MUTATIONS = (
              "zip(KEYS_TABLES, columns, strict=False)", "zip(KEYS_TABLES[:1] * 3, columns, strict=False)",
              "bind: two sets: both columns are texts"),
     Mutation("a set is what another column of its giver holds", bind,
-             "(giver.fragment, giver.output)", "(giver.fragment, 0)",
+             "(giver, output), once", "(giver, 0), once",
              "bind: two sets: two columns of one giver, crosswise",
-             ('exp.column(f"c{giver.output}")', 'exp.column("c0")')),
+             ('exp.column(f"c{output}")', 'exp.column("c0")')),
     Mutation("whoever gives may still be told", bind,
              "        del waiting[settled.fragment.id]\n", "",
              "bind: a chain",
@@ -307,6 +321,35 @@ MUTATIONS = (
     Mutation("a question that is read twice may be cut short", first,
              "if uses == 1 else None", "if uses else None",
              "first_rows: both"),
+    # ---- keys in place of what only restricts
+    Mutation("whatever is joined by is a key", restrict,
+             " or not key_of_group(group, own, key, context)", "",
+             "keyed: it is no key", by_keys=True),
+    Mutation("nothing else is read of what restricts", restrict,
+             "if (read.table, read.name) != (key.table, key.name) or not is_one_type:", "if False:",
+             "keyed: another column", by_keys=True),
+    Mutation("what may be missing restricts", restrict,
+             "if any(j.side or not is_plain_join(j) for j in joins):", "if False:",
+             "keyed: what may be missing", by_keys=True),
+    Mutation("keys have no condition of their own", restrict,
+             "    set_where(giver, filtering)\n", "",
+             "keyed: nothing is among", by_keys=True),
+    Mutation("NOT IN is a set of keys", restrict,
+             'query = part.args.get("query") if isinstance(part, exp.In) else None',
+             'part = part.find(exp.In) or part\n    query = part.args.get("query")',
+             "keyed: NOT IN", by_keys=True),
+    Mutation("what comes twice is a key", asking,
+             "or any(doubled)", "",
+             "keyed: sums of", by_keys=True),
+    Mutation("nobody sees what comes twice", bind,
+             "distinct=not once", "distinct=True",
+             "keyed: sums of", by_keys=True),
+    Mutation("what must come once may be asked anywhere", split,
+             "if isinstance(query.parent, exp.Subquery) and query.parent.meta.get(KEYS) == ONCE:", "if False:",
+             "keyed: a count for each", by_keys=True),
+    Mutation("all keys are one set", split,
+             "KEYS_TABLES[list(sets).index(text)]", "KEYS_TABLES[0]",
+             "keyed: two departments", by_keys=True),
     # ---- verify
     Mutation("a verdict drops rows without one", verify,
              'side="LEFT", on=matches', "on=matches",
@@ -350,6 +393,21 @@ def _differs(statement: Statement) -> bool:
     return not same(want, got, statement.ordered)
 
 
+def _differs_by_keys(statement: Statement) -> bool:
+    """Where keys are true they answer, and nowhere wrongly."""
+    try:
+        for here in (HONEST, CITY):
+            plan = wanted(here, statement.sql)
+            got = tried(here, plan) if plan is not None else None
+            if plan is not None and got is None and here is HONEST:
+                return True
+            if got is not None and not same(pooled_once(here, statement), got, statement.ordered):
+                return True
+    except (CityError, SqlglotError, duckdb.Error, AssertionError, KeyError, ValueError, AttributeError, TypeError):
+        return True
+    return False
+
+
 def _mutate(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     source = inspect.getsource(mutation.module)
     for old, new in ((mutation.old, mutation.new), mutation.also):
@@ -371,12 +429,13 @@ def _classes(module: ModuleType, mutated: dict[str, Any]) -> list[tuple[Any, dic
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
 def test_a_statement_notices(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one line of the planner wrong, some statement gives other rows, or none."""
+    differs = _differs_by_keys if mutation.by_keys else _differs
     for statement in sorted(STATEMENTS, key=lambda s: not s.id.startswith(mutation.first)):
         _expected(statement)
         with monkeypatch.context() as patch:
             _mutate(mutation, patch)
-            noticed = _differs(statement)
+            noticed = differs(statement)
         if noticed:
             break
     assert noticed, "no statement notices"
-    assert not _differs(statement), "it differs without the mutation too"
+    assert not differs(statement), "it differs without the mutation too"

@@ -12,12 +12,12 @@ import pytest
 from sqlglot import parse_one
 
 from catalog.errors import AccessDenied, CityError, Outcome
-from gateway.plan import Plan, bind
+from gateway.plan import bind
 from gateway.plan.split import split
 from gateway.rewrite import RULES, Context, Rule, rewrite
 from gateway.rewrite.leaf import aggregate_leaves
 from tests.differential.corpus import STATEMENTS, Statement
-from tests.differential.harness import Rows, World, as_written, plan_of, resolved, rows_of, run, same
+from tests.differential.harness import Rows, World, as_written, plan_of, resolved, rows_of, run, same, told
 from tests.differential.world import CITY
 
 SUBSETS: dict[str, tuple[Rule, ...]] = {
@@ -52,7 +52,7 @@ def test_federated_equals_pooled(statement: Statement) -> None:
         # Spelling through stars is tested in `test_labels`.
         assert [x.lower() for x in plan.labels] == [x.lower() for x in labels], name
         got = run(CITY, plan)
-        assert same(want, got, statement.ordered), f"with {name}\npooled {want}\nfederated {got}\n{_told(plan)}"
+        assert same(want, got, statement.ordered), f"with {name}\npooled {want}\nfederated {got}\n{told(plan)}"
 
 
 @pytest.mark.parametrize("chance", range(2))
@@ -67,7 +67,7 @@ def test_no_answer_depends_on_who_waits_for_whom(chance: int, monkeypatch: pytes
         if not sets:
             continue
         bound, several = bound + 1, several + (max(sets) > 1)
-        assert same(_pooled(statement)[0], run(CITY, plan), statement.ordered), f"{statement.id}\n{_told(plan)}"
+        assert same(_pooled(statement)[0], run(CITY, plan), statement.ordered), f"{statement.id}\n{told(plan)}"
     assert bound > 40
     assert several > 1
 
@@ -81,19 +81,13 @@ def test_answers_come_in_whatever_pieces_keys_are_sent(keys: int, most: int, mon
     for statement in BOUND:
         plan = plan_of(resolved(small, statement.sql))
         if any(f.keys is not None and not f.keys.always for f in plan.fragments):
-            assert same(_pooled(statement)[0], run(small, plan), statement.ordered), f"{statement.id}\n{_told(plan)}"
+            assert same(_pooled(statement)[0], run(small, plan), statement.ordered), f"{statement.id}\n{told(plan)}"
 
 
 @cache
 def _pooled(statement: Statement) -> tuple[Rows, tuple[str, ...]]:
     table, labels = as_written(CITY, statement.plain)
     return rows_of(table), labels
-
-
-def _told(plan: Plan) -> str:
-    """A plan as text: every question, with keys and without, and the merge."""
-    lines = [f"{f.id} {f.department}: {f.sql} | {f.keys.sql if f.keys is not None else ''}" for f in plan.fragments]
-    return "\n".join([*lines, f"merge: {plan.merge.sql('trino') if plan.merge is not None else ''}"])
 
 
 KEYED = [s for s in STATEMENTS if s.id.startswith(("bind", "joins", "outer_joins"))]

@@ -251,7 +251,7 @@ def test_an_equal_question_is_asked_of_the_departments_again(house: House) -> No
 
 def plans(gateway: Gateway) -> list[tuple[Any, ...]]:
     """(statement, user, purpose) of each plan that is kept, and what it was made from."""
-    return [(*key[1:4], lists) for key, (lists, _) in gateway._plan_cache._known.items()]
+    return [(*key[1:4], lists) for key, (lists, *_) in gateway._plan_cache._known.items()]
 
 
 def test_plans_are_each_users_for_one_purpose_and_hold_no_value(house: House) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from gateway.plan import FragmentPlan, Plan
 from gateway.plan.asking import Request
 from gateway.plan.explain import explain_plan
 from gateway.settings import Limits
-from tests.differential.harness import SESSION, Rows, answer_of, planned, pooled, rows_of, world
+from tests.differential.harness import SESSION, Rows, World, answer_of, planned, pooled, rows_of, world
 from tests.differential.world import CITY
 
 JOIN = "FROM water.main.reading r JOIN market.main.company c ON c.id = r.company"
@@ -32,16 +33,21 @@ TOO_FEW = f"SELECT r.m3, c.staff {JOIN} AND c.staff > r.m3 ORDER BY r.m3 DESC, c
 
 @dataclass(eq=False)
 class Stream:
-    """A whole answer that is here."""
+    """A whole answer that is here. name: of the fragment in its statement."""
 
     table: pa.Table
-    receipt: None = None
+    name: str = ""
+    receipt: Any = None
     warnings: tuple[str, ...] = ()
     error: CityError | None = None
 
     @property
     def rows(self) -> int:
         return int(self.table.num_rows)
+
+    @property
+    def message(self) -> Any:
+        return SimpleNamespace(fragment_id=self.name)
 
     def is_ready(self, whole: bool) -> bool:
         return True
@@ -58,9 +64,11 @@ class Stream:
 
 @dataclass
 class Departments:
-    """asked: (fragment, rows that it gave)."""
+    """asked: (fragment, rows that it gave). receipt: that comes with each answer."""
 
     plan: Plan
+    here: World = CITY
+    receipt: Any = None
     asked: list[tuple[str, int]] = field(default_factory=list)
 
     def ask(
@@ -69,7 +77,7 @@ class Departments:
     ) -> Stream:  # fmt: skip
         fragment = next(f for f in self.plan.questions if f.id == name.rpartition("_")[2])
         assert fragment.department == department
-        stream = Stream(answer_of(CITY, fragment, Request(sql, tuple(keys))))
+        stream = Stream(answer_of(self.here, fragment, Request(sql, tuple(keys))), name, self.receipt)
         self.asked.append((fragment.id, stream.rows))
         return stream
 
@@ -91,8 +99,8 @@ def pool(tmp_path: Path) -> Iterator[MergePool]:
     made.close()
 
 
-def exchanged(pool: MergePool, plan: Plan) -> tuple[Rows, Departments, Book]:
-    gateway, departments, book = Gateway.__new__(Gateway), Departments(plan), Book()
+def exchanged(pool: MergePool, plan: Plan, here: World = CITY, receipt: Any = None) -> tuple[Rows, Departments, Book]:
+    gateway, departments, book = Gateway.__new__(Gateway), Departments(plan, here, receipt), Book()
     vars(gateway).update(agents=departments, ledger=book, pool=pool, _lock=threading.Lock(), _receipts={})
     execution = Execution("q", "SELECT 1", SESSION)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -32,7 +33,7 @@ class Planner:
         self.made: list[str] = []
 
     def plan(self, sql: str = SQL, session: Session = ANA, view: UserView = VIEW) -> Plan:
-        def make(text: str) -> Plan:
+        def make(text: str, rows: Mapping[str, int]) -> Plan:
             self.made.append(text)
             return plan_query(text, view, session)
 

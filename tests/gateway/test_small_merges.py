@@ -140,6 +140,33 @@ def test_more_rows_are_the_engines_and_none_of_them_is_lost(
     assert ask(opened(pool), sql)[1:] == (rows, True)
 
 
+def test_an_answer_that_is_all_there_is_passes_in_its_order_however_long(pool: MergePool) -> None:
+    rows = table(c0=("bigint", [*range(3_000, 0, -1)]), c1=("varchar(4)", [str(n) for n in range(3_000)]))
+    with Merge(pool, Execution("q1", "", Session(user="lin")), LIN) as merge:
+        merge.attach("f0", rows.schema, rows.to_batches(max_chunksize=700))
+        made = merge.compile(parse_one("SELECT f0.c1 AS word, f0.c0 AS n, f0.c0 AS again FROM f0", dialect="trino"))
+        found = pa.Table.from_batches(merge.run(made))
+        assert merge._taken is None
+    assert [(name, str(kind)) for name, kind in made.columns] == [
+        ("word", "varchar(4)"), ("n", "bigint"), ("again", "bigint"),
+    ]  # fmt: skip
+    assert found.column_names == ["c0", "c1", "c2"]
+    assert found.column(0).to_pylist() == rows.column(1).to_pylist()
+    assert found.column(1).to_pylist() == found.column(2).to_pylist() == rows.column(0).to_pylist()
+
+
+def test_one_that_is_passed_on_and_breaks_off_fails(pool: MergePool) -> None:
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield from CUSTOMERS.to_batches()
+        raise DepartmentError("It stopped.", Outcome.DOWN, who="b")
+
+    with Merge(pool, Execution("q1", "", Session(user="lin")), LIN) as merge:
+        merge.attach("f1", CUSTOMERS.schema, broken())
+        made = merge.compile(parse_one("SELECT f1.c0 AS k FROM f1", dialect="trino"))
+        with pytest.raises(DepartmentError, match="It stopped"):
+            list(merge.run(made))
+
+
 def test_an_answer_that_breaks_off_is_no_short_answer(pool: MergePool) -> None:
     def broken() -> Iterator[pa.RecordBatch]:
         yield from CUSTOMERS.to_batches()

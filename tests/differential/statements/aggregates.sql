@@ -361,3 +361,28 @@ JOIN health.main.admission a ON a.company = r.company GROUP BY c.district;
 
 -- rows counted alone, met by an inequality
 SELECT c.district, COUNT(*) AS n FROM water.main.reading r JOIN market.main.company c ON c.id <> r.company GROUP BY c.district;
+
+-- groups beside the sum of all rows (ordered)
+SELECT r.company, SUM(r.m3) AS m3 FROM water.main.reading r WHERE r.flag GROUP BY r.company
+HAVING SUM(r.m3) > (SELECT SUM(x.m3) * 0.0001 FROM water.main.reading x WHERE x.flag) ORDER BY m3 DESC;
+
+-- groups beside the count of all rows
+SELECT r.company FROM water.main.reading r JOIN water.main.meter m ON m.id = r.meter_id GROUP BY r.company
+HAVING COUNT(*) * 2 > (SELECT COUNT(*) - MIN(y.factor) - 3 FROM water.main.reading x JOIN water.main.meter y
+ON y.id = x.meter_id);
+
+-- groups beside the sum of other rows
+SELECT r.company, SUM(r.m3) FROM water.main.reading r GROUP BY r.company
+HAVING SUM(r.m3) < (SELECT SUM(x.m3) FROM water.main.reading x WHERE x.m3 < 8);
+
+-- groups beside an average of all rows
+SELECT r.company, COUNT(*) AS n FROM water.main.reading r GROUP BY r.company
+HAVING AVG(r.m3) > (SELECT AVG(x.m3) FROM water.main.reading x) ORDER BY n LIMIT 5;
+
+-- groups beside the count of their own key elsewhere
+SELECT r.company, COUNT(*) FROM water.main.reading r GROUP BY r.company
+HAVING COUNT(*) > (SELECT COUNT(*) FROM water.main.meter m WHERE m.company = r.company);
+
+-- one group of no rows beside their sum
+SELECT COUNT(*), SUM(r.m3) FROM water.main.reading r WHERE r.note = 'nothing'
+HAVING COUNT(*) = (SELECT COUNT(*) FROM water.main.reading x WHERE x.note = 'nothing');

@@ -1,0 +1,80 @@
+"""What the questions of a plan delivered when it ran: the next plan of the same statement need not guess it.
+
+    1  plan: lines of September are guessed to be 1,500,000: their parts are read whole
+       ran: 75,983 lines
+    2  plan, made again: their parts wait for the keys of the lines
+
+It is kept with the plan (`cache`): of one user, for one purpose, as long as the lists of relations are the same. It
+holds numbers of rows that this user was given. No answer depends on it: it takes the place of guesses (`size`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gateway.plan import FragmentPlan, Plan
+
+__all__ = ["AGAIN", "Learned"]
+
+AGAIN = 3
+"""Times that one statement is planned again, at most: what it delivers may differ with its values."""
+FACTOR = 2
+FEW = 1_000
+"""By as many rows a guess must be wrong, and by `FACTOR`, or nothing is gained by another plan."""
+
+
+class Learned:
+    """Rows by the text of the question, asked without keys. Safe for use from several threads."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._questions: dict[str, FragmentPlan] = {}
+        self._left = AGAIN
+        self._keys_failed = self._without_keys = False
+        self._lock = threading.Lock()
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        with self._lock:
+            return dict(self._rows)
+
+    def of(self, plan: Plan) -> Plan:
+        """The plan, which tells here what its questions deliver; without what was tried in vain."""
+        with self._lock:
+            self._without_keys = self._keys_failed
+            plan = replace(plan, keyed=None) if self._without_keys else plan
+            self._questions = {f.id: f for f in plan.questions if f.keys is None}
+        tried = {
+            "first": replace(plan.first, plan=replace(plan.first.plan, learned=self)) if plan.first else None,
+            "keyed": replace(plan.keyed, learned=self) if plan.keyed is not None else None,
+        }
+        return replace(plan, learned=self, **tried)  # type: ignore[arg-type]
+
+    def tell(self, rows: Mapping[str, int]) -> None:
+        """rows: by the id of a fragment whose whole answer was read."""
+        with self._lock:
+            for name, count in rows.items():
+                if name in self._questions:
+                    self._rows[self._questions[name].sql] = count
+
+    def no_keys(self) -> None:
+        """What was tried with keys had to be given up (`asking.NoKeys`)."""
+        with self._lock:
+            self._keys_failed = True
+
+    def corrects(self) -> bool:
+        """Whether another plan is worth making; it counts as made."""
+        with self._lock:
+            is_wrong = self._keys_failed is not self._without_keys or any(map(self._is_wrong, self._questions.values()))
+            if not self._left or not is_wrong:
+                return False
+            self._left -= 1
+            return True
+
+    def _is_wrong(self, question: FragmentPlan) -> bool:
+        rows, expected = self._rows.get(question.sql), question.expected
+        if rows is None or expected is None:
+            return False
+        return abs(rows - expected) > FEW and max(rows, expected) > FACTOR * min(rows, expected)
