@@ -30,11 +30,23 @@ from connectors.base import (
     GroupKey,
     Like,
     NativeScan,
+    NotIn,
     Number,
     Predicate,
 )
 
-__all__ = ["MAX_KEYS", "MAX_PATTERN", "answers", "check", "check_values", "result_of", "same_family", "widens"]
+__all__ = [
+    "MAX_KEYS",
+    "MAX_PATTERN",
+    "answers",
+    "check",
+    "check_values",
+    "columns_of",
+    "named",
+    "result_of",
+    "same_family",
+    "widens",
+]
 
 MAX_KEYS = 100_000
 MAX_PATTERN = 1_000
@@ -65,8 +77,8 @@ class _Check:
             raise ValueError("a query id has letters, digits and _ only, at most 80")
         if scan.limit is not None and (scan.limit < 0 or not scan.columns):
             raise ValueError("a limit needs a plain scan and cannot be negative")
-        if scan.order and scan.limit is None:
-            raise ValueError("an order needs a limit")
+        if scan.order and (not scan.columns or (scan.limit is None and not self.allowed.sorts)):
+            raise ValueError("an order needs a plain scan, and a limit where whole answers are not sorted")
         for order in scan.order:
             type_ = _type(scan.types, order.column)
             if type_.name not in self.allowed.orders:
@@ -97,7 +109,7 @@ class _Check:
         found: dict[str, TrinoType] = {}
         for part in parts:
             outputs = dict(part.outputs)
-            if part.limit is not None or (found.keys() | around.keys()) & outputs.keys():
+            if part.limit is not None or part.order or (found.keys() | around.keys()) & outputs.keys():
                 raise ValueError("a part of a join is read whole, and its columns have names of their own")
             self.scan(part, {})
             found |= outputs
@@ -110,8 +122,17 @@ class _Check:
                 self._conjunction(condition.conditions, {**types, **found})
                 if not answers(self.allowed, condition.conditions, found):
                     raise ValueError("EXISTS is not pushed, or not with these comparisons")
+            elif isinstance(condition, NotIn):
+                self._not_in(condition, types)
             else:
                 self.condition(condition, types)
+
+    def _not_in(self, condition: NotIn, types: Mapping[str, TrinoType]) -> None:
+        found = self._parts((condition.part,), types)
+        if not self.allowed.excludes or len(found) != 1:
+            raise ValueError("NOT IN is not pushed, or not over so many columns")
+        ((name, _),) = found.items()
+        self.condition(Comparison(condition.column, "<>", name), {**types, **found})
 
     def condition(self, condition: Condition, types: Mapping[str, TrinoType]) -> None:
         match condition:
@@ -131,8 +152,8 @@ class _Check:
                     raise ValueError("AND and OR have parts")
                 for part in parts:
                     self.condition(part, types)
-            case Exists():
-                raise ValueError("EXISTS stands alone, not below OR")
+            case Exists() | NotIn():
+                raise ValueError("EXISTS and NOT IN stand alone, not below OR")
 
     def _predicate(self, predicate: Predicate, type_: TrinoType) -> None:
         if type_.name not in self.allowed.predicates.get(predicate.op, frozenset()):
@@ -156,12 +177,14 @@ class _Check:
 
     def _aggregate(self, aggregate: Aggregate, types: Mapping[str, TrinoType]) -> None:
         if aggregate.value is None:
-            if aggregate.function != "count" or "count" not in self.allowed.aggregates:
+            if aggregate.function != "count" or aggregate.distinct or "count" not in self.allowed.aggregates:
                 raise ValueError(f"{aggregate.function}(*) is not pushed")
             return
         type_ = self.expression(aggregate.value, types)
         if type_.name not in self.allowed.aggregates.get(aggregate.function, frozenset()):
             raise ValueError(f"{aggregate.function} of {aggregate.value!r}: not pushed on {type_}")
+        if aggregate.distinct and (aggregate.function != "count" or type_.name not in self.allowed.distinct):
+            raise ValueError(f"different values of {aggregate.value!r}: not pushed on {type_}")
 
     def expression(self, value: Expression, types: Mapping[str, TrinoType]) -> TrinoType:
         match value:
@@ -198,11 +221,23 @@ def named(condition: Condition) -> Iterator[str]:
     match condition:
         case Comparison(left, _, right):
             yield from (left, right)
-        case Predicate() | Like():
+        case Predicate() | Like() | NotIn():
             yield condition.column
         case AllOf(parts) | AnyOf(parts) | Exists(_, parts):
             for part in parts:
                 yield from named(part)
+
+
+def columns_of(value: Expression) -> Iterator[str]:
+    """The columns of an expression."""
+    match value:
+        case str():
+            yield value
+        case Arithmetic(_, left, right):
+            yield from (*columns_of(left), *columns_of(right))
+        case Case(when, then, otherwise):
+            yield from named(when)
+            yield from (*columns_of(then), *(columns_of(otherwise) if otherwise is not None else ()))
 
 
 def same_family(a: TrinoType, b: TrinoType) -> bool:

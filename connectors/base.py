@@ -5,7 +5,7 @@ trusted text for each relation, and around it a structured projection, row filte
 conditions, bind keys, joins and (where the source computes them exactly as Trino would) grouping.
 What a `NativeScan` cannot say, no source is ever asked; the agent's residual engine does the rest.
 
-    condition   a column beside literals or beside another column, LIKE, AND, OR, EXISTS
+    condition   a column beside literals or beside another column, LIKE, AND, OR, EXISTS, NOT IN
     expression  a column, a number, + - * of decimals, CASE
 
 Conditions stand only where "false" and "unknown" mean the same: in WHERE, in WHEN, below AND and OR; there is no NOT.
@@ -42,6 +42,7 @@ __all__ = [
     "GroupKey",
     "Like",
     "NativeScan",
+    "NotIn",
     "Number",
     "Order",
     "OutputColumn",
@@ -181,7 +182,15 @@ class Exists:
     negated: bool = False
 
 
-Condition = Predicate | Comparison | Like | AllOf | AnyOf | Exists
+@dataclass(frozen=True)
+class NotIn:
+    """`column NOT IN` what a scan delivers in its only column: as in SQL, of any row unknown beside a NULL there."""
+
+    column: str
+    part: NativeScan
+
+
+Condition = Predicate | Comparison | Like | AllOf | AnyOf | Exists | NotIn
 
 
 @dataclass(frozen=True)
@@ -245,12 +254,16 @@ class GroupKey:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """An aggregate over an expression (None: `count(*)`), delivered in `type` as `name`."""
+    """An aggregate over an expression (None: `count(*)`), delivered in `type` as `name`.
+
+    distinct: a count of different values.
+    """
 
     function: AggregateFunction
     value: Expression | None
     type: TrinoType
     name: str
+    distinct: bool = False
 
 
 @dataclass(frozen=True)
@@ -273,8 +286,8 @@ class NativeScan:
     row_filters: the owner's trusted conditions, in the source's dialect, over the relation's columns.
     predicates: a conjunction. keys: (column, distinct non-NULL keys): the column must be one of them.
     Either `columns` (a plain scan) or `group_by`/`aggregates` (a grouped scan; without keys one row).
-    limit: stop after so many rows; only ever set on plain scans without residual work above. order: in which these
-    are the first, only with a limit.
+    limit: stop after so many rows; only ever set on plain scans without residual work above. order: of the rows, on
+    plain scans.
     query_id: goes into a comment, so that owners recognise the query in their own monitoring.
     """
 
@@ -316,11 +329,13 @@ class NativeScan:
 
 
 def _asked(conditions: tuple[Condition, ...]) -> Iterator[NativeScan]:
-    """The scans of every EXISTS among these conditions."""
+    """The scans of every EXISTS and NOT IN among these conditions."""
     for condition in conditions:
         if isinstance(condition, Exists):
             yield from condition.parts
             yield from _asked(condition.conditions)
+        elif isinstance(condition, NotIn):
+            yield condition.part
 
 
 @dataclass(frozen=True)
@@ -332,9 +347,11 @@ class Capabilities:
     arithmetic: digits of the largest decimals that it adds, subtracts and multiplies exactly; with 38, what does not
     fit is an error; 0 if it does not.
     joins: whether scans may be joined, on types of `compares`. exists: by which comparisons with columns around it an
-    EXISTS is answered quickly without an index: none "", "=" or "any".
-    orders: types by which it sorts as Trino does, whole values, such that rows which tie look alike.
-    aggregates: function -> raw type names; `group_types`: types by which it may group;
+    EXISTS is answered quickly without an index: none "", "=" or "any". excludes: whether NOT IN is, too.
+    orders: types by which it sorts as Trino does, whole values, such that rows which tie look alike. sorts: whether it
+    sorts whole answers as quickly as the agent's own engine.
+    aggregates: function -> raw type names; distinct: types of which it counts different values;
+    `group_types`: types by which it may group;
     key_functions: date parts it computes; keys: types on which bind keys may be pushed. masks: the dialect in
     which it computes masks to group by, "" for none.
     """
@@ -350,7 +367,10 @@ class Capabilities:
     arithmetic: int = 0
     joins: bool = False
     orders: frozenset[str] = frozenset()
+    sorts: bool = False
     exists: Literal["", "=", "any"] = ""
+    excludes: bool = False
+    distinct: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ array, `from_text` the text of a file; the tables `_PYTHON` and `_ARROW` say wha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,7 +22,17 @@ from catalog.duck.json_texts import canonical
 from catalog.types import UNBOUNDED, TrinoType
 from connectors.base import SourceError
 
-__all__ = ["Column", "from_arrow", "from_python", "from_text", "to_batch", "to_batch_from_arrow"]
+__all__ = [
+    "Column",
+    "Unfit",
+    "fit",
+    "from_arrow",
+    "from_python",
+    "from_text",
+    "naming",
+    "to_batch",
+    "to_batch_from_arrow",
+]
 
 Column = tuple[str, TrinoType]
 """A result column: its name in the answer and its declared type."""
@@ -35,8 +46,18 @@ _BEFORE_CHRIST = -719162  # days of 0001-01-01
 _AFTER_9999 = 2932896  # days of 9999-12-31
 
 
-class _Bad(Exception):
+class Unfit(Exception):
     """A cell or column that does not fit; its text says why, without the value."""
+
+
+@contextmanager
+def naming(name: str, type_: TrinoType) -> Iterator[None]:
+    """Raise what does not fit as a SourceError that names the column."""
+    try:
+        yield
+    except (Unfit, pa.ArrowException, ValueError, OverflowError, TypeError, KeyError) as bad:
+        # Arrow quotes the cell in its message: this text is for the owner's log, as every SourceError's.
+        raise SourceError(f"column {name!r}: a value does not fit {type_}: {bad}") from None
 
 
 # --- from Python cells -------------------------------------------------------------------------------
@@ -53,19 +74,17 @@ def from_python(values: Sequence[Any], type_: TrinoType, name: str) -> pa.Array:
     """Python cells (None is NULL) -> an array of `type_.arrow()`. Raises SourceError naming the column."""
     kinds = set(map(type, values))
     kinds.discard(type(None))
-    try:
+    with naming(name, type_):
         convert = _PYTHON.get("integer" if type_.is_integer else type_.name)
         if convert is None:
-            raise _Bad("this type cannot be read from this source")
+            raise Unfit("this type cannot be read from this source")
         return _bounded(convert(values, kinds, type_), type_)
-    except (_Bad, pa.ArrowException, ValueError, OverflowError, TypeError) as bad:
-        raise SourceError(f"column {name!r}: a value does not fit {type_}: {bad}") from None
 
 
 def _only(kinds: set[type], *allowed: type) -> None:
     wrong = kinds.difference(allowed)
     if wrong:
-        raise _Bad(f"unexpected {', '.join(sorted(k.__name__ for k in wrong))}")
+        raise Unfit(f"unexpected {', '.join(sorted(k.__name__ for k in wrong))}")
 
 
 def _each(values: Sequence[Any], convert: Callable[[Any], Any]) -> list[Any]:
@@ -76,7 +95,7 @@ def _booleans(values: Sequence[Any], kinds: set[type], type_: TrinoType) -> pa.A
     _only(kinds, bool, int)
     if int in kinds:
         if not {v for v in values if v is not None} <= {0, 1}:
-            raise _Bad("an integer other than 0 and 1")
+            raise Unfit("an integer other than 0 and 1")
         values = _each(values, bool)
     return pa.array(values, pa.bool_())
 
@@ -90,7 +109,7 @@ def _integers(values: Sequence[Any], kinds: set[type], type_: TrinoType) -> pa.A
 
 def _whole(value: int | Decimal) -> int:
     if value != int(value):
-        raise _Bad("a fraction")
+        raise Unfit("a fraction")
     return int(value)
 
 
@@ -106,17 +125,17 @@ def _decimal(value: Decimal | int | str | float) -> Decimal:
         # A column of NUMERIC affinity holds decimals as doubles: exact as long as 15 digits suffice.
         found = Decimal(repr(value))
         if len(found.as_tuple().digits) > 15:
-            raise _Bad("a floating-point number with more than 15 digits")
+            raise Unfit("a floating-point number with more than 15 digits")
         return found
     if isinstance(value, str) and not _DECIMAL_TEXT.match(value):
-        raise _Bad("a text that is no number")
+        raise Unfit("a text that is no number")
     return Decimal(value)
 
 
 def _doubles(values: Sequence[Any], kinds: set[type], type_: TrinoType) -> pa.Array:
     _only(kinds, float, int)
     if int in kinds and any(type(v) is int and abs(v) > _EXACT for v in values):
-        raise _Bad("an integer that a double cannot hold")
+        raise Unfit("an integer that a double cannot hold")
     return pa.array(values, pa.float64()).cast(type_.arrow())
 
 
@@ -150,7 +169,7 @@ def _timestamps(values: Sequence[Any], kinds: set[type], type_: TrinoType) -> pa
         return _parsed(pa.array(values, pa.string()), _TIMESTAMP_TEXT, pa.timestamp("us"))
     _only(kinds, datetime)
     if any(v is not None and v.tzinfo is not None for v in values):
-        raise _Bad("a time zone")
+        raise Unfit("a time zone")
     return pa.array(values, pa.timestamp("us"))
 
 
@@ -159,7 +178,7 @@ def _instants(values: Sequence[Any], kinds: set[type], type_: TrinoType) -> pa.A
         values, kinds = _each(values, datetime.fromisoformat), {datetime}
     _only(kinds, datetime)
     if any(v is not None and v.tzinfo is None for v in values):
-        raise _Bad("no time zone")
+        raise Unfit("no time zone")
     return pa.array(_each(values, lambda v: v.astimezone(UTC)), pa.timestamp("us", tz="UTC"))
 
 
@@ -175,7 +194,7 @@ def _times(values: Sequence[Any], kinds: set[type], type_: TrinoType) -> pa.Arra
 
 def _time_of_day(value: timedelta) -> time:
     if not timedelta(0) <= value < timedelta(days=1):
-        raise _Bad("a duration that is no time of day")
+        raise Unfit("a duration that is no time of day")
     return (datetime.min + value).time()
 
 
@@ -215,17 +234,21 @@ def from_arrow(array: pa.Array, type_: TrinoType, name: str) -> pa.Array:
         array = array.storage
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    try:
-        target = type_.arrow()
-        if pa.types.is_null(array.type) or (array.type == target and type_.name != "json"):
-            return _bounded(array.cast(target), type_)
-        convert = _ARROW.get("integer" if type_.is_integer else type_.name)
-        if convert is None:
-            raise _Bad(f"{array.type} cannot become {type_}")
-        return _bounded(convert(array, target), type_)
-    except (_Bad, pa.ArrowException, ValueError) as bad:
-        # Arrow quotes the cell in its message: this text is for the owner's log, as every SourceError's.
-        raise SourceError(f"column {name!r}: a value does not fit {type_}: {bad}") from None
+    with naming(name, type_):
+        return fit(array, type_)
+
+
+def fit(array: pa.Array, type_: TrinoType) -> pa.Array:
+    """As `from_arrow`, for the inside of `naming`."""
+    target = type_.arrow()
+    if array.type == target and type_.name != "json":
+        return _bounded(array, type_)
+    if pa.types.is_null(array.type):
+        return array.cast(target)
+    convert = _ARROW.get("integer" if type_.is_integer else type_.name)
+    if convert is None:
+        raise Unfit(f"{array.type} cannot become {type_}")
+    return _bounded(convert(array, target), type_)
 
 
 def _is_text(type_: pa.DataType) -> bool:
@@ -236,15 +259,15 @@ def _parsed(texts: pa.Array, pattern: str, target: pa.DataType) -> pa.Array:
     """Text -> `target`, only in the one spelling that `pattern` allows: Arrow's own parsers take more."""
     good = pc.all(pc.match_substring_regex(texts, pattern)).as_py()
     if good is False:
-        raise _Bad("a text of another form")
+        raise Unfit("a text of another form")
     return texts.cast(target)
 
 
 def _arrow_booleans(array: pa.Array, target: pa.DataType) -> pa.Array:
     if not pa.types.is_integer(array.type):
-        raise _Bad(f"{array.type} is no boolean")
+        raise Unfit(f"{array.type} is no boolean")
     if pc.all(pc.is_in(array, value_set=pa.array([0, 1, None], array.type))).as_py() is False:
-        raise _Bad("an integer other than 0 and 1")
+        raise Unfit("an integer other than 0 and 1")
     return array.cast(target)
 
 
@@ -253,7 +276,7 @@ def _arrow_integers(array: pa.Array, target: pa.DataType) -> pa.Array:
         return _parsed(array, _INTEGER_TEXT, target)
     if pa.types.is_integer(array.type) or pa.types.is_decimal(array.type):
         return array.cast(target)
-    raise _Bad(f"{array.type} is no integer")
+    raise Unfit(f"{array.type} is no integer")
 
 
 def _arrow_decimals(array: pa.Array, target: pa.DataType) -> pa.Array:
@@ -261,19 +284,19 @@ def _arrow_decimals(array: pa.Array, target: pa.DataType) -> pa.Array:
         array = array.cast(pa.string())
     if _is_text(array.type) or pa.types.is_decimal(array.type):
         return array.cast(target)
-    raise _Bad(f"{array.type} is no exact number")
+    raise Unfit(f"{array.type} is no exact number")
 
 
 def _arrow_doubles(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_integer(array.type) or (pa.types.is_float32(array.type) and target == pa.float64()):
         return array.cast(target)
-    raise _Bad(f"{array.type} is no floating-point number of this size")
+    raise Unfit(f"{array.type} is no floating-point number of this size")
 
 
 def _arrow_texts(array: pa.Array, target: pa.DataType) -> pa.Array:
     if _is_text(array.type):
         return array.cast(target)
-    raise _Bad(f"{array.type} is no text")
+    raise Unfit(f"{array.type} is no text")
 
 
 def _arrow_jsons(array: pa.Array, target: pa.DataType) -> pa.Array:
@@ -283,13 +306,13 @@ def _arrow_jsons(array: pa.Array, target: pa.DataType) -> pa.Array:
 def _arrow_binaries(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_large_binary(array.type) or pa.types.is_binary_view(array.type):
         return array.cast(target)
-    raise _Bad(f"{array.type} is not binary")
+    raise Unfit(f"{array.type} is not binary")
 
 
 def _arrow_dates(array: pa.Array, target: pa.DataType) -> pa.Array:
     if _is_text(array.type):
         return _parsed(array, _DATE_TEXT, target)
-    raise _Bad(f"{array.type} is no date")
+    raise Unfit(f"{array.type} is no date")
 
 
 def _arrow_timestamps(array: pa.Array, target: pa.DataType) -> pa.Array:
@@ -297,7 +320,7 @@ def _arrow_timestamps(array: pa.Array, target: pa.DataType) -> pa.Array:
         return _parsed(array, _TIMESTAMP_TEXT, pa.timestamp("us"))
     if pa.types.is_timestamp(array.type) and (array.type.tz is None) == (target.tz is None):
         return array.cast(pa.timestamp("us", tz=target.tz))
-    raise _Bad(f"{array.type} is not {target}")
+    raise Unfit(f"{array.type} is not {target}")
 
 
 def _arrow_times(array: pa.Array, target: pa.DataType) -> pa.Array:
@@ -305,7 +328,7 @@ def _arrow_times(array: pa.Array, target: pa.DataType) -> pa.Array:
         return pa.array(_each(array.to_pylist(), time.fromisoformat), target)
     if pa.types.is_time(array.type):
         return array.cast(target)
-    raise _Bad(f"{array.type} is no time of day")
+    raise Unfit(f"{array.type} is no time of day")
 
 
 _ARROW: dict[str, Callable[[pa.Array, pa.DataType], pa.Array]] = {
@@ -337,15 +360,13 @@ def from_text(texts: pa.Array, type_: TrinoType, name: str, formats: Sequence[st
 
     formats: strptime patterns for dates and timestamps, tried in order beside ISO 8601.
     """
-    try:
+    with naming(name, type_):
         if type_.name in ("date", "timestamp") and formats:
             return _bounded(_by_formats(texts, formats).cast(type_.arrow()), type_)
         if type_.name in ("double", "real"):
             return _parsed(texts, _DOUBLE_TEXT, pa.float64()).cast(type_.arrow())
         if type_.name == "boolean":
             return pa.array(_each(texts.to_pylist(), lambda text: _TRUTHS[text.lower()]), pa.bool_())
-    except (_Bad, pa.ArrowException, ValueError, KeyError) as bad:
-        raise SourceError(f"column {name!r}: a value does not fit {type_}: {bad}") from None
     return from_arrow(texts, type_, name)
 
 
@@ -367,7 +388,7 @@ def _by_format(text: str, formats: Sequence[str]) -> datetime:
             continue
     found = datetime.fromisoformat(text)
     if found.tzinfo is not None:
-        raise _Bad("a time zone")
+        raise Unfit("a time zone")
     return found
 
 
@@ -379,7 +400,7 @@ def _bounded(array: pa.Array, type_: TrinoType) -> pa.Array:
     if type_.is_text and type_.args and type_.args[0] != UNBOUNDED:
         longest = pc.max(pc.utf8_length(array)).as_py()
         if longest is not None and longest > type_.args[0]:
-            raise _Bad("a longer text")
+            raise Unfit("a longer text")
     if type_.name == "date":
         _within(array.cast(pa.int32()), _BEFORE_CHRIST, _AFTER_9999)
     if type_.name.startswith("timestamp"):
@@ -395,11 +416,11 @@ def _bounded_timestamps(array: pa.Array, type_: TrinoType) -> pa.Array:
     if step > 1:
         whole = pc.multiply(pc.divide(ticks, pa.scalar(step, pa.int64())), pa.scalar(step, pa.int64()))
         if pc.all(pc.equal(whole, ticks)).as_py() is False:
-            raise _Bad("a finer fraction of a second")
+            raise Unfit("a finer fraction of a second")
     return array.cast(type_.arrow())
 
 
 def _within(numbers: pa.Array, low: int, high: int) -> None:
     found = pc.min_max(numbers).as_py()
     if found["min"] is not None and (found["min"] < low or found["max"] > high):
-        raise _Bad("a date outside the years 1 to 9999")
+        raise Unfit("a date outside the years 1 to 9999")

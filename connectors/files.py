@@ -3,7 +3,8 @@
 A table is declared by its columns and a list of layouts; for each file the first layout whose glob
 matches wins. Text files are read by exactly what is declared (nothing is sniffed), land as typed
 columns in the agent's private Parquet cache under a name made of (path, size, modification time,
-declaration), and are read again only when one of these changes. Parquet tables are read in place.
+declaration), and are read again only when one of these changes. Parquet tables are read in place,
+and from memory where they are asked again (`held`).
 Owner views are DuckDB SQL over the tables.
 
     path: silos/environment
@@ -45,6 +46,7 @@ from catalog.types import parse as parse_type
 from connectors import cells, records
 from connectors.base import Cancel, Capabilities, NativeScan, Source, SourceError, SourceTable
 from connectors.config import SourceConfig, Strict, resolve_path
+from connectors.held import Stamp
 from connectors.snapshot import (
     CAPABILITIES,
     Snapshot,
@@ -162,7 +164,8 @@ class ParquetTable(Strict):
 
 
 class FilesConfig(SourceConfig):
-    """A folder. path: relative to department.yaml. memory, threads: of the embedded engine."""
+    """A folder. path: relative to department.yaml. memory, threads: of the embedded engine; a quarter of its memory may
+    hold columns that are asked for again."""
 
     kind: Literal["files"] = "files"
     path: str
@@ -243,16 +246,21 @@ class FilesSource(Source):
             if time.monotonic() - self._looked < CHECK_SECONDS:
                 return
             views: dict[str, str] = {}
+            stamps: dict[str, Stamp | None] = {}
             cached: list[Path] = []
             for name, table in self._config.tables.items():
                 if isinstance(table, ParquetTable):
                     views[name] = self._parquet(table)
+                    stamps[name] = Stamp.of(self._folder.glob(table.glob))
                 else:
-                    views[name] = self._text_view(name, table, cached)
+                    views[name], files = self._text_view(name, table)
+                    stamps[name] = Stamp.of(files)
+                    cached += files
             state = (tuple(views.items()), tuple(cached))
             if state != self._published:
                 self._snapshot.publish(views, cached)
                 self._published = state
+            self._snapshot.look({name: stamp for name, stamp in stamps.items() if stamp is not None})
             self._looked = time.monotonic()
 
     def _parquet(self, table: ParquetTable) -> str:
@@ -264,13 +272,13 @@ class FilesSource(Source):
             options += ["hive_partitioning = true", f"hive_types = {{{types}}}"]
         return parquet_view([self._folder / table.glob], ", ".join(options))
 
-    def _text_view(self, name: str, table: TextTable, cached: list[Path]) -> str:
+    def _text_view(self, name: str, table: TextTable) -> tuple[str, list[Path]]:
+        """A view over the files of the cache that hold the table, and those."""
         try:
             files = [self._ingested(name, table, layout, path) for path, layout in self._files(table)]
         except SourceError as bad:
-            return failing_view(table.types, str(bad))
-        cached += files
-        return parquet_view(files) if files else empty_view(table.types)
+            return failing_view(table.types, str(bad)), []
+        return parquet_view(files) if files else empty_view(table.types), files
 
     def _files(self, table: TextTable) -> list[tuple[Path, Layout]]:
         found: dict[Path, Layout] = {}

@@ -1,9 +1,8 @@
-"""PostgreSQL silos: ADBC for scans, psycopg for key look-ups, introspection and description.
+"""PostgreSQL silos: rows by binary COPY (`copied`), and as Python objects where few keys are looked up.
 
 Every session is read-only with a statement timeout, `TimeZone=UTC` and the owner's `search_path`; the
 role in department.yaml should own nothing and be able to SELECT only what the department serves.
-Scans stream in small batches over COPY; numeric is read as text, which becomes an exact decimal.
-Literals are bound on the psycopg path and quoted by `native` on the ADBC path, whose COPY cannot bind.
+A key look-up binds its literals; in the text of a COPY, which has no parameters, `native` quotes them.
 
 A column's own type must fit its declared type (`_FITS`); NaN in a numeric column, infinite dates and
 years before 1 are errors that name the column.
@@ -14,16 +13,15 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import closing
-from importlib import import_module
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import psycopg
 import pyarrow as pa
-from adbc_driver_manager import Error as AdbcError
 from cachetools import TTLCache
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextLoader
 from pydantic import Field
 
@@ -33,15 +31,14 @@ from connectors.base import (
     Cancel,
     Cancelled,
     Capabilities,
-    Condition,
     NativeScan,
-    Predicate,
     Source,
     SourceColumn,
     SourceError,
     SourceTable,
 )
 from connectors.config import SecretRef, SourceConfig, resolve_secret
+from connectors.copied import columns, copied
 from connectors.factored import factored
 from connectors.native import Compiled, PostgresCompiler, describe
 from connectors.pool import Lease, Pool
@@ -49,17 +46,19 @@ from connectors.regroup import Grouper, apart
 
 __all__ = ["PostgresConfig", "PostgresSource"]
 
-BATCH_BYTES = 1_048_576
-"""Of what the server sends: some thousand rows, so that what a batch costs by itself hardly counts."""
 STREAM_ROWS = 2_000
-BOUND_VALUES = 50  # an IN list beyond this is bound as an array on the psycopg path
+BOUND_KEYS = 64
+"""So many keys are looked up with bound parameters."""
 DESCRIBE_SECONDS = 60.0
+CANCEL_SECONDS = 2.0
 FEW_GROUPS = 5_000
 """So many groups are made in the processor's cache; multiplying once for each of them is always cheaper than a row."""
 HASHED_GROUPS = 50_000
 """More groups than these are made beside the server (`regroup`)."""
+COUNTED_GROUPS = 300_000
+"""And more than these, where rows are only counted: the server needs no decimals for that."""
 MANY_GROUPS, MANY_ROWS = 20_000, 1_000_000
-_LITERAL = re.compile(r"/\*[^*]*\*/|'(?:[^']|'')*'")
+_LITERAL = re.compile(r"/\*[^*]*\*/|'[^']*(?:''[^']*)*'")
 DEARER = 3.0
 """How much more an order may cost by the server's own count before it is not taken."""
 
@@ -126,6 +125,8 @@ class PostgresConfig(SourceConfig):
 
     host: name, address or socket folder. password: `env:NAME` or `file:PATH`. search_path: schemas in
     which owner views find their tables. timeout: seconds a statement may run. connections: at most.
+    random_page_cost: of what the server's planner reckons with in these sessions; its own default, 4, is a disk's that
+    turns, and makes it read whole tables where an index would do.
     """
 
     kind: Literal["postgres"] = "postgres"
@@ -140,6 +141,7 @@ class PostgresConfig(SourceConfig):
     )
     timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
     connections: Annotated[int, Field(ge=1, le=64)] = 4
+    random_page_cost: Annotated[float, Field(ge=1, le=100)] = 1.1
 
     def open(self, base_dir: Path, private_dir: Path) -> PostgresSource:
         settings = {
@@ -149,6 +151,7 @@ class PostgresConfig(SourceConfig):
             "DateStyle": "ISO",
             "extra_float_digits": "1",
             "standard_conforming_strings": "on",
+            "random_page_cost": str(self.random_page_cost),
             "search_path": self.search_path.replace(" ", ""),
         }
         password = resolve_secret(self.password, base_dir)
@@ -160,6 +163,7 @@ class PostgresConfig(SourceConfig):
             sslmode=self.sslmode,
             connect_timeout=10,
             application_name="atoll",
+            client_encoding="UTF8",
             options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
             **({} if password is None else {"password": password}),
         )
@@ -173,16 +177,12 @@ class PostgresSource(Source):
     dialect: ClassVar[str] = "postgres"
 
     def __init__(self, conninfo: str, connections: int, private_dir: Path) -> None:
-        # Here and not at the top: it brings pyarrow.dataset and, where there is one, pandas. 0.3 s of every
-        # agent's start, of which agents with another kind of silo have no use.
-        self._driver = import_module("adbc_driver_postgresql.dbapi")
         self._conninfo = conninfo
-        self._bulk: Pool[Any] = Pool(self._connect_adbc, lambda c: c.close(), connections, alive=_adbc_alive)
-        self._control: Pool[psycopg.Connection[Any]] = Pool(
-            self._connect, lambda c: c.close(), connections, alive=lambda c: not c.closed
+        self._bulk, self._control = (
+            Pool(self._connect, lambda c: c.close(), connections, alive=lambda c: not c.closed) for _ in range(2)
         )
         self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
-        self._rows: TTLCache[str, float] = TTLCache(256, DESCRIBE_SECONDS)
+        self._rows: TTLCache[tuple[str, int], float] = TTLCache(256, DESCRIBE_SECONDS)
         self._grouper = Grouper(private_dir)
         self._lock = threading.Lock()
         self._folding: bool | None = None
@@ -215,7 +215,7 @@ class PostgresSource(Source):
 
     def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
         cancel.check()
-        bind = any(part.keys or any(map(_is_long, part.predicates)) for part in scan.scans())
+        bind = 0 < sum(len(keys) for part in scan.scans() for _, keys in part.keys) <= BOUND_KEYS
         owners = [part for part in scan.scans() if isinstance(part.relation, str)]
         known = {(part.relation, part.is_query): self._native_types(part, cancel) for part in owners}
 
@@ -231,14 +231,15 @@ class PostgresSource(Source):
         else:
             compiled, beside = compiled_of(scan), apart(scan)
         if bind:
-            return self._control.stream(cancel, lambda lease: self._psycopg(lease, scan, compiled, cancel))
-        if beside is not None and self._expected(compiled, cancel) > HASHED_GROUPS:
+            return self._control.stream(cancel, lambda lease: self._looked_up(lease, scan, compiled, cancel))
+        counts = all(a.function == "count" and not a.distinct for a in scan.aggregates)
+        if beside is not None and self._expected(compiled, cancel) > (COUNTED_GROUPS if counts else HASHED_GROUPS):
             rows, groups = beside
             return self._grouper.groups(groups, self.scan(rows, cancel), cancel)
         ordered = any(p.group_by for p in scan.scans() if p is not scan) and self._reads_groups_in_order(
             compiled, cancel
         )
-        return self._bulk.stream(cancel, lambda lease: self._adbc(lease, scan, compiled, cancel, ordered))
+        return self._bulk.stream(cancel, lambda lease: self._copied(lease, scan, compiled, cancel, ordered))
 
     def close(self) -> None:
         self._bulk.close()
@@ -247,45 +248,52 @@ class PostgresSource(Source):
 
     # -- the two paths
 
-    def _adbc(
-        self, lease: Lease[Any], scan: NativeScan, compiled: Compiled, cancel: Cancel, ordered: bool
+    def _copied(
+        self,
+        lease: Lease[psycopg.Connection[Any]],
+        scan: NativeScan,
+        compiled: Compiled,
+        cancel: Cancel,
+        ordered: bool,
     ) -> Generator[pa.RecordBatch]:
-        """ordered: groups are read in an index's order; the connection is not used again."""
-        lease.broken = True  # until the stream has been read to its end
-        cursor = lease.connection.cursor(adbc_stmt_kwargs={"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
-        try:
-            with cancel.calling(cursor.adbc_cancel):
-                cancel.check()
-                if ordered:
-                    cursor.execute("SET enable_hashagg = off")
-                cursor.execute(compiled.sql)
-                with closing(cursor.fetch_record_batch()) as reader:
-                    for batch in reader:
-                        cancel.check()
-                        yield cells.to_batch_from_arrow(batch, scan.outputs, scan.schema)
-            lease.broken = ordered
-        except (AdbcError, pa.ArrowException, OSError) as bad:
-            raise self._failure(bad, cancel) from bad
-        finally:
-            if lease.broken:
-                cursor.adbc_cancel()  # closing would first read the rest of the stream
-            cursor.close()
+        """ordered: groups are read in an index's order."""
+        with self._reading(lease, cancel) as connection:
+            if ordered:
+                connection.execute("SET enable_hashagg = off")
+            with closing(copied(connection, compiled.sql)) as buffers:
+                for rows, lengths in buffers:
+                    cancel.check()
+                    arrays = columns(rows, lengths, compiled.wires, scan.outputs)
+                    yield pa.record_batch(arrays, schema=scan.schema)
+            if ordered:
+                connection.execute("RESET enable_hashagg")
 
-    def _psycopg(
+    def _looked_up(
         self, lease: Lease[psycopg.Connection[Any]], scan: NativeScan, compiled: Compiled, cancel: Cancel
     ) -> Generator[pa.RecordBatch]:
-        lease.broken = True
+        with self._reading(lease, cancel) as connection:
+            values = list(compiled.params.values())
+            rows = psycopg.RawCursor(connection).stream(compiled.sql, values, size=STREAM_ROWS)
+            with closing(cast("Generator[tuple[Any, ...]]", rows)):
+                yield from self._batches(rows, scan, cancel)
+
+    @contextmanager
+    def _reading(self, lease: Lease[psycopg.Connection[Any]], cancel: Cancel) -> Iterator[psycopg.Connection[Any]]:
+        """The connection; what runs on it ends with a cancellation, and with the block."""
+        lease.broken = True  # until the rows have been read to their end
         connection = lease.connection
         try:
-            with cancel.calling(lambda: connection.cancel_safe(timeout=2.0)):
+            with cancel.calling(lambda: connection.cancel_safe(timeout=CANCEL_SECONDS)):
                 cancel.check()
-                values = list(compiled.params.values())
-                rows = psycopg.RawCursor(connection).stream(compiled.sql, values, size=STREAM_ROWS)
-                with closing(cast("Generator[tuple[Any, ...]]", rows)):
-                    yield from self._batches(rows, scan, cancel)
+                yield connection
             lease.broken = False
         except psycopg.Error as bad:
             raise self._failure(bad, cancel) from bad
+        finally:
+            if lease.broken and connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                # Abandoned. The server does not see that nobody reads before it has something to send.
+                with suppress(psycopg.Error):
+                    connection.cancel_safe(timeout=CANCEL_SECONDS)
 
     @staticmethod
     def _batches(rows: Iterator[tuple[Any, ...]], scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
@@ -306,8 +314,9 @@ class PostgresSource(Source):
     # -- what the server itself expects, by its own statistics
 
     def _expected(self, compiled: Compiled, cancel: Cancel) -> float:
-        """Rows that a statement is expected to give, as was said of one that differs in literals alone, if one came."""
-        shape = _LITERAL.sub("?", compiled.sql)
+        """Rows that a statement is expected to give, as was said of one that differs in literals alone, and by its
+        length has not many more or fewer keys, if one came."""
+        shape = _LITERAL.sub("?", compiled.sql), len(compiled.sql).bit_length()
         with self._lock:
             known = self._rows.get(shape)
         if known is None:
@@ -404,31 +413,11 @@ class PostgresSource(Source):
             connection.adapters.register_loader(name, TextLoader)
         return connection
 
-    def _connect_adbc(self) -> Any:
-        try:
-            return self._driver.connect(self._conninfo, autocommit=True)
-        except AdbcError as bad:
-            raise SourceError(f"PostgreSQL cannot be reached: {bad}") from bad
-
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for below in plan.get("Plans", ()):
         yield from _nodes(below)
-
-
-def _is_long(condition: Condition) -> bool:
-    return isinstance(condition, Predicate) and len(condition.values) > BOUND_VALUES
-
-
-def _adbc_alive(connection: Any) -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            cursor.fetchall()
-    except (AdbcError, OSError):
-        return False
-    return True
 
 
 _INTROSPECT = """

@@ -23,16 +23,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from connectors.allowed import named
-from connectors.base import (
-    Arithmetic,
-    Cancel,
-    Case,
-    Expression,
-    NativeScan,
-    OutputColumn,
-    SourceError,
-)
+from connectors.allowed import columns_of
+from connectors.base import Cancel, NativeScan, OutputColumn, SourceError
 from connectors.native import DuckDBCompiler
 from connectors.snapshot import CAPABILITIES, engine, prepare, run
 
@@ -48,24 +40,13 @@ def apart(scan: NativeScan) -> tuple[NativeScan, NativeScan] | None:
     if not scan.group_by or any(key.form for key in scan.group_by):
         return None
     read = [key.column for key in scan.group_by]
-    read += [column for a in scan.aggregates if a.value is not None for column in _columns(a.value)]
+    read += [column for a in scan.aggregates if a.value is not None for column in columns_of(a.value)]
     columns = tuple(OutputColumn(c, scan.types[c], c) for c in dict.fromkeys(read))
     if len({c.name.lower() for c in columns}) < len(columns):
         return None
     rows = replace(scan, columns=columns, group_by=(), aggregates=())
     types = {c.name: c.type for c in columns}
     return rows, NativeScan(ROWS, False, types, group_by=scan.group_by, aggregates=scan.aggregates)
-
-
-def _columns(value: Expression) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case Arithmetic(_, left, right):
-            yield from (*_columns(left), *_columns(right))
-        case Case(when, then, otherwise):
-            yield from named(when)
-            yield from (*_columns(then), *(_columns(otherwise) if otherwise is not None else ()))
 
 
 class Grouper:

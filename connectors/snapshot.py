@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from catalog.types import TrinoType, from_arrow
 from connectors import cells
 from connectors.base import Cancel, Cancelled, Capabilities, NativeScan, SourceColumn, SourceError, SourceTable
+from connectors.held import Held, Stamp
 from connectors.native import Compiled, DuckDBCompiler
 
 __all__ = [
@@ -41,8 +42,12 @@ __all__ = [
 ]
 
 BATCH_ROWS = 8192
+GATHERED = 1 << 20
+"""Bytes of a batch that is large enough to go on: each takes a queue, a frame, a part of an answer and its reading."""
 SPILL, SPILL_SIZE = "spill", "8GB"
 """Where an engine puts what its memory does not hold, and how much of it."""
+HELD_PART = 4
+"""The part of an engine's memory, as a divisor, that copies of files may take (`held`)."""
 
 _INTEGERS = frozenset({"tinyint", "smallint", "integer", "bigint"})
 _ORDERED = _INTEGERS | {"decimal", "double", "varchar", "date", "timestamp"}
@@ -77,16 +82,27 @@ CAPABILITIES = Capabilities(
     joins=True,
     orders=_INTEGERS | {"decimal", "varchar", "date"},
     exists="any",
+    sorts=True,
+    excludes=True,
+    distinct=_EQUAL - {"double"},
 )
 
 
 class _Edition:
-    """One published set of views. Counts its users; closes with the last one after it was retired."""
+    """One published set of views. Counts its users; closes with the last one after it was retired.
+
+    held: what of their files its engine has in memory.
+    """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, files: frozenset[Path], on_close: Callable[[_Edition], None]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        files: frozenset[Path],
+        on_close: Callable[[_Edition], None],
+        memory: int,
     ) -> None:
         self.files = files
+        self.held = Held(self.cursor, memory // HELD_PART)
         self._connection = connection
         self._on_close = on_close
         self._lock = threading.Lock()
@@ -152,13 +168,17 @@ class Snapshot:
         except duckdb.Error as bad:
             connection.close()
             raise SourceError(f"a table of the snapshot cannot be read: {bad}") from bad
-        edition = _Edition(connection, frozenset(files), self._forget)
+        edition = _Edition(connection, frozenset(files), self._forget, _bytes(self._memory))
         with self._lock:
             old, self._edition = self._edition, edition
             self._open.add(edition)
         if old is not None:
             old.retire()
         self._sweep()
+
+    def look(self, stamps: Mapping[str, Stamp]) -> None:
+        """The files behind the tables as they are now; a table without a stamp is not held in memory."""
+        self._current().held.look(stamps)
 
     def tables(self) -> list[SourceTable]:
         with self._current().cursor() as cursor:
@@ -172,8 +192,7 @@ class Snapshot:
 
     def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
         """As `Source.scan`, over the edition that is current now."""
-        compiled = DuckDBCompiler(scan, CAPABILITIES).compile()
-        return self._run(self._current(), scan, compiled, cancel)
+        return self._run(self._current(), scan, cancel)
 
     def close(self) -> None:
         with self._lock:
@@ -181,10 +200,9 @@ class Snapshot:
         if edition is not None:
             edition.retire()
 
-    def _run(
-        self, edition: _Edition, scan: NativeScan, compiled: Compiled, cancel: Cancel
-    ) -> Generator[pa.RecordBatch]:
-        with edition.cursor() as cursor:
+    def _run(self, edition: _Edition, scan: NativeScan, cancel: Cancel) -> Generator[pa.RecordBatch]:
+        with edition.cursor() as cursor, edition.held.placed(scan) as placed:
+            compiled = DuckDBCompiler(placed, CAPABILITIES).compile()
             tables = {name: pa.table({"k": keys}) for name, keys in compiled.key_tables.items()}
             yield from run(cursor, scan, compiled, tables, cancel)
 
@@ -227,13 +245,27 @@ def run(
             for name, table in tables.items():
                 cursor.register(name, table)
             relation = cursor.sql(compiled.sql, params=compiled.params or None)
-            for batch in relation.to_arrow_reader(BATCH_ROWS):
-                cancel.check()
+            for batch in _gathered(relation.to_arrow_reader(BATCH_ROWS), cancel):
                 yield cells.to_batch_from_arrow(batch, scan.outputs, scan.schema)
     except (duckdb.Error, pa.ArrowException, OSError) as bad:
         if cancel.is_set():
             raise Cancelled("cancelled") from None
         raise SourceError(f"DuckDB: {bad}") from bad
+
+
+def _gathered(batches: Iterable[pa.RecordBatch], cancel: Cancel) -> Iterator[pa.RecordBatch]:
+    """The same rows, small batches put together. The engine gives its first when it has megabytes of them, or all."""
+    waiting: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        cancel.check()
+        waiting.append(batch)
+        size += batch.nbytes
+        if size >= GATHERED:
+            yield pa.concat_batches(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.concat_batches(waiting)
 
 
 def engine(folder: Path, readable: Sequence[Path], memory: str, threads: int) -> duckdb.DuckDBPyConnection:
@@ -311,6 +343,12 @@ def _type(dtype: pa.DataType) -> TrinoType | None:
         return from_arrow(dtype)
     except ValueError:
         return None
+
+
+def _bytes(memory: str) -> int:
+    """As DuckDB reads it: "1GB"."""
+    number, unit = memory[:-2], memory[-2:]
+    return int(number) * {"KB": 10**3, "MB": 10**6, "GB": 10**9}[unit]
 
 
 def _quoted(name: str) -> str:

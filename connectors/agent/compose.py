@@ -6,16 +6,18 @@
         residual  SELECT g7, a8 FROM composed
 
 Shape: relations and derived tables of such SELECTs in FROM, joined by inner joins; WHERE and ON of conditions that have
-a closed form (`lower`), bind keys, EXISTS and NOT EXISTS, IN over such a SELECT. Every column named anywhere is an
-unmasked one. Grouped SELECTs are cut as `grouping` says; of others the source does FROM and WHERE, and the residual
-query the rest. Whatever does not fit raises `Stays`, and is done above by the residual engine as if nothing were here.
+a closed form (`lower`), bind keys, EXISTS and NOT EXISTS, IN and NOT IN over such a SELECT. Every column named anywhere
+is an unmasked one. Grouped SELECTs are cut as `grouping` says; of others the source does FROM and WHERE, and the
+residual query the rest. Whatever does not fit raises `Stays`, and is done above by the residual engine as if nothing
+were here.
 
 Proof. Each part is what `enforce` makes of one occurrence of a relation, row filter included, of unmasked columns
 alone (`enforce_part` fails on any other): its rows are those of M(R), column by column. FROM with inner joins is the
 product of the parts, restricted by ON and WHERE together. Their conjuncts are exact row by row (`lower`); EXISTS and IN
 are true of the same rows if the conditions inside are, and stand in WHERE as conjuncts, where unknown is false; NOT
-EXISTS is never unknown, and asks only which inner rows fulfil the conditions. So the source selects the rows of Q's
-FROM and WHERE over M(R), and what stays above sees them under other names.
+EXISTS is never unknown, and asks only which inner rows fulfil the conditions. NOT IN goes down as it is, with NULLs
+among its values or beside them, over the same values in the same types. So the source selects the rows of Q's FROM and
+WHERE over M(R), and what stays above sees them under other names; a column that it does not name stays in the source.
 
 What it costs, without statistics. A join in the source must be by equality, and what is not grouped must be read
 through keys that owners declare, so that no row of the largest part is delivered twice, and be restricted by some
@@ -38,7 +40,7 @@ from connectors.agent.grouping import CLAUSES, Grouping, Shown, regrouped
 from connectors.agent.lower import Lower, Named
 from connectors.agent.pushdown import conjuncts, keys_operand
 from connectors.allowed import answers, same_family
-from connectors.base import Capabilities, Comparison, Condition, Exists, NativeScan, OutputColumn
+from connectors.base import Capabilities, Comparison, Condition, Exists, NativeScan, NotIn, OutputColumn
 
 __all__ = ["COMPOSED", "Composed", "Sources", "Stays", "composed"]
 
@@ -102,7 +104,8 @@ def _plain(select: exp.Select, below: _Below) -> tuple[exp.Select, NativeScan]:
     rest = exp.Select(expressions=[below.moved(item) for item in select.expressions])
     for clause in _clauses(select) - {"expressions", "from_", "joins", "where"}:
         rest.set(clause, below.moved(select.args[clause], labels if clause == "order" else frozenset()))
-    columns = below.columns()
+    named = {node.name for node in rest.find_all(exp.Column)}
+    columns = {n: t for n, t in below.columns().items() if n in named} or below.columns()
     return rest, below.native(columns=tuple(OutputColumn(n, t, n) for n, t in columns.items()))
 
 
@@ -295,8 +298,8 @@ class _Below:
         if isinstance(bare, exp.Exists):
             self.conditions.append(self._exists(bare.this, negated))
             return
-        if isinstance(bare, exp.In) and bare.args.get("query") is not None and not negated:
-            self.conditions.append(self._one_of(bare))
+        if isinstance(bare, exp.In) and bare.args.get("query") is not None:
+            self.conditions.append(self._one_of(bare, negated))
             return
         condition = self.lower.condition(node)
         if condition is None:
@@ -326,7 +329,7 @@ class _Below:
             raise Stays
         return Exists(inner.scans(), tuple(inner.conditions), negated)
 
-    def _one_of(self, node: exp.In) -> Exists:
+    def _one_of(self, node: exp.In, negated: bool) -> Condition:
         query = node.args["query"]
         asked = _derived(self._build, query.this if isinstance(query, exp.Subquery) else query)
         left = self.resolve(node.this)
@@ -335,8 +338,12 @@ class _Below:
         (right,) = asked.labels.values()
         if left.type.name not in self._build.allowed.compares or not same_family(left.type, right.type):
             raise Stays
-        if not self._build.allowed.exists:
+        if not (self._build.allowed.excludes if negated else self._build.allowed.exists):
             raise Stays
+        if negated:
+            # It may deliver more columns than the one that is asked for: what it is grouped by.
+            only = (OutputColumn(right.name, right.type, self._build.name("c")),)
+            return NotIn(left.name, NativeScan((asked.native,), False, dict(asked.native.outputs), only))
         return Exists((asked.native,), (Comparison(right.name, "=", left.name),))
 
     # -- joins

@@ -14,7 +14,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -25,6 +25,7 @@ from typing import Protocol, TypeVar
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog import duck
 from catalog.errors import CityError
@@ -34,7 +35,7 @@ from connectors.agent.enforce import Scan
 from connectors.agent.plan import RowPlan, keys_name
 from connectors.agent.scrub import scrubbed
 from connectors.agent.sideways import narrowed, read_ahead
-from connectors.base import Cancel, Cancelled, NativeScan, SourceError
+from connectors.base import Cancel, Cancelled, NativeScan, Order, SourceError
 from connectors.hands import Hands
 
 __all__ = ["Engine", "Engines", "Feed", "RowRun", "Stop", "connect", "trusted_table"]
@@ -44,6 +45,8 @@ POLL = 0.05
 BATCH = 8192
 COPIED_BYTES = 2_000_000
 """About how many bytes one batch of a mere copy has, however narrow its rows are."""
+SORTED_BYTES = 4_000_000
+"""About how many bytes are sorted here; more take an engine, which has a limit of memory and a place to spill."""
 RAW = "raw"
 _hands = Hands()
 
@@ -224,6 +227,7 @@ class RowRun:
         self._stack = ExitStack()
         self._feeds: list[Feed] = []
         self._begun: dict[str, pa.RecordBatchReader] = {}
+        self._read: dict[str, pa.RecordBatchReader] = {}
         self._answer: Iterator[pa.RecordBatch] | None = None
         self.schema = pa.schema([arrow_field(n, t) for n, t in plan.columns])
 
@@ -246,8 +250,8 @@ class RowRun:
 
     def open(self) -> None:
         """Bind the residual query; nothing has been delivered yet."""
-        if self.plan.copies:
-            rows = self._copied()
+        if self.plan.copies and (governed := self._in_order()) is not None:
+            rows = self._copied(governed)
             with _Translated(self._feeds):
                 first = next(rows, None)  # a source that cannot answer says so before anything is delivered
             self._answer = chain([] if first is None else [first], rows)
@@ -262,11 +266,28 @@ class RowRun:
         with _Translated(self._feeds):
             _, self._answer = residual.run(self.plan.sql, held, self._cancel.check)
 
-    def _copied(self) -> Iterator[pa.RecordBatch]:
-        """The only relation's own rows, in its order: the columns that the query names, at most `limit` rows."""
+    def _in_order(self) -> Iterable[pa.RecordBatch] | None:
+        """The only relation's own rows, sorted if need be; None if they are too many to be sorted here."""
         (scan,) = self.plan.scans
+        reader = self._governed(scan)
+        rows: Iterator[pa.RecordBatch] = iter(reader)
+        if not self.plan.order:
+            return rows
+        found, size = list[pa.RecordBatch](), 0
+        with _Translated(self._feeds):
+            while size <= SORTED_BYTES:
+                batch = next(rows, None)
+                if batch is None:
+                    return _sorted(pa.Table.from_batches(found, reader.schema), self.plan.order)
+                found.append(batch)
+                size += batch.nbytes
+        self._read[scan.name] = pa.RecordBatchReader.from_batches(reader.schema, chain(found, rows))
+        return None
+
+    def _copied(self, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The columns that the query names, of at most `limit` rows."""
         left = self.plan.limit
-        for whole in self._governed(scan):
+        for whole in rows:
             batch = whole.select(self.plan.copies)
             step = max(BATCH, batch.num_rows * COPIED_BYTES // max(1, batch.nbytes))
             for start in range(0, batch.num_rows, step):
@@ -284,7 +305,7 @@ class RowRun:
                 keys = {h.key for h in self.plan.hints if h.of == scan.name}
                 readers[scan.name], known[scan.name] = read_ahead(self._governed(scan), keys)
         for scan in (s for s in self.plan.scans if s.name not in small):
-            readers[scan.name] = self._governed(self._narrowed(scan, known))
+            readers[scan.name] = self._read.pop(scan.name, None) or self._governed(self._narrowed(scan, known))
         return readers
 
     def _narrowed(self, scan: Scan, known: Mapping[str, Mapping[str, list[object]]]) -> Scan:
@@ -341,6 +362,15 @@ def fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         for column, f in zip(batch.columns, schema, strict=True)
     ]
     return pa.record_batch(arrays, schema=schema)
+
+
+def _sorted(rows: pa.Table, order: Sequence[Order]) -> list[pa.RecordBatch]:
+    """The rows in this order; those that tie stay as they came."""
+    keys = [
+        (o.column, "descending" if o.descending else "ascending", "at_start" if o.nulls_first else "at_end")
+        for o in order
+    ]
+    return list(rows.take(pc.sort_indices(rows, sort_keys=keys)).to_batches())
 
 
 class _Translated:

@@ -8,7 +8,7 @@ Proof. SQL evaluates HAVING, outputs, DISTINCT, ORDER BY and LIMIT of a grouped 
 aggregates alone; here each key and each aggregate is a column of that name and value, and the rest is the same. The
 source's groups are Trino's if it compares keys as Trino does, and its aggregates if it computes them so (`Lower`,
 `Capabilities`). `avg` of exact numbers is their sum over their count, which Trino rounds as it rounds a quotient.
-DISTINCT over columns alone groups by them.
+DISTINCT over columns alone groups by them; where the outputs show every key, no two rows are equal as it is.
 """
 
 from __future__ import annotations
@@ -118,8 +118,10 @@ class Grouping:
             if when is None:
                 return None
             node = node.this
-        if {k for k, v in node.args.items() if v} - {"this", "big_int"} or isinstance(node.this, exp.Distinct):
+        if {k for k, v in node.args.items() if v} - {"this", "big_int"}:
             return None
+        if isinstance(node.this, exp.Distinct):
+            return self._different(node, when)
         if isinstance(node, exp.CountIf) and when is None:
             counted = self.lower.condition(node.this)
             return None if counted is None else self._aggregate("count", _counting(counted), BIGINT)
@@ -137,7 +139,18 @@ class Grouping:
         function = _FUNCTIONS.get(type(node))
         return None if function is None else self._aggregate(function, *value)
 
-    def _aggregate(self, function: AggregateFunction, value: Expression | None, kind: TrinoType) -> exp.Expr | None:
+    def _different(self, node: exp.Expr, when: Condition | None) -> exp.Expr | None:
+        """count(DISTINCT column): how many values a group has that are equal to none before."""
+        column = self.lower.resolve(node.this.expressions[0]) if len(node.this.expressions) == 1 else None
+        if column is None or not isinstance(node, exp.Count) or node.this.args.get("on") or when is not None:
+            return None
+        if column.type.name not in self.lower.allowed.distinct:
+            return None
+        return self._aggregate("count", column.name, column.type, distinct=True)
+
+    def _aggregate(
+        self, function: AggregateFunction, value: Expression | None, kind: TrinoType, distinct: bool = False
+    ) -> exp.Expr | None:
         allowed = self.lower.allowed.aggregates
         if function not in allowed or (value is not None and kind.name not in allowed[function]):
             return None
@@ -145,9 +158,9 @@ class Grouping:
             kind = BIGINT
         elif function == "sum":
             kind = TrinoType("decimal", (38, kind.args[1]))
-        identity = ("aggregate", function, value)
+        identity = ("aggregate", function, value, distinct)
         if identity not in self._names:
-            self.aggregates.append(Aggregate(function, value, kind, self._named("a", identity)))
+            self.aggregates.append(Aggregate(function, value, kind, self._named("a", identity), distinct))
         return exp.column(self._names[identity], table=self.table)
 
     def _average(self, value: Expression, kind: TrinoType) -> exp.Expr | None:
@@ -188,8 +201,10 @@ def regrouped(select: exp.Select, grouping: Grouping) -> exp.Select | None:
         expressions=[
             exp.alias_(output, label) if label else output for output, label in zip(outputs, labels, strict=True)
         ],
-        distinct=select.args["distinct"].copy() if select.args.get("distinct") else None,
     )
+    shown = {output.name for output in outputs if isinstance(output, exp.Column)}
+    if select.args.get("distinct") and not shown.issuperset(key.name for key in grouping.keys):
+        rest.set("distinct", select.args["distinct"].copy())
     having, order = select.args.get("having"), select.args.get("order")
     if having is not None:
         condition = grouping.output(having.this)

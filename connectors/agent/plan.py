@@ -23,8 +23,8 @@ from connectors.agent.compose import COMPOSED, Composed, Sources, Stays, compose
 from connectors.agent.enforce import Scan, enforce, enforce_composed, enforce_grouped, enforce_part
 from connectors.agent.pushdown import Bound, Grouped, grouped, keys_column, keys_of, limit_of, predicates_of
 from connectors.agent.sideways import Hint, hints_of
-from connectors.agent.top import top_of
-from connectors.base import Capabilities, NativeScan
+from connectors.agent.top import order_of, sorted_scan, top_of
+from connectors.base import Capabilities, NativeScan, Order
 
 __all__ = ["RowPlan", "keys_name", "mode_refusal", "plan_rows"]
 
@@ -38,7 +38,8 @@ class RowPlan:
 
     streams: each scan is read once, so that nothing needs to be held. columns: the answer's. hints: scans
     that may wait for others, to read less. copies: the published column behind each output, if the answer is
-    nothing but columns of the only scan, its first `limit` rows (None: all); () if there is more to do.
+    nothing but columns of the only scan, its first `limit` rows (None: all); () if there is more to do. order: in which
+    the rows are the first, where they do not come so.
     """
 
     scans: tuple[Scan, ...]
@@ -49,6 +50,7 @@ class RowPlan:
     hints: tuple[Hint, ...] = ()
     copies: tuple[str, ...] = ()
     limit: int | None = None
+    order: tuple[Order, ...] = ()
 
 
 @dataclass
@@ -102,6 +104,11 @@ class _Planner:
             self._composed[id(node)] = found
             return _over(found.select, node)
         return None
+
+    def is_pushed(self, tree: exp.Expr) -> bool:
+        """Whether the whole query reads nothing but what its source groups or joins."""
+        table = id(tree.args["from_"].this) if tree.args.get("from_") else None
+        return len(self.found) == 1 and (table in self._grouped or table in self._composed)
 
     def row_relation(self, table: exp.Table) -> Governed | None:
         """The relation behind a table that gives rows. Raises NOT_AVAILABLE or PURPOSE."""
@@ -251,30 +258,42 @@ def plan_rows(
         limit = most if order else limit
         scans.append(enforce(found.name, relation, used, text, predicates, bound, limit, query_id, order=order))
         places.append((found.node, scans[-1]))
+    if planner.is_pushed(tree):
+        scans = [sorted_scan(tree, scans[0], capabilities(scans[0].relation.spec.source))]
     relations = tuple({r.name: r for scan in scans for r in (scan.relation, *scan.others)}.values())
     hints = hints_of(places, capabilities)
-    copies, limit = _copies(tree, scans, whole)
-    return RowPlan(tuple(scans), compiled.sql, compiled.columns, _reads_once(tree), relations, hints, copies, limit)
+    copies, limit, order = _copies(tree, scans, whole)
+    return RowPlan(
+        tuple(scans), compiled.sql, compiled.columns, _reads_once(tree), relations, hints, copies, limit, order
+    )
 
 
 _COPIED = {"expressions", "from_", "where", "limit"}
 
 
-def _copies(tree: exp.Expr, scans: Sequence[Scan], whole: bool) -> tuple[tuple[str, ...], int | None]:
-    """(columns, limit) if the query is `SELECT column, .. FROM scan [WHERE ..] [LIMIT n]`, else ((), None); with
-    ORDER BY too where the source gives rows in that order and nothing else may have changed it (`top`).
+_SORTED = frozenset({"tinyint", "smallint", "integer", "bigint", "decimal", "varchar", "date"})
+"""Types that Arrow sorts as Trino does: numbers and days by value, texts by their bytes."""
+
+
+def _copies(
+    tree: exp.Expr, scans: Sequence[Scan], whole: bool
+) -> tuple[tuple[str, ...], int | None, tuple[Order, ...]]:
+    """(columns, limit, order) if the query is `SELECT column, .. FROM scan [WHERE ..] [ORDER BY column, ..] [LIMIT n]`,
+    else no columns. order: () where the source gives rows in that order and nothing else may have changed it (`top`).
 
     whole: WHERE went down whole; here it may read unmasked columns only. Proof: the source has then evaluated it
     exactly (`predicates_of`; of bind keys it delivers exactly the rows whose column is one of them, so `keys_of` is as
     good), so the residual would find it true for every row of the scan; what is left of it
     copies columns, in the order of the rows, and stops after n. Types are the scan's: a bare column has its
-    relation's type.
+    relation's type. To sort governed rows by columns evaluates nothing either; rows that tie stay as they came, sorted
+    by all that shows where anything is hidden.
     """
-    nothing: tuple[tuple[str, ...], int | None] = (), None
+    nothing: tuple[tuple[str, ...], int | None, tuple[Order, ...]] = (), None, ()
     if not isinstance(tree, exp.Select) or len(scans) != 1 or not whole:
         return nothing
     in_order = bool(scans[0].native.order) and not scans[0].hides
-    if not {k for k, v in tree.args.items() if v} - ({"order"} if in_order else set()) <= _COPIED:
+    order = () if in_order else order_of(tree, scans[0].columns, _SORTED)
+    if not {k for k, v in tree.args.items() if v} - ({"order"} if in_order or order else set()) <= _COPIED:
         return nothing
     table = tree.args["from_"].this if tree.args.get("from_") else None
     if not isinstance(table, exp.Table) or (table.args.get("alias") and table.args["alias"].args.get("columns")):
@@ -292,11 +311,11 @@ def _copies(tree: exp.Expr, scans: Sequence[Scan], whole: bool) -> tuple[tuple[s
         return nothing
     limit = tree.args.get("limit")
     if limit is None:
-        return names, None
+        return names, None, order
     count = limit.expression if isinstance(limit, exp.Limit) else None
     if not isinstance(count, exp.Literal) or not count.name.isdigit() or count.is_string:
         return nothing
-    return names, int(count.name)
+    return names, int(count.name), order
 
 
 def _bound(relation: Governed, pairs: Iterable[Bound], keys: Keys) -> list[tuple[str, pa.Array]]:

@@ -29,7 +29,19 @@ from connectors.agent import inverse
 from connectors.agent.authorise import Governed
 from connectors.agent.grouping import Grouping, Shown, regrouped
 from connectors.agent.lower import COMPARES, FLIPPED, Lower, Named, Resolve, value_of
-from connectors.base import Aggregate, AllOf, AnyOf, Capabilities, Condition, Exists, GroupKey, Op, Predicate, Value
+from connectors.base import (
+    Aggregate,
+    AllOf,
+    AnyOf,
+    Capabilities,
+    Condition,
+    Exists,
+    GroupKey,
+    NotIn,
+    Op,
+    Predicate,
+    Value,
+)
 
 __all__ = [
     "Bound",
@@ -151,7 +163,7 @@ def _rejects_nulls(condition: Condition) -> bool:
             return any(map(_rejects_nulls, parts))
         case AnyOf(parts):
             return all(map(_rejects_nulls, parts))
-        case Exists():
+        case Exists() | NotIn():
             return False
     return True
 
@@ -263,7 +275,8 @@ def grouped(select: exp.Select, table: exp.Table, relation: Governed, allowed: C
 
     Shape: one relation, WHERE of safe predicates only, keys that are unmasked columns (or year, month,
     quarter of a date) or masked ones whose mask the source computes, count(*), count, sum, min, max, avg of
-    expressions over unmasked columns; outputs, HAVING and ORDER BY over those keys and aggregates (`grouping`).
+    expressions over unmasked columns, count(DISTINCT) of one; outputs, HAVING and ORDER BY over those keys and
+    aggregates (`grouping`).
 
     Proof: WHERE is exact for each row, masked columns included. Aggregates see only unmasked values, which are
     equal in R and M(R). A key is equal in both too: unmasked as it is, masked because `enforce_grouped` puts the

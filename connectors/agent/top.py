@@ -14,15 +14,18 @@ rows that tie then show the same, and the answer is a function of M(R).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Container, Iterable
+from dataclasses import replace
 
 from sqlglot import exp
 
+from catalog.types import TrinoType
 from connectors.agent.authorise import Governed
+from connectors.agent.enforce import Scan
 from connectors.agent.pushdown import limit_of, own_column
-from connectors.base import Capabilities, Order
+from connectors.base import Capabilities, NativeScan, Order, OutputColumn
 
-__all__ = ["top_of"]
+__all__ = ["order_of", "sorted_scan", "top_of"]
 
 _NOTHING: tuple[tuple[Order, ...], int | None] = (), None
 
@@ -60,3 +63,42 @@ def top_of(
     complete = not rest and (not relation.hides or shown <= found.keys())
     limit = limit_of(tree, table, complete, sources, ordered=True)
     return _NOTHING if limit is None else (tuple(found.values()), limit)
+
+
+def sorted_scan(tree: exp.Expr, scan: Scan, allowed: Capabilities) -> Scan:
+    """What a source grouped or joined, in the order that the query asks for, where that is all that is left of it.
+
+    Proof. Q is now `SELECT columns FROM scan ORDER BY columns [LIMIT n]`. The scan's columns are what the source
+    computed, none of them masked; it sorts their types as Trino does. Its rows in that order, the first n of them, are
+    an answer of Q. Which of several equal ones come first may follow hidden rows: so nothing may be hidden.
+    """
+    limit, clauses = tree.args.get("limit"), {k for k, v in tree.args.items() if v}
+    if not allowed.sorts or scan.hides or not clauses <= {"expressions", "from_", "order", "limit"}:
+        return scan
+    order, types = order_of(tree, scan.columns, allowed.orders), dict(scan.columns)
+    if not order or not all(isinstance(item.unalias(), exp.Column) for item in tree.expressions):
+        return scan
+    native, columns = scan.native, tuple(OutputColumn(n, t, n) for n, t in scan.columns)
+    if not native.columns:
+        native = NativeScan((replace(native, query_id=""),), False, types, columns, query_id=native.query_id)
+    most = limit.expression if isinstance(limit, exp.Limit) else None
+    count = int(most.name) if isinstance(most, exp.Literal) and most.name.isdigit() else None
+    return replace(scan, native=replace(native, order=order, limit=count))
+
+
+def order_of(tree: exp.Expr, columns: Iterable[tuple[str, TrinoType]], kinds: Container[str]) -> tuple[Order, ...]:
+    """ORDER BY of a query over one relation by its columns, () if it has none or sorts by anything else.
+
+    kinds: of types by which may be sorted.
+    """
+    types, found = dict(columns), dict[str, Order]()
+    labels = {item.alias_or_name.lower(): item.unalias() for item in tree.expressions}
+    for item in tree.args["order"].expressions if tree.args.get("order") else ():
+        value = item.this
+        if isinstance(value, exp.Column) and not value.table:
+            value = labels.get(value.name.lower(), value)
+        name = value.name.lower() if isinstance(value, exp.Column) else ""
+        if name not in types or types[name].name not in kinds:
+            return ()
+        found.setdefault(name, Order(name, bool(item.args.get("desc")), bool(item.args.get("nulls_first"))))
+    return tuple(found.values())

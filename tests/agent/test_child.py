@@ -24,6 +24,7 @@ import sqlglot
 from catalog import duck
 from catalog.errors import CityError, Outcome, TrinoError
 from catalog.identity import Principal
+from connectors.agent import execute
 from connectors.agent.child import Children, Residual, seed
 from connectors.agent.confine import MB
 from connectors.agent.engine import ALLOWANCE_MB, BATCH, open_instance
@@ -166,12 +167,20 @@ PLAIN = [
     "SELECT t.litres AS c0, t.qty AS c1, t.month AS c2 FROM water.main.usage AS t WHERE t.unit = 'L' LIMIT 7",
     "SELECT t.id AS c0 FROM water.main.people AS t WHERE t.id > 3 LIMIT 0",
     "SELECT t.district_code AS c0, sum(t.litres) AS c1 FROM water.main.usage AS t GROUP BY t.district_code",
+    "SELECT DISTINCT t.kind AS c0 FROM water.main.people AS t ORDER BY c0 DESC",
+    "SELECT t.name AS c0, t.born AS c1 FROM water.main.people AS t ORDER BY t.name DESC, t.born NULLS FIRST, t.id",
+    "SELECT t.id AS c0, t.kind AS c1 FROM water.main.people AS t WHERE t.id > 9 ORDER BY c1 DESC, t.id LIMIT 30",
+    "SELECT t.id AS c0 FROM water.main.people AS t ORDER BY t.id LIMIT 0",
+    "SELECT sum(t.litres) AS c0, t.unit AS c1 FROM water.main.usage AS t GROUP BY t.unit ORDER BY c0 NULLS FIRST, c1",
 ]
 NOT_PLAIN = [
     "SELECT t.id + 1 AS c0 FROM water.main.people AS t",
     "SELECT t.id AS c0 FROM water.main.people AS t WHERE t.name = 'A**'",
-    "SELECT DISTINCT t.kind AS c0 FROM water.main.people AS t",
-    "SELECT t.id AS c0 FROM water.main.people AS t ORDER BY t.id",
+    "SELECT DISTINCT t.name AS c0, t.id AS c1 FROM water.main.people AS t",
+    "SELECT DISTINCT upper(t.kind) AS c0 FROM water.main.people AS t",
+    "SELECT t.id AS c0 FROM water.main.people AS t ORDER BY t.id + 1",
+    "SELECT t.id AS c0 FROM water.main.people AS t ORDER BY 1",
+    "SELECT t.id AS c0 FROM water.main.people AS t ORDER BY t.id OFFSET 2",
     "SELECT t.id AS c0 FROM water.main.people AS t OFFSET 2",
     "SELECT a.id AS c0 FROM water.main.people AS a JOIN water.main.people AS b ON a.id = b.id",
     "SELECT t.id AS c0 FROM (SELECT u.id FROM water.main.people AS u) AS t",
@@ -210,6 +219,20 @@ def test_bare_columns_are_the_same_without_an_engine(house: House, agent: Agent,
     assert copied.schema.equals(computed.schema, check_metadata=True)
     assert copied.equals(computed)
     assert copied.num_rows or sql.endswith("LIMIT 0")
+
+
+@pytest.mark.parametrize("sql", [sql for sql in PLAIN if "ORDER BY" in sql])
+def test_more_rows_than_are_sorted_here_go_through_an_engine(
+    house: House, agent: Agent, monkeypatch: pytest.MonkeyPatch, sql: str
+) -> None:
+    plan = planned(agent, sql)
+    sorted_here = ran(agent, plan)
+    monkeypatch.setattr(execute, "SORTED_BYTES", 0)
+    taken: list[object] = []
+    honest = agent._engines.residual
+    monkeypatch.setattr(agent._engines, "residual", lambda: taken.append(1) or honest())
+    assert ran(agent, plan).equals(sorted_here)
+    assert taken
 
 
 @pytest.mark.parametrize(

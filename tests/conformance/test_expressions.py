@@ -27,7 +27,9 @@ from connectors.base import (
     GroupKey,
     Like,
     NativeScan,
+    NotIn,
     Number,
+    Order,
     OutputColumn,
     Predicate,
     SourceError,
@@ -328,6 +330,61 @@ def test_rows_for_which_equal_ones_exist_or_do_not(silo: Silo, negated: bool) ->
     assert sorted(r["id"] for r in read(silo, scan)) == want
 
 
+@pytest.mark.parametrize(("left", "right"), PAIRS)
+@pytest.mark.parametrize("bound", [10, 120])
+def test_rows_that_are_not_among_others(silo: Silo, left: str, right: str, bound: int) -> None:
+    """A NULL among the others leaves nobody; a NULL beside them is never told to be none of them."""
+    others = [value(row, right) for row in ROWS if row[0] < bound]
+    for among in (others, [v for v in others if v is not None]):
+        few = (Predicate("id", "<", (bound,)), *([] if among is others else [Predicate(right, "is not null")]))
+        asked = NotIn(f"a_{left}", part("x", right, predicates=few))
+        outer = part("a", *dict.fromkeys(("id", left)))
+        scan = joined((outer,), columns=(OutputColumn("a_id", BIGINT, "id"),), predicates=(asked,))
+        if not silo.source.capabilities().excludes:
+            with pytest.raises(ValueError, match="NOT IN"):
+                read(silo, scan)
+            continue
+        want = [r[0] for r in ROWS if None not in (value(r, left), *among) and value(r, left) not in among]
+        assert sorted(r["id"] for r in read(silo, scan)) == want
+        assert None in others or 0 < len(want) < len(ROWS)
+
+
+@pytest.mark.parametrize("column", ["t", "n", "b", "amt", "d"])
+def test_different_values_are_counted_as_trino_counts_them(silo: Silo, column: str) -> None:
+    aggregates = (Aggregate("count", column, BIGINT, "n", distinct=True), Aggregate("count", column, BIGINT, "all"))
+    scan = scan_of(columns=(), aggregates=aggregates)
+    if MORE[column].name not in silo.source.capabilities().distinct:
+        with pytest.raises(ValueError, match="different values"):
+            read(silo, scan)
+        return
+    found = [v for row in ROWS if (v := value(row, column)) is not None]
+    assert read(silo, scan) == [{"n": len(set(found)), "all": len(found)}]
+    assert len(set(found)) < len(found)
+
+
+def test_only_counts_are_of_different_values(silo: Silo) -> None:
+    for wrong in (
+        Aggregate("sum", "n", BIGINT, "s", distinct=True),
+        Aggregate("count", None, BIGINT, "c", distinct=True),
+    ):
+        with pytest.raises(ValueError, match="not pushed"):
+            read(silo, scan_of(columns=(), aggregates=(wrong,)))
+
+
+@pytest.mark.parametrize("column", ["t", "n", "amt", "d"])
+def test_a_whole_answer_is_sorted_as_trino_sorts_it(silo: Silo, column: str) -> None:
+    order = (Order(column, descending=True), Order("id"))
+    scan = scan_of(columns=(OutputColumn("id", BIGINT, "id"),), order=order)
+    if not silo.source.capabilities().sorts:
+        with pytest.raises(ValueError, match="sorted"):
+            read(silo, scan)
+        return
+    with_value = sorted((r for r in ROWS if value(r, column) is not None), key=lambda r: r[0])
+    with_value.sort(key=lambda r: value(r, column), reverse=True)
+    want = [r[0] for r in (*with_value, *sorted(r for r in ROWS if value(r, column) is None))]
+    assert [r["id"] for r in read(silo, scan)] == want
+
+
 def test_groups_over_a_join_with_groups_that_have_something(silo: Silo) -> None:
     """The rows of texts that occur more than nine times, by text."""
     inner = part("i", group_by=(GroupKey("t", VARCHAR, "i_t"),), aggregates=(Aggregate("count", None, BIGINT, "i_n"),))
@@ -356,9 +413,14 @@ def test_a_join_is_held_to_its_parts(silo: Silo) -> None:
         joined((good, good), columns=ask),
         joined((good,), columns=(OutputColumn("id", BIGINT, "id"),)),
         joined((part("a", "id", limit=1),), columns=ask),
+        joined((part("a", "id", limit=1, order=(Order("id"),)),), columns=ask),
         joined((good,), columns=ask, row_filters=("1 = 1",)),
         joined((good,), columns=ask, predicates=(AnyOf((Exists((part("b", "id"),), ()),)),)),
         joined((good,), columns=ask, predicates=(Exists((good,), ()),)),
+        joined((good,), columns=ask, predicates=(NotIn("a_id", good),)),
+        joined((good,), columns=ask, predicates=(NotIn("a_id", part("b", "id", "n")),)),
+        joined((good,), columns=ask, predicates=(NotIn("a_id", part("b", "t")),)),
+        joined((good,), columns=ask, predicates=(AnyOf((NotIn("a_id", part("b", "id")),)),)),
     ):
         with pytest.raises(ValueError, match=r"."):
             read(silo, bad)

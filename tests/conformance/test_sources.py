@@ -299,10 +299,15 @@ def test_the_first_rows_of_an_order_are_trinos(silo: Silo, column: str, unless: 
             assert [row["id"] for row in rows] == expected[:limit]
 
 
-def test_an_order_without_a_limit_or_by_a_double_is_refused(silo: Silo) -> None:
-    for parts in ({"order": (Order("id"),)}, {"order": (Order("x"),), "limit": 3}):
+def test_an_order_of_groups_or_by_a_double_is_refused(silo: Silo) -> None:
+    """Of a whole answer, where a source does not sort those, `test_expressions` refuses one."""
+    count = (Aggregate("count", None, BIGINT, "n"),)
+    for parts in (
+        {"order": (Order("id"),), "columns": (), "aggregates": count},
+        {"order": (Order("x"),), "limit": 3, "columns": IDS},
+    ):
         with pytest.raises(ValueError, match="order"):
-            read(silo, scan_of(columns=IDS, **parts))
+            read(silo, scan_of(**parts))
 
 
 def test_a_query_id_is_visible_to_the_owner(silo: Silo) -> None:

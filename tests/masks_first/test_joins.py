@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from catalog.errors import CityError
 from catalog.types import parse
-from connectors.agent import compose, plan
+from connectors.agent import compose, execute, plan
 from connectors.agent.lower import Named
 from connectors.base import NativeScan
 from tests.masks_first.oracle import Oracle, bag
@@ -30,6 +30,7 @@ from tests.masks_first.silos import KINDS, Data, Department, open_department
 from tests.masks_first.test_pushed import recording
 
 FULL = os.environ.get("ATTACK") == "all"
+ONE_KIND = pytest.mark.parametrize("joined", ["files"], indirect=True)
 PURCHASE = {
     "id": "bigint", "cust": "integer", "day": "date", "due": "date", "kind": "varchar", "total": "decimal(12,2)",
     "buyer": "varchar", "hidden": "integer",
@@ -86,11 +87,13 @@ OF_P = [
     "o.day < o.due", "o.day = o.due", "o.day BETWEEN DATE '2023-11-20' AND DATE '2024-01-20'", "o.kind LIKE 'A%'",
     "o.kind NOT LIKE '%R%'", "o.kind NOT IN ('AIR', 'é')", "(o.kind = 'AIR' OR o.cust > 2)", "o.total >= 0.05",
     "NOT (o.cust = 2 AND o.day IS NULL)", "o.cust <> 3", "o.kind LIKE 'A_R'", "o.due IS NOT NULL",
+    "substr(o.kind, 1, 1) = 'é'", "substr(o.kind, 1, 2) <> 'AI'",
 ]  # fmt: skip
 OF_L = [
     "l.sent < l.got", "l.sent <> l.got", "l.qty > 0", "l.mode LIKE '%R'", "l.mode IN ('AIR', 'RAIL', 'A%')",
     "NOT (l.mode LIKE 'A%' OR l.qty IS NULL)", "l.rate BETWEEN -50 AND 50.5", "(l.qty = 3 OR l.price < 0)",
-    "l.price NOT BETWEEN -1000 AND 1000", "l.no <> 7",
+    "l.price NOT BETWEEN -1000 AND 1000", "l.no <> 7", "substr(l.mode, 1, 1) IN ('A', 'é', 'R')",
+    "substr(l.mode, 1, 2) NOT IN ('AI', 'RA')",
 ]  # fmt: skip
 BETWEEN = ["l.cust = o.cust", "l.got > o.day", "l.mode = o.kind", "l.sent <= o.due"]
 ASKED = [
@@ -101,6 +104,10 @@ ASKED = [
     "o.id IN (SELECT x.purchase FROM {L} AS x GROUP BY x.purchase HAVING count(*) > 2)",
     "o.cust IN (SELECT x.cust FROM {P} AS x WHERE x.day < x.due)",
     "o.id NOT IN (SELECT x.no FROM {L} AS x WHERE x.mode = 'RAIL')",
+    "NOT o.cust IN (SELECT x.cust FROM {L} AS x WHERE x.qty = 3 AND x.cust IS NOT NULL)",
+    "o.cust NOT IN (SELECT x.cust FROM {L} AS x WHERE x.no < 9)",
+    "o.cust NOT IN (SELECT x.cust FROM {L} AS x WHERE x.no < 0)",
+    "o.id NOT IN (SELECT x.purchase FROM {L} AS x WHERE x.no > 9 GROUP BY x.purchase, x.qty HAVING count(*) > 1)",
 ]
 OWN = ["EXISTS (SELECT 1 FROM {L} AS x WHERE x.purchase = l.purchase AND x.no <> l.no AND x.sent < x.got)"]
 KEYS = ["o.kind", "l.mode", "year(o.day)", "extract(month FROM l.sent)", "o.cust", "l.qty"]
@@ -110,7 +117,8 @@ AGGREGATES = [
     "sum(CASE WHEN l.mode = 'AIR' OR l.qty > 2 THEN l.price ELSE 0 END)", "count(*) FILTER (WHERE l.sent < l.got)",
     "count_if(l.mode LIKE 'A%')", "sum(l.price * l.qty - o.total)", "sum(CASE WHEN l.qty > 0 THEN 1 ELSE 0 END)",
     "sum(l.qty) FILTER (WHERE o.kind <> 'AIR')", "100 * sum(l.price) / count(*)", "max(l.price * l.rate)",
-    "count(l.rate)", "coalesce(sum(l.rate), 0) + 1", "avg(l.price * (1 - l.rate))",
+    "count(l.rate)", "coalesce(sum(l.rate), 0) + 1", "avg(l.price * (1 - l.rate))", "count(DISTINCT l.mode)",
+    "count(DISTINCT l.cust)", "count(DISTINCT o.total)", "count(DISTINCT l.sent) + count(l.sent)",
 ]  # fmt: skip
 HAVING = ["count(*) > 1", "sum(l.price) > 0", "max(l.sent) < DATE '2024-02-01' OR count(l.qty) = 1"]
 
@@ -179,7 +187,7 @@ def test_a_random_join_is_the_copys(joined: Department, copy: Oracle, monkeypatc
             pushed["asked"] += 1
 
     check()
-    assert pushed["joins"] * 10 > pushed["asked"], pushed
+    assert pushed["joins"] * 20 > pushed["asked"], pushed
 
 
 def shows(scan: NativeScan, raw: str) -> bool:
@@ -188,6 +196,10 @@ def shows(scan: NativeScan, raw: str) -> bool:
 
 
 SHAPES = {
+    "beginnings": (
+        "SELECT o.kind AS c0, count(*) AS c1 FROM {P} AS o, {L} AS l WHERE o.id = l.purchase AND "
+        "substring(l.mode FROM 1 FOR 1) IN ('A', 'R') AND NOT substr(o.kind, 1, 2) = 'RA' GROUP BY o.kind"
+    ),
     "exists": (
         "SELECT o.kind AS c0, count(*) AS c1 FROM {P} AS o WHERE o.day >= DATE '2023-11-10' AND EXISTS (SELECT 1 "
         "FROM {L} AS l WHERE l.purchase = o.id AND l.sent < l.got) GROUP BY o.kind ORDER BY c0"
@@ -209,11 +221,20 @@ SHAPES = {
         "1 FROM {L} AS x WHERE x.purchase = l.purchase AND x.no <> l.no) AND NOT EXISTS (SELECT 1 FROM {L} AS y WHERE "
         "y.purchase = l.purchase AND y.no <> l.no AND y.got > y.sent)"
     ),
+    "different ones, some left out": (
+        "SELECT o.kind AS c0, count(DISTINCT l.no) AS c1, count(DISTINCT l.mode) AS c2 FROM {P} AS o, {L} AS l WHERE "
+        "o.id = l.purchase AND l.cust NOT IN (SELECT x.cust FROM {P} AS x WHERE x.total > 0 AND x.cust > 2) "
+        "GROUP BY o.kind ORDER BY c1 DESC, c0"
+    ),
 }
 
 
-ABOVE = {"sqlite": ("exists", "groups of groups", "for none and some"), "mariadb": ("for none and some",)}
-"""Kind of silo -> shapes with an EXISTS or IN that it would not answer quickly."""
+ABOVE = {
+    "sqlite": ("exists", "groups of groups", "for none and some", "different ones, some left out"),
+    "mariadb": ("for none and some", "different ones, some left out"),
+    "postgres": ("different ones, some left out",),
+}
+"""Kind of silo -> shapes with an EXISTS, IN or NOT IN that it would not answer quickly."""
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -229,6 +250,18 @@ def test_a_shape_of_one_source_is_one_statement(
     assert set(answer.end.receipt.relations) == {"purchase", "line"}
 
 
+@pytest.mark.parametrize(
+    "condition",
+    ["substr(l.mode, 1, 2) = 'A%'", "substr(l.mode, 1, 2) <> 'AIR'", "substr(l.mode, 2, 1) = 'I'",
+     "substr(l.mode, 1, 4) = 'AIR'", "substr(l.mode, 1, 0) = ''", "substr(l.mode, 1, 2) IN ('AI', 'A_')"],
+)  # fmt: skip
+def test_a_part_of_a_text_that_is_not_its_beginning_stays_what_it_is(
+    joined: Department, copy: Oracle, condition: str
+) -> None:
+    sql = f"SELECT count(*) AS c0 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id WHERE {condition}"
+    assert joined.ask(sql).rows == copy.rows(sql)
+
+
 MASKED = [
     "SELECT count(*) AS c0 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id WHERE o.buyer = 'P'",
     "SELECT o.buyer AS c0, count(*) AS c1 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id GROUP BY o.buyer",
@@ -239,8 +272,12 @@ MASKED = [
     "l.note = 'secret')",
     "SELECT count(*) AS c0 FROM {P} AS o WHERE o.kind IN (SELECT x.buyer FROM {P} AS x)",
     "SELECT count(*) AS c0 FROM {P} AS o WHERE o.buyer LIKE 'P%' OR o.buyer = o.kind",
+    "SELECT count(*) AS c0 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id WHERE substr(o.buyer, 1, 1) = 'P'",
     "SELECT t.n AS c0, count(*) AS c1 FROM (SELECT o.buyer AS n, l.no AS m FROM {P} AS o JOIN {L} AS l ON "
     "l.purchase = o.id) AS t WHERE t.m > 0 GROUP BY t.n",
+    "SELECT count(DISTINCT o.buyer) AS c0 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id WHERE l.qty > 0",
+    "SELECT count(*) AS c0 FROM {P} AS o WHERE o.kind NOT IN (SELECT x.buyer FROM {P} AS x)",
+    "SELECT count(*) AS c0 FROM {P} AS o WHERE o.buyer NOT IN (SELECT x.kind FROM {P} AS x WHERE x.kind = 'AIR')",
 ]
 
 
@@ -266,6 +303,94 @@ def test_rows_that_meet_come_in_an_order_that_tells_nothing(joined: Department) 
     assert rows == sorted(rows, key=lambda row: (row[0], row[2], row[1]))
 
 
+OPEN: dict[str, Any] = {
+    **POLICY, "grants": [{"id": t, "relation": t, "purposes": [PURPOSE], "mode": "masked"} for t in MASKS],
+}  # fmt: skip
+"""Both relations, nothing hidden."""
+SORTED = [
+    "SELECT l.mode AS c0, count(DISTINCT o.cust) AS c1 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id "
+    "GROUP BY l.mode ORDER BY c1 DESC, c0",
+    "SELECT o.day AS c0, sum(l.price) AS c1 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id WHERE l.sent < l.got "
+    "GROUP BY o.day ORDER BY o.day DESC NULLS FIRST LIMIT 7",
+    "SELECT l.mode AS c0, max(l.qty) AS c1 FROM {L} AS l WHERE l.mode <> 'x' GROUP BY l.mode ORDER BY l.mode DESC",
+    "SELECT l.no AS c0, o.total AS c1 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id WHERE l.qty > 0 "
+    "ORDER BY o.total NULLS FIRST, l.no DESC",
+    "SELECT DISTINCT l.qty AS c0, o.cust AS c1 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id WHERE l.qty > 0 "
+    "ORDER BY c0, c1",
+]
+"""Questions whose order their source may give."""
+UNSORTED = [
+    "SELECT l.mode AS c0, count(*) + 1 AS c1 FROM {L} AS l GROUP BY l.mode ORDER BY c1, c0",
+    "SELECT l.no AS c0 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id WHERE l.qty > 0 ORDER BY l.no OFFSET 3",
+    "SELECT DISTINCT count(*) AS c0 FROM {L} AS l GROUP BY l.purchase ORDER BY c0",
+]
+"""Questions with more to do than columns in an order."""
+
+
+@pytest.fixture(scope="module")
+def open_files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Department]:
+    with open_department("files", tmp_path_factory.mktemp("open"), request, DATA, OPEN) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def whole() -> Oracle:
+    return Oracle({f"dept.main.{t}": materialise(rows, types, {}, lambda _: True) for t, (types, rows) in DATA.items()})
+
+
+@ONE_KIND
+@pytest.mark.parametrize("sql", [*SORTED, *UNSORTED])
+def test_the_source_sorts_where_nothing_is_hidden_and_nothing_else_is_left(
+    open_files: Department, joined: Department, whole: Oracle, monkeypatch: pytest.MonkeyPatch, sql: str
+) -> None:
+    """Then no engine is needed. Of hidden rows it might tell by which of equal ones come first."""
+    sql = sql.format(P=P, L=L)
+    with recording(open_files, monkeypatch) as found, monkeypatch.context() as patch:
+        if sql in [s.format(P=P, L=L) for s in SORTED]:
+            patch.setattr(open_files.agent._engines, "residual", None)
+        assert open_files.ask(sql).rows == whole.rows(sql)
+    assert [bool(scan.order) for scan in found.scans] == [sql in [s.format(P=P, L=L) for s in SORTED]]
+    with recording(joined, monkeypatch) as hidden:
+        joined.ask(sql)
+    assert not any(scan.order for scan in hidden.scans)
+
+
+FEW = [
+    "SELECT o.kind AS c0, count(*) AS c1 FROM {P} AS o WHERE o.day >= DATE '2023-11-10' GROUP BY o.kind ORDER BY c0",
+    "SELECT l.mode AS c0, sum(l.price) AS c1, l.qty AS c2 FROM {L} AS l GROUP BY l.mode, l.qty "
+    "ORDER BY c1 DESC NULLS FIRST, l.mode NULLS FIRST, 3 NULLS FIRST LIMIT 9",
+    "SELECT o.id AS c0, o.buyer AS c1 FROM {P} AS o WHERE o.kind = 'AIR' ORDER BY o.buyer DESC, o.day, o.id",
+    "SELECT o.cust AS c0, l.qty AS c1, count(*) AS c2 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id "
+    "GROUP BY o.cust, l.qty ORDER BY o.cust DESC, c1",
+    "SELECT DISTINCT l.sent AS c0 FROM {L} AS l WHERE l.qty > 0 ORDER BY c0",
+    "SELECT o.cust AS c0, o.day AS c1 FROM {P} AS o ORDER BY o.cust NULLS FIRST, o.day, o.id",
+]
+"""Questions of a few rows in an order; one of them by a masked column."""
+
+
+@pytest.mark.parametrize("sql", FEW)
+def test_a_few_rows_are_sorted_without_an_engine(
+    joined: Department, copy: Oracle, monkeypatch: pytest.MonkeyPatch, sql: str
+) -> None:
+    sql = sql.format(P=P, L=L)
+    want = copy.rows(sql)
+    assert len(want) > 3
+    if " 3 " not in sql:
+        with monkeypatch.context() as patch:
+            patch.setattr(joined.agent._engines, "residual", None)
+            assert joined.ask(sql).rows == want
+    with monkeypatch.context() as patch:
+        patch.setattr(execute, "SORTED_BYTES", 0)
+        assert joined.ask(sql).rows == want
+
+
+def test_rows_that_tie_come_in_an_order_that_tells_nothing(joined: Department) -> None:
+    """Where rows are hidden: by what shows, whatever the order in which a source keeps them."""
+    rows = joined.ask(f"SELECT l.no AS c0, l.qty AS c1 FROM {L} AS l WHERE l.qty >= 0 ORDER BY l.qty DESC").rows
+    assert len({qty for _, qty in rows}) < len(rows)
+    assert rows == sorted(rows, key=lambda row: (-row[1], row[0]))
+
+
 def test_keys_go_below_a_join(joined: Department, copy: Oracle, monkeypatch: pytest.MonkeyPatch) -> None:
     sql = (
         "SELECT o.kind AS c0, sum(l.qty) AS c1 FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id WHERE {} "
@@ -281,8 +406,6 @@ def test_keys_go_below_a_join(joined: Department, copy: Oracle, monkeypatch: pyt
 
 
 # --- faults that the tests above must notice -------------------------------------------------------------
-
-ONE_KIND = pytest.mark.parametrize("joined", ["files"], indirect=True)
 
 
 def sees_all(part: compose._Relation, name: str) -> Named | None:
