@@ -47,10 +47,12 @@ city-medium: setup ## the five questions at medium scale against their key
 	@CITY_SCALE=medium $(BIN)/python -m pytest tests/city/live/test_questions.py -k "key or probe or dirt" --durations=0
 
 fuzz: setup ## the differential fuzzer, for as long as FUZZ_SECONDS says
-	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest -s tests/differential/test_fuzz.py
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)00000} \
+		$(BIN)/python -m pytest -s tests/differential/test_fuzz.py
 
 fuzz-nightly: setup ## the same for fifty thousand questions, or as many as FUZZ_QUERIES says
-	@FUZZ_QUERIES=$${FUZZ_QUERIES:-50000} $(BIN)/python -m pytest -s tests/differential/test_fuzz.py
+	@FUZZ_QUERIES=$${FUZZ_QUERIES:-50000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)00000} \
+		$(BIN)/python -m pytest -s tests/differential/test_fuzz.py
 
 corpus-check: setup ## every statement of the corpus against the answers that Trino gave
 	@$(BIN)/python -m pytest tests/corpus

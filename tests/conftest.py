@@ -42,6 +42,10 @@ LONGEST = (
 """What takes longest starts first, so that no process is left alone with it at the end. The last that fits counts."""
 
 
+APART = ("tests/differential/test_fuzz.py",)
+"""Whose tests share nothing and take long: each may run in another process."""
+
+
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """A file's tests run in one process, and so do all that share the running city: servers start once.
 
@@ -50,6 +54,8 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
+        if file in APART:
+            return nodeid
         return next((name for start, name in SHARED.items() if file.startswith(start)), file)
 
 
