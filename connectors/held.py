@@ -27,6 +27,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 
 import duckdb
 import sqlglot
@@ -34,7 +35,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from connectors.allowed import columns_of, named
-from connectors.base import Condition, Exists, NativeScan, NotIn
+from connectors.base import Condition, Exists, NativeScan, NotIn, SourceError
 
 __all__ = ["MOST_FILES", "Held", "Stamp"]
 
@@ -58,13 +59,15 @@ class Stamp:
 
     @classmethod
     def of(cls, paths: Iterable[Path]) -> Stamp | None:
-        """None if there are none, too many, or one that went away."""
+        """None if there are none, too many, one that went away, or a folder, of whose files it tells nothing."""
         found: list[tuple[str, int, int, int, int]] = []
         try:
             for path in paths:
                 if len(found) == MOST_FILES:
                     return None
                 stat = path.stat()
+                if not S_ISREG(stat.st_mode):
+                    return None
                 found.append((str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
         except OSError:
             return None
@@ -126,44 +129,48 @@ class Held:
 
     @contextmanager
     def placed(self, scan: NativeScan) -> Iterator[NativeScan]:
-        """The scan over copies as far as there are any; they stay while the block runs."""
-        used: list[_Copy] = []
+        """The scan over copies as far as there are any; they stay while the block runs.
+
+        A table that is named twice is read from one copy, or twice from its files: as it was at one time.
+        """
+        used: dict[str, _Copy] = {}
         try:
-            yield _mapped(scan, lambda leaf: self._placed(leaf, used))
+            for name, columns in _wanted(scan).items():
+                copy = self._copy_of(name, columns)
+                if copy is not None:
+                    used[name] = copy
+            yield _mapped(scan, lambda leaf: _over(leaf, used.get(str(leaf.relation))))
         finally:
             with self._lock:
-                for copy in used:
+                for copy in used.values():
                     copy.users -= 1
-                idle = {copy.name for copy in used if copy.left and not copy.users}
+                idle = {copy.name for copy in used.values() if copy.left and not copy.users}
             self._drop(idle)
 
-    def _placed(self, leaf: NativeScan, used: list[_Copy]) -> NativeScan:
-        wanted, name = _named(leaf), str(leaf.relation)
-        if wanted is None:
-            return leaf
+    def _copy_of(self, name: str, wanted: frozenset[str]) -> _Copy | None:
+        """A copy with these columns of a table, which has one user more; None if the files are to be read."""
         with self._lock:
             table = self._tables.get(name)
             if table is None:
-                return leaf
+                return None
             if table.copy is not None and wanted <= table.copy.columns:
                 table.copy.users += 1
-                used.append(table.copy)
-                return replace(leaf, relation=table.copy.name)
+                return table.copy
             table.wanted |= wanted
             table.asked += 1
             is_worth = wanted and table.fits and table.asked >= ASKED
             if not is_worth or table.loading or time.time() - table.stamp.changed < SETTLED:
-                return leaf
+                return None
             table.loading = True
         begin(lambda: self._load(name, table))
-        return leaf
+        return None
 
     def _load(self, name: str, table: _Table) -> None:
         """Copy what scans wanted of a table, in place of an earlier copy."""
         with self._lock:
             copy = _Copy(f"atoll_held_{next(self._count)}", frozenset(table.wanted))
         made = False
-        with suppress(duckdb.Error), self._cursor() as cursor:
+        with suppress(duckdb.Error, SourceError), self._cursor() as cursor:
             made = self._make(cursor, name, copy)
         with self._lock:
             table.loading, table.fits, table.asked = False, made, 0
@@ -203,9 +210,13 @@ class Held:
 
     def _drop(self, names: Collection[str]) -> None:
         if names:
-            with suppress(duckdb.Error), self._cursor() as cursor:  # a closed engine holds nothing any more
+            with (
+                suppress(duckdb.Error, SourceError),
+                self._cursor() as cursor,
+            ):  # a closed engine holds nothing any more
                 for name in names:
-                    cursor.execute(f"DROP TABLE {_quoted(name)}")
+                    with suppress(duckdb.Error):
+                        cursor.execute(f"DROP TABLE {_quoted(name)}")
 
 
 def begin(work: Callable[[], None]) -> None:
@@ -221,6 +232,26 @@ def _left(copy: _Copy | None) -> list[str]:
     return [] if copy.users else [copy.name]
 
 
+def _wanted(scan: NativeScan) -> dict[str, frozenset[str]]:
+    """Table -> the columns that a scan reads of it, wherever it is named; none where any part reads what nobody can
+    tell, which may be the same tables."""
+    found: dict[str, frozenset[str]] = {}
+    told: list[bool] = []
+
+    def note(leaf: NativeScan) -> NativeScan:
+        columns = _named(leaf)
+        told.append(columns is not None)
+        found[str(leaf.relation)] = found.get(str(leaf.relation), frozenset()) | (columns or frozenset())
+        return leaf
+
+    _mapped(scan, note)
+    return found if all(told) else {}
+
+
+def _over(leaf: NativeScan, copy: _Copy | None) -> NativeScan:
+    return leaf if copy is None or leaf.is_query else replace(leaf, relation=copy.name)
+
+
 def _mapped(scan: NativeScan, placed: Callable[[NativeScan], NativeScan]) -> NativeScan:
     """The scan with each one over a table exchanged."""
 
@@ -233,10 +264,11 @@ def _mapped(scan: NativeScan, placed: Callable[[NativeScan], NativeScan]) -> Nat
                 return replace(part, part=_mapped(part.part, placed))
         return part
 
+    predicates = tuple(map(condition, scan.predicates))
     if isinstance(scan.relation, str):
-        return placed(scan)
+        return placed(replace(scan, predicates=predicates))
     parts = tuple(_mapped(part, placed) for part in scan.relation)
-    return replace(scan, relation=parts, predicates=tuple(map(condition, scan.predicates)))
+    return replace(scan, relation=parts, predicates=predicates)
 
 
 def _named(leaf: NativeScan) -> frozenset[str] | None:

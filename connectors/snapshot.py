@@ -112,8 +112,11 @@ class _Edition:
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._lock:
+            try:
+                cursor = self._connection.cursor()
+            except duckdb.Error as bad:
+                raise SourceError("the snapshot was replaced just now") from bad
             self._users += 1
-            cursor = self._connection.cursor()
         try:
             yield cursor
         finally:
@@ -164,7 +167,7 @@ class Snapshot:
         connection = engine(self.folder, self._readable, self._memory, self._threads)
         try:
             for name, sql in views.items():
-                connection.execute(f"CREATE VIEW {_quoted(name)} AS {sql}")
+                connection.execute(f"CREATE VIEW {_quoted(name)} AS {_without_statistics(connection, sql)}")
         except duckdb.Error as bad:
             connection.close()
             raise SourceError(f"a table of the snapshot cannot be read: {bad}") from bad
@@ -299,19 +302,34 @@ def parquet_view(files: Sequence[Path], options: str = "") -> str:
     return f"SELECT * FROM read_parquet([{listed}]{', ' + options if options else ''})"
 
 
+def _without_statistics(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """The SELECT of a view whose floating-point columns are compared value by value.
+
+    Writers of Parquet leave NaN out of the statistics of a row group, and the engine believes them: where all numbers
+    are below 5 it takes `x < 5` for true of each row, and a row filter lets NaN pass. Of computed values it has none.
+    """
+    found = connection.execute(f"DESCRIBE {sql}").fetchall()
+    floats = [(_quoted(name), kind) for name, kind, *_ in found if kind in ("FLOAT", "DOUBLE")]
+    if not floats:
+        return sql
+    read = (f"CASE WHEN isnan({name}) THEN CAST('NaN' AS {kind}) ELSE {name} END AS {name}" for name, kind in floats)
+    return f"SELECT * REPLACE ({', '.join(read)}) FROM ({sql})"
+
+
 def empty_view(columns: Mapping[str, TrinoType]) -> str:
     """A typed SELECT without rows."""
-    return f"{_nulls(columns)} WHERE false"
+    parts = (f"CAST(NULL AS {type_.duckdb()}) AS {_quoted(name)}" for name, type_ in columns.items())
+    return f"SELECT {', '.join(parts)} WHERE false"
 
 
 def failing_view(columns: Mapping[str, TrinoType], reason: str) -> str:
-    """A typed SELECT that fails with `reason` when it is used: the other tables stay usable."""
-    return f"{_nulls(columns)} FROM range(1) WHERE error({_text(reason)}) IS NULL"
+    """A typed SELECT that fails with `reason` when it is used: the other tables stay usable.
 
-
-def _nulls(columns: Mapping[str, TrinoType]) -> str:
-    parts = (f"CAST(NULL AS {type_.duckdb()}) AS {_quoted(name)}" for name, type_ in columns.items())
-    return f"SELECT {', '.join(parts)}"
+    In each column and in the condition, or a question would be answered out of what the engine can tell without a row.
+    """
+    fails = f"error({_text(reason)})"
+    parts = (f"CAST({fails} AS {type_.duckdb()}) AS {_quoted(name)}" for name, type_ in columns.items())
+    return f"SELECT {', '.join(parts)} FROM range(1) WHERE {fails} IS NULL"
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

@@ -50,7 +50,7 @@ class GatewayLedger:
         self, execution: Execution, session: Session, fragments: Sequence[FragmentPlan], reads: Sequence[str] = ()
     ) -> None:
         """Record that a statement is about to ask departments, or to read this ledger itself. Raises InternalError."""
-        asked = [{"department": f.department, "fragment": f.id, "sql_sha256": sha256(f.sql)} for f in fragments]
+        asked = [{"department": f.department, "fragment": f.id, "sql_sha256": sha256(_text(f))} for f in fragments]
         self._append("begin", {**_who(execution), "purpose": session.purpose, "asks": asked, "reads": [*reads]})
         execution.recorded = True
 
@@ -97,6 +97,11 @@ def _written() -> Iterator[None]:
     except LedgerError as bad:
         log.error("ledger failed: %s", bad)
         raise InternalError("The gateway cannot write its ledger; nothing is asked meanwhile.") from bad
+
+
+def _text(fragment: FragmentPlan) -> str:
+    """What its department is asked: with its keys, or not at all, where it is exact with them alone."""
+    return fragment.keys.sql if fragment.keys is not None and fragment.keys.exact else fragment.sql
 
 
 def _who(execution: Execution) -> dict[str, Any]:

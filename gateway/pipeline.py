@@ -374,7 +374,7 @@ class Gateway:
                 execution.warn(warning)
         if plan.learned is not None:
             told = [s for s in streams if s.receipt is not None]
-            plan.learned.tell({s.message.fragment_id.rpartition("_")[2]: s.rows for s in told})
+            plan.learned.tell(plan, {s.message.fragment_id.rpartition("_")[2]: s.rows for s in told})
         if all(stream.receipt is not None for stream in streams):
             # The catalogue may be a minute old; what the agents certified is what was delivered.
             execution.retract(set(_notices(plan)) - {w for s in streams for w in s.warnings})

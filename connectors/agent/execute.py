@@ -229,6 +229,7 @@ class RowRun:
         self._begun: dict[str, pa.RecordBatchReader] = {}
         self._read: dict[str, pa.RecordBatchReader] = {}
         self._answer: Iterator[pa.RecordBatch] | None = None
+        self._is_residual = False
         self.schema = pa.schema([arrow_field(n, t) for n, t in plan.columns])
 
     def __enter__(self) -> RowRun:
@@ -256,6 +257,7 @@ class RowRun:
                 first = next(rows, None)  # a source that cannot answer says so before anything is delivered
             self._answer = chain([] if first is None else [first], rows)
             return
+        self._is_residual = True
         residual = self._enter(self._engines.residual())
         for name, reader in self._readers().items():
             residual.add(name, reader)
@@ -265,6 +267,11 @@ class RowRun:
         held += map(keys_name, self._keys)  # a fragment may name its keys twice
         with _Translated(self._feeds):
             _, self._answer = residual.run(self.plan.sql, held, self._cancel.check)
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Once it is open: whether no engine stands between the answer and its first rows."""
+        return bool(self.plan.copies) and not self._is_residual
 
     def _in_order(self) -> Iterable[pa.RecordBatch] | None:
         """The only relation's own rows, sorted if need be; None if they are too many to be sorted here."""

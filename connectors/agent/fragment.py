@@ -12,7 +12,6 @@ reader who went away. After the first byte an error travels in the end record.
 from __future__ import annotations
 
 import hmac
-import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -25,7 +24,6 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import structlog
-from cachetools import LRUCache
 from sqlglot import exp
 
 from catalog.alarm import Alarm, after
@@ -56,12 +54,6 @@ from connectors.base import Cancelled, Capabilities, Source, SourceError
 __all__ = ["FragmentRun", "Services", "canceled", "grant_ended", "notice_of", "shown"]
 
 GRID = 0.05
-KEPT_SHAPE = 4_000
-"""Characters of a statement without its literals whose pattern is remembered."""
-_VALUE = re.compile(r"'(?:[^']|'')*'|\b[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?\b")
-_REMARKS = re.compile(r"--|/\*|\?")
-_patterns: LRUCache[str, str] = LRUCache(1_000)
-_keeping = threading.Lock()
 _log = structlog.get_logger("atoll.agent")
 
 
@@ -330,7 +322,7 @@ class FragmentRun:
     @property
     def is_at_hand(self) -> bool:
         """Once it is prepared: whether its first rows are here."""
-        return self.is_made or (self._rows is not None and bool(self._rows.plan.copies))
+        return self.is_made or (self._rows is not None and self._rows.is_at_hand)
 
     @property
     def is_ended(self) -> bool:
@@ -489,7 +481,7 @@ class FragmentRun:
             "columns": {r.name: list(r.columns) for r in a.relations},
             "masks": self._masks(), "mode": a.mode.name, "dry_run": self.fragment.dry_run,
             "keys": sum(self._key_counts().values()), "key_sets": self._key_counts(), "subjects": list(a.subjects),
-            "canonical_sha256": self._pattern_hash(), "parameters": self._parameters(),
+            "canonical_sha256": sha256(self._pattern()), "parameters": self._parameters(),
             "rewritten_sha256": sha256(a.rewritten) if a.rewritten else "",
         }  # fmt: skip
         self.services.ledger.append("begin", facts)
@@ -498,21 +490,12 @@ class FragmentRun:
     def _key_counts(self) -> dict[str, int]:
         return {name: len(keys) for name, keys in self.keys.items()}
 
-    def _pattern_hash(self) -> str:
-        """Of the canonical text, `?` for each literal: what was asked, whatever the values.
-
-        Texts that differ in literals alone have the same one, which is kept: to write it costs as much as to plan.
-        """
-        shape = "" if _REMARKS.search(self.fragment.sql) else _VALUE.sub("?", self.fragment.sql)
-        if not 0 < len(shape) <= KEPT_SHAPE:
-            return sha256(_pattern(self._tree))
-        with _keeping:
-            found = _patterns.get(shape)
-        if found is None:
-            found = sha256(_pattern(self._tree))
-            with _keeping:
-                _patterns[shape] = found
-        return found
+    def _pattern(self) -> str:
+        """The canonical text, `?` for each literal: what was asked, whatever the values."""
+        tree = self._tree.copy()
+        for literal in list(tree.find_all(exp.Literal)):
+            literal.replace(exp.Placeholder())
+        return tree.sql("trino", copy=False)
 
     def _parameters(self) -> str:
         """A keyed HMAC of literals and bind keys: equal for equal ones, and no dictionary finds them out."""
@@ -528,7 +511,7 @@ class FragmentRun:
                 self._end(Frames(self.schema), error)
             else:
                 self.services.ledger.append("refusal", facts)
-        except LedgerError as bad:
+        except (LedgerError, KeyFileError) as bad:
             _log.error("ledger failed", fragment=self.fragment.fragment_id, error=str(bad))
 
     def _end(self, frames: Frames, error: CityError | None) -> EndRecord:
@@ -591,14 +574,6 @@ class FragmentRun:
     def close(self) -> None:
         """Free engines, threads and timers. May be called again."""
         self._stack.close()
-
-
-def _pattern(tree: exp.Expr) -> str:
-    """The text of a tree with `?` for each literal."""
-    tree = tree.copy()
-    for literal in list(tree.find_all(exp.Literal)):
-        literal.replace(exp.Placeholder())
-    return tree.sql("trino", copy=False)
 
 
 class _Until:

@@ -47,13 +47,16 @@ def with_keyed(
         return plan
     for rule in rules[place:]:
         rewritten = rule(rewritten, context)
+    unused = 1 + max(int(f.id[1:]) for f in plan.fragments)
     try:
-        keyed = split(rewritten, plan.labels, relations, local, tuple(context.notes), len(plan.fragments), rows)
+        keyed = split(rewritten, plan.labels, relations, local, tuple(context.notes), unused, rows)
     except NoKeys:
+        return plan
+    if any(f.whole for f in keyed.fragments) and not any(f.whole for f in plan.fragments):
         return plan
     by_id = {f.id: f for f in keyed.fragments}
     exact = [(f, f.keys) for f in keyed.fragments if f.keys is not None and f.keys.exact]
-    pays = all(_pays(fragment, keys, by_id, relations, rows) for fragment, keys in exact)
+    pays = exact and all(_pays(fragment, keys, by_id, relations, rows) for fragment, keys in exact)
     return replace(plan, keyed=keyed) if pays else plan
 
 

@@ -52,12 +52,12 @@ class Learned:
         }
         return replace(plan, learned=self, **tried)  # type: ignore[arg-type]
 
-    def tell(self, rows: Mapping[str, int]) -> None:
-        """rows: by the id of a fragment whose whole answer was read."""
+    def tell(self, plan: Plan, rows: Mapping[str, int]) -> None:
+        """rows: by the id of a fragment of the plan whose whole answer was read."""
+        without_keys = {f.id for f in plan.fragments if f.keys is None}
         with self._lock:
-            for name, count in rows.items():
-                if name in self._questions:
-                    self._rows[self._questions[name].sql] = count
+            for name in without_keys & rows.keys() & self._questions.keys():
+                self._rows[self._questions[name].sql] = rows[name]
 
     def no_keys(self) -> None:
         """What was tried with keys had to be given up (`asking.NoKeys`)."""
@@ -67,8 +67,10 @@ class Learned:
     def corrects(self) -> bool:
         """Whether another plan is worth making; it counts as made."""
         with self._lock:
-            is_wrong = self._keys_failed is not self._without_keys or any(map(self._is_wrong, self._questions.values()))
-            if not self._left or not is_wrong:
+            if self._keys_failed is not self._without_keys:
+                self._without_keys = self._keys_failed
+                return True
+            if not self._left or not any(map(self._is_wrong, self._questions.values())):
                 return False
             self._left -= 1
             return True

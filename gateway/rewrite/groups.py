@@ -43,6 +43,10 @@ def filter_groups(tree: exp.Query, context: Context) -> exp.Query:
     without any group nothing is compared with it. NULL of a group without values is skipped as the values are that are
     not there. Doubles add in another order, which SQL leaves open.
     """
+    # Beside another department the groups are worth more as they stand: they take keys, meet others at home, and sums
+    # of them are made below.
+    if len(departments_of(tree)) > 1:
+        return tree
     for select in reversed(list(tree.find_all(exp.Select))):
         having = select.args.get("having")
         if having is None or not has_subquery(having) or not _is_alone(select, context):

@@ -101,7 +101,9 @@ def _above(select: exp.Select) -> list[exp.Expr]:
 def _grouped_calls(node: exp.Expr) -> Iterator[exp.Expr]:
     """The aggregate calls that grouping evaluates: also those that a window's function or order reads."""
     yield from aggregates_in(node)
-    for window in node.find_all(exp.Window):
+    for window in node.walk(prune=lambda below: isinstance(below, exp.Query)):  # a subquery asks for itself
+        if not isinstance(window, exp.Window):
+            continue
         function = window.this
         while isinstance(function, WINDOWED):
             function = function.this

@@ -15,6 +15,7 @@ from gateway.rewrite.tree import (
     aliases_in,
     conjuncts,
     departments_of,
+    has_grouping_sets,
     has_subquery,
     home_of,
     is_aggregate_select,
@@ -53,7 +54,8 @@ def restrict_by_keys(tree: exp.Query, context: Context) -> exp.Query:
     for select in reversed(list(tree.find_all(exp.Select))):  # a derived table before what reads it
         if not _gains(select) or len(departments_of(select)) < 2 or select.find(exp.Anonymous) is not None:
             continue
-        if select.args.get("with_") is not None:
+        # Of grouping sets each key counts by itself: what two columns say alike is two keys there.
+        if select.args.get("with_") is not None or has_grouping_sets(select):
             continue
         joins = select.args.get("joins") or []
         if any(j.side or not is_plain_join(j) for j in joins):
@@ -84,7 +86,7 @@ def _restrict(select: exp.Select, home: str, context: Context) -> bool:
     inner = [q for q in draft.find_all(exp.Select) if q is not draft]
     if departments_of(draft) != {home} or not keyed_queries(draft) or not all(map(is_closed, inner)):
         return False
-    for key in ("expressions", "from_", "joins", "where", "group", "having", "order"):
+    for key in {*select.args, *draft.args}:
         select.set(key, draft.args.get(key))
     return True
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.base import Cancel, Source, SourceError
+from catalog.types import BIGINT
+from connectors.base import Aggregate, Cancel, Predicate, Source, SourceError
 from connectors.sources import open_source, parse_source
 from tests.conformance.helpers import read, scan_of, types_of
 
@@ -198,6 +199,36 @@ def test_a_bad_file_names_itself_and_what_is_wrong_and_other_tables_stay_usable(
     write(folder / "bad/one.csv", "id,name\n7,mended\n")
     source.refresh()
     assert read(source, "bad", PLAIN) == [(7, "mended")]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"row_filters": ("id < 5",)}, {"predicates": (Predicate("id", "=", (1,)),)},
+     {"predicates": (Predicate("name", "is not null"),)},
+     {"aggregates": (Aggregate("count", None, BIGINT, "n"),), "row_filters": ("name = 'a'",)}],
+)  # fmt: skip
+def test_a_table_that_cannot_be_read_has_no_answer_to_any_question(
+    folder: Path, open_files: Opener, parts: dict[str, Any]
+) -> None:
+    """Not "no rows", which an engine might find out without reading one."""
+    write(folder / "one.csv", "id,name\nx,a\n")
+    with pytest.raises(SourceError, match=r"one\.csv"):
+        read(open_files(t=plain()), "t", PLAIN, **parts)
+
+
+@pytest.mark.parametrize("kind", ["double", "real"])
+@pytest.mark.parametrize("parts", [{"row_filters": ("score < 5",)}, {"predicates": (Predicate("score", "<", (5.0,)),)}])
+def test_a_row_that_is_no_number_passes_no_comparison(
+    folder: Path, open_files: Opener, kind: str, parts: dict[str, Any]
+) -> None:
+    """Files tell how large the numbers of a part are, and leave NaN out of it; here it is as large as nothing else."""
+    scores = pa.array([1.0, 2.0, float("nan")], pa.float64() if kind == "double" else pa.float32())
+    pq.write_table(pa.table({"score": scores, "name": ["a", "b", "hidden"]}), folder / "a.parquet")
+    if kind == "real" and "predicates" in parts:
+        parts = {"row_filters": ("NOT (score >= 5)",)}
+    source = open_files(t={"format": "parquet", "glob": "*.parquet"})
+    for _ in range(3):  # in place, and from memory
+        assert read(source, "t", types_of(name="varchar", score=kind), **parts) == [("a", 1.0), ("b", 2.0)]
 
 
 def test_wrongly_encoded_text_is_an_error(folder: Path, open_files: Opener) -> None:

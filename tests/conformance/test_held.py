@@ -208,6 +208,19 @@ def test_a_changed_file_is_read_again(source: FilesSource, folder: Path) -> None
     assert copies(source) == {}
 
 
+def test_a_table_that_is_named_twice_is_read_at_one_time(source: FilesSource) -> None:
+    """One from memory and one from a file that changed just now would be of no time at all."""
+    for _ in range(2):
+        rows(source, scan("t", "id"))
+    assert reads_memory(source, scan("t", "id"))
+    part = NativeScan("t", False, TYPES, (OutputColumn("name", TYPES["name"], "other"),))
+    asked = scan("t", "id", predicates=(Exists((part,), (Comparison("id", "=", "id"),)),))
+    with source._snapshot._current().held.placed(asked) as placed:
+        assert {str(s.relation) for s in placed.scans() if isinstance(s.relation, str)} == {"t"}
+    with source._snapshot._current().held.placed(asked) as placed:
+        assert len({str(s.relation) for s in placed.scans() if isinstance(s.relation, str)}) == 1
+
+
 def test_a_scan_keeps_its_copy_while_a_file_changes(open_files: Opener, folder: Path) -> None:
     many = [(i, f"n{i}", None, None) for i in range(100_000)]
     write(folder / "t.parquet", many)
@@ -290,3 +303,4 @@ def test_too_many_files_are_not_watched(tmp_path: Path) -> None:
     assert Stamp.of(paths[1:]) is not None
     assert Stamp.of([]) is None
     assert Stamp.of([tmp_path / "gone"]) is None
+    assert Stamp.of([tmp_path]) is None  # a folder tells nothing of its files

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
+
 from gateway.merge.duckdb import MergePool
 from gateway.plan import Plan
 from gateway.plan.explain import explain_plan
 from gateway.plan.learn import Learned
+from tests.differential.corpus import STATEMENTS, Statement
 from tests.differential.harness import SESSION, pooled
 from tests.differential.keyed import HONEST, wanted
 from tests.differential.world import CITY
@@ -71,8 +74,12 @@ def test_both_plans_are_explained() -> None:
     assert "only if a key is none, or more keys came than may be sent:" in told.text
 
 
-def test_no_two_questions_have_one_name() -> None:
-    names = [f.id for f in plan_of().questions]
+@pytest.mark.parametrize("statement", [s for s in STATEMENTS if wanted(HONEST, s.sql)], ids=lambda s: s.id)
+def test_no_two_questions_have_one_name(statement: Statement) -> None:
+    """Also where a question that two relations share left a gap in their numbers."""
+    plan = wanted(HONEST, statement.sql)
+    assert plan is not None
+    names = [f.id for f in plan.questions]
     assert len(set(names)) == len(names)
 
 

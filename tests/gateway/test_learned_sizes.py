@@ -55,7 +55,7 @@ class Planner:
     def ran(self, plan: Plan, rows: int) -> None:
         """Its question about readings delivered so many."""
         assert plan.learned is not None
-        plan.learned.tell({f.id: rows for f in plan.fragments if f.department == "water"})
+        plan.learned.tell(plan, {f.id: rows for f in plan.fragments if f.department == "water"})
 
 
 def waits(plan: Plan) -> bool:

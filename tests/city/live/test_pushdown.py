@@ -125,7 +125,7 @@ def test_question_2_sends_the_keys_of_one_department_to_another(city: City, seco
         (
             "water", "water.main.company_month", "unit", "qty",
             "district_code = '449901' AND month >= DATE '2016-01-01'",
-            ["SUM(r.qty)", "WHERE r.district_code = CAST('449901' AS TEXT) AND r.month >= CAST('2016-01-01' AS DATE)"],
+            ["SUM(r.qty)", "WHERE r.month >= CAST('2016-01-01' AS DATE) AND r.district_code = CAST('449901' AS TEXT)"],
         ),
         (
             "market", "market.main.output", "year", "qty", "unit = 'kg'",

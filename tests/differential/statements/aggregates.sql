@@ -386,3 +386,7 @@ HAVING COUNT(*) > (SELECT COUNT(*) FROM water.main.meter m WHERE m.company = r.c
 -- one group of no rows beside their sum
 SELECT COUNT(*), SUM(r.m3) FROM water.main.reading r WHERE r.note = 'nothing'
 HAVING COUNT(*) = (SELECT COUNT(*) FROM water.main.reading x WHERE x.note = 'nothing');
+
+-- HAVING that asks a window over groups of its own
+SELECT 1 AS one FROM water.main.reading HAVING (SELECT MAX(x.w) FROM (SELECT SUM(SUM(factor)) OVER () AS w
+FROM water.main.meter GROUP BY company) x) > 1;

@@ -88,3 +88,15 @@ JOIN market.main.company c ON c.id = m.company WHERE m.id = a.person);
 -- a sum for each row, of what is restricted
 SELECT w.id FROM health.main.ward w WHERE 1 < (SELECT COALESCE(SUM(m.factor), 2) FROM water.main.meter m
 JOIN market.main.company c ON c.id = m.company WHERE m.district = w.district);
+
+-- subtotals by the key and by what equals it are two
+SELECT r.company, c.id, COUNT(*) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+WHERE c.staff > 3 GROUP BY ROLLUP (r.company, c.id);
+
+-- sums of each and of none, by what equals the key
+SELECT c.id, COUNT(*), SUM(r.m3) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+WHERE c.staff > 3 GROUP BY GROUPING SETS ((c.id), ());
+
+-- a window that reads the key by its name
+SELECT DISTINCT c.id, SUM(r.m3) OVER w FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+WHERE c.staff > 3 WINDOW w AS (PARTITION BY c.id);
