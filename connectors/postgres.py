@@ -55,8 +55,6 @@ FEW_GROUPS = 5_000
 """So many groups are made in the processor's cache; multiplying once for each of them is always cheaper than a row."""
 HASHED_GROUPS = 50_000
 """More groups than these are made beside the server (`regroup`)."""
-COUNTED_GROUPS = 300_000
-"""And more than these, where rows are only counted: the server needs no decimals for that."""
 MANY_GROUPS, MANY_ROWS = 20_000, 1_000_000
 _LITERAL = re.compile(r"/\*[^*]*\*/|'[^']*(?:''[^']*)*'")
 DEARER = 3.0
@@ -232,8 +230,7 @@ class PostgresSource(Source):
             compiled, beside = compiled_of(scan), apart(scan)
         if bind:
             return self._control.stream(cancel, lambda lease: self._looked_up(lease, scan, compiled, cancel))
-        counts = all(a.function == "count" and not a.distinct for a in scan.aggregates)
-        if beside is not None and self._expected(compiled, cancel) > (COUNTED_GROUPS if counts else HASHED_GROUPS):
+        if beside is not None and self._expected(compiled, cancel) > HASHED_GROUPS:
             rows, groups = beside
             return self._grouper.groups(groups, self.scan(rows, cancel), cancel)
         ordered = any(p.group_by for p in scan.scans() if p is not scan) and self._reads_groups_in_order(

@@ -335,7 +335,7 @@ def test_a_value_that_does_not_fit_is_told_by_name_beside_the_server_too(
 
 
 def test_groups_beside_the_server_end_when_they_are_cancelled(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.postgres.COUNTED_GROUPS", -1)
+    monkeypatch.setattr("connectors.postgres.HASHED_GROUPS", -1)
     endless = "SELECT i AS id, i % 9 AS g FROM generate_series(1, 1000000000) AS i"
     scan = scan_of(endless, types_of(id="bigint", g="integer"), group_by=(GroupKey("g", LINE["g"], "k"),),
                    aggregates=(Aggregate("count", None, BIGINT, "n"),))  # fmt: skip
