@@ -187,7 +187,9 @@ class Execution:
         """Make the result's columns known (once); from here on batches may follow."""
         self._columns = columns
         self.effects = effects or self.effects
-        self.state = State.RUNNING
+        with self._lock:
+            if self.ended is None:  # who cancelled it has ended it
+                self.state = State.RUNNING
         self._known.set()
 
     def put(self, batch: pa.RecordBatch) -> None:

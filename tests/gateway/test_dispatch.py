@@ -25,7 +25,7 @@ from catalog.http import Client, MockTransport, Response
 from catalog.ipc import BATCH_BYTES
 from catalog.keys import SigningKey
 from gateway.dispatch import Agents, FragmentStream
-from gateway.execution import Execution, Session
+from gateway.execution import Execution, Session, State
 from gateway.pipeline import Gateway
 from gateway.plan import FragmentPlan, Plan
 from gateway.settings import DepartmentEntry, GatewaySettings, IdentitySettings, Limits
@@ -408,3 +408,10 @@ def test_a_statement_that_ended_keeps_nothing_of_what_it_asked(tmp_path: Path, m
 class Stop:
     def __call__(self) -> None:
         raise AssertionError("a statement that ended well was cancelled")
+
+
+def test_a_statement_that_is_cancelled_while_it_is_planned_stays_failed() -> None:
+    execution = Execution("q1", "SELECT 1", SESSION)
+    execution.cancel()
+    execution.publish(())
+    assert execution.state is State.FAILED

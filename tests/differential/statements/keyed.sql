@@ -100,3 +100,12 @@ WHERE c.staff > 3 GROUP BY GROUPING SETS ((c.id), ());
 -- a window that reads the key by its name
 SELECT DISTINCT c.id, SUM(r.m3) OVER w FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
 WHERE c.staff > 3 WINDOW w AS (PARTITION BY c.id);
+
+-- two conditions on what restricts
+SELECT COUNT(*), SUM(m.factor) FROM water.main.meter m JOIN market.main.company c ON c.id = m.company
+WHERE c.name = 'nobody' AND c.staff > 0;
+
+-- a count beside a question for keys, for each row of another
+SELECT m.district AS a, COUNT(*) AS n FROM water.main.meter m WHERE m.company IN (SELECT c.id FROM market.main.company c
+WHERE c.staff > 1) GROUP BY m.district UNION ALL SELECT 'x', a.days FROM health.main.admission a WHERE a.days < (SELECT
+COUNT(*) FROM water.main.meter m JOIN market.main.company c ON c.id = m.company WHERE m.id = a.person);
