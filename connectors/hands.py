@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -21,6 +22,10 @@ class Hands:
     """
 
     def __init__(self) -> None:
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)  # a child has none of its parent's threads
+
+    def _forget(self) -> None:
         self._idle: list[SimpleQueue[Work]] = []
         self._lock = threading.Lock()
 

@@ -318,8 +318,7 @@ def _without_statistics(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 def empty_view(columns: Mapping[str, TrinoType]) -> str:
     """A typed SELECT without rows."""
-    parts = (f"CAST(NULL AS {type_.duckdb()}) AS {_quoted(name)}" for name, type_ in columns.items())
-    return f"SELECT {', '.join(parts)} WHERE false"
+    return f"{_all_of('NULL', columns)} WHERE false"
 
 
 def failing_view(columns: Mapping[str, TrinoType], reason: str) -> str:
@@ -328,8 +327,12 @@ def failing_view(columns: Mapping[str, TrinoType], reason: str) -> str:
     In each column and in the condition, or a question would be answered out of what the engine can tell without a row.
     """
     fails = f"error({_text(reason)})"
-    parts = (f"CAST({fails} AS {type_.duckdb()}) AS {_quoted(name)}" for name, type_ in columns.items())
-    return f"SELECT {', '.join(parts)} FROM range(1) WHERE {fails} IS NULL"
+    return f"{_all_of(fails, columns)} FROM range(1) WHERE {fails} IS NULL"
+
+
+def _all_of(value: str, columns: Mapping[str, TrinoType]) -> str:
+    parts = (f"CAST({value} AS {type_.duckdb()}) AS {_quoted(name)}" for name, type_ in columns.items())
+    return f"SELECT {', '.join(parts)}"
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

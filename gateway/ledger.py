@@ -100,8 +100,8 @@ def _written() -> Iterator[None]:
 
 
 def _text(fragment: FragmentPlan) -> str:
-    """What its department is asked: with its keys, or not at all, where it is exact with them alone."""
-    return fragment.keys.sql if fragment.keys is not None and fragment.keys.exact else fragment.sql
+    """What its department is asked, perhaps with some of its keys in place of none."""
+    return fragment.keys.sql if fragment.keys is not None and fragment.is_exact else fragment.sql
 
 
 def _who(execution: Execution) -> dict[str, Any]:

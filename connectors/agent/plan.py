@@ -96,9 +96,9 @@ class _Planner:
                 node = exp.Table(this=exp.to_identifier("grouped"))
                 self._grouped[id(node)] = (relation, group)
                 return _over(group.select, node)
+        if _is_plain(select):
+            return None
         with suppress(Stays):
-            if _is_plain(select):
-                return None
             found = composed(select, sources)
             node = exp.Table(this=exp.to_identifier(COMPOSED))
             self._composed[id(node)] = found

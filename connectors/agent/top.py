@@ -14,7 +14,7 @@ rows that tie then show the same, and the answer is a function of M(R).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import replace
 
 from sqlglot import exp
@@ -42,21 +42,14 @@ def top_of(
 
     rest: conditions that did not go down. sources: relations in the query.
     """
-    order = tree.args.get("order")
-    if order is None or not allowed.orders or isinstance(tree.args.get("limit"), exp.Fetch):
+    if tree.args.get("order") is None or not allowed.orders or isinstance(tree.args.get("limit"), exp.Fetch):
         return _NOTHING  # FETCH FIRST may be WITH TIES
-    labels = {item.alias.lower(): item.this for item in tree.expressions if isinstance(item, exp.Alias)}
     alias, found = table.alias_or_name.lower(), dict[str, Order]()
-    for item in order.expressions:
-        value = item.this
-        if isinstance(value, exp.Column) and not value.table:
-            value = labels.get(value.name.lower(), value)
+    for value, item in _sorted_by(tree):
         column = own_column(value, alias, relation, True)
         if not column or relation.columns[column].name not in allowed.orders:
             return _NOTHING
-        found.setdefault(
-            column, Order(relation.raw(column), bool(item.args.get("desc")), bool(item.args.get("nulls_first")))
-        )
+        found.setdefault(column, _order(relation.raw(column), item))
     if any(item.is_star for item in tree.expressions):
         return _NOTHING
     shown = {own_column(c, alias, relation, True) for item in tree.expressions for c in item.find_all(exp.Column)}
@@ -92,13 +85,22 @@ def order_of(tree: exp.Expr, columns: Iterable[tuple[str, TrinoType]], kinds: Co
     kinds: of types by which may be sorted.
     """
     types, found = dict(columns), dict[str, Order]()
-    labels = {item.alias_or_name.lower(): item.unalias() for item in tree.expressions}
-    for item in tree.args["order"].expressions if tree.args.get("order") else ():
-        value = item.this
-        if isinstance(value, exp.Column) and not value.table:
-            value = labels.get(value.name.lower(), value)
+    for value, item in _sorted_by(tree):
         name = value.name.lower() if isinstance(value, exp.Column) else ""
         if name not in types or types[name].name not in kinds:
             return ()
-        found.setdefault(name, Order(name, bool(item.args.get("desc")), bool(item.args.get("nulls_first"))))
+        found.setdefault(name, _order(name, item))
     return tuple(found.values())
+
+
+def _sorted_by(tree: exp.Expr) -> Iterator[tuple[exp.Expr, exp.Expr]]:
+    """(what is sorted by, its item of ORDER BY): the name of an output stands for that output."""
+    labels = {item.alias_or_name.lower(): item.unalias() for item in tree.expressions}
+    for item in tree.args["order"].expressions if tree.args.get("order") else ():
+        value = item.this
+        is_label = isinstance(value, exp.Column) and not value.table
+        yield labels.get(value.name.lower(), value) if is_label else value, item
+
+
+def _order(column: str, item: exp.Expr) -> Order:
+    return Order(column, bool(item.args.get("desc")), bool(item.args.get("nulls_first")))

@@ -62,10 +62,10 @@ class KeySource:
 class FragmentPlan:
     """One question to one department.
 
-    sql: the exact text that its agent receives, of `tree`. outputs: names of c0..cn in the merge, in order.
-    relations: what it reads. notes: what stays in the gateway and why, for EXPLAIN. whole: why every row of them is
-    delivered, "" if something restricts them. expected: rows without keys, None where nothing depends on them; known:
-    it is no guess, for it was asked before.
+    sql: the exact text, of `tree`, that its agent receives where no keys go with it. outputs: names of c0..cn in the
+    merge, in order. relations: what it reads. notes: what stays in the gateway and why, for EXPLAIN. whole: why every
+    row of them is delivered, "" if something restricts them. expected: rows without keys, None where nothing depends on
+    them; known: it is no guess, for it was asked before.
     """
 
     id: str
@@ -79,6 +79,11 @@ class FragmentPlan:
     tree: exp.Query = field(default_factory=exp.Select, compare=False, repr=False)
     expected: float | None = field(default=None, compare=False, repr=False)
     known: bool = field(default=False, compare=False, repr=False)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is asked with all its keys, or not at all; nobody ever receives its `sql`."""
+        return self.keys is not None and self.keys.exact
 
 
 @dataclass(frozen=True)

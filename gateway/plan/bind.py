@@ -95,7 +95,7 @@ def bind_keys(
     by_id = {f.id: f for f in fragments}
     found = _links(merge, by_id)
     types = {name: _types(by_id[name]) for name in _named(found)}
-    exact = {n for f in fragments if f.keys is not None and f.keys.exact for n in f.keys.needs}
+    exact = {n for f in fragments if f.keys is not None and f.is_exact for n in f.keys.needs}
     links = [link for link in found if link.taker.fragment not in exact and _may_bind(link, merge, by_id, types)]
     alone = {name: size_of(by_id[name], relations, rows) for name in _named(links) | exact}
     wanted = {f.id: _Wanted(f, alone[f.id]) for f in fragments if f.id in alone}
@@ -278,7 +278,7 @@ def _may_steer(source: Source) -> bool:
 
 def _may_bind(link: _Link, merge: exp.Query, by_id: dict[str, FragmentPlan], types: dict[str, tuple[str, ...]]) -> bool:
     give, take = by_id[link.giver.fragment], by_id[link.taker.fragment]
-    if give.id == take.id or (give.keys is not None and not give.keys.exact) or take.keys is not None:
+    if give.id == take.id or (give.keys is not None and not give.is_exact) or take.keys is not None:
         return False
     if any(not r.mode.gives_rows or not r.max_keys for r in take.relations) or _uses(merge, take.id) != 1:
         return False

@@ -55,7 +55,7 @@ def with_keyed(
     if any(f.whole for f in keyed.fragments) and not any(f.whole for f in plan.fragments):
         return plan
     by_id = {f.id: f for f in keyed.fragments}
-    exact = [(f, f.keys) for f in keyed.fragments if f.keys is not None and f.keys.exact]
+    exact = [(f, f.keys) for f in keyed.fragments if f.keys is not None and f.is_exact]
     pays = exact and all(_pays(fragment, keys, by_id, relations, rows) for fragment, keys in exact)
     return replace(plan, keyed=keyed) if pays else plan
 
