@@ -306,17 +306,23 @@ def _least(grants: Sequence[Grant], name: str) -> int | None:
     return min((cap for g in grants if (cap := getattr(g, name)) is not None), default=None)
 
 
+def _least_or(grants: Sequence[Grant], name: str, default: int) -> int:
+    """A grant that does not state the limit holds to `default`: another one's greater number does not lift it."""
+    stated = _least(grants, name)
+    silent = any(getattr(g, name) is None and g.mode == "verify" for g in grants)
+    return default if stated is None else min(stated, default) if silent else stated
+
+
 # ---- what each mode adds ---------------------------------------------------------------------------------
 
 
 def _by_mode(
     department: Department, spec: RelationSpec, found: Sequence[Grant], terms: _Terms, common: dict[str, Any]
 ) -> Decision | None:
-    per_day = _least(found, "per_day")
     if terms.mode is Mode.verify:
-        common["per_day"] = per_day or DEFAULT_PER_DAY
+        common["per_day"] = _least_or(found, "per_day", DEFAULT_PER_DAY)
         return _verify_decision([g for g in found if g.mode == "verify"], terms, common)
-    common["questions_per_day"] = per_day
+    common["questions_per_day"] = _least(found, "per_day")
     if terms.mode is Mode.aggregate:
         return _aggregate_decision(department, spec, [g for g in found if g.mode == "aggregate"], terms, common)
     return Decision(**common, columns=tuple(terms.columns)) if terms.columns else None
@@ -327,7 +333,7 @@ def _verify_decision(found: Sequence[Grant], terms: _Terms, common: dict[str, An
     key = found[0].key or ""
     if any(g.key != key for g in found) or key not in terms.columns or terms.columns[key]:
         return None
-    per_subject = _least(found, "per_subject") or DEFAULT_PER_SUBJECT
+    per_subject = _least_or(found, "per_subject", DEFAULT_PER_SUBJECT)
     return Decision(**common, columns=(key,), key=key, per_subject=per_subject)
 
 

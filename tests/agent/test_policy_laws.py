@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from catalog.policy import Decision, Department, check, decide
@@ -118,7 +118,12 @@ def shows_no_more(after: Decision | None, before: Decision | None) -> bool:
     return all(fits)
 
 
+VERIFY = {"relation": "usage", "purposes": ["audit"], "mode": "verify", "key": "org"}
+
+
 @given(st.lists(grants(), min_size=1, max_size=4), grants())
+@example([VERIFY], {**VERIFY, "per_subject": 9})
+@example([VERIFY], {**VERIFY, "per_day": 9_999})
 @settings(max_examples=200, deadline=None)
 def test_one_more_grant_never_shows_more_where_there_was_one(
     found: list[dict[str, Any]], extra: dict[str, Any]
