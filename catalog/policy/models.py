@@ -238,7 +238,8 @@ class Grant(_Model):
     public: code lists per dimension against which absent cells are counted.
     key: the column that `verify` compares; per_subject: checks a day of one subject, five where not stated.
     from_/until: validity, both inclusive dates or instants. hours: local, "08:00-18:00", each day.
-    max_rows, max_bytes, max_seconds: of one answer. per_day: questions a day and user; `verify`: checks, 200 where not stated.
+    max_rows, max_bytes, max_seconds: of one answer. per_day: questions a day and user; `verify`: checks, 200 where
+    not stated.
     requester, approver, second_approver, case, legal_basis: `raw` needs them, the second approver only where
     columns are tagged `special`; people of any grant are not their own approvers.
     strict: `question` = answer only questions that the user signed with a key of their own.
