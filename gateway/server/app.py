@@ -25,7 +25,9 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from catalog.errors import AccessDenied, CityError, DepartmentError, Outcome, UserError
 from gateway.execution import Execution
@@ -38,6 +40,7 @@ __all__ = ["create_app"]
 
 log = logging.getLogger("atoll.gateway")
 
+PROTOCOL = "/v1/"
 CONSOLE = Path(__file__).with_name("console")
 
 
@@ -66,6 +69,17 @@ class Metrics:
             self._rows.labels(department.name).inc(department.rows)
 
 
+class _App(FastAPI):
+    """FastAPI, with Trino's protocol beside it: a statement takes several requests, and what FastAPI adds to each took
+    longer than to answer it."""
+
+    protocol: Starlette
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_protocol = scope["type"] == "http" and scope["path"].startswith(PROTOCOL)
+        await (self.protocol if is_protocol else super().__call__)(scope, receive, send)
+
+
 def create_app(gateway: Gateway, options: Options | None = None) -> FastAPI:
     """The application over a gateway (`gateway.pipeline.Gateway`, or anything of that shape)."""
     options = options or Options()
@@ -82,7 +96,7 @@ def create_app(gateway: Gateway, options: Options | None = None) -> FastAPI:
             await sweeper
         statements.close()
 
-    app = FastAPI(
+    app = _App(
         title="atoll",
         summary="Ask the whole city. Move nothing.",
         description=api.__doc__ or "",
@@ -95,7 +109,8 @@ def create_app(gateway: Gateway, options: Options | None = None) -> FastAPI:
     app.state.started = time.monotonic()
     app.state.statements = statements
     _errors(app, gateway)
-    app.router.routes.extend(statement.routes(statements))
+    app.protocol = Starlette(routes=statement.routes(statements), exception_handlers=app.exception_handlers)
+    app.protocol.state = app.state
     if options.oauth is not None:
         app.include_router(oauth.router(statements, options.oauth))
     app.include_router(api.router(statements))

@@ -303,7 +303,7 @@ def _first(headers: Headers, name: str) -> str:
 def base_url(request: Request) -> str:
     """The address that the client used, also behind a proxy. Raises HttpProblem 400 for a malformed one."""
     forwarded = _first(request.headers, "X-Forwarded-Proto").lower()
-    scheme = forwarded if forwarded in ("http", "https") else request.url.scheme
+    scheme = forwarded if forwarded in ("http", "https") else request.scope.get("scheme", "http")
     host = _first(request.headers, "X-Forwarded-Host") or request.headers.get("Host", "")
     if not _HOST.match(host):
         raise HttpProblem(400, "Invalid host")
