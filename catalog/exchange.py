@@ -37,6 +37,7 @@ __all__ = [
     "END_KEY",
     "KEYS_TABLE",
     "KEYS_TABLES",
+    "KEY_COLUMNS",
     "WARNINGS_KEY",
     "EndRecord",
     "Fragment",
@@ -48,6 +49,8 @@ __all__ = [
     "encode_keys",
     "first_warnings",
     "key_fields",
+    "key_table",
+    "tuples",
 ]
 
 VERSION: Final = 1
@@ -60,6 +63,8 @@ KEYS_TABLE = "$keys"
 """The table of bind keys in a fragment: `WHERE org_no IN (SELECT k FROM "$keys")`."""
 KEYS_TABLES = (KEYS_TABLE, "$keys1", "$keys2", "$keys3")
 """The tables of several sets, in their order."""
+KEY_COLUMNS = ("k", "k1", "k2")
+"""The columns of a set, in their order: one, or those of keys that have several parts."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -107,7 +112,8 @@ class Fragment(_Message):
 
     sql: relations by full name (`water.main.company_month`), outputs labelled c0..cn, CTE and alias
     names generated, nothing quoted but "$keys" and its like.
-    keys: bind keys, base64 of an Arrow IPC stream with one column `k` (see `encode_keys`), or None.
+    keys: bind keys, base64 of an Arrow IPC stream with one column `k`, or the first of `KEY_COLUMNS` where keys have
+    several parts (see `encode_keys`), or None.
     key_sets: two sets or more instead, each such a stream; the text names them as `KEYS_TABLES`. Version 2.
     timeout: seconds that the gateway is willing to wait; the agent's own limit may be lower.
     dry_run: decide and answer the verdict (an empty stream), run nothing.
@@ -244,17 +250,34 @@ def first_warnings(schema: pa.Schema) -> tuple[str, ...]:
 _WARNINGS = TypeAdapter(tuple[str, ...])
 
 
+def key_table(keys: pa.Array) -> pa.Table:
+    """A set of keys as a table: of the column `k`, or of each part (`tuples`)."""
+    if isinstance(keys, pa.StructArray):
+        return pa.table(keys.flatten(), names=list(KEY_COLUMNS[: keys.type.num_fields]))
+    return pa.table([keys], names=list(KEY_COLUMNS[:1]))
+
+
+def tuples(table: pa.Table) -> pa.Array:
+    """The rows of a table as keys of several parts, each once and without those that have a NULL."""
+    names = list(KEY_COLUMNS[: table.num_columns])
+    once = table.rename_columns(names).drop_null().group_by(names).aggregate([])
+    parts = [column.combine_chunks() for column in once.select(names).columns]
+    return pa.StructArray.from_arrays(parts, names=names)
+
+
 def encode_keys(keys: pa.Array) -> str:
     """Bind keys (distinct, no NULLs) -> the text that travels in `Fragment.keys`."""
     sink = pa.BufferOutputStream()
-    batch = pa.record_batch([keys], names=["k"])
+    table = key_table(keys)
+    batch = pa.record_batch([column.combine_chunks() for column in table.columns], names=table.schema.names)
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     return base64.b64encode(sink.getvalue().to_pybytes()).decode()
 
 
 def decode_keys(text: str) -> pa.Array:
-    """Inverse of `encode_keys`. Raises ValueError for anything but one plain column `k` without NULLs.
+    """Inverse of `encode_keys`, each key once. Raises ValueError for anything but plain columns without NULLs, the
+    first of `KEY_COLUMNS`.
 
     The sender is not trusted: offsets that point out of the message would read this process's memory, and a few
     packed bytes would fill it. Keys that unpack to more than was sent are refused.
@@ -268,9 +291,12 @@ def decode_keys(text: str) -> pa.Array:
     except (pa.ArrowException, OSError, ValueError) as bad:
         raise ValueError("the keys part is no plain Arrow stream") from bad
     batch, _ = first
-    if batch.schema.names != ["k"] or batch.column(0).null_count or not _is_plain(batch.column(0).type):
-        raise ValueError("the keys part needs exactly one column `k` of plain values, without NULLs")
-    return batch.column(0)
+    names, columns = batch.schema.names, batch.columns
+    if not columns or names != list(KEY_COLUMNS[: len(names)]):
+        raise ValueError(f"the keys part has one to three columns: {', '.join(KEY_COLUMNS)}")
+    if any(column.null_count or not _is_plain(column.type) for column in columns):
+        raise ValueError("the keys part has plain values, without NULLs")
+    return columns[0].unique() if len(columns) == 1 else tuples(pa.Table.from_batches([batch]))
 
 
 def _is_plain(kind: pa.DataType) -> bool:

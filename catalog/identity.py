@@ -173,8 +173,8 @@ class TokenVerifier:
         self._stamp: tuple[int, ...] | None = None
         self._fault = ""
         self._keys: dict[str, tuple[ECKey | OKPKey, Jwk]] = {}
-        # By a token's hash: the key set that it was verified with, the key, and whom it speaks for.
-        self._verified: LRUCache[bytes, tuple[object, str, Principal]] = LRUCache(VERIFIED)
+        # By a token's hash: the key set that it was verified with, the key, whom it speaks for, and from when on.
+        self._verified: LRUCache[bytes, tuple[object, str, Principal, float]] = LRUCache(VERIFIED)
         self._lock = threading.Lock()
         if isinstance(jwks, Mapping):
             self._keys = _key_set(jwks)
@@ -192,7 +192,6 @@ class TokenVerifier:
         try:
             known = self._known(name, at)
             if known is not None:
-                self._check_times(known.claims, at)
                 return known
             key_set = self._keys
             decoded = jwt.decode(token, partial(self._key, at), registry=PINNED)
@@ -200,8 +199,9 @@ class TokenVerifier:
                 raise self._invalid()
             self._check_times(decoded.claims, at)
             principal = self._principal(decoded.claims)
+            begins = max(decoded.claims[claim] for claim in ("iat", "nbf") if claim in decoded.claims)
             with self._lock:
-                self._verified[name] = key_set, str(decoded.header.get("kid", "")), principal
+                self._verified[name] = key_set, str(decoded.header.get("kid", "")), principal, begins
             return principal
         except ExpiredTokenError:
             raise self._expired() from None
@@ -210,12 +210,13 @@ class TokenVerifier:
             raise self._invalid() from None
 
     def _known(self, name: bytes, at: float) -> Principal | None:
-        """Whom a token speaks for whose signature was verified before, by a key that still counts."""
+        """Whom a token speaks for that was verified before, by a key that still counts, and that holds now too."""
         with self._lock:
-            key_set, kid, principal = self._verified.get(name, (None, "", None))
+            key_set, kid, principal, begins = self._verified.get(name, (None, "", None, math.inf))
         if principal is None or key_set is not self._keys or not keys.in_force(self._keys[kid][1], at):
             return None
-        return principal
+        now = math.floor(at)
+        return principal if begins - self.leeway <= now < principal.exp + self.leeway else None
 
     def _check_times(self, claims: Mapping[str, Any], at: float) -> None:
         jwt.JWTClaimsRegistry(now=math.floor(at), leeway=self.leeway).validate(dict(claims))
@@ -266,7 +267,7 @@ class TokenVerifier:
         if self._file is None:
             return
         try:
-            seen = _stamp(self._file.stat())
+            seen = _stamp(os.stat(self._file))
             if seen != self._stamp:
                 found, raw = read_file(self._file, MAX_KEYS)
                 self._keys, self._stamp, self._fault = _key_set(orjson.loads(raw)), _stamp(found), ""
@@ -445,28 +446,31 @@ def verify_request(
     given = dict(found)
     date, nonce = given.get("atoll-date", ""), given.get("atoll-nonce", "")
     signature = given.get("atoll-signature", "")
-    refusal = AccessDenied(
-        "This request is not signed as its token demands, or was seen before.",
-        Outcome.AUTH,
-        who=who,
-        rule="signed request",
-        hint="Send it again with a new signature; check the clocks.",
-    )
     # Twice would mean one token for who asks and another for what was signed.
     if len(given) != len(found):
-        raise refusal
+        raise _unsigned(who)
     if cnf_jwk is None or not _SECONDS.match(date) or not _NONCE.match(nonce) or abs(int(date) - at) > SKEW:
-        raise refusal
+        raise _unsigned(who)
     token = given.get("authorization", "").partition(" ")[2].strip()
     if not keys.verify(cnf_jwk, _string_to_sign(method, path, body, token, date, nonce), signature):
-        raise refusal
+        raise _unsigned(who)
     # Claimed last: only the holder of the key can fill the store.
     try:
         fresh = replay.claim(f"{keys.thumbprint(cnf_jwk)}:{nonce}", int(date) + SKEW + 1, at)
     except sqlite3.Error as bad:
         raise InternalError("Requests cannot be checked for replay just now.", who=who) from bad
     if not fresh:
-        raise refusal
+        raise _unsigned(who)
+
+
+def _unsigned(who: str) -> AccessDenied:
+    return AccessDenied(
+        "This request is not signed as its token demands, or was seen before.",
+        Outcome.AUTH,
+        who=who,
+        rule="signed request",
+        hint="Send it again with a new signature; check the clocks.",
+    )
 
 
 # ---------------------------------------------------------------- pinned gateways
@@ -484,7 +488,7 @@ class Pins:
         self._path = Path(path)
         self._lock = threading.Lock()
         self._stamp: tuple[int, ...] | None = None
-        self._gateways: list[list[Jwk]] = []
+        self._gateways: list[list[_Pin]] = []
         self._version = ""
         self._read()
 
@@ -497,23 +501,25 @@ class Pins:
     def certificates(self, now: float | None = None) -> tuple[str, ...]:
         """The client certificates (PEM) to take, of all gateways."""
         at = time.time() if now is None else now
-        return tuple(pem for listed in self._fresh() for pem in tls.pinned(listed, at))
+        return tuple(pem for listed in self._fresh() for pem in tls.pinned((pin.jwk for pin in listed), at))
 
     def admits(self, cnf_jwk: Jwk | None, certificate: bytes | None = None, now: float | None = None) -> bool:
         """Whether one gateway has both: the key that signs, and the certificate (DER) that the connection showed.
 
         certificate: None where TLS ends in front of the agent; then the key decides alone.
         """
-        at = time.time() if now is None else now
+        if cnf_jwk is None:
+            return False
+        at, key = time.time() if now is None else now, keys.thumbprint(cnf_jwk)
         return any(
-            _has_key(listed, cnf_jwk, at) and (certificate is None or _has_certificate(listed, certificate, at))
+            _has_key(listed, key, at) and (certificate is None or _has_certificate(listed, certificate, at))
             for listed in self._fresh()
         )
 
-    def _fresh(self) -> list[list[Jwk]]:
+    def _fresh(self) -> list[list[_Pin]]:
         with self._lock:
             try:
-                if _stamp(self._path.stat()) != self._stamp:
+                if _stamp(os.stat(self._path)) != self._stamp:
                     self._read()
             except (OSError, ValueError):
                 self._stamp, self._gateways, self._version = None, [], ""
@@ -525,23 +531,34 @@ class Pins:
         gateways = found.get("gateways") if isinstance(found, dict) else None
         if not isinstance(gateways, dict) or not all(isinstance(listed, list) for listed in gateways.values()):
             raise ValueError(f"{self._path.name} is no list of gateways: see `atoll keys trust`")
-        for jwk in (jwk for listed in gateways.values() for jwk in listed):
-            if not isinstance(jwk, dict) or (tls.certificate_of(jwk) is None and not keys.thumbprint(jwk)):
-                raise ValueError(f"{self._path.name} holds something that is no public key")
-        self._gateways, self._version = list(gateways.values()), hashlib.sha256(raw).hexdigest()
-        self._stamp = _stamp(seen)
+        found = [[_pin(jwk, self._path.name) for jwk in listed] for listed in gateways.values()]
+        self._gateways, self._version, self._stamp = found, hashlib.sha256(raw).hexdigest(), _stamp(seen)
 
 
-def _has_key(listed: list[Jwk], cnf_jwk: Jwk | None, at: float) -> bool:
-    if cnf_jwk is None:
-        return False
-    wanted = keys.thumbprint(cnf_jwk)
-    able = [jwk for jwk in listed if jwk.get("kty") == "OKP" and keys.in_force(jwk, at)]
-    return any(hmac.compare_digest(keys.thumbprint(jwk), wanted) for jwk in able)
+@dataclass(frozen=True)
+class _Pin:
+    """A gateway's public key as it was read: a certificate (DER), or the name of a key that signs."""
+
+    jwk: Jwk
+    certificate: bytes | None
+    key: str
 
 
-def _has_certificate(listed: list[Jwk], certificate: bytes, at: float) -> bool:
-    able = [tls.certificate_of(jwk) for jwk in listed if keys.in_force(jwk, at)]
+def _pin(jwk: Any, file: str) -> _Pin:
+    """Raises ValueError for anything but a public key."""
+    if not isinstance(jwk, dict):
+        raise ValueError(f"{file} holds something that is no public key")
+    certificate = tls.certificate_of(jwk)
+    return _Pin(jwk, certificate, "" if certificate is not None else keys.thumbprint(jwk))
+
+
+def _has_key(listed: list[_Pin], key: str, at: float) -> bool:
+    able = [pin.key for pin in listed if pin.key and keys.in_force(pin.jwk, at)]
+    return any(hmac.compare_digest(one, key) for one in able)
+
+
+def _has_certificate(listed: list[_Pin], certificate: bytes, at: float) -> bool:
+    able = [pin.certificate for pin in listed if keys.in_force(pin.jwk, at)]
     return any(hmac.compare_digest(der, certificate) for der in able if der is not None)
 
 

@@ -16,6 +16,7 @@ import base64
 import binascii
 import fcntl
 import math
+import os
 import secrets
 import stat
 import threading
@@ -222,7 +223,7 @@ class KeyRing:
     def _fresh(self) -> list[Jwk]:
         with self._lock:
             try:
-                seen = self.path.stat()
+                seen = os.stat(self.path)
             except OSError as bad:
                 raise KeyFileError(f"the key file {self.path.name} cannot be read") from bad
             if (seen.st_mtime_ns, seen.st_ino) != self._stamp:

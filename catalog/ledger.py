@@ -195,18 +195,17 @@ class Ledger:
             raise LedgerError("the ledger cannot be written until it is opened anew")
         try:
             handle = self._file.fileno()
-            length = os.fstat(handle).st_size
-        except (OSError, ValueError) as bad:
+        except ValueError as bad:
             raise LedgerError("the ledger cannot be written") from bad
+        left = memoryview(line)
         try:
-            left = memoryview(line)
             while left:
                 left = left[os.write(handle, left) :]
             _sync(handle)
         except OSError as bad:
             self._broken = True
             with suppress(OSError):
-                os.ftruncate(handle, length)
+                os.ftruncate(handle, os.fstat(handle).st_size - (len(line) - len(left)))
                 self._broken = False
             raise LedgerError("the ledger cannot be written") from bad
 

@@ -85,7 +85,8 @@ class Relation(_Frozen):
     key: columns whose values together stand in one row only, as the owner declares; planning believes it, answers
     do not depend on it.
     min_group, entity, dimensions, measures: set in `aggregate` mode. verify_keys: in `verify` mode.
-    max_keys: keys that one fragment may bring. key_sets: sets of keys among which they may lie.
+    max_keys: keys that one fragment may bring. key_sets: sets of keys among which they may lie. key_columns: parts that
+    a key may have.
     vintage: age of the snapshot that answers, None for a live source. stale: the department is
     unreachable and this is the last that was known. notice: what must be said beside every answer from it.
     """
@@ -107,6 +108,7 @@ class Relation(_Frozen):
     key: tuple[PlainName, ...] = ()
     max_keys: int = 10_000
     key_sets: int = 1
+    key_columns: int = 1
     source_kind: str = ""
     vintage: datetime | None = None
     stale: bool = False

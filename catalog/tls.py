@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Any
 
@@ -173,6 +173,7 @@ class ServerTls:
             return self._made[1]
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether an address (name, IPv4, IPv6 with or without brackets) stays on this machine."""
     if host == "localhost":

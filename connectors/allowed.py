@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,6 +17,7 @@ from typing import Any
 from catalog.duck.typing import decimal_of
 from catalog.types import TrinoType
 from connectors.base import (
+    PART_TYPES,
     Aggregate,
     AllOf,
     AnyOf,
@@ -42,6 +43,7 @@ __all__ = [
     "check",
     "check_values",
     "columns_of",
+    "may_bind",
     "named",
     "result_of",
     "same_family",
@@ -91,12 +93,14 @@ class _Check:
         for output in scan.columns:
             _type(scan.types, output.column)
         self._conjunction(scan.predicates, types)
-        for column, keys in scan.keys:
-            type_ = _type(types, column)
-            if type_.name not in self.allowed.keys:
-                raise ValueError(f"keys on {column!r}: not pushed on {type_}")
-            if len(keys) > MAX_KEYS or keys.null_count:
-                raise ValueError(f"keys on {column!r}: at most {MAX_KEYS}, none of them NULL")
+        for columns, keys in scan.keys:
+            for column in columns:
+                type_ = _type(types, column)
+                if not may_bind(type_, columns, self.allowed):
+                    raise ValueError(f"keys on {column!r}: not pushed on {type_}")
+            parts = keys.flatten() if len(columns) > 1 else [keys]
+            if len(keys) > MAX_KEYS or len(parts) != len(columns) or any(part.null_count for part in parts):
+                raise ValueError(f"keys on {columns}: at most {MAX_KEYS}, none of them NULL, a part for each column")
         for key in scan.group_by:
             self._group_key(key, types)
         for aggregate in scan.aggregates:
@@ -214,6 +218,11 @@ def answers(allowed: Capabilities, conditions: Iterable[Condition], own: Contain
         return allowed.exists == "any"
     across = [c for c in conditions if any(name not in own for name in named(c))]
     return all(isinstance(c, Comparison) and c.op == "=" for c in across)
+
+
+def may_bind(kind: TrinoType, columns: Sized, allowed: Capabilities) -> bool:
+    """Whether a source looks for keys in a column of a type. columns: all that have a part of the key."""
+    return kind.name in allowed.keys and (len(columns) == 1 or kind.name in PART_TYPES)
 
 
 def named(condition: Condition) -> Iterator[str]:

@@ -27,10 +27,12 @@ import pyarrow as pa
 from catalog.types import TrinoType
 
 __all__ = [
+    "PART_TYPES",
     "Aggregate",
     "AllOf",
     "AnyOf",
     "Arithmetic",
+    "BoundKeys",
     "Cancel",
     "Cancelled",
     "Capabilities",
@@ -58,6 +60,10 @@ Op = Literal["=", "<>", "<", "<=", ">", ">=", "in", "is null", "is not null"]
 CompareOp = Literal["=", "<>", "<", "<=", ">", ">="]
 AggregateFunction = Literal["count", "sum", "min", "max"]
 KeyFunction = Literal["year", "month", "quarter"]
+BoundKeys = tuple[tuple[str, ...], pa.Array]
+"""Columns, and distinct keys without NULLs, one of which they are together: structs where there are several columns."""
+PART_TYPES = frozenset({"tinyint", "smallint", "integer", "bigint", "varchar", "date"})
+"""Types of the parts of a key that has several."""
 
 
 class SourceError(Exception):
@@ -284,7 +290,7 @@ class NativeScan:
     types: column -> declared type, for every column used: the relation's raw columns, or what the scans deliver,
     each under a name that no other column of the whole statement has.
     row_filters: the owner's trusted conditions, in the source's dialect, over the relation's columns.
-    predicates: a conjunction. keys: (column, distinct non-NULL keys): the column must be one of them.
+    predicates, keys: a conjunction.
     Either `columns` (a plain scan) or `group_by`/`aggregates` (a grouped scan; without keys one row).
     limit: stop after so many rows; only ever set on plain scans without residual work above. order: of the rows, on
     plain scans.
@@ -297,7 +303,7 @@ class NativeScan:
     columns: tuple[OutputColumn, ...] = ()
     row_filters: tuple[str, ...] = ()
     predicates: tuple[Condition, ...] = ()
-    keys: tuple[tuple[str, pa.Array], ...] = ()
+    keys: tuple[BoundKeys, ...] = ()
     group_by: tuple[GroupKey, ...] = ()
     aggregates: tuple[Aggregate, ...] = ()
     limit: int | None = None

@@ -13,6 +13,7 @@ The stream opens with a signature and two lengths. A row is its number of cells 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,16 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Wait
 
 from catalog.types import TrinoType
+from connectors.base import Cancel, NativeScan
 from connectors.cells import Column, Unfit, fit, naming
+from connectors.native import Compiled
 
-__all__ = ["WIRES", "columns", "copied"]
+__all__ = ["WIRES", "Elements", "batches", "columns", "copied"]
 
 FIRST_BYTES, BUFFER_BYTES = 1 << 16, 1 << 21
 """Of rows in the first buffer, which goes out early, and at last: so large that a buffer hardly costs by itself."""
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0"
-_HEAD, _END = len(_SIGNATURE) + 8, 2
+_HEAD, _END, _SIZE = len(_SIGNATURE) + 8, 2, 4
 _PAD = 24
 """Bytes behind the last row, so that a number may be read wherever a cell stands."""
 _AHEAD = 1 << 17
@@ -47,6 +50,16 @@ _UNITS = 10_000 ** np.arange(5)
 _QUAD = pa.scalar(10**16, pa.decimal256(17, 0))
 
 Numbers = npt.NDArray[Any]
+
+
+def batches(
+    connection: psycopg.Connection[Any], compiled: Compiled, scan: NativeScan, cancel: Cancel
+) -> Generator[pa.RecordBatch]:
+    """What a scan's statement delivers. Raises SourceError, psycopg.Error."""
+    with closing(copied(connection, compiled.sql)) as buffers:
+        for rows, lengths in buffers:
+            cancel.check()
+            yield pa.record_batch(columns(rows, lengths, compiled.wires, scan.outputs), schema=scan.schema)
 
 
 # --- rows from the server ----------------------------------------------------------------------------
@@ -190,7 +203,17 @@ class _Cells:
 
     def array(self, type_: pa.DataType, values: Numbers) -> pa.Array:
         valid = None if self.null is None else pa.py_buffer(np.packbits(~self.null, bitorder="little"))
-        return pa.Array.from_buffers(type_, self.begin.size, [valid, pa.py_buffer(values)])
+        return pa.Array.from_buffers(type_, self._found.size, [valid, pa.py_buffer(values)])
+
+
+class Elements(_Cells):
+    """The numbers of an array without NULLs, which lie behind each other like cells. Raises IndexError."""
+
+    def __init__(self, rows: bytearray, at: int, count: int, wire: str) -> None:
+        form = WIRES[wire].form
+        self.count, self.null, self._found = count, None, np.frombuffer(rows, form, count, at)
+        if (self._found["size"] != form.itemsize - _SIZE).any():
+            raise IndexError
 
 
 Reader = Callable[[_Cells, TrinoType], pa.Array]

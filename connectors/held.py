@@ -276,8 +276,8 @@ def _named(leaf: NativeScan) -> frozenset[str] | None:
     filters = [_of_filter(text) for text in leaf.row_filters]
     if leaf.is_query or None in filters:
         return None
-    found = {o.column for o in leaf.columns} | {k.column for k in leaf.group_by} | {c for c, _ in leaf.keys}
-    found |= {o.column for o in leaf.order}
+    found = {o.column for o in leaf.columns} | {k.column for k in leaf.group_by} | {o.column for o in leaf.order}
+    found |= {c for columns, _ in leaf.keys for c in columns}
     found |= {c for a in leaf.aggregates if a.value is not None for c in columns_of(a.value)}
     found |= {c for p in leaf.predicates for c in named(p)}
     return frozenset(found & leaf.types.keys()).union(*(columns for columns in filters if columns is not None))

@@ -28,6 +28,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from catalog.duck.typing import decimal_of
+from catalog.exchange import KEY_COLUMNS
 from catalog.types import VARCHAR, TrinoType
 from connectors.allowed import check, check_values, result_of
 from connectors.base import (
@@ -265,6 +266,10 @@ class Compiler:
         left = self.comparable(self.column(name), name, type_)
         return [exp.In(this=left, expressions=[self.value(v, type_) for v in values])]
 
+    def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
+        """`(columns) IN (keys)`, at least one key. parts: the values for each column, key by key."""
+        raise NotImplementedError
+
     def comparison(self, comparison: Comparison) -> list[exp.Expr]:
         """`column op column` as conditions that hold together."""
         left, right = (self.comparable(self.column(c), c, self.types[c]) for c in (comparison.left, comparison.right))
@@ -275,6 +280,9 @@ class Compiler:
         return self.sql(self.like_form, c=left, p=self.value(like.pattern, VARCHAR))
 
     like_form: ClassVar[str] = ":c LIKE :p"
+
+    def any_of(self, condition: AnyOf) -> exp.Expr:
+        return exp.Paren(this=exp.or_(*(self._all([part]) for part in condition.parts), copy=False))
 
     def order(self, order: Order) -> list[exp.Expr]:
         """What stands in ORDER BY, so that the order is Trino's."""
@@ -387,9 +395,18 @@ class Compiler:
             found.append(exp.Paren(this=exp.column(marker, quoted=True)))
         for condition in sorted(self.scan.predicates, key=self._cost):
             found += self._condition(condition)
-        for column, keys in self.scan.keys:
-            found += self._one_of(column, self.types[column], keys.to_pylist())
+        for columns, keys in self.scan.keys:
+            found += self._among(columns, keys)
         return found
+
+    def _among(self, columns: tuple[str, ...], keys: pa.Array) -> list[exp.Expr]:
+        """The columns together are one of the keys."""
+        if len(columns) == 1:
+            return self._one_of(columns[0], self.types[columns[0]], keys.to_pylist())
+        parts = [part.to_pylist() for part in keys.flatten()]
+        for column, values in zip(columns, parts, strict=True):
+            check_values(values, self.types[column], column)
+        return self.among(columns, parts) if len(keys) else [self.sql("1 = 0")]
 
     def _cost(self, condition: Condition) -> int:
         """What a condition costs a row, roughly: sources ask those of one scan as they are written, until one fails.
@@ -419,8 +436,8 @@ class Compiler:
                 return [exp.Not(this=self.like(condition)) if condition.negated else self.like(condition)]
             case AllOf(parts):
                 return [one for part in parts for one in self._condition(part)]
-            case AnyOf(parts):
-                return [exp.Paren(this=exp.or_(*(self._all([part]) for part in parts), copy=False))]
+            case AnyOf():
+                return [self.any_of(condition)]
             case Exists():
                 return [self._exists(condition)]
             case NotIn(column, part):
@@ -547,6 +564,15 @@ class SQLiteCompiler(Compiler):
         left = self.comparable(self.column(name), name, type_)
         keys = exp.Placeholder(this=key)
         return [self.sql(':l IN (SELECT "j"."value" FROM JSON_EACH(:k) AS "j")', l=left, k=keys)]
+
+    def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
+        key = self._next("k")
+        self.params[key] = json.dumps([[_sqlite_value(v) for v in row] for row in zip(*parts, strict=True)])
+        lefts = [self.comparable(self.column(c), c, self.types[c]) for c in columns]
+        places = [self.sql(f"""JSON_EXTRACT("j"."value", '$[{i}]')""") for i in range(len(columns))]
+        keys = self.sql('SELECT 1 FROM JSON_EACH(:k) AS "j"', k=exp.Placeholder(this=key))
+        assert isinstance(keys, exp.Select)
+        return [exp.In(this=exp.Tuple(expressions=lefts), query=exp.Subquery(this=keys.select(*places, append=False)))]
 
     def comparison(self, comparison: Comparison) -> list[exp.Expr]:
         """Of cells of their types: an ill-typed one compares with nothing.
@@ -746,20 +772,43 @@ class PostgresCompiler(Compiler):
                 exact = self.comparable(left, name, type_)
                 found.append(exp.In(this=exact, expressions=[v.copy() for v in literals]))
             return found
-        native = self.native_types[name]
-        element = _POSTGRES_TYPES[type_.name]
-        if native in _POSTGRES_INTEGERS:
-            # An array of the column's very own type is hashed, of another one searched from end to end.
-            element, bits = _POSTGRES_INTEGERS[native]
-            values = [v for v in values if isinstance(v, int) and -(2**bits) <= v < 2**bits]
-        elif native == "numeric":
-            element, values = "DECIMAL", [Decimal(v) for v in values if isinstance(v, int | Decimal)]
-        elif type_.name == "double":
-            values = [float(v) for v in values if isinstance(v, int | float)]
-        array = self.sql(f"ANY(CAST(:k AS {element}[]))", k=self._array(values))
+        element, fitting = self._elements(name, values)
+        array = self.sql(f"ANY(CAST(:k AS {element}[]))", k=self._array([v for v in fitting if v is not None]))
         if type_.name == "varchar":
             return self._equality("=", name, array)
         return [self.sql(":c = :a", c=self.column(name), a=array)]
+
+    def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
+        """By EXISTS over arrays: what stands in an index is looked up there, key by key."""
+        fitting = [self._elements(name, values) for name, values in zip(columns, parts, strict=True)]
+        keys = [key for key in zip(*(values for _, values in fitting), strict=True) if None not in key]
+        lists = list(zip(*keys, strict=True)) or [()] * len(columns)
+        arrays = {
+            hole: self.sql(f"CAST(:k AS {element}[])", k=self._array(values))
+            for hole, (element, _), values in zip("abc", fitting, lists, strict=False)
+        }
+        holes, names = ", ".join(f":{hole}" for hole in arrays), ", ".join(f'"{hole}"' for hole in arrays)
+        found = self.sql(f'SELECT 1 FROM UNNEST({holes}) AS "j"({names})', **arrays)
+        assert isinstance(found, exp.Select)
+        for name, part in zip(columns, arrays, strict=True):
+            value = exp.column(part, table="j", quoted=True)
+            is_text = self.types[name].name == "varchar"
+            equal = self._equality("=", name, value) if is_text else [self.sql(":c = :v", c=self.column(name), v=value)]
+            found.where(*equal, copy=False)
+        return [exp.Exists(this=found)]
+
+    def _elements(self, name: str, values: Sequence[Value]) -> tuple[str, list[Value | None]]:
+        """The type of an array to compare a column with, and the values in it; None where one equals no value of it."""
+        native, type_ = self.native_types[name], self.types[name]
+        if native in _POSTGRES_INTEGERS:
+            # An array of the column's very own type is hashed, of another one searched from end to end.
+            element, bits = _POSTGRES_INTEGERS[native]
+            return element, [v if isinstance(v, int) and -(2**bits) <= v < 2**bits else None for v in values]
+        if native == "numeric":
+            return "DECIMAL", [Decimal(v) if isinstance(v, int | Decimal) else None for v in values]
+        if type_.name == "double":
+            return _POSTGRES_TYPES["double"], [float(v) if isinstance(v, int | float) else None for v in values]
+        return _POSTGRES_TYPES[type_.name], list(values)
 
     def masked(self, key: GroupKey, column: exp.Expr) -> exp.Expr:
         type_ = self.types[key.column]
@@ -833,6 +882,8 @@ class AnsiMySQL(MySQL):
 
 
 _VALID_DAY = "DAYOFMONTH(:c) BETWEEN 1 AND DAYOFMONTH(LAST_DAY(:c)) AND YEAR(:c) > 0"
+_BEGIN = re.compile(r"([^%_\\]+)%\Z")
+"""A LIKE pattern that says how a text begins, and nothing else."""
 _EXACT_TEXT = "CAST(:c AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_nopad_bin"
 
 
@@ -891,6 +942,27 @@ class MariaDBCompiler(Compiler):
             found.append(self.sql(_VALID_DAY, c=column))
         return found
 
+    def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
+        """As in `one_of`: once by what indexes know, where all texts allow it, and exactly where there are texts."""
+        kinds = [self.types[c] for c in columns]
+        keys = ", ".join(
+            f"({', '.join(_mariadb_literal(v, kind) for v, kind in zip(key, kinds, strict=True))})"
+            for key in zip(*parts, strict=True)
+        )
+        is_text = [kind.name == "varchar" for kind in kinds]
+        plain = [self.column(c) for c in columns]
+        lefts: list[list[exp.Expr]] = []
+        if all(not text or _is_ascii(values) for text, values in zip(is_text, parts, strict=True)):
+            lefts.append([*plain])
+        if any(is_text):
+            lefts.append([self.comparable(p, c, k) for p, c, k in zip(plain, columns, kinds, strict=True)])
+        found: list[exp.Expr] = [
+            exp.In(this=exp.Tuple(expressions=left), expressions=[exp.column(self._marker(keys), quoted=True)])
+            for left in lefts
+        ]
+        days = (self.sql(_VALID_DAY, c=p) for p, k in zip(plain, kinds, strict=True) if k.name == "date")
+        return [*found, *days]
+
     def group_key(self, key: GroupKey) -> exp.Expr:
         type_ = self.types[key.column]
         if key.function is not None:
@@ -934,6 +1006,18 @@ class MariaDBCompiler(Compiler):
             for c in (comparison.left, comparison.right)
         )
         return [self.sql(f":l {comparison.op} :r", l=left, r=right)]
+
+    def any_of(self, condition: AnyOf) -> exp.Expr:
+        """Several beginnings of one text, of one length, are one list: the text is brought into its exact form once,
+        which takes longer than all comparisons (TPC-H's q22: 25 ms in place of 60)."""
+        begins = [_BEGIN.match(p.pattern) if isinstance(p, Like) and not p.negated else None for p in condition.parts]
+        columns = {p.column for p in condition.parts if isinstance(p, Like)}
+        texts = [found[1] for found in begins if found is not None]
+        if len(texts) < len(begins) or len(columns) > 1 or len(set(map(len, texts))) > 1:
+            return super().any_of(condition)
+        text = self.sql("CAST(:c AS CHAR CHARACTER SET utf8mb4)", c=self.column(columns.pop()))
+        left = self.sql(f"LEFT(:c, {len(texts[0])}) COLLATE utf8mb4_nopad_bin", c=text)
+        return exp.In(this=left, expressions=[self.value(t, VARCHAR) for t in texts])
 
     def order(self, order: Order) -> list[exp.Expr]:
         """NULLs, which are the least here, by a key of their own."""
@@ -997,10 +1081,18 @@ class DuckDBCompiler(Compiler):
         table = self._next("atoll_keys_")
         self.key_tables[table] = _key_array(values, type_)
         keys = exp.Select().select(exp.column("k", table="j", quoted=True))
-        alias = exp.TableAlias(this=exp.to_identifier("j", quoted=True))
-        named = _table(table)
-        named.set("alias", alias)
+        named = _named_table(table, "j")
         return [exp.In(this=self.column(name), query=exp.Subquery(this=keys.from_(named)))]
+
+    def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
+        table = self._next("atoll_keys_")
+        arrays = [_key_array(values, self.types[c]) for c, values in zip(columns, parts, strict=True)]
+        names = KEY_COLUMNS[: len(columns)]
+        self.key_tables[table] = pa.StructArray.from_arrays(arrays, names=list(names))
+        found = exp.Select().select(exp.Literal.number(1), copy=False).from_(_named_table(table, "j"), copy=False)
+        for column, name in zip(columns, names, strict=True):
+            found.where(exp.EQ(this=exp.column(name, "j", quoted=True), expression=self.column(column)), copy=False)
+        return [exp.Exists(this=found)]
 
     def date_part(self, function: str, name: str) -> exp.Expr:
         return self.sql(f"{function.upper()}(:c)", c=self.column(name))
@@ -1024,6 +1116,12 @@ class DuckDBCompiler(Compiler):
         parameter = exp.Placeholder(this=name)
         cast = _DUCKDB_CASTS.get(type_.name)
         return self.sql(f"CAST(:v AS {cast})", v=parameter) if cast else parameter
+
+
+def _named_table(name: str, alias: str) -> exp.Table:
+    table = _table(name)
+    table.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+    return table
 
 
 def _key_array(values: Sequence[Value], type_: TrinoType) -> pa.Array:

@@ -47,6 +47,7 @@ class Pool(Generic[T]):
         self._alive = alive
         self._wait = wait
         self._places = threading.Semaphore(size)
+        self._waiting = 0
         self._lock = threading.Lock()
         self._free: list[T] = []
         self._closed = False
@@ -56,14 +57,44 @@ class Pool(Generic[T]):
         """Borrow a connection; waits for a place. Raises SourceError when none gets free, Cancelled."""
         self._take_place(cancel)
         try:
-            found = self._take_free()
-            lease = Lease(self._connect(), fresh=True) if found is None else Lease(found, fresh=False)
+            lease = self._lent()
             try:
                 yield lease
             finally:
                 self._give_back(lease)
         finally:
             self._places.release()
+
+    @contextmanager
+    def spare(self) -> Iterator[Lease[T] | None]:
+        """Borrow a connection if there is a place for one now, another one for who comes next, and it can be had."""
+        places = [self._places.acquire(blocking=False) for _ in range(2)]
+        for _ in range(places.count(True) - all(places)):
+            self._places.release()
+        if not all(places):
+            yield None
+            return
+        try:
+            try:
+                lease = self._lent()
+            except SourceError:
+                yield None
+                return
+            try:
+                yield lease
+            finally:
+                self._give_back(lease)
+        finally:
+            self._places.release()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether someone waits for a place."""
+        return self._waiting > 0
+
+    def _lent(self) -> Lease[T]:
+        found = self._take_free()
+        return Lease(self._connect(), fresh=True) if found is None else Lease(found, fresh=False)
 
     def stream(self, cancel: Cancel, work: Callable[[Lease[T]], Generator[R]]) -> Generator[R]:
         """What `work` yields on a borrowed connection.
@@ -103,12 +134,22 @@ class Pool(Generic[T]):
             self._disconnect(connection)
 
     def _take_place(self, cancel: Cancel | None) -> None:
+        if self._places.acquire(blocking=False):
+            return
         end = time.monotonic() + self._wait
-        while not self._places.acquire(timeout=_POLL):
-            if cancel is not None:
-                cancel.check()
-            if time.monotonic() > end:
-                raise SourceError("no connection to the source got free in time")
+        self._await(1)
+        try:
+            while not self._places.acquire(timeout=_POLL):
+                if cancel is not None:
+                    cancel.check()
+                if time.monotonic() > end:
+                    raise SourceError("no connection to the source got free in time")
+        finally:
+            self._await(-1)
+
+    def _await(self, more: int) -> None:
+        with self._lock:
+            self._waiting += more
 
     def _take_free(self) -> T | None:
         with self._lock:

@@ -10,16 +10,20 @@ years before 1 are errors that name the column.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import psycopg
 import pyarrow as pa
 from cachetools import TTLCache
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextLoader
@@ -27,6 +31,7 @@ from pydantic import Field
 
 from catalog.types import BIGINT, BOOLEAN, DATE, DOUBLE, VARCHAR, TrinoType
 from connectors import cells
+from connectors.ahead import Ahead
 from connectors.base import (
     Cancel,
     Cancelled,
@@ -37,12 +42,15 @@ from connectors.base import (
     SourceError,
     SourceTable,
 )
+from connectors.blocks import Blocks, may_be_blocks
 from connectors.config import SecretRef, SourceConfig, resolve_secret
-from connectors.copied import columns, copied
+from connectors.copied import batches
 from connectors.factored import factored
+from connectors.halves import cuts, halves
 from connectors.native import Compiled, PostgresCompiler, describe
 from connectors.pool import Lease, Pool
 from connectors.regroup import Grouper, apart
+from connectors.regroup import counted as only_counted
 
 __all__ = ["PostgresConfig", "PostgresSource"]
 
@@ -55,10 +63,20 @@ FEW_GROUPS = 5_000
 """So many groups are made in the processor's cache; multiplying once for each of them is always cheaper than a row."""
 HASHED_GROUPS = 50_000
 """More groups than these are made beside the server (`regroup`)."""
+BLOCK_ROWS = 100_000
+"""More rows of a whole table come by blocks (`blocks`)."""
 MANY_GROUPS, MANY_ROWS = 20_000, 1_000_000
 _LITERAL = re.compile(r"/\*[^*]*\*/|'[^']*(?:''[^']*)*'")
 DEARER = 3.0
 """How much more an order may cost by the server's own count before it is not taken."""
+IN_ORDER = ("enable_hashagg = off", "max_parallel_workers_per_gather = 0")
+"""Groups inside a join are read in an index's order; each worker would make all of them."""
+WORKERS_ROWS = "parallel_tuple_cost = 0.02"
+"""The server reckons with 0.1, which keeps its workers from answers of many rows."""
+
+Connection = psycopg.Connection[Any]
+Reading = Callable[[Connection], Generator[pa.RecordBatch]]
+"""A statement, and what it delivers over a connection."""
 
 _INTEGERS = frozenset({"tinyint", "smallint", "integer", "bigint"})
 _ORDERED = _INTEGERS | {"decimal", "double", "varchar", "date", "timestamp"}
@@ -124,7 +142,9 @@ class PostgresConfig(SourceConfig):
     host: name, address or socket folder. password: `env:NAME` or `file:PATH`. search_path: schemas in
     which owner views find their tables. timeout: seconds a statement may run. connections: at most.
     random_page_cost: of what the server's planner reckons with in these sessions; its own default, 4, is a disk's that
-    turns, and makes it read whole tables where an index would do.
+    turns, and makes it read whole tables where an index would do. parallel: connections over which one large answer may
+    be read at once, of those that are free; one where the server itself may use no workers
+    (max_parallel_workers_per_gather).
     """
 
     kind: Literal["postgres"] = "postgres"
@@ -140,11 +160,13 @@ class PostgresConfig(SourceConfig):
     timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
     connections: Annotated[int, Field(ge=1, le=64)] = 4
     random_page_cost: Annotated[float, Field(ge=1, le=100)] = 1.1
+    parallel: Annotated[int, Field(ge=1, le=2)] = 2
 
     def open(self, base_dir: Path, private_dir: Path) -> PostgresSource:
         settings = {
             "default_transaction_read_only": "on",
             "statement_timeout": str(int(self.timeout * 1000)),
+            "idle_in_transaction_session_timeout": str(int(self.timeout * 1000)),
             "TimeZone": "UTC",
             "DateStyle": "ISO",
             "extra_float_digits": "1",
@@ -165,25 +187,29 @@ class PostgresConfig(SourceConfig):
             options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
             **({} if password is None else {"password": password}),
         )
-        return PostgresSource(conninfo, self.connections, private_dir)
+        return PostgresSource(conninfo, self.connections, private_dir, self.parallel)
 
 
 class PostgresSource(Source):
-    """One PostgreSQL database, read-only. Connects when first used."""
+    """One PostgreSQL database, read-only. Connects when first used.
+
+    parallel: connections over which one answer may be read at once.
+    """
 
     kind: ClassVar[str] = "postgres"
     dialect: ClassVar[str] = "postgres"
 
-    def __init__(self, conninfo: str, connections: int, private_dir: Path) -> None:
-        self._conninfo = conninfo
+    def __init__(self, conninfo: str, connections: int, private_dir: Path, parallel: int = 1) -> None:
+        self._conninfo, self._parallel = conninfo, parallel
         self._bulk, self._control = (
             Pool(self._connect, lambda c: c.close(), connections, alive=lambda c: not c.closed) for _ in range(2)
         )
         self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
-        self._rows: TTLCache[tuple[str, int], float] = TTLCache(256, DESCRIBE_SECONDS)
+        self._rows: TTLCache[tuple[str, int], tuple[str, float]] = TTLCache(256, DESCRIBE_SECONDS)
         self._grouper = Grouper(private_dir)
         self._lock = threading.Lock()
         self._folding: bool | None = None
+        self._has_workers = False
 
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
@@ -212,6 +238,12 @@ class PostgresSource(Source):
                 raise SourceError(f"PostgreSQL does not answer: {bad}") from bad
 
     def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
+        return self._scan(scan, cancel)
+
+    def _scan(
+        self, scan: NativeScan, cancel: Cancel, counted: frozenset[str] = frozenset()
+    ) -> Iterator[pa.RecordBatch]:
+        """counted: what it delivers of which only those that are not NULL will be counted."""
         cancel.check()
         bind = 0 < sum(len(keys) for part in scan.scans() for _, keys in part.keys) <= BOUND_KEYS
         owners = [part for part in scan.scans() if isinstance(part.relation, str)]
@@ -230,43 +262,94 @@ class PostgresSource(Source):
             compiled, beside = compiled_of(scan), apart(scan)
         if bind:
             return self._control.stream(cancel, lambda lease: self._looked_up(lease, scan, compiled, cancel))
-        if beside is not None and self._expected(compiled, cancel) > HASHED_GROUPS:
+        if beside is not None and min(_most_groups(scan), self._expected(compiled, cancel)) > HASHED_GROUPS:
             rows, groups = beside
-            return self._grouper.groups(groups, self.scan(rows, cancel), cancel)
-        ordered = any(p.group_by for p in scan.scans() if p is not scan) and self._reads_groups_in_order(
-            compiled, cancel
-        )
-        return self._bulk.stream(cancel, lambda lease: self._copied(lease, scan, compiled, cancel, ordered))
+            return self._grouper.groups(groups, self._scan(rows, cancel, only_counted(groups)), cancel)
+        if any(p.group_by for p in scan.scans() if p is not scan) and self._reads_groups_in_order(compiled, cancel):
+            parts = [compiled_of(half) for half in self._halves(scan, cancel)] or [compiled]
+            halved = [partial(self._in_order, scan, part, cancel) for part in parts]
+            return self._bulk.stream(cancel, lambda lease: self._together(lease, lambda _: halved, cancel))
+        if self._spreads and may_be_blocks(scan) and self._reads_all(compiled, cancel):
+            within = partial(self._in_blocks, Blocks(scan, compiled_of, counted), scan, compiled, cancel)
+            return self._bulk.stream(cancel, lambda lease: self._together(lease, within, cancel))
+        cheap = self._spreads and _is_plain_join(scan)
+        return self._bulk.stream(cancel, lambda lease: self._copied(lease, scan, compiled, cancel, cheap))
+
+    @property
+    def _spreads(self) -> bool:
+        """Whether one answer may be read over two connections."""
+        return self._parallel > 1 and self._has_workers
 
     def close(self) -> None:
         self._bulk.close()
         self._control.close()
         self._grouper.close()
 
-    # -- the two paths
+    # -- the paths
 
     def _copied(
-        self,
-        lease: Lease[psycopg.Connection[Any]],
-        scan: NativeScan,
-        compiled: Compiled,
-        cancel: Cancel,
-        ordered: bool,
+        self, lease: Lease[Connection], scan: NativeScan, compiled: Compiled, cancel: Cancel, cheap: bool
     ) -> Generator[pa.RecordBatch]:
-        """ordered: groups are read in an index's order."""
+        """cheap: rows of the server's workers cost what they do."""
         with self._reading(lease, cancel) as connection:
-            if ordered:
-                connection.execute("SET enable_hashagg = off")
-            with closing(copied(connection, compiled.sql)) as buffers:
-                for rows, lengths in buffers:
-                    cancel.check()
-                    arrays = columns(rows, lengths, compiled.wires, scan.outputs)
-                    yield pa.record_batch(arrays, schema=scan.schema)
-            if ordered:
-                connection.execute("RESET enable_hashagg")
+            if cheap:
+                connection.execute(f"SET {WORKERS_ROWS}".encode())
+            yield from batches(connection, compiled, scan, cancel)
+            if cheap:
+                connection.execute("RESET parallel_tuple_cost")
+
+    @staticmethod
+    def _in_order(
+        scan: NativeScan, compiled: Compiled, cancel: Cancel, connection: Connection
+    ) -> Generator[pa.RecordBatch]:
+        """Inside a transaction: groups are read in an index's order."""
+        for setting in IN_ORDER:
+            connection.execute(f"SET LOCAL {setting}".encode())
+        yield from batches(connection, compiled, scan, cancel)
+
+    def _in_blocks(
+        self, blocks: Blocks, scan: NativeScan, compiled: Compiled, cancel: Cancel, connection: Connection
+    ) -> list[Reading]:
+        """Inside a transaction: a table by its blocks, as it is where it has none. compiled: the whole scan."""
+        whole = partial(batches, compiled=compiled, scan=scan, cancel=cancel)
+        return [partial(blocks.read, cancel, block) for block in blocks.of(connection)] or [whole]
+
+    def _together(
+        self, lease: Lease[Connection], readings_on: Callable[[Connection], Iterable[Reading]], cancel: Cancel
+    ) -> Generator[pa.RecordBatch]:
+        """What statements read of one state of the database, in any order; over a second connection at the same time
+        if the owner allows it and one is free."""
+        with self._reading(lease, cancel) as connection:
+            connection.execute(_BEGIN)
+            left = deque(readings_on(connection))
+            if len(left) > 1 and self._spreads:
+                snapshot = connection.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
+                beside = Ahead(lambda stop: self._beside(snapshot[0], left, stop), cancel)
+                with closing(beside):
+                    for reading in _taken(left):
+                        for batch in reading(connection):
+                            yield batch
+                            yield from beside.ready()
+                    yield from beside.rest()
+            else:
+                for reading in left:
+                    yield from reading(connection)
+            connection.execute("COMMIT")
+
+    def _beside(self, snapshot: str, left: deque[Reading], cancel: Cancel) -> Generator[pa.RecordBatch]:
+        """What a second connection reads of what is left, until someone waits for it; nothing where there is none."""
+        with self._bulk.spare() as lease:
+            if lease is None or not _sees(lease, snapshot):
+                return
+            with self._reading(lease, cancel) as connection:
+                for reading in _taken(left):
+                    yield from reading(connection)
+                    if self._bulk.is_awaited:
+                        break
+                connection.execute("COMMIT")
 
     def _looked_up(
-        self, lease: Lease[psycopg.Connection[Any]], scan: NativeScan, compiled: Compiled, cancel: Cancel
+        self, lease: Lease[Connection], scan: NativeScan, compiled: Compiled, cancel: Cancel
     ) -> Generator[pa.RecordBatch]:
         with self._reading(lease, cancel) as connection:
             values = list(compiled.params.values())
@@ -275,7 +358,7 @@ class PostgresSource(Source):
                 yield from self._batches(rows, scan, cancel)
 
     @contextmanager
-    def _reading(self, lease: Lease[psycopg.Connection[Any]], cancel: Cancel) -> Iterator[psycopg.Connection[Any]]:
+    def _reading(self, lease: Lease[Connection], cancel: Cancel) -> Iterator[Connection]:
         """The connection; what runs on it ends with a cancellation, and with the block."""
         lease.broken = True  # until the rows have been read to their end
         connection = lease.connection
@@ -311,13 +394,23 @@ class PostgresSource(Source):
     # -- what the server itself expects, by its own statistics
 
     def _expected(self, compiled: Compiled, cancel: Cancel) -> float:
-        """Rows that a statement is expected to give, as was said of one that differs in literals alone, and by its
-        length has not many more or fewer keys, if one came."""
+        """Rows that a statement is expected to give (`_looks`)."""
+        return self._looks(compiled, cancel)[1]
+
+    def _reads_all(self, compiled: Compiled, cancel: Cancel) -> bool:
+        """Whether a statement over a table reads it from end to end, for many rows."""
+        node, rows = self._looks(compiled, cancel)
+        return node == "Seq Scan" and rows > BLOCK_ROWS
+
+    def _looks(self, compiled: Compiled, cancel: Cancel) -> tuple[str, float]:
+        """How the server begins a statement, and the rows that it expects, as it said of one that differs in literals
+        alone, and by its length has not many more or fewer keys, if one came."""
         shape = _LITERAL.sub("?", compiled.sql), len(compiled.sql).bit_length()
         with self._lock:
             known = self._rows.get(shape)
         if known is None:
-            known = float(self._plan(compiled, cancel)["Plan Rows"])
+            plan = self._plan(compiled, cancel)
+            known = _first_node(plan), float(plan["Plan Rows"])
             with self._lock:
                 self._rows[shape] = known
         return known
@@ -332,24 +425,38 @@ class PostgresSource(Source):
         many = [node for node in _nodes(hashed) if node.get("Strategy") == "Hashed" and node["Plan Rows"] > MANY_GROUPS]
         if not any(below["Plan Rows"] > MANY_ROWS for node in many for below in node["Plans"]):
             return False
-        ordered = self._plan(compiled, cancel, "SET LOCAL enable_hashagg = off")
+        ordered = self._plan(compiled, cancel, *IN_ORDER)
         sorts = any(n["Node Type"] == "Sort" and n["Plan Rows"] > MANY_ROWS for n in _nodes(ordered))
         return bool(not sorts and ordered["Total Cost"] <= DEARER * hashed["Total Cost"])
 
-    def _plan(self, compiled: Compiled, cancel: Cancel, setting: str = "") -> dict[str, Any]:
+    def _halves(self, scan: NativeScan, cancel: Cancel) -> tuple[NativeScan, ...]:
+        """The scan in two by a key of its inner groups; nothing where it can't be, or nobody knows the key's middle."""
+        cut = next(cuts(scan), None)
+        if cut is None:
+            return ()
+        with self._control.lease(cancel) as lease:
+            table = sql.Identifier(*cut.table.rsplit(".", 1)).as_string(lease.connection)
+            try:
+                found = lease.connection.execute(_MIDDLE, {"table": table, "column": cut.column}).fetchone()
+            except psycopg.Error as bad:
+                lease.broken = True
+                raise self._failure(bad, cancel) from bad
+        return () if found is None or found[0] is None else halves(scan, cut, int(found[0]))
+
+    def _plan(self, compiled: Compiled, cancel: Cancel, *settings: str) -> dict[str, Any]:
         """The root of the server's plan."""
-        (found,) = self._control.stream(cancel, lambda lease: self._explained(lease, compiled, cancel, setting))
+        (found,) = self._control.stream(cancel, lambda lease: self._explained(lease, compiled, cancel, settings))
         return found
 
     def _explained(
-        self, lease: Lease[psycopg.Connection[Any]], compiled: Compiled, cancel: Cancel, setting: str
+        self, lease: Lease[Connection], compiled: Compiled, cancel: Cancel, settings: Iterable[str]
     ) -> Generator[dict[str, Any]]:
         connection = lease.connection
         try:
             with connection.transaction():
                 cursor = psycopg.RawCursor(connection)
-                if setting:
-                    cursor.execute(setting)
+                for setting in settings:
+                    cursor.execute(f"SET LOCAL {setting}")
                 cursor.execute(f"EXPLAIN (FORMAT JSON) {compiled.sql}", list(compiled.params.values()))
                 ((plans,),) = cursor.fetchall()
         except psycopg.Error as bad:
@@ -381,14 +488,14 @@ class PostgresSource(Source):
         (found,) = self._control.stream(cancel, lambda lease: self._described_on(lease, scan, cancel))
         return found
 
-    def _described_on(
-        self, lease: Lease[psycopg.Connection[Any]], scan: NativeScan, cancel: Cancel
-    ) -> Generator[dict[str, str]]:
+    def _described_on(self, lease: Lease[Connection], scan: NativeScan, cancel: Cancel) -> Generator[dict[str, str]]:
         connection = lease.connection
         try:
             if self._folding is None:
                 found = connection.execute("SELECT count(*) FROM pg_collation WHERE NOT collisdeterministic")
                 self._folding = found.fetchone() != (0,)
+                workers = connection.execute("SELECT current_setting('max_parallel_workers_per_gather')")
+                self._has_workers = workers.fetchone() != ("0",)
             cursor = psycopg.RawCursor(connection)
             cursor.execute(describe(scan, self.dialect))
             columns = [(c.name, c.type_code) for c in cursor.description or ()]
@@ -400,7 +507,7 @@ class PostgresSource(Source):
             raise self._failure(bad, cancel) from bad
         yield {name: names[oid] for name, oid in columns}
 
-    def _connect(self) -> psycopg.Connection[Any]:
+    def _connect(self) -> Connection:
         try:
             connection = psycopg.connect(self._conninfo, autocommit=True)
         except psycopg.Error as bad:
@@ -411,12 +518,59 @@ class PostgresSource(Source):
         return connection
 
 
+def _taken(left: deque[Reading]) -> Iterator[Reading]:
+    """What is left, for one of several who take of it."""
+    while True:
+        try:
+            yield left.popleft()
+        except IndexError:
+            return
+
+
+def _sees(lease: Lease[Connection], snapshot: str) -> bool:
+    """Begin a transaction that sees what another one does; False, and no longer lent, if the connection does not."""
+    try:
+        lease.connection.execute(_BEGIN)
+        lease.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
+    except psycopg.Error:
+        lease.broken = True
+        return False
+    return True
+
+
+def _is_plain_join(scan: NativeScan) -> bool:
+    """Whether it joins tables alone: of groups and of lists of keys inside, each worker would make all."""
+    inner = [part for part in scan.scans() if part is not scan]
+    several = any(len(columns) > 1 for part in scan.scans() for columns, _ in part.keys)
+    return bool(scan.parts) and not several and not any(part.group_by for part in inner)
+
+
+def _most_groups(scan: NativeScan) -> float:
+    """No more groups than this, by the keys that were asked for: the server does not count with them."""
+    many = {columns[0]: len(keys) for columns, keys in scan.keys if len(columns) == 1}
+    return math.prod(many.get(key.column, math.inf) for key in scan.group_by)
+
+
+def _first_node(plan: dict[str, Any]) -> str:
+    """The root of a plan, or what workers do for it."""
+    return str(plan["Plans"][0]["Node Type"] if plan["Node Type"] == "Gather" else plan["Node Type"])
+
+
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for below in plan.get("Plans", ()):
         yield from _nodes(below)
 
 
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_MIDDLE = """
+SELECT (s.histogram_bounds::text::numeric[])[(cardinality(s.histogram_bounds::text::numeric[]) + 1) / 2]
+FROM pg_stats s
+JOIN pg_namespace n ON n.nspname = s.schemaname
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename
+WHERE c.oid = to_regclass(%(table)s) AND s.attname = %(column)s AND NOT s.inherited
+"""
+"""Half of the rows of a table have less in a column of numbers, as the last ANALYZE saw it."""
 _INTROSPECT = """
 SELECT CASE WHEN pg_table_is_visible(c.oid) THEN c.relname ELSE n.nspname || '.' || c.relname END,
        c.reltuples, a.attname, format_type(a.atttypid, a.atttypmod), COALESCE(b.typname, t.typname),

@@ -28,7 +28,7 @@ from connectors.base import Cancel, NativeScan, OutputColumn, SourceError
 from connectors.native import DuckDBCompiler
 from connectors.snapshot import CAPABILITIES, engine, prepare, run
 
-__all__ = ["Grouper", "apart"]
+__all__ = ["Grouper", "apart", "counted"]
 
 ROWS = "rows"
 MEMORY = "512MB"
@@ -47,6 +47,14 @@ def apart(scan: NativeScan) -> tuple[NativeScan, NativeScan] | None:
     rows = replace(scan, columns=columns, group_by=(), aggregates=())
     types = {c.name: c.type for c in columns}
     return rows, NativeScan(ROWS, False, types, group_by=scan.group_by, aggregates=scan.aggregates)
+
+
+def counted(scan: NativeScan) -> frozenset[str]:
+    """The columns of which its groups only count those that are not NULL."""
+    plain = [a for a in scan.aggregates if a.function == "count" and isinstance(a.value, str) and not a.distinct]
+    used = {key.column for key in scan.group_by}
+    used.update(c for a in scan.aggregates if a not in plain and a.value is not None for c in columns_of(a.value))
+    return frozenset(a.value for a in plain if isinstance(a.value, str) and a.value not in used)
 
 
 class Grouper:

@@ -22,6 +22,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalog.exchange import key_table
 from catalog.types import TrinoType, from_arrow
 from connectors import cells
 from connectors.base import Cancel, Cancelled, Capabilities, NativeScan, SourceColumn, SourceError, SourceTable
@@ -206,7 +207,7 @@ class Snapshot:
     def _run(self, edition: _Edition, scan: NativeScan, cancel: Cancel) -> Generator[pa.RecordBatch]:
         with edition.cursor() as cursor, edition.held.placed(scan) as placed:
             compiled = DuckDBCompiler(placed, CAPABILITIES).compile()
-            tables = {name: pa.table({"k": keys}) for name, keys in compiled.key_tables.items()}
+            tables = {name: key_table(keys) for name, keys in compiled.key_tables.items()}
             yield from run(cursor, scan, compiled, tables, cancel)
 
     def _current(self) -> _Edition:

@@ -55,9 +55,10 @@ class Gathering:
             self._receive(one)
             asked += self._start_ready(waiting)
 
-    def delivered(self, name: str) -> int:
-        """Rows of a fragment whose answer is stored and was asked at once."""
-        return self._read[name].rows
+    @property
+    def delivered(self) -> dict[str, int]:
+        """Rows of the fragments whose answers are stored and were asked at once."""
+        return {name: stream.rows for name, stream in self._read.items()}
 
     def send(self, fragment: FragmentPlan) -> FragmentStream:
         """Ask a fragment without keys."""

@@ -282,15 +282,18 @@ class Gateway:
     # -- exchange and merge ----------------------------------------------------------------------
 
     def _exchange(self, execution: Execution, session: Session, plan: Plan) -> None:
-        if plan.first is not None and self._first_rows(execution, session, plan.first):
-            return
+        if plan.first is not None:
+            if self._first_rows(execution, session, plan.first):
+                return
+            if plan.learned is not None:
+                plan.learned.in_vain()
         if plan.keyed is not None:
             try:
                 self._exchange(execution, session, plan.keyed)
                 return
             except NoKeys:  # nothing has been handed over yet
                 if plan.learned is not None:
-                    plan.learned.no_keys()
+                    plan.learned.in_vain()
         if plan.merge is None:
             self._begin(execution, session, plan)
             self._pass_through(execution, session, plan)
@@ -311,7 +314,7 @@ class Gateway:
             batches = list(merge.run(compiled))
             self._close(execution, plan, gathering.streams)
             found = sum(batch.num_rows for batch in batches)
-            if not is_enough(first, gathering.delivered(first.fragment), found):
+            if not is_enough(first, gathering.delivered, found):
                 return False
             self._publish(execution, plan, compiled)
             for batch in batches:

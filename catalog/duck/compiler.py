@@ -1069,6 +1069,8 @@ class _Compiler:
     def in_(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expressions", "query")
         value = self.expr(node.this, scope)
+        if node.args.get("query") is not None and value.type.name == "row":
+            return self._row_in(value, self.query(node.args["query"], scope))
         if node.args.get("query") is not None:
             query = self.subquery(node.args["query"], scope)
             kind = comparable(value.type, query.columns[0][1], "IN")
@@ -1087,6 +1089,19 @@ class _Compiler:
             check_size(len(known) * len(items))
             return Typed("(" + " OR ".join(f"tr_float_eq({known}, {_coerce(i, kind)})" for i in items) + ")", BOOLEAN)
         return Typed(f"({known} IN ({listed}))", BOOLEAN)
+
+    def _row_in(self, value: Typed, query: _Query) -> Typed:
+        """Whether a row is among those of a query of as many columns. NULL is like NULL here, and like nothing else."""
+        fields = [kind for _, kind in value.type.args]
+        if len(fields) != len(query.columns):
+            raise mismatch(f"IN cannot compare {value.type} with {len(query.columns)} columns of a query.")
+        found = [kind for _, kind in query.columns]
+        kinds = [comparable(field, column, "IN") for field, column in zip(fields, found, strict=True)]
+        wanted = TrinoType("row", tuple(("", kind) for kind in kinds))
+        left = value if fields == kinds else cast_to(value, wanted)
+        names = [f'"f{i}"' for i in range(len(kinds))]
+        row = row_of([cast_to(Typed(f"q.{name}", a), b) for name, a, b in zip(names, found, kinds, strict=True)])
+        return Typed(f"({left.sql} IN (SELECT {row.sql} FROM ({query.sql}) AS q ({', '.join(names)})))", BOOLEAN)
 
     def like(self, node: exp.Expr, scope: _Scope) -> Typed:
         escape = ""

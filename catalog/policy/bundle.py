@@ -8,6 +8,7 @@ whoever may write one must not be able to make the agent wait, or fill its memor
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +97,7 @@ def _others(path: Path, named: Iterable[str]) -> list[str]:
 
 def _look(folder: Path, name: str) -> tuple[str, int, int, int, int]:
     try:
-        found = (folder / name).stat()
+        found = os.stat(os.path.join(folder, name))  # asked of every file before every answer
     except OSError:
         return name, 0, 0, 0, 0
     # The time of the last change of the inode cannot be set back as that of the content can.
@@ -104,7 +105,8 @@ def _look(folder: Path, name: str) -> tuple[str, int, int, int, int]:
 
 
 def _in_folders(folder: Path) -> list[str]:
-    found = [p for name in FOLDERS for p in (folder / name).rglob("*") if p.suffix in ENDINGS and p.is_file()]
+    there = [folder / name for name in FOLDERS if os.path.isdir(os.path.join(folder, name))]
+    found = [p for inner in there for p in inner.rglob("*") if p.suffix in ENDINGS and p.is_file()]
     return sorted(p.relative_to(folder).as_posix() for p in found if not p.name.startswith("."))
 
 

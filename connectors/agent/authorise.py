@@ -67,9 +67,28 @@ class Access:
     def governed(self, name: str) -> Governed | None:
         """The relation under the principal's purpose, None if it is unknown or not granted."""
         if name not in self._found:
-            decision = decide(self.department, self.principal.sub, self.principal.purpose, name, self.now)
+            decision = self._decide(name)
             self._found[name] = None if decision is None else self._govern(name, decision)
         return self._found[name]
+
+    def _decide(self, name: str) -> Decision | None:
+        return decide(self.department, self.principal.sub, self.principal.purpose, name, self.now)
+
+    @property
+    def decided(self) -> dict[str, Governed | None]:
+        """Every relation that was decided so far."""
+        return dict(self._found)
+
+    def decides_as(self, known: Mapping[str, Governed | None]) -> bool:
+        """Whether these relations of the same policy are decided now as they were; then they are governed as they were.
+
+        A governed relation is a function of policy and decision, which holds the purpose too.
+        """
+        for name, governed in known.items():
+            if self._decide(name) != (None if governed is None else governed.decision):
+                return False
+            self._found[name] = governed
+        return True
 
     def resolve(self, node: exp.Table) -> Governed:
         """The relation that a table node names. Raises NOT_AVAILABLE or PURPOSE."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 import sqlite3
 import threading
 from collections import OrderedDict, deque
@@ -121,7 +122,11 @@ class Breaker:
 
     @property
     def paused(self) -> bool:
-        return self._path.exists()
+        try:
+            os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def pause(self) -> None:
         self._path.touch()

@@ -27,7 +27,7 @@ condition or bind keys; else reading the parts one by one is as quick.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +39,8 @@ from connectors.agent.authorise import Governed
 from connectors.agent.grouping import CLAUSES, Grouping, Shown, regrouped
 from connectors.agent.lower import Lower, Named
 from connectors.agent.pushdown import conjuncts, keys_operand
-from connectors.allowed import answers, same_family
-from connectors.base import Capabilities, Comparison, Condition, Exists, NativeScan, NotIn, OutputColumn
+from connectors.allowed import answers, may_bind, same_family
+from connectors.base import BoundKeys, Capabilities, Comparison, Condition, Exists, NativeScan, NotIn, OutputColumn
 
 __all__ = ["COMPOSED", "Composed", "Sources", "Stays", "composed"]
 
@@ -70,14 +70,14 @@ class Sources:
     """What composing needs to know of the department.
 
     relation: that gives rows behind a table node, else None. capabilities: by source name. part: the scan of one
-    occurrence, of published columns under other names. keys: the bind keys of a set as values of a type, None if there
-    are none or they compare otherwise.
+    occurrence, of published columns under other names. keys: the bind keys of a set as values of these types, None if
+    there are none or they compare otherwise.
     """
 
     relation: Callable[[exp.Table], Governed | None]
     capabilities: Callable[[str], Capabilities]
     part: Callable[[Governed, Mapping[str, str]], NativeScan]
-    keys: Callable[[str, TrinoType], pa.Array | None]
+    keys: Callable[[str, Sequence[TrinoType]], pa.Array | None]
 
 
 def composed(select: exp.Select, sources: Sources) -> Composed:
@@ -243,7 +243,7 @@ class _Below:
         self._build = build
         self._around = around
         self._parts: dict[str, _Relation | _Derived] = {}
-        self._keys: list[tuple[str, pa.Array]] = []
+        self._keys: list[BoundKeys] = []
         self.conditions: list[Condition] = []
         if select.args.get("from_") is None:
             raise Stays
@@ -306,12 +306,13 @@ class _Below:
             raise Stays
         self.conditions.append(condition)
 
-    def _bind(self, operand: exp.Expr, name: str) -> None:
-        column = self.resolve(operand)
-        keys = None if column is None else self._build.sources.keys(name, column.type)
-        if column is None or keys is None or column.type.name not in self._build.allowed.keys:
+    def _bind(self, operands: Sequence[exp.Expr], name: str) -> None:
+        columns = [column for one in operands if (column := self.resolve(one)) is not None]
+        keys = self._build.sources.keys(name, [column.type for column in columns])
+        fits = all(may_bind(column.type, operands, self._build.allowed) for column in columns)
+        if len(columns) != len(operands) or keys is None or not fits:
             raise Stays
-        self._keys.append((column.name, keys))
+        self._keys.append((tuple(column.name for column in columns), keys))
 
     def _exists(self, select: exp.Expr, negated: bool) -> Exists:
         if isinstance(select, exp.Subquery):

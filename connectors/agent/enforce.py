@@ -20,7 +20,17 @@ from catalog.types import BIGINT, TrinoType
 from connectors.agent.authorise import Governed
 from connectors.agent.compose import Composed
 from connectors.agent.pushdown import Grouped
-from connectors.base import Aggregate, Capabilities, Condition, GroupKey, NativeScan, Order, OutputColumn, Predicate
+from connectors.base import (
+    Aggregate,
+    BoundKeys,
+    Capabilities,
+    Condition,
+    GroupKey,
+    NativeScan,
+    Order,
+    OutputColumn,
+    Predicate,
+)
 
 __all__ = ["Scan", "enforce", "enforce_composed", "enforce_grouped", "enforce_part"]
 
@@ -75,7 +85,7 @@ def enforce(
     used: Iterable[str],
     view_text: str,
     predicates: Sequence[Condition] = (),
-    keys: Sequence[tuple[str, pa.Array]] = (),
+    keys: Sequence[BoundKeys] = (),
     limit: int | None = None,
     query_id: str = "",
     hidden: Sequence[str] = (),
@@ -84,7 +94,7 @@ def enforce(
     """Mask and filter one occurrence.
 
     used: published columns that the query reads. view_text: the owner's SELECT, "" for a plain table.
-    keys: (published column, values). hidden: raw columns that only trusted code sees (an aggregate's
+    keys: of published columns. hidden: raw columns that only trusted code sees (an aggregate's
     entity), delivered unmasked under `raw_<column>`; never for a query of an analyst. order: of the rows that `limit`
     keeps, by unmasked columns in raw names (`top`). Raises ValueError if one of them has a mask.
     """
@@ -120,7 +130,7 @@ def enforce_grouped(
     relation: Governed,
     group: Grouped,
     view_text: str,
-    keys: Sequence[tuple[str, pa.Array]],
+    keys: Sequence[BoundKeys],
     query_id: str = "",
     dialect: str = "",
 ) -> Scan:
@@ -213,7 +223,7 @@ def _native(
     relation: Governed,
     view_text: str,
     predicates: Sequence[Condition],
-    keys: Sequence[tuple[str, pa.Array]],
+    keys: Sequence[BoundKeys],
     query_id: str,
 ) -> NativeScan:
     spec = relation.spec
@@ -223,6 +233,6 @@ def _native(
         types={(c.from_ or n): c.type for n, c in spec.columns.items()},
         row_filters=relation.decision.filters,
         predicates=tuple(predicates),
-        keys=tuple((relation.raw(c), values) for c, values in keys),
+        keys=tuple((tuple(map(relation.raw, columns)), values) for columns, values in keys),
         query_id=query_id,
     )

@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 
 from catalog import duck
 from catalog.errors import CityError
+from catalog.exchange import key_table
 from catalog.types import arrow_field
 from connectors.agent.child import Residual
 from connectors.agent.enforce import Scan
@@ -150,7 +151,10 @@ class Feed:
     """
 
     def __init__(self, source: Scanner, scan: NativeScan, cancel: Cancel) -> None:
-        self._queue: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(QUEUE)
+        self._items = queue.SimpleQueue[pa.RecordBatch | BaseException | None]()
+        self._room = queue.SimpleQueue[None]()  # a queue that is bounded costs several times as much
+        for _ in range(QUEUE):
+            self._room.put(None)
         self._cancel = cancel
         self._closed = threading.Event()
         self.seconds = 0.0
@@ -179,25 +183,32 @@ class Feed:
     def _put(self, item: pa.RecordBatch | BaseException | None) -> bool:
         while not self._closed.is_set() and not self._cancel.is_set():
             try:
-                self._queue.put(item, timeout=POLL)
-                return True
-            except queue.Full:
+                self._room.get(timeout=POLL)
+            except queue.Empty:
                 continue
+            self._items.put(item)
+            return True
         return False
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         while True:
             self._cancel.check()
             try:
-                item = self._queue.get(timeout=POLL)
+                item = self._items.get(timeout=POLL)
             except queue.Empty:
                 continue
+            self._room.put(None)
             if item is None:
                 return
             if isinstance(item, BaseException):
                 self.error = item
                 raise item
             yield item
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the source has ended; up to four batches may be left to read."""
+        return self._done.is_set()
 
     def close(self) -> None:
         self._closed.set()
@@ -262,7 +273,7 @@ class RowRun:
         for name, reader in self._readers().items():
             residual.add(name, reader)
         for name, keys in self._keys.items():
-            residual.add(keys_name(name), pa.table({"k": keys}))
+            residual.add(keys_name(name), key_table(keys))
         held = [] if self.plan.streams else [s.name for s in self.plan.scans]
         held += map(keys_name, self._keys)  # a fragment may name its keys twice
         with _Translated(self._feeds):
@@ -272,6 +283,11 @@ class RowRun:
     def is_at_hand(self) -> bool:
         """Once it is open: whether no engine stands between the answer and its first rows."""
         return bool(self.plan.copies) and not self._is_residual
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the sources have given all that they will."""
+        return all(feed.is_done for feed in self._feeds)
 
     def _in_order(self) -> Iterable[pa.RecordBatch] | None:
         """The only relation's own rows, sorted if need be; None if they are too many to be sorted here."""

@@ -45,7 +45,8 @@ from connectors.agent.conditions import restrict
 from connectors.agent.disclosure import Guard, Question, epoch_of
 from connectors.agent.enforce import Scan, enforce
 from connectors.agent.execute import Engine, Engines, RowRun, Stop, trusted_table
-from connectors.agent.plan import mode_refusal, plan_rows
+from connectors.agent.kept import Planned, Plans, Seen, Spelling, spelling
+from connectors.agent.plan import RowPlan, mode_refusal, plan_rows
 from connectors.agent.question import check_question, read_statement, signed_hash
 from connectors.agent.receipt import Frames, sign_end, sign_receipt
 from connectors.agent.synthetic import notice
@@ -59,7 +60,10 @@ _log = structlog.get_logger("atoll.agent")
 
 @dataclass(frozen=True)
 class Services:
-    """What a run needs of its agent. version: the policy's digest. receipts: the key that signs answers."""
+    """What a run needs of its agent. version: the policy's digest. receipts: the key that signs answers.
+
+    plans: those that were kept under the policy.
+    """
 
     department: Department
     version: str
@@ -71,6 +75,7 @@ class Services:
     guard: Guard
     receipts: Any
     parameter_key: bytes = field(repr=False)
+    plans: Plans
 
     @property
     def books(self) -> dict[str, str]:
@@ -105,6 +110,7 @@ class FragmentRun:
         self.sha256 = sha256(fragment.sql)
         self.question = ""
         self._tree: exp.Expr = exp.Null()
+        self._spelling: Spelling | None = None
         self.keys: dict[str, pa.Array] = {}
         self.schema: pa.Schema | None = None
         self.frames_sent: Frames | None = None
@@ -145,6 +151,12 @@ class FragmentRun:
             raise error from bad
 
     def _prepare(self) -> None:
+        # A signed question is read with the text, and may narrow it.
+        seen = self.services.plans.look(self.principal, self.fragment.sql) if self.fragment.question is None else None
+        planned = None if seen is None or not seen.is_kept else self._again(seen)
+        if planned is not None:
+            self._open(planned.plan)
+            return
         tree = admit(self.fragment.sql).tree
         # Later stages may rewrite the tree; the question is held against what was asked.
         self._tree = tree.copy()
@@ -158,10 +170,43 @@ class FragmentRun:
         if relation is not None:
             self._prepare_aggregate(aggregate.read_shape(tree, relation, self.who), relation)
             return
-        plan = plan_rows(
-            self._restricted(tree), self.access, lambda s: self.services.sources[s].capabilities(),
-            self.services.view_text, self.keys, self.access.now, self.fragment.fragment_id,
-        )  # fmt: skip
+        plan, capabilities = self._planned(
+            self._restricted(tree), self.keys, self.access.now, self.fragment.fragment_id
+        )
+        self._open(plan)
+        if seen is not None:
+            planned = Planned(plan, self._spelled(), capabilities)
+            self.services.plans.keep(seen, self.access, self.keys, self.fragment.fragment_id, planned, self._make)
+
+    def _again(self, seen: Seen) -> Planned | None:
+        """What was planned before, if it is what would be planned now."""
+        self.keys = self._decode_keys()
+        planned = self.services.plans.again(seen, self.access, self.keys, self._reach, self.fragment.fragment_id)
+        self._spelling = None if planned is None else planned.spelling
+        return planned
+
+    def _reach(self, source: str) -> Capabilities:
+        return self.services.sources[source].capabilities()
+
+    def _planned(
+        self, tree: exp.Expr, keys: Mapping[str, pa.Array], now: datetime, query_id: str
+    ) -> tuple[RowPlan, dict[str, Capabilities]]:
+        """The plan of a tree, and what its sources can do."""
+        asked: dict[str, Capabilities] = {}
+
+        def capabilities(source: str) -> Capabilities:
+            return asked.setdefault(source, self._reach(source))
+
+        return plan_rows(tree, self.access, capabilities, self.services.view_text, keys, now, query_id), asked
+
+    def _make(self, text: str, keys: Mapping[str, pa.Array], now: datetime, query_id: str) -> Planned:
+        tree = admit(text).tree
+        spelled = spelling(tree)
+        plan, capabilities = self._planned(tree, keys, now, query_id)
+        return Planned(plan, spelled, capabilities)
+
+    def _open(self, plan: RowPlan) -> None:
+        """Let a plan of rows begin, up to its first row."""
         modes = [r.mode for r in plan.relations]
         # Where real rows are read too the record says under which mode; what was generated is listed beside it.
         self._account.mode = min((m for m in modes if m is not Mode.synthetic), default=min(modes, default=Mode.masked))
@@ -198,7 +243,7 @@ class FragmentRun:
                 raise UserError(
                     f"A fragment brings at most {limit} keys here.", Outcome.TOO_LARGE, who=self.who, rule="keys"
                 )
-            found[name] = keys.unique()
+            found[name] = keys
         return found
 
     def _prepare_aggregate(self, shape: aggregate.Shape, relation: Governed) -> None:
@@ -307,7 +352,7 @@ class FragmentRun:
         wanted = pa.array(verify.spellings(subjects), pa.string())
         pushed = relation.spec.columns[key].type.name in source.capabilities().keys
         scan = enforce(
-            "rel", relation, (), self.services.view_text(relation.name), keys=[(key, wanted)] if pushed else [],
+            "rel", relation, (), self.services.view_text(relation.name), keys=[((key,), wanted)] if pushed else [],
             query_id=self.fragment.fragment_id, hidden=(key,),
         )  # fmt: skip
         listed = ", ".join(sql_text(w) for w in wanted.to_pylist()) or "NULL"
@@ -323,6 +368,11 @@ class FragmentRun:
     def is_at_hand(self) -> bool:
         """Once it is prepared: whether its first rows are here."""
         return self.is_made or (self._rows is not None and self._rows.is_at_hand)
+
+    @property
+    def is_all_here(self) -> bool:
+        """Once it is prepared: whether all of its rows are here, so that its end follows at once."""
+        return self.is_made or (self._rows is not None and self._rows.is_at_hand and self._rows.is_read)
 
     @property
     def is_ended(self) -> bool:
@@ -481,7 +531,7 @@ class FragmentRun:
             "columns": {r.name: list(r.columns) for r in a.relations},
             "masks": self._masks(), "mode": a.mode.name, "dry_run": self.fragment.dry_run,
             "keys": sum(self._key_counts().values()), "key_sets": self._key_counts(), "subjects": list(a.subjects),
-            "canonical_sha256": sha256(self._pattern()), "parameters": self._parameters(),
+            "canonical_sha256": sha256(self._spelled().pattern), "parameters": self._parameters(),
             "rewritten_sha256": sha256(a.rewritten) if a.rewritten else "",
         }  # fmt: skip
         self.services.ledger.append("begin", facts)
@@ -490,17 +540,14 @@ class FragmentRun:
     def _key_counts(self) -> dict[str, int]:
         return {name: len(keys) for name, keys in self.keys.items()}
 
-    def _pattern(self) -> str:
-        """The canonical text, `?` for each literal: what was asked, whatever the values."""
-        tree = self._tree.copy()
-        for literal in list(tree.find_all(exp.Literal)):
-            literal.replace(exp.Placeholder())
-        return tree.sql("trino", copy=False)
+    def _spelled(self) -> Spelling:
+        if self._spelling is None:
+            self._spelling = spelling(self._tree)
+        return self._spelling
 
     def _parameters(self) -> str:
         """A keyed HMAC of literals and bind keys: equal for equal ones, and no dictionary finds them out."""
-        values = [str(n.this) for n in self._tree.find_all(exp.Literal)]
-        text = canonical_json([values, *map(sha256, self.fragment.parts or ("",))])
+        text = canonical_json([self._spelled().literals, *map(sha256, self.fragment.parts or ("",))])
         return hmac.new(self.services.parameter_key, b"parameters|" + text, "sha256").hexdigest()
 
     def _refuse(self, error: CityError) -> None:
@@ -534,7 +581,7 @@ class FragmentRun:
             "hidden_cells": a.hidden, "suppressed": a.suppressed, "delivered": delivered,
             **review, **generated,
         })  # fmt: skip
-        receipt = None
+        receipt, key = None, self.services.receipts.signing()
         if error is None:
             receipt = sign_receipt(Receipt(
                 id=sha256(f"{self.who}:{head.seq}:{head.hash}")[:32], department=self.who,
@@ -547,12 +594,12 @@ class FragmentRun:
                 bytes=frames.bytes, micros=_told(micros, a.mode), suppressed=a.suppressed, vintages=self._vintages(),
                 policy=self.services.version, delivered=delivered, ledger=head,
                 at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            ), self.services.receipts)  # fmt: skip
+            ), key)  # fmt: skip
         record = EndRecord(
             outcome=outcome, rows=frames.rows, error=error.to_dict() if error else None,
             warnings=a.warnings if error is None else (), receipt=receipt,
         )  # fmt: skip
-        return sign_end(record, self.services.receipts)
+        return sign_end(record, key)
 
     def _masks(self) -> list[str]:
         return [f"{r.name}.{c}: {shown(m.kind, m.text)}" for r in self._account.relations for c, m in r.masks.items()]

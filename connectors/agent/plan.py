@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from catalog import duck
 from catalog.errors import AccessDenied, Outcome, UserError
-from catalog.exchange import KEYS_TABLES
+from catalog.exchange import KEYS_TABLES, key_table, tuples
 from catalog.relation import Mode
 from catalog.types import TrinoType, from_arrow
 from connectors.agent.authorise import Access, Governed
@@ -24,9 +24,10 @@ from connectors.agent.enforce import Scan, enforce, enforce_composed, enforce_gr
 from connectors.agent.pushdown import Bound, Grouped, grouped, keys_column, keys_of, limit_of, predicates_of
 from connectors.agent.sideways import Hint, hints_of
 from connectors.agent.top import order_of, sorted_scan, top_of
-from connectors.base import Capabilities, NativeScan, Order
+from connectors.allowed import same_family
+from connectors.base import BoundKeys, Capabilities, NativeScan, Order
 
-__all__ = ["RowPlan", "keys_name", "mode_refusal", "plan_rows"]
+__all__ = ["RowPlan", "fitting", "keys_name", "mode_refusal", "plan_rows"]
 
 Keys = Mapping[str, pa.Array]
 """Bind keys, distinct, by the name of their table."""
@@ -39,7 +40,7 @@ class RowPlan:
     streams: each scan is read once, so that nothing needs to be held. columns: the answer's. hints: scans
     that may wait for others, to read less. copies: the published column behind each output, if the answer is
     nothing but columns of the only scan, its first `limit` rows (None: all); () if there is more to do. order: in which
-    the rows are the first, where they do not come so.
+    the rows are the first, where they do not come so. fitted: bind keys as scans hold them: set, types, values.
     """
 
     scans: tuple[Scan, ...]
@@ -51,6 +52,7 @@ class RowPlan:
     copies: tuple[str, ...] = ()
     limit: int | None = None
     order: tuple[Order, ...] = ()
+    fitted: tuple[tuple[str, tuple[pa.DataType, ...], pa.Array], ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass
@@ -70,6 +72,7 @@ class _Planner:
         self.found: list[_Occurrence] = []
         self._grouped: dict[int, tuple[Governed, Grouped]] = {}
         self._composed: dict[int, Composed] = {}
+        self.fitted: dict[tuple[str, tuple[pa.DataType, ...]], pa.Array] = {}
         self._ctes: frozenset[str] = frozenset()
 
     def push_all(self, tree: exp.Expr, part: Callable[[Governed, Mapping[str, str]], NativeScan]) -> exp.Expr:
@@ -117,22 +120,37 @@ class _Planner:
         relation = self.access.resolve(table)
         return relation if relation.mode.gives_rows else None
 
-    def keys_as(self, name: str, kind: TrinoType) -> pa.Array | None:
-        """The keys of one set in a column's type, None if there are none that compare with it as they are."""
+    def keys_as(self, name: str, kinds: Sequence[TrinoType]) -> pa.Array | None:
+        """The keys of one set in the types of columns, None if there are none that compare with them as they are."""
         keys = self.keys.get(name)
-        if keys is None or not _same_family(from_arrow(keys.type), kind):
+        parts = [] if keys is None else [from_arrow(kind) for kind in key_table(keys).schema.types]
+        if len(parts) != len(kinds) or not all(map(same_family, parts, kinds)):
             return None
-        return _fitting(keys, kind.arrow())
+        return self.fits(name, kinds)
+
+    def fits(self, name: str, kinds: Iterable[TrinoType]) -> pa.Array:
+        """The keys of one set as values of types that they compare with: of the same types always the same array."""
+        target = tuple(kind.arrow() for kind in kinds)
+        if (name, target) not in self.fitted:
+            self.fitted[name, target] = fitting(self.keys[name], target)
+        return self.fitted[name, target]
+
+    def bound(self, relation: Governed, bound: Iterable[Bound]) -> list[BoundKeys]:
+        """Bind keys in the columns' own types. A key that does not fit the types equals no values of them."""
+        kinds = relation.spec.columns
+        return [(columns, self.fits(name, [kinds[c].type for c in columns])) for columns, name in bound]
 
     def binds(self, relation: Governed, bound: Iterable[Bound]) -> bool:
         """Whether the bind keys are there and compare with these columns without any conversion."""
-        return all(self.keys_as(name, relation.spec.columns[column].type) is not None for column, name in bound)
+        kinds = relation.spec.columns
+        return all(self.keys_as(name, [kinds[c].type for c in columns]) is not None for columns, name in bound)
 
     def resolve(self, node: exp.Table) -> duck.Table:
         if node.name in KEYS_TABLES and not node.args.get("db"):
             if node.name not in self.keys:
                 raise UserError(f'The fragment has no keys part for "{node.name}".', rule="keys")
-            return duck.Table(keys_name(node.name), {"k": from_arrow(self.keys[node.name].type)})
+            table = key_table(self.keys[node.name])
+            return duck.Table(keys_name(node.name), {f.name: from_arrow(f.type) for f in table.schema})
         name = f"r{len(self.found)}"
         if id(node) in self._grouped:
             relation, group = self._grouped[id(node)]
@@ -242,7 +260,7 @@ def plan_rows(
             continue
         text = text_of(relation)
         if found.group is not None:
-            bound = _bound(relation, found.group.bind, keys)
+            bound = planner.bound(relation, found.group.bind)
             dialect = capabilities(relation.spec.source).masks
             scans.append(enforce_grouped(found.name, relation, found.group, text, bound, query_id, dialect))
             continue
@@ -254,7 +272,7 @@ def plan_rows(
         limit = limit_of(tree, found.node, complete, len(planner.found))
         used = compiled.used.get(found.name, frozenset())
         order, most = top_of(tree, found.node, relation, allowed, rest, len(planner.found))
-        bound = _bound(relation, pairs, keys)
+        bound = planner.bound(relation, pairs)
         limit = most if order else limit
         scans.append(enforce(found.name, relation, used, text, predicates, bound, limit, query_id, order=order))
         places.append((found.node, scans[-1]))
@@ -263,8 +281,9 @@ def plan_rows(
     relations = tuple({r.name: r for scan in scans for r in (scan.relation, *scan.others)}.values())
     hints = hints_of(places, capabilities)
     copies, limit, order = _copies(tree, scans, whole)
+    fitted = tuple((name, kinds, values) for (name, kinds), values in planner.fitted.items())
     return RowPlan(
-        tuple(scans), compiled.sql, compiled.columns, _reads_once(tree), relations, hints, copies, limit, order
+        tuple(scans), compiled.sql, compiled.columns, _reads_once(tree), relations, hints, copies, limit, order, fitted
     )
 
 
@@ -318,25 +337,26 @@ def _copies(
     return names, int(count.name), order
 
 
-def _bound(relation: Governed, pairs: Iterable[Bound], keys: Keys) -> list[tuple[str, pa.Array]]:
-    """Bind keys in each column's own type. A key that does not fit the type equals no value of it."""
-    return [(c, _fitting(keys[name], relation.spec.columns[c].type.arrow())) for c, name in pairs]
-
-
-def _same_family(a: TrinoType, b: TrinoType) -> bool:
-    return (a.is_text and b.is_text) or (a.is_integer and b.is_integer) or a == b
-
-
-def _fitting(keys: pa.Array, target: pa.DataType) -> pa.Array:
-    if keys.type == target:
+def fitting(keys: pa.Array, target: Sequence[pa.DataType]) -> pa.Array:
+    """Those of the keys that there are in these types."""
+    parts = key_table(keys)
+    if tuple(parts.schema.types) == tuple(target):
         return keys
-    kept = []
-    for value in keys:
+    cast = [_cast(column.combine_chunks(), kind) for column, kind in zip(parts.columns, target, strict=True)]
+    return cast[0].drop_null().unique() if len(cast) == 1 else tuples(pa.table(cast, names=parts.column_names))
+
+
+def _cast(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """NULL for a value that is out of the type's range."""
+    if values.type == target:
+        return values
+    found = []
+    for value in values:
         try:
-            kept.append(value.cast(target).as_py())
-        except pa.ArrowInvalid:  # out of the column's range
-            continue
-    return pa.array(list(dict.fromkeys(kept)), target)
+            found.append(value.cast(target).as_py())
+        except pa.ArrowInvalid:
+            found.append(None)
+    return pa.array(found, target)
 
 
 def _reads_once(tree: exp.Expr) -> bool:

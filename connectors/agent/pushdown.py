@@ -5,7 +5,7 @@ the source only if Q's answer over M(R) stays the same. All rules copy: the pred
 
     predicates_of   safe conjuncts of WHERE and ON on unmasked columns     (`copy`), and on masked ones where
                     `inverse` knows which raw values they mean
-    keys_of         `k IN (SELECT k FROM "$keys")` on unmasked columns
+    keys_of         `k IN (SELECT k FROM "$keys")` and `(a, b) IN (SELECT k, k1 FROM "$keys")` on unmasked columns
     grouped         a whole single-relation GROUP BY
     limit_of        LIMIT over a plain projection
 
@@ -22,13 +22,14 @@ from dataclasses import dataclass, field, replace
 from sqlglot import exp
 
 from catalog import duck
-from catalog.exchange import KEYS_TABLES
+from catalog.exchange import KEY_COLUMNS, KEYS_TABLES
 from catalog.masks import Mask
 from catalog.types import TrinoType
 from connectors.agent import inverse
 from connectors.agent.authorise import Governed
 from connectors.agent.grouping import Grouping, Shown, regrouped
 from connectors.agent.lower import COMPARES, FLIPPED, Lower, Named, Resolve, value_of
+from connectors.allowed import may_bind
 from connectors.base import (
     Aggregate,
     AllOf,
@@ -174,12 +175,12 @@ def _may_ask(op: Op, values: tuple[Value, ...], kind: TrinoType, allowed: Capabi
     return texts and kind.name in allowed.predicates.get(op, frozenset())
 
 
-Bound = tuple[str, str]
-"""A published column that is one of the keys of a set, and the name of the set's table."""
+Bound = tuple[tuple[str, ...], str]
+"""Published columns that together are one of the keys of a set, and the name of the set's table."""
 
 
 def keys_of(table: exp.Table, relation: Governed, allowed: Capabilities) -> tuple[Bound, ...]:
-    """Published columns c with a conjunct `c IN (SELECT k FROM "$keys")`; same proof as for predicates.
+    """Published columns with a conjunct that they be one of some keys; same proof as for predicates.
 
     IN over keys without NULLs is never true for a NULL column, so it is null-rejecting on any side.
     """
@@ -190,34 +191,40 @@ def keys_of(table: exp.Table, relation: Governed, allowed: Capabilities) -> tupl
     found = []
     for part in [*conjuncts(where.this if where else None), *_on_conjuncts(table, select)]:
         bound = keys_column(part, table, relation)
-        if bound is not None and relation.spec.columns[bound[0]].type.name in allowed.keys:
+        if bound is not None and all(may_bind(relation.spec.columns[c].type, bound[0], allowed) for c in bound[0]):
             found.append(bound)
     return tuple(dict.fromkeys(found))
 
 
 def keys_column(part: exp.Expr, table: exp.Table, relation: Governed) -> Bound | None:
-    """c of `c IN (SELECT k FROM "$keys")`, a published unmasked column of this table; None for anything else."""
+    """What `keys_operand` finds, if it is published unmasked columns of this table; None for anything else."""
     found = keys_operand(part)
     select = select_of(table)
+    if found is None:
+        return None
     single = select is not None and not select.args.get("joins")
-    column = own_column(found[0], table.alias_or_name.lower(), relation, single) if found is not None else ""
-    return (column, found[1]) if found is not None and column else None
+    columns = tuple(own_column(one, table.alias_or_name.lower(), relation, single) for one in found[0])
+    return (columns, found[1]) if all(columns) else None
 
 
-def keys_operand(part: exp.Expr) -> tuple[exp.Expr, str] | None:
-    """x and "$keys" of `x IN (SELECT k FROM "$keys")`, None if `part` is something else."""
+def keys_operand(part: exp.Expr) -> tuple[tuple[exp.Expr, ...], str] | None:
+    """What is to be one of the keys, and the name of their table; None if `part` is something else.
+
+    x and "$keys" of `x IN (SELECT k FROM "$keys")`; x, y and "$keys" of `(x, y) IN (SELECT k, k1 FROM "$keys")`.
+    """
     if not isinstance(part, exp.In) or part.expressions or not isinstance(part.args.get("query"), exp.Subquery):
         return None
     inner = part.args["query"].this
-    if not isinstance(inner, exp.Select) or len(inner.expressions) != 1:
+    if not isinstance(inner, exp.Select):
         return None
     plain = {k for k, v in inner.args.items() if v} <= {"expressions", "from_"}
     from_ = inner.args.get("from_")
     table = from_.this if from_ is not None else None
     if not plain or not isinstance(table, exp.Table) or table.name not in KEYS_TABLES:
         return None
-    column = inner.expressions[0]
-    return (part.this, table.name) if isinstance(column, exp.Column) and column.name.lower() == "k" else None
+    own = tuple(part.this.expressions) if isinstance(part.this, exp.Tuple) else (part.this,)
+    named = [one.name.lower() if isinstance(one, exp.Column) else "" for one in inner.expressions]
+    return (own, table.name) if named == list(KEY_COLUMNS[: len(own)]) else None
 
 
 def limit_of(tree: exp.Expr, table: exp.Table, complete: bool, sources: int, ordered: bool = False) -> int | None:

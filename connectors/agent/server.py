@@ -42,6 +42,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from catalog import tls
@@ -58,10 +59,12 @@ from connectors.agent.fragment import FragmentRun, canceled
 from connectors.agent.requests import DECISIONS, Decided
 from connectors.agent.service import Agent
 from connectors.base import SourceError
+from connectors.hands import Crew
 
 __all__ = ["ARROW", "create_app", "create_broken_app", "create_owner_app", "serve"]
 
 ARROW = "application/vnd.apache.arrow.stream"
+FRAGMENT = "/v1/fragment"
 CHUNKS = 4
 WATCH = 0.5
 SLOW_READER = 30.0
@@ -153,19 +156,23 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         if pins is not None and not pins.admits(principal.cnf_jwk, _certificate(request, certificates)):
             raise _unknown_gateway(agent.name)
 
-    async def principal_of(request: Request) -> tuple[Principal, bytes]:
-        """Who asks, and the body. Raises AUTH; refusals are recorded without what was claimed."""
+    async def principal_of(request: Request, route: str = "") -> tuple[Principal, bytes]:
+        """Who asks, and the body. Raises AUTH; refusals are recorded without what was claimed.
+
+        route: as Starlette would have found it.
+        """
         try:
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             principal = tokens.verify(token.strip() if scheme.lower() == "bearer" else "")
             admitted(request, principal)
             body = await _body(request, agent.name)
-            target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             verify_request(
-                request.method, target, body, request.headers, principal.cnf_jwk, agent.replay, who=agent.name
-            )
+                request.method, _target(request), body, request.headers, principal.cnf_jwk, agent.replay,
+                who=agent.name,
+            )  # fmt: skip
         except CityError as refusal:
-            await turned_away(refusal, request.scope["route"].path, request)  # not the caller's own words
+            # not the caller's own words
+            await turned_away(refusal, route or request.scope["route"].path, request)
             raise
         return principal, body
 
@@ -223,13 +230,13 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         return Response(filed.model_dump_json(), 201, media_type="application/json")
 
     async def fragment(request: Request) -> Response:
-        principal, body = await principal_of(request)
+        principal, body = await principal_of(request, FRAGMENT)
         try:
             agent.breaker.check()
             asked = _fragment(body, agent.name)
             await queue.acquire(principal.sub)
         except CityError as refusal:
-            await refused(refusal, request.url.path, principal.sub)
+            await refused(refusal, FRAGMENT, principal.sub)
             raise
 
         def begin() -> FragmentRun:
@@ -246,7 +253,7 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
             await stream.prepare()
         except CityError as bad:
             if stream.run is None:  # no fragment run records it itself
-                await refused(bad, request.url.path, principal.sub)
+                await refused(bad, FRAGMENT, principal.sub)
             else:
                 metrics.fragments.labels(bad.outcome.name).inc()
             raise
@@ -258,7 +265,7 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         principal, _ = await principal_of(request)
         found = agent.cancel(principal, request.path_params["fragment_id"], canceled(agent.name))
         if not found:
-            await refused(_nothing_runs(agent.name), "/v1/fragment", principal.sub)
+            await refused(_nothing_runs(agent.name), FRAGMENT, principal.sub)
         return JSONResponse({"canceled": found})
 
     async def head(request: Request) -> Response:
@@ -283,11 +290,12 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         metrics.running.set(agent.running)
         return PlainTextResponse(generate_latest(metrics.registry))
 
-    return Starlette(
+    return _Door(
+        fragment,
         lifespan=watching,
         routes=[
-            Route("/v1/fragment", fragment, methods=["POST"]),
-            Route("/v1/fragment/{fragment_id}", cancel, methods=["DELETE"]),
+            Route(FRAGMENT, fragment, methods=["POST"]),
+            Route(f"{FRAGMENT}/{{fragment_id}}", cancel, methods=["DELETE"]),
             Route("/v1/relations", relations),
             Route("/v1/requests", access_requests),
             Route("/v1/requests", request_access, methods=["POST"]),
@@ -298,6 +306,29 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         ],
         exception_handlers={CityError: on_error, LedgerError: on_ledger, HTTPException: on_unknown},
     )
+
+
+class _Door(Starlette):
+    """Fragments go straight to their handler: to find it costs more processor time than to verify a signature."""
+
+    def __init__(self, fragment: Callable[[Request], Awaitable[Response]], **more: Any) -> None:
+        super().__init__(**more)
+        self._fragment = fragment
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != FRAGMENT or scope["method"] != "POST":
+            await super().__call__(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        try:
+            response = await self._fragment(request)
+        except (CityError, LedgerError) as bad:
+            handle = self.exception_handlers[CityError if isinstance(bad, CityError) else LedgerError]
+            response = await handle(request, bad)
+        except Exception:
+            await PlainTextResponse("Internal Server Error", 500)(scope, receive, send)
+            raise
+        await response(scope, receive, send)
 
 
 def create_owner_app(agent: Agent) -> FastAPI:
@@ -389,6 +420,13 @@ def create_broken_app(fault: str) -> FastAPI:
     return app
 
 
+def _target(request: Request) -> str:
+    """The request target: its path, with its query."""
+    query = request.scope["query_string"]
+    path: str = request.scope["path"]
+    return f"{path}?{query.decode('latin-1')}" if query else path
+
+
 async def _body(request: Request, who: str) -> bytes:
     """The body, read up to a limit: an unknown caller cannot fill the memory."""
     parts, size = [], 0
@@ -446,16 +484,12 @@ class _Threads:
 
     def __init__(self, places: int) -> None:
         """All threads of `run` start here: one that could not would take its fragment's place with it."""
-        self._run = ThreadPoolExecutor(places, thread_name_prefix="fragment")
-        met = threading.Barrier(places + 1)
-        for _ in range(places):
-            self._run.submit(met.wait)
-        met.wait()
+        self._run = Crew(places, "fragment")
         self._book = ThreadPoolExecutor(1, thread_name_prefix="book")
         self._look = ThreadPoolExecutor(1, thread_name_prefix="look")
 
     def run(self, work: Callable[[], None]) -> None:
-        self._run.submit(work)
+        self._run.run(work)
 
     def book(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._book, partial(work, *arguments))
@@ -464,7 +498,8 @@ class _Threads:
         return asyncio.get_running_loop().run_in_executor(self._look, work)
 
     def close(self) -> None:
-        for pool in (self._run, self._book, self._look):
+        self._run.close()
+        for pool in (self._book, self._look):
             pool.shutdown(wait=False)
 
 
@@ -603,8 +638,7 @@ class _Stream:
     def _send_all(self, run: FragmentRun) -> None:
         frames, last, taken = run.frames(self._near), None, False
         try:
-            # The stream's head goes with its first rows: a small answer is one piece and its end record.
-            for chunk in joined_first(frames):
+            for chunk in joined_first(frames, lambda: run.is_all_here):
                 if run.is_ended:
                     last = chunk
                 elif not self._send(run, chunk):
@@ -667,9 +701,16 @@ class _Stream:
         self._metrics.fragments.labels(run.outcome).inc()
 
 
-def joined_first(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes, the first two chunks in one."""
-    yield next(chunks, b"") + next(chunks, b"")
+def joined_first(chunks: Iterator[bytes], ends: Callable[[], bool]) -> Iterator[bytes]:
+    """The same bytes; a small answer is one chunk, for to wake a reader costs as much as to write it.
+
+    The stream's head goes with its first rows, and these with the end record if there is nothing more to wait for.
+    ends: whether that is so, once the first rows are there.
+    """
+    first = next(chunks, b"") + next(chunks, b"")
+    if len(first) <= AT_ONCE_BYTES and ends():
+        first += next(chunks, b"")
+    yield first
     yield from chunks
 
 
@@ -746,7 +787,7 @@ def _server(app: Starlette, listen: str, secure: tls.ServerTls | None = None) ->
     factory = None if secure is None else lambda config, default: secure.context()
     config = uvicorn.Config(
         app, host=_host(listen), port=port, log_level="warning", access_log=False, http=_Protocol,
-        ssl_context_factory=factory, timeout_graceful_shutdown=GRACE_SECONDS,
+        ssl_context_factory=factory, timeout_graceful_shutdown=GRACE_SECONDS, proxy_headers=secure is None,
     )  # fmt: skip
     return _Announced(config)
 
@@ -754,11 +795,17 @@ def _server(app: Starlette, listen: str, secure: tls.ServerTls | None = None) ->
 class _Protocol(HttpToolsProtocol):
     """Tells the application which certificate the client showed, as `extensions.tls.client_cert` (DER)."""
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """After the handshake; what was shown in it stays, for TLS 1.3 has no other."""
+        super().connection_made(transport)
+        peer = transport.get_extra_info("ssl_object")
+        shown = None if peer is None else peer.getpeercert(binary_form=True)
+        self._tls: dict[object, object] | None = None if peer is None else {"client_cert": shown}
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        peer = self.transport.get_extra_info("ssl_object")
-        if peer is not None:
-            self.scope["extensions"] = {"tls": {"client_cert": peer.getpeercert(binary_form=True)}}
+        if self._tls is not None:
+            self.scope["extensions"] = {"tls": self._tls}
 
 
 class _Announced(uvicorn.Server):

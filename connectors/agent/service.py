@@ -27,7 +27,7 @@ import structlog
 from catalog import duck, masks, tls
 from catalog.access import AccessAnswer, AccessRequest, Application, Listed
 from catalog.errors import CityError, DepartmentError, Outcome, UserError
-from catalog.exchange import KEYS_TABLES, Fragment, Head, sha256
+from catalog.exchange import KEY_COLUMNS, KEYS_TABLES, Fragment, Head, sha256
 from catalog.identity import Pins, Principal, ReplayStore, Since, SqliteReplayStore, TokenVerifier, agent_audience
 from catalog.keys import Jwk, KeyFileError, KeyRing, SigningKey, load_or_create_secret
 from catalog.ledger import Ledger, LedgerError
@@ -41,6 +41,7 @@ from connectors.agent.disclosure import Guard
 from connectors.agent.execute import Engine, Stop, connect
 from connectors.agent.fits import Fits, asker, granted_alone
 from connectors.agent.fragment import FragmentRun, Services, grant_ended, notice_of, shown
+from connectors.agent.kept import Plans
 from connectors.agent.mark import witnesses
 from connectors.agent.policy_file import Loaded, PolicyFile, record_refusal, refusal_facts
 from connectors.agent.refusals import Refusals
@@ -61,7 +62,7 @@ _log = structlog.get_logger("atoll.agent")
 
 @dataclass(frozen=True)
 class _Policy:
-    """One valid policy with what was read beside it."""
+    """One valid policy with what was read beside it, and what was planned under it."""
 
     department: Department
     version: str
@@ -69,6 +70,7 @@ class _Policy:
     roots: Mapping[str, bytes] = field(repr=False)
     hierarchies: Mapping[str, Mapping[str, tuple[str, ...]]]
     loaded: Loaded
+    plans: Plans = field(repr=False)
 
     def context(self, purpose: str) -> masks.Context:
         """Mask context for one purpose: its pseudonyms join with nothing of another."""
@@ -173,7 +175,9 @@ class Agent:
         loaded = self._file.read()
         base = self._path.parent
         roots = {n: _root(g.root, base, loaded.digests) for n, g in loaded.department.linkage_groups.items()}
-        return _Policy(loaded.department, loaded.version, loaded.views, roots, loaded.hierarchies, loaded)
+        return _Policy(
+            loaded.department, loaded.version, loaded.views, roots, loaded.hierarchies, loaded, Plans(loaded.department)
+        )
 
     def reload(self) -> None:
         """Take a changed policy. An invalid, unsigned or vanished one closes the agent until it is mended.
@@ -358,7 +362,8 @@ class Agent:
             entity=decision.entity, dimensions=decision.dimensions, measures=decision.measures,
             verify_keys=(decision.key,) if decision.key else (),
             rows=spec.rows if decision.mode in (Mode.masked, Mode.raw) else None, key=_key_of(governed),
-            max_keys=self.department.limits.keys, key_sets=len(KEYS_TABLES), source_kind=source.kind,
+            max_keys=self.department.limits.keys, key_sets=len(KEYS_TABLES), key_columns=len(KEY_COLUMNS),
+            source_kind=source.kind,
             vintage=source.vintage(), notice=notice_of(governed, self.name),
         )  # fmt: skip
 
@@ -391,7 +396,7 @@ class Agent:
         policy = self.policy
         return Services(
             policy.department, policy.version, self._reach, lambda name: policy.views.get(name, ""),
-            self._engines, self.ledger, self.budget, self.guard, self._receipts, self._secret,
+            self._engines, self.ledger, self.budget, self.guard, self._receipts, self._secret, policy.plans,
         )  # fmt: skip
 
     def finish(self, run: FragmentRun) -> None:

@@ -24,6 +24,7 @@ from sqlglot import exp
 
 from catalog import duck
 from catalog.errors import CityError
+from catalog.exchange import KEY_COLUMNS, tuples
 from catalog.types import TrinoType, field_type
 from gateway.execution import Execution
 from gateway.merge import small
@@ -294,22 +295,28 @@ class Merge:
 
     def keys(self, source: KeySet) -> pa.Array:
         """One set of the keys that a fragment waits for, none NULL: distinct, or as often as they came."""
-        table = self._small.get(source.column[0]) if source.column is not None else None
-        if source.column is None or table is None:
+        table = self._small.get(source.places[0]) if source.places is not None else None
+        if source.places is None or table is None:
             return self._keys_of(source.query)
-        place = source.column[1]
-        column = table.column(place).combine_chunks().cast(field_type(table.schema.field(place)).arrow())
-        return (column if source.once else pc.unique(column)).drop_null()
+        columns = [
+            table.column(i).combine_chunks().cast(field_type(table.schema.field(i)).arrow()) for i in source.places[1]
+        ]
+        if len(columns) > 1:
+            return tuples(pa.table(columns, names=KEY_COLUMNS[: len(columns)]))
+        return (columns[0] if source.once else pc.unique(columns[0])).drop_null()
 
     def _keys_of(self, query: exp.Select) -> pa.Array:
-        """The one column of a key query."""
+        """The answer of a key query: a column, or its rows as structs."""
         compiled = duck.compile_query(query, self._tables)
         try:
             table = self._asked(compiled).to_arrow_table()
         except duckdb.Error as error:
             raise self._told(error) from error
-        column = table.column(0).combine_chunks()
-        return column.cast(compiled.columns[0][1].arrow())
+        columns = [
+            column.combine_chunks().cast(kind.arrow())
+            for column, (_, kind) in zip(table.columns, compiled.columns, strict=True)
+        ]
+        return columns[0] if len(columns) == 1 else tuples(pa.table(columns, names=KEY_COLUMNS[: len(columns)]))
 
     def _asked(self, compiled: duck.Compiled) -> duckdb.DuckDBPyRelation:
         connection = self._con

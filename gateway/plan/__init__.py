@@ -20,17 +20,18 @@ __all__ = ["FirstRows", "FragmentPlan", "KeySet", "KeySource", "Plan"]
 
 @dataclass(frozen=True)
 class KeySet:
-    """One set of bind keys: `query` selects one column `k`, distinct, not NULL, over merge tables.
+    """One set of bind keys: `query` selects `KEY_COLUMNS`, as many as a key has parts, distinct, none NULL, over merge
+    tables.
 
     needs: fragments that must be complete before. most: with more keys than these in all, the set stays away.
-    column: the fragment and the place of its output that `query` reads, where it reads nothing else. once: not
-    distinct, for it must be seen that each came once.
+    places: the fragment and those of its outputs that `query` reads, where it reads nothing else. once: not distinct,
+    for it must be seen that each came once.
     """
 
     query: exp.Select
     needs: frozenset[str]
     most: int = 0
-    column: tuple[str, int] | None = None
+    places: tuple[str, tuple[int, ...]] | None = None
     once: bool = False
 
 
@@ -115,9 +116,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class FirstRows:
-    """A plan whose `fragment` gives only its first rows, at most `rows`. wanted: LIMIT of the whole. See `first.py`."""
+    """A plan whose `fragment` gives only its first rows, at most `rows`. wanted: LIMIT of the whole. once: fragments
+    that must give no row. See `first.py`."""
 
     plan: Plan
     fragment: str
     rows: int
     wanted: int
+    once: tuple[str, ...] = ()

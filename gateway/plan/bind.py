@@ -6,7 +6,7 @@ is fast, never what is right: a fragment with keys delivers every row that can m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import prod
@@ -15,7 +15,7 @@ from sqlglot import exp, parse_one
 
 from catalog import duck
 from catalog.errors import UserError
-from catalog.exchange import KEYS_TABLES
+from catalog.exchange import KEY_COLUMNS, KEYS_TABLES
 from catalog.names import RelationName
 from catalog.relation import Relation
 from gateway.plan import FragmentPlan, KeySet, KeySource
@@ -34,7 +34,7 @@ from gateway.rewrite.tree import (
     sources,
 )
 
-__all__ = ["KEY_COST", "MAX_KEYS", "PAYS", "bind_keys", "key_set"]
+__all__ = ["KEY_COST", "MAX_KEYS", "PAYS", "bind_keys", "key_set", "types_of"]
 
 MAX_KEYS = 100_000
 """More distinct keys than these in a set: the fragment goes without it."""
@@ -46,6 +46,8 @@ TOO_MANY = 400_000
 """Keys expected of a giver beyond which nobody waits for it: that many will hardly be few enough."""
 PAYS = 0.4
 """A set must be expected to leave at most this part of an answer, or nobody waits for it."""
+ROWS_A_VALUE = 2
+"""Rows of a giver for each value, at most, where several columns of them are sent instead of one."""
 PAYS_KNOWN = 0.35
 """The same where it is no guess, which may be far too much: 63,112 keys that left 0.32 of 200,000 rows, expected to
 leave 0.38 (TPC-H q14), were as much work as all these rows, and later there."""
@@ -65,10 +67,15 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Link:
-    """Rows of `taker` matter only if their value is among those of `giver`."""
+    """Rows of `taker` matter only if their value is among those of `giver`.
+
+    meeting: the select in which a row of the giver meets one of the taker, None if either may be of several rows. Of
+    links of one meeting some one row of the giver must have all the values.
+    """
 
     giver: _Place
     taker: _Place
+    meeting: int | None = None
 
 
 def bind_keys(
@@ -89,14 +96,18 @@ def bind_keys(
     (`predicates.accepts`). Inside b's fragment the restriction stands before grouping: b.y must be a grouping key
     then, and there may be no window, whose frame would lose rows. What equals b.y there, by a condition that all
     rows fulfil, is restricted too. Several sets of keys restrict by each: a row that matters passes all of them.
+    Where a and b meet in several columns, as in `a.x = b.y AND a.u = b.v`, one row of a has all the values of a row of
+    b that matters, so that b is restricted to the pairs that a has. They come of one row of a fragment if that is read
+    once in the whole merge: no derived table can put two of its rows into one.
     Fragments are settled one after the other, and take only from those settled before: no two wait for each other,
     over however many others. Whoever gives keys to an exact fragment (`restrict`) takes none: all of them are needed.
     """
     by_id = {f.id: f for f in fragments}
     found = _links(merge, by_id)
-    types = {name: _types(by_id[name]) for name in _named(found)}
+    types = {name: types_of(by_id[name]) for name in _named(found)}
     exact = {n for f in fragments if f.keys is not None and f.is_exact for n in f.keys.needs}
     links = [link for link in found if link.taker.fragment not in exact and _may_bind(link, merge, by_id, types)]
+    links = [link if _uses(merge, link.giver.fragment) == 1 else replace(link, meeting=None) for link in links]
     alone = {name: size_of(by_id[name], relations, rows) for name in _named(links) | exact}
     wanted = {f.id: _Wanted(f, alone[f.id]) for f in fragments if f.id in alone}
     waiting = dict(wanted)
@@ -127,6 +138,7 @@ class _Wanted:
         self.fragment = fragment
         self.alone = alone
         self._sets: dict[str, tuple[float, _Link]] = {}
+        self._offered: list[tuple[_Link, Size]] = []
 
     @property
     def size(self) -> Size:
@@ -142,11 +154,12 @@ class _Wanted:
 
     def offer(self, link: _Link, give: Size) -> None:
         """Take the keys of a settled fragment if they pay: one set a column, and no more sets than may be sent."""
+        self._offered.append((link, give))
         part = _part_left(link, give, self)
         if part is None:
             return
         # Columns that equal one another are all restricted by the keys of any: they are told apart by what is asked.
-        text = _text(self.fragment, [link.taker])
+        text = _text(self.fragment, [[link.taker]])
         if text in self._sets and self._sets[text][0] <= part:
             return
         self._sets[text] = part, link
@@ -158,15 +171,48 @@ class _Wanted:
         fragment = replace(self.fragment, expected=self.alone.rows, known=self.fragment.sql in rows)
         if not self._sets:
             return fragment
-        links = [link for _, link in self._sets.values()]
+        met = self._met()
         chunk = min(r.max_keys for r in self.fragment.relations)
         most = min(MAX_KEYS, max(chunk, int(self.alone.base * PAYS)))
-        places = range(len(links))
+        places = range(len(met))
         choices = [c for size in places for c in combinations(places, size + 1)]
-        texts: dict[tuple[int, ...], str] = {(i,): text for i, text in enumerate(self._sets)}
-        texts |= {c: _text(self.fragment, [links[i].taker for i in c]) for c in choices if c not in texts}
-        sets = tuple(key_set(link.giver.fragment, link.giver.output, most) for link in links)
+        texts = {c: _text(self.fragment, [[link.taker for link in met[i]] for i in c]) for c in choices}
+        sets = tuple(key_set(links[0].giver.fragment, [link.giver.output for link in links], most) for links in met)
         return replace(fragment, keys=KeySource(sets, texts, min(chunk, most)))
+
+    def _met(self) -> list[tuple[_Link, ...]]:
+        """The sets, each with the columns in which its giver is met: those of one meeting are asked for together.
+
+        A column that does not pay by itself is in it too: the months of a company are fewer than all months. Where
+        many more rows than values are expected of the giver, each column goes by itself.
+        """
+        found: list[tuple[_Link, ...]] = []
+        for _, link in self._sets.values():
+            if any(link in links for links in found):
+                continue
+            met = (link.giver.fragment, link.meeting)
+            beside = [
+                (one, give)
+                for one, give in self._offered
+                if link.meeting is not None and (one.giver.fragment, one.meeting) == met
+            ]
+            links = _apart([link, *(one for one, _ in beside)])[: self._key_columns]
+            fits = all(give.rows <= ROWS_A_VALUE * give.values(link.giver.output) for _, give in beside)
+            found.append(links if fits and _may_meet(self.fragment, links) else (link,))
+        return found
+
+    @property
+    def _key_columns(self) -> int:
+        return min(len(KEY_COLUMNS), *(r.key_columns for r in self.fragment.relations))
+
+
+def _apart(links: Iterable[_Link]) -> tuple[_Link, ...]:
+    """The first of these that give a column each, and take one: what is met twice is not two parts of a key."""
+    found = list[_Link]()
+    for link in links:
+        if all(link.giver.output != one.giver.output and link.taker.output != one.taker.output for one in found):
+            found.append(link)
+    return tuple(found)
 
 
 def _named(links: list[_Link]) -> set[str]:
@@ -179,7 +225,7 @@ def _named(links: list[_Link]) -> set[str]:
 
 def _links(merge: exp.Query, by_id: dict[str, FragmentPlan]) -> list[_Link]:
     found = []
-    for select in merge.find_all(exp.Select):
+    for number, select in enumerate(merge.find_all(exp.Select)):
         own = {s.alias: s for s in sources(select)}
         around = _around(select)
         for part, only in _equalities(select):
@@ -187,7 +233,7 @@ def _links(merge: exp.Query, by_id: dict[str, FragmentPlan]) -> list[_Link]:
                 giver = _place(one, {**around, **own}, by_id)
                 taker = _place(other, own, by_id)
                 if giver is not None and taker is not None and taker.steers and only in ("", _table(other)):
-                    found.append(_Link(giver, taker))
+                    found.append(_Link(giver, taker, number))
         found += _memberships(select, own, by_id)
     return list(dict.fromkeys(found))
 
@@ -326,7 +372,7 @@ def _uses(merge: exp.Expr, fragment: str) -> int:
     return sum(1 for t in merge.find_all(exp.Table) if t.name == fragment)
 
 
-def _types(fragment: FragmentPlan) -> tuple[str, ...]:
+def types_of(fragment: FragmentPlan) -> tuple[str, ...]:
     """The names of the types that a fragment's outputs have, () if its department alone can tell."""
     tables = {str(r.full_name): duck.Table("t", {c.name: c.type for c in r.columns}) for r in fragment.relations}
     try:
@@ -370,22 +416,52 @@ def _part_left(link: _Link, give: Size, taker: _Wanted) -> float | None:
 # ---- the fragment with its keys
 
 
-def key_set(giver: str, output: int, most: int, once: bool = False) -> KeySet:
-    """The values of a fragment's output. once: as often as they came."""
-    column = exp.column(f"c{output}")
-    present = exp.Not(this=exp.Is(this=column.copy(), expression=exp.Null()))
-    query = exp.select(exp.alias_(column, "k")).from_(giver).where(present).distinct(distinct=not once)
-    return KeySet(query, frozenset({giver}), most, (giver, output), once)
+def key_set(giver: str, outputs: Sequence[int], most: int, once: bool = False) -> KeySet:
+    """The values of a fragment's outputs, which are together in a row. once: as often as they came."""
+    columns = [exp.column(f"c{output}") for output in outputs]
+    present = [exp.Not(this=exp.Is(this=column.copy(), expression=exp.Null())) for column in columns]
+    named = [exp.alias_(column, name) for column, name in zip(columns, KEY_COLUMNS, strict=False)]
+    query = exp.select(*named).from_(giver).where(*present).distinct(distinct=not once)
+    return KeySet(query, frozenset({giver}), most, (giver, tuple(outputs)), once)
 
 
-def _text(fragment: FragmentPlan, takers: Iterable[_Place]) -> str:
-    """The fragment's text with a set of keys on each of these outputs, in their order."""
+def _text(fragment: FragmentPlan, takers: Iterable[Sequence[_Place]]) -> str:
+    """The fragment's text with a set of keys on each of these outputs, or of these together, in their order."""
     tree = fragment.tree.copy()
     assert isinstance(tree, exp.Select)
-    columns = [tree.expressions[taker.output].unalias() for taker in takers]
-    for name, column in zip(KEYS_TABLES, columns, strict=False):
-        _restrict(tree, column, name, set())
+    sets = [[tree.expressions[taker.output].unalias() for taker in places] for places in takers]
+    for name, columns in zip(KEYS_TABLES, sets, strict=False):
+        if len(columns) == 1:
+            _restrict(tree, columns[0], name, set())
+        else:
+            _restrict_together(tree, columns, name)
     return tree.sql("trino", comments=False)
+
+
+def _may_meet(fragment: FragmentPlan, links: Sequence[_Link]) -> bool:
+    """Whether columns can be restricted together: what equals one of them would not be restricted then."""
+    tree = fragment.tree
+    if len(links) < 2 or not isinstance(tree, exp.Select):
+        return False
+    found = {s.alias: s for s in sources(tree)}
+    columns = [tree.expressions[link.taker.output].unalias() for link in links]
+    return not any(True for column in columns for _ in _equal_to(tree, column, found))
+
+
+def _restrict_together(select: exp.Select, columns: Sequence[exp.Column], keys: str) -> None:
+    """Let columns be one of the keys together, as near to the relations as all of them lead to the same."""
+    found = {s.alias: s for s in sources(select)}
+    source = found.get(columns[0].table) if len({column.table for column in columns}) == 1 else None
+    below = None if source is None else _below(source, columns)
+    if below is not None:
+        _restrict_together(*below, keys)
+        return
+    parts = ", ".join(KEY_COLUMNS[: len(columns)])
+    known = parse_one(f'SELECT {parts} FROM "{keys}"', dialect="trino")
+    where = select.args.get("where")
+    own = conjuncts(where.this if where is not None else None)
+    one = exp.Tuple(expressions=[column.copy() for column in columns])
+    set_where(select, [*own, exp.In(this=one, query=exp.Subquery(this=known))])
 
 
 def _restrict(select: exp.Select, column: exp.Column, keys: str, done: set[tuple[str, str]]) -> None:
@@ -396,7 +472,10 @@ def _restrict(select: exp.Select, column: exp.Column, keys: str, done: set[tuple
     done.add((column.table, column.name))
     found = {s.alias: s for s in sources(select)}
     source = found.get(column.table)
-    if source is None or not _restrict_below(source, column, keys):
+    below = None if source is None else _below(source, [column])
+    if below is not None:
+        _restrict(below[0], below[1][0], keys, set())
+    else:
         known = parse_one(f'SELECT k FROM "{keys}"', dialect="trino")
         where = select.args.get("where")
         own = conjuncts(where.this if where is not None else None)
@@ -406,18 +485,21 @@ def _restrict(select: exp.Select, column: exp.Column, keys: str, done: set[tuple
             _restrict(select, other, keys, done)
 
 
-def _restrict_below(source: Source, column: exp.Column, keys: str) -> bool:
+def _below(source: Source, columns: Sequence[exp.Column]) -> tuple[exp.Select, list[exp.Column]] | None:
+    """A derived table that takes a condition on its columns, and what these are in it; None if it is none."""
     node = source.node
     if source.nullable or not isinstance(node, exp.Subquery) or not isinstance(node.this, exp.Select):
-        return False
+        return None
     if node.args["alias"].args.get("columns") or any(node.args.get(k) for k in ("limit", "offset", "joins")):
-        return False
+        return None
     inner = node.this
-    definition = outputs(inner).get(column.name)
-    if not isinstance(definition, exp.Column) or not accepts(inner, list(inner.named_selects), column):
-        return False
-    _restrict(inner, definition, keys, set())
-    return True
+    named, found = outputs(inner), list[exp.Column]()
+    for column in columns:
+        definition = named.get(column.name)
+        if not isinstance(definition, exp.Column) or not accepts(inner, list(inner.named_selects), column):
+            return None
+        found.append(definition)
+    return inner, found
 
 
 def _equal_to(select: exp.Select, column: exp.Column, found: dict[str, Source]) -> Iterator[exp.Column]:

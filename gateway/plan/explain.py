@@ -13,7 +13,7 @@ from catalog.errors import CityError
 from catalog.exchange import KEYS_TABLES
 from catalog.relation import Mode, Relation
 from gateway.execution import Part, Session
-from gateway.plan import FragmentPlan, KeySource, Plan
+from gateway.plan import FragmentPlan, KeySet, KeySource, Plan
 
 __all__ = ["Explanation", "explain_plan"]
 
@@ -93,7 +93,8 @@ def explain_plan(plan: Plan, session: Session) -> Explanation:
             lines += ["", *_fragment_lines(fragment)]
         lines += ["", *_merge_lines(plan.first.plan), ""]
         few = plan.first
-        lines.append(f"only if that is fewer than {few.wanted:,} rows, and {few.fragment} gave {few.rows:,}:")
+        doubled = f", or {' or '.join(few.once)} gave any;" if few.once else ","
+        lines.append(f"only if that is fewer than {few.wanted:,} rows{doubled} and {few.fragment} gave {few.rows:,}:")
     if plan.keyed is not None:
         for fragment in plan.keyed.fragments:
             lines += ["", *_fragment_lines(fragment)]
@@ -139,7 +140,7 @@ def _fragment_lines(fragment: FragmentPlan) -> list[str]:
 
 
 def _key_lines(fragment: FragmentPlan, keys: KeySource) -> list[str]:
-    sources = [", ".join(sorted(known.needs)) or "the statement" for known in keys.sets]
+    sources = [_source_words(known) for known in keys.sets]
     most = max(known.most for known in keys.sets)
     if len(sources) == 1:
         lines = [f"  keys from {sources[0]}, at most {keys.chunk:,} a request"]
@@ -154,6 +155,12 @@ def _key_lines(fragment: FragmentPlan, keys: KeySource) -> list[str]:
         return [lines[0], *(f"  each value of {name} must come once: a key, as its owner says" for name in once)]
     each = "" if len(sources) == 1 else " in each"
     return lines if keys.always else [*lines, f"  with more than {most:,} keys{each}: {fragment.sql}"]
+
+
+def _source_words(known: KeySet) -> str:
+    words = ", ".join(sorted(known.needs)) or "the statement"
+    parts = len(known.query.expressions)
+    return words if parts == 1 else f"{words} of {parts} columns together"
 
 
 def _governed(relation: Relation) -> str:

@@ -19,11 +19,21 @@ rows p1 .. pn of s in the order of k, the leading columns of ORDER BY that are s
 What is enough is decided by what came, never by an estimate; how many rows are asked for is a guess, and whether it is
 tried at all. The limited question takes no keys (`bind`), and gives its own. All its columns follow in the order, so
 that which rows it gives does not hang on how a source keeps them.
+
+    SELECT c.name, SUM(s.total) .. GROUP BY c.key, c.name ORDER BY SUM(s.total) DESC LIMIT 20
+        first     f2 -> orders: SELECT customer, sum(price) .. GROUP BY customer ORDER BY 2 DESC, 1 LIMIT 41
+                  f3 -> customer: .. for the keys of f2
+                  f4 -> customer: SELECT key .. GROUP BY key HAVING count(*) > 1 LIMIT 1      must give nothing
+
+Of a select that groups, the same holds with "group of the answer" for "row of the answer" where each group holds one
+row of s and is sorted by its columns (`leading`): the rows of s lead to whole groups, and each group passes HAVING for
+itself. If a value came twice that was to come once, groups that are not here may be sorted otherwise: then the answer
+counts only if all rows of s are here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -32,8 +42,10 @@ from sqlglot import exp
 from catalog.names import RelationName
 from catalog.relation import Relation
 from gateway.plan import FirstRows, FragmentPlan
+from gateway.plan.bind import types_of
+from gateway.plan.leading import leading
 from gateway.plan.size import size_of
-from gateway.rewrite.tree import has_subquery, has_window, is_aggregate_select, outputs, sources
+from gateway.rewrite.tree import has_subquery, has_window
 
 __all__ = ["Limited", "is_enough", "leave_ties", "limited"]
 
@@ -53,7 +65,8 @@ class Limited:
     """A merge and its fragments of which one, `fragment`, gives its `rows` first rows, at most.
 
     wanted: rows of the answer that are enough: its LIMIT. by: outputs of the fragment that lead the order, where what
-    ties with its last row does not count, else empty.
+    ties with its last row does not count, else empty. once: fragments that are no part of the merge, and must give no
+    row.
     """
 
     merge: exp.Select
@@ -62,11 +75,13 @@ class Limited:
     rows: int
     wanted: int
     by: tuple[exp.Ordered, ...]
+    once: tuple[str, ...] = ()
 
 
-def is_enough(first: FirstRows, delivered: int, found: int) -> bool:
-    """Whether the answer is the statement's. delivered: rows that the fragment gave. found: rows of the answer."""
-    return delivered < first.rows or found >= first.wanted
+def is_enough(first: FirstRows, delivered: Mapping[str, int], found: int) -> bool:
+    """Whether the answer is the statement's. delivered: rows that fragments gave. found: rows of the answer."""
+    is_led = not any(delivered[name] for name in first.once)
+    return delivered[first.fragment] < first.rows or (is_led and found >= first.wanted)
 
 
 def leave_ties(few: Limited) -> None:
@@ -99,20 +114,20 @@ def limited(
     counts = _counts(merge)
     if counts is None or not isinstance(merge, exp.Select) or any(f.keys is not None for f in fragments):
         return None
-    found = _leading(merge, {f.id: f for f in fragments})
     # A question for sums costs its user some of what he may ask a day: nobody asks it twice.
-    if found is None or not all(r.mode.gives_rows for f in fragments for r in f.relations):
+    if not all(r.mode.gives_rows for f in fragments for r in f.relations):
         return None
-    leader, by = found
-    if not _is_plain(leader, by, relations):
+    found = leading(merge, {f.id: f for f in fragments}, relations)
+    if found is None or not (_is_plain(found.fragment, found.by, relations) or _is_grouped(found.fragment)):
         return None
+    leader, by = found.fragment, found.by
     others = (size_of(f, relations) for f in fragments if f.id != leader.id)
     rows = 1 + int(MARGIN * sum(counts) / max(1e-9, prod(min(1.0, s.share) for s in others)))
     if rows > MOST or rows * SPARED > size_of(leader, relations).rows:
         return None
     unused = 1 + max(int(f.id[1:]) for f in fragments)
-    renamed = {f.id: f"f{unused + i}" for i, f in enumerate(fragments)}
-    asked = [replace(f, id=renamed[f.id]) for f in fragments]
+    asked = [replace(f, id=f"f{unused + i}") for i, f in enumerate((*fragments, *found.once))]
+    renamed = {f.id: one.id for f, one in zip(fragments, asked, strict=False)}
     place = next(i for i, f in enumerate(fragments) if f.id == leader.id)
     asked[place] = _first_rows(asked[place], by, rows)
     merge = merge.copy()
@@ -125,15 +140,15 @@ def limited(
     order = merge.args["order"].expressions
     name = renamed[leader.id]
     ties = tuple(_ordered(exp.column(f"c{i}", table=name), o) for i, o in by) if len(by) < len(order) else ()
-    return Limited(merge, asked, name, rows, counts[0], ties)
+    return Limited(merge, asked, name, rows, counts[0], ties, tuple(f.id for f in asked[len(fragments) :]))
 
 
 def _counts(merge: exp.Query) -> tuple[int, int] | None:
-    """LIMIT and OFFSET of a select that sorts rows, None if it is something else."""
-    known = {"expressions", "from_", "joins", "where", "order", "limit", "offset"}
+    """LIMIT and OFFSET of a select that sorts rows or groups, None if it is something else."""
+    known = {"expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset"}
     if not isinstance(merge, exp.Select) or not {k for k, v in merge.args.items() if v} <= known:
         return None
-    if merge.args.get("order") is None or is_aggregate_select(merge):
+    if merge.args.get("order") is None:
         return None
     if any(has_window(part) for part in (*merge.expressions, merge.args["order"])):
         return None
@@ -145,49 +160,6 @@ def _counts(merge: exp.Query) -> tuple[int, int] | None:
             return None  # FETCH FIRST too, which may be WITH TIES
         found.append(int(count.name))
     return (found[0], found[1]) if found[0] else None
-
-
-def _leading(
-    merge: exp.Select, by_id: dict[str, FragmentPlan]
-) -> tuple[FragmentPlan, list[tuple[int, exp.Ordered]]] | None:
-    """The fragment whose outputs lead ORDER BY, and those, each with how it is sorted."""
-    places = {s.alias: s for s in sources(merge) if not s.nullable}
-    labels = outputs(merge)
-    leader, by = "", list[tuple[int, exp.Ordered]]()
-    for item in merge.args["order"].expressions:
-        value = item.this
-        if isinstance(value, exp.Column) and not value.table:
-            value = labels.get(value.name, value)
-        source = places.get(value.table) if isinstance(value, exp.Column) else None
-        if source is None or leader not in ("", source.alias):
-            break
-        standing = _standing(source.node)
-        if standing is None or standing[0] not in by_id or value.name not in standing[1]:
-            break
-        leader = source.alias
-        by.append((standing[1][value.name], item))
-    if not by:
-        return None
-    standing = _standing(places[leader].node)
-    assert standing is not None
-    uses = sum(1 for t in merge.find_all(exp.Table) if t.name == standing[0])
-    return (by_id[standing[0]], by) if uses == 1 else None
-
-
-def _standing(node: exp.Expr) -> tuple[str, dict[str, int]] | None:
-    """(fragment, its place behind each name) of a derived table that is nothing but a fragment's outputs."""
-    select = node.this if isinstance(node, exp.Subquery) else None
-    if not isinstance(select, exp.Select) or {k for k, v in select.args.items() if v} != {"expressions", "from_"}:
-        return None
-    if node.args["alias"].args.get("columns") or any(node.args.get(k) for k in ("limit", "offset", "joins", "order")):
-        return None
-    table = select.args["from_"].this
-    if not isinstance(table, exp.Table) or table.db:
-        return None
-    read = outputs(select)
-    if not all(isinstance(c, exp.Column) for c in read.values()):
-        return None
-    return table.name, {name: int(c.name.removeprefix("c")) for name, c in read.items()}
 
 
 def _is_plain(
@@ -209,6 +181,15 @@ def _is_plain(
     if not all(isinstance(c, exp.Column) and c.name in sortable for c in columns):
         return False
     return not any(columns[i].name in masked for i, _ in by)
+
+
+def _is_grouped(fragment: FragmentPlan) -> bool:
+    """Whether a fragment gives groups, of what can be sorted: its department makes all of them before it sends any."""
+    known = {"expressions", "from_", "joins", "where", "group", "having"}
+    if fragment.tree.args.get("group") is None or not {k for k, v in fragment.tree.args.items() if v} <= known:
+        return False
+    types = types_of(fragment)
+    return bool(types) and not set(types) & set(NO_ORDER)
 
 
 def _first_rows(fragment: FragmentPlan, by: Sequence[tuple[int, exp.Ordered]], rows: int) -> FragmentPlan:

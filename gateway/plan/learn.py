@@ -32,7 +32,7 @@ class Learned:
         self._rows: dict[str, int] = {}
         self._questions: dict[str, FragmentPlan] = {}
         self._left = AGAIN
-        self._keys_failed = self._without_keys = False
+        self._failed = self._planned_without = False
         self._lock = threading.Lock()
 
     @property
@@ -43,8 +43,8 @@ class Learned:
     def of(self, plan: Plan) -> Plan:
         """The plan, which tells here what its questions deliver; without what was tried in vain."""
         with self._lock:
-            self._without_keys = self._keys_failed
-            plan = replace(plan, keyed=None) if self._without_keys else plan
+            self._planned_without = self._failed
+            plan = replace(plan, first=None, keyed=None) if self._failed else plan
             self._questions = {f.id: f for f in plan.questions if f.keys is None}
         tried = {
             "first": replace(plan.first, plan=replace(plan.first.plan, learned=self)) if plan.first else None,
@@ -59,16 +59,16 @@ class Learned:
             for name in without_keys & rows.keys() & self._questions.keys():
                 self._rows[self._questions[name].sql] = rows[name]
 
-    def no_keys(self) -> None:
-        """What was tried with keys had to be given up (`asking.NoKeys`)."""
+    def in_vain(self) -> None:
+        """What was tried first had to be given up: keys that are none (`asking.NoKeys`), too few of the first rows."""
         with self._lock:
-            self._keys_failed = True
+            self._failed = True
 
     def corrects(self) -> bool:
         """Whether another plan is worth making; it counts as made."""
         with self._lock:
-            if self._keys_failed is not self._without_keys:
-                self._without_keys = self._keys_failed
+            if self._failed is not self._planned_without:
+                self._planned_without = self._failed
                 return True
             if not self._left or not any(map(self._is_wrong, self._questions.values())):
                 return False

@@ -34,7 +34,7 @@ GROUPED = 0.5
 class Size:
     """rows: expected. base: of its largest relation. share: part of the base that conditions keep.
     domains: output -> rows of the relation whose key it is, by itself. kept: output -> rows of it that conditions keep.
-    known: its rows are no guess.
+    grouped: its rows are groups, or rows of groups. known: its rows are no guess.
     """
 
     rows: float
@@ -42,6 +42,7 @@ class Size:
     share: float
     domains: dict[int, float]
     kept: dict[int, float]
+    grouped: bool = False
     known: bool = False
 
     @property
@@ -50,10 +51,14 @@ class Size:
         return self.base * self.share
 
     def with_rows(self, rows: float) -> Size:
-        """The same for so many rows; what it keeps of a key's values is as wrong as the guess of its rows was."""
+        """The same for so many rows. What conditions keep is as wrong as the guess of the rows was: of its largest
+        relation, and nowhere if it groups, for then it may be the number of groups that was guessed wrong."""
         rows = max(1.0, rows)
-        wrong = rows / self.rows
-        kept = {place: min(self.domains[place], max(1.0, count * wrong)) for place, count in self.kept.items()}
+        wrong = 1.0 if self.grouped else rows / self.rows
+        kept = {
+            place: min(self.base, max(1.0, count * wrong)) if self.domains[place] == self.base else count
+            for place, count in self.kept.items()
+        }
         return replace(self, known=True, rows=rows, share=min(1.0, max(self.share * wrong, 1.0 / self.base)), kept=kept)
 
     def values(self, output: int) -> float:
@@ -83,7 +88,7 @@ def _guessed(fragment: FragmentPlan, relations: dict[RelationName, Relation]) ->
     keys = _keys(tree, relations)
     domains = {place: rows_of(known.relation) for place, known in keys.items()}
     kept = {place: max(1.0, domains[place] * _kept_of(known, least, relations)) for place, known in keys.items()}
-    return Size(rows, base, max(share, 1.0 / base), domains, kept)
+    return Size(rows, base, max(share, 1.0 / base), domains, kept, tree.find(exp.Group) is not None)
 
 
 @dataclass(frozen=True)

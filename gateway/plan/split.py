@@ -77,7 +77,7 @@ def split(
     if few is None:
         return replace(plan, notes=notes)
     first = _asking(few.merge, few.fragments, labels, relations, local, rows, few)
-    return replace(plan, notes=notes, first=FirstRows(first, few.fragment, few.rows, few.wanted))
+    return replace(plan, notes=notes, first=FirstRows(first, few.fragment, few.rows, few.wanted, few.once))
 
 
 def _asking(
@@ -102,7 +102,7 @@ def _asking(
         {f.id for f in fragments if _uses(merge, f.id) > 1 or _in_expression(merge, f.id)}
         | givers
         | _shared_departments(fragments)
-        | ({few.fragment} if few is not None else set())
+        | ({few.fragment, *few.once} if few is not None else set())
     )
     return Plan(tuple(fragments), merge, labels, stored, names)
 
@@ -266,7 +266,7 @@ class _Cutter:
                 if len(sets) == min(most, len(KEYS_TABLES)):
                     raise NoKeys
                 self.fragment(subquery.this, departments_of(subquery.this).pop())
-                sets[text] = key_set(self.fragments[-1].id, 0, MAX_KEYS, once)
+                sets[text] = key_set(self.fragments[-1].id, (0,), MAX_KEYS, once)
             name = KEYS_TABLES[list(sets).index(text)]
             subquery.replace(exp.Subquery(this=parse_one(f'SELECT k FROM "{name}"', dialect="trino")))
         return query, tuple(sets.values())
@@ -430,8 +430,8 @@ def _needing(fragment: FragmentPlan, renamed: dict[str, str]) -> FragmentPlan:
 def _renamed(known: KeySet, renamed: dict[str, str]) -> KeySet:
     query = known.query.copy()
     _rename_tables(query, renamed)
-    column = (renamed.get(known.column[0], known.column[0]), known.column[1]) if known.column is not None else None
-    return replace(known, query=query, needs=frozenset(renamed.get(n, n) for n in known.needs), column=column)
+    places = (renamed.get(known.places[0], known.places[0]), known.places[1]) if known.places is not None else None
+    return replace(known, query=query, needs=frozenset(renamed.get(n, n) for n in known.needs), places=places)
 
 
 def _shared_departments(fragments: list[FragmentPlan]) -> set[str]:

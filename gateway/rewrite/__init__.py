@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from catalog.names import RelationName
 from catalog.relation import Relation
+from gateway.rewrite.apart import sums_apart
 from gateway.rewrite.colocate import colocate_joins
 from gateway.rewrite.ctes import inline_ctes
 from gateway.rewrite.decorrelate import decorrelate_aggregates
@@ -59,6 +60,7 @@ RULES: tuple[Rule, ...] = (
     own_subqueries,
     colocate_joins,
     eager_aggregation,
+    sums_apart,
     count_optional,
     distinct_existence,
     filter_first,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ from gateway.rewrite.tree import (
 if TYPE_CHECKING:
     from gateway.rewrite import Context
 
-__all__ = ["eager_aggregation"]
+__all__ = ["FINAL", "Term", "calls_of", "eager_aggregation", "is_candidate", "is_partial", "may_be_summed", "sum_first"]
 
 FINAL: dict[type[exp.Expr], type[exp.AggFunc]] = {
     exp.Sum: exp.Sum,
@@ -41,14 +41,24 @@ FINAL: dict[type[exp.Expr], type[exp.AggFunc]] = {
 }
 
 
+@dataclass(frozen=True)
+class Term:
+    """Of a sum that is taken apart (`apart`): a partial sum, what it is multiplied by, and whether it is subtracted."""
+
+    partial: exp.Sum
+    factors: tuple[exp.Expr, ...]
+    is_less: bool
+
+
 @dataclass
 class _Partial:
-    """keys and calls: SQL text -> (expression over the source, output name)."""
+    """keys and calls: SQL text -> (expression over the source, output name). apart: SQL text -> its terms."""
 
     source: Source
     alias: str
     keys: dict[str, tuple[exp.Expr, str]]
     calls: dict[str, tuple[exp.Expr, str]]
+    apart: Mapping[str, Sequence[Term]]
 
 
 def eager_aggregation(tree: exp.Query, context: Context) -> exp.Query:
@@ -71,19 +81,25 @@ def eager_aggregation(tree: exp.Query, context: Context) -> exp.Query:
     Numbers that overflow are the exception, as they are for the sum itself.
     """
     for select in reversed(list(tree.find_all(exp.Select))):  # a derived table before it moves
-        if not _is_candidate(select):
-            continue
-        source = _summed_source(select, context)
-        if source is None:
-            continue
-        partial = _plan(select, source)
-        if partial is not None:
-            _apply(select, partial)
+        source = _summed_source(select, context) if is_candidate(select) else None
+        if source is not None and sum_first(select, source, {}):
             context.notes.append(f"partial sums of {source.node.sql('trino')[:60]} go down below the join")
     return tree
 
 
-def _is_candidate(select: exp.Select) -> bool:
+def sum_first(select: exp.Select, source: Source, apart: Mapping[str, Sequence[Term]]) -> bool:
+    """Sum a source up by what the rest of the select needs of it; False if that isn't exact.
+
+    apart: the terms of the sums that read other sources too, by their text.
+    """
+    partial = _plan(select, source, apart)
+    if partial is not None:
+        _apply(select, partial)
+    return partial is not None
+
+
+def is_candidate(select: exp.Select) -> bool:
+    """Whether a select groups the rows of a join, by nothing that stands in a subquery or a window."""
     if not is_aggregate_select(select) or not select.args.get("joins"):
         return False
     if has_grouping_sets(select):
@@ -100,23 +116,33 @@ def _clauses(select: exp.Select) -> list[exp.Expr]:
 def _summed_source(select: exp.Select, context: Context) -> Source | None:
     """The one source whose columns the aggregates read, if summing it first is exact and useful."""
     by_alias = {s.alias: s for s in sources(select)}
-    calls = [c for part in [*select.expressions, *_clauses(select)] for c in aggregates_in(part)]
-    read: set[str] = set()
-    for call in calls:
-        bare = call.this if isinstance(call, exp.Filter) else call
-        if type(bare) not in FINAL or isinstance(bare.this, exp.Distinct) or bare.args.get("expressions"):
-            return None
-        read |= aliases_in(call)
-    if not calls or len(read) > 1:
+    calls = calls_of(select)
+    read = set[str]().union(*map(aliases_in, calls))
+    if not calls or len(read) > 1 or not all(map(is_partial, calls)):
         return None
     source = by_alias.get(next(iter(read))) if read else _largest(select, context)
+    return source if may_be_summed(select, source, context) else None
+
+
+def calls_of(select: exp.Select) -> list[exp.Expr]:
+    """All aggregate calls of a select's own."""
+    return [c for part in [*select.expressions, *_clauses(select)] for c in aggregates_in(part)]
+
+
+def is_partial(call: exp.Expr) -> bool:
+    """Whether an aggregate call can be combined out of those of parts."""
+    bare = call.this if isinstance(call, exp.Filter) else call
+    return not (type(bare) not in FINAL or isinstance(bare.this, exp.Distinct) or bare.args.get("expressions"))
+
+
+def may_be_summed(select: exp.Select, source: Source | None, context: Context) -> bool:
+    """Whether a source's rows may be summed before they meet the others."""
     if source is None or source.nullable or not _is_summable(source, context):
-        return None
+        return False
     if len(departments_of(select)) < 2 or any(j.args.get("using") for j in select.args["joins"]):
-        return None
-    if any(source.alias in aliases_in(j.this) for j in select.args["joins"]):
-        return None  # UNNEST of x's own arrays
-    return source
+        return False
+    # UNNEST of x's own arrays reads x.
+    return not any(source.alias in aliases_in(j.this) for j in select.args["joins"])
 
 
 def _largest(select: exp.Select, context: Context) -> Source | None:
@@ -153,7 +179,7 @@ def _is_plain_join(query: exp.Expr) -> bool:
     )
 
 
-def _plan(select: exp.Select, source: Source) -> _Partial | None:
+def _plan(select: exp.Select, source: Source, apart: Mapping[str, Sequence[Term]]) -> _Partial | None:
     alias = f"{source.alias}_part"
     group = select.args.get("group")
     keyed: dict[str, exp.Expr] = {}
@@ -166,14 +192,15 @@ def _plan(select: exp.Select, source: Source) -> _Partial | None:
     for join in select.args.get("joins") or []:
         for part in conjuncts(join.args.get("on")):
             _collect(part, source.alias, keyed)
-    called = {call.sql(): call for part in [*select.expressions, *_clauses(select)] for call in aggregates_in(part)}
+    whole = [call for call in calls_of(select) if call.sql() not in apart]
+    called = {call.sql(): call for call in (*whole, *(t.partial for terms in apart.values() for t in terms))}
     if not called or (group is not None and not keyed) or not all(map(is_calm, called.values())):
         return None
     if not all(key.is_type(*EXACT) for key in keyed.values()):
         return None
     keys = {text: (node, f"k{i}") for i, (text, node) in enumerate(keyed.items())}
     calls = {text: (node, f"s{i}") for i, (text, node) in enumerate(called.items())}
-    return _Partial(source, alias, keys, calls)
+    return _Partial(source, alias, keys, calls, apart)
 
 
 def _collect(node: exp.Expr, alias: str, into: dict[str, exp.Expr]) -> None:
@@ -200,6 +227,8 @@ def _apply(select: exp.Select, partial: _Partial) -> None:
 
     def raise_part(node: exp.Expr) -> exp.Expr:
         text = node.sql()
+        if text in partial.apart:
+            return _added(partial.apart[text], partial)
         if text in partial.calls:
             return _combined(partial.calls[text], partial.alias, grouped)
         if text in partial.keys and _is_value(node):
@@ -231,6 +260,20 @@ def _raised(projection: exp.Expr, raise_part: Callable[[exp.Expr], exp.Expr]) ->
     )
     new.meta.update(projection.meta)
     return new
+
+
+def _added(terms: Sequence[Term], partial: _Partial) -> exp.Expr:
+    """The sum of what the terms of each row are."""
+    whole: exp.Expr | None = None
+    for term in terms:
+        value: exp.Expr = exp.column(partial.calls[term.partial.sql()][1], table=partial.alias)
+        for factor in term.factors:
+            value = exp.Mul(this=value, expression=factor.copy())
+        if whole is None:
+            whole = exp.Neg(this=exp.paren(value, copy=False)) if term.is_less else value
+        else:
+            whole = (exp.Sub if term.is_less else exp.Add)(this=whole, expression=value)
+    return exp.Sum(this=whole)
 
 
 def _combined(call: tuple[exp.Expr, str], alias: str, grouped: bool) -> exp.Expr:

@@ -1,4 +1,7 @@
-"""Several sets of bind keys in one fragment: each restricts its own column, and all of them are counted and named."""
+"""Several sets of bind keys in one fragment: each restricts its own column, and all of them are counted and named.
+
+Keys of several parts restrict several columns together.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from catalog.errors import Outcome
-from catalog.exchange import encode_keys
+from catalog.exchange import KEY_COLUMNS, encode_keys
 from catalog.ledger import read_ledger
 from connectors.agent import plan
 from tests.agent.house import Ask, House, tuples
@@ -114,6 +117,116 @@ async def test_what_the_source_does_with_keys_it_does_with_each_set(
     assert sorted(tuples(await ask.rows(sql, **sets(ITEMS, FIRMS)))) == rows
     assert sorted((keys.to_pylist() for _, keys in seen), key=str) == [["A", "Z"], [10, 11]]
     assert len({column for column, _ in seen}) == 2
+
+
+PAIR = '(t.item, t.firm) IN (SELECT k, k1 FROM "$keys")'
+PAIRS = f"SELECT t.id AS c0 FROM dept.main.line AS t WHERE {PAIR}"
+
+
+def pairs(*keys: tuple[Any, ...], kinds: tuple[pa.DataType, ...] = (pa.int64(), pa.string())) -> pa.Array:
+    parts = [pa.array([key[i] for key in keys], kind) for i, kind in enumerate(kinds)]
+    return pa.StructArray.from_arrays(parts, names=[*KEY_COLUMNS[: len(kinds)]])
+
+
+async def test_a_key_of_two_parts_is_met_by_rows_that_have_both(ask: Ask) -> None:
+    """Row 1 has 10 and A, row 6 has 11 and B: neither is 10 with B, which is row 2."""
+    assert tuples(await ask.rows(PAIRS, pairs((10, "B"), (11, "A"), (11, "A"), (99, "A")))) == [(2,), (3,)]
+    assert tuples(await ask.rows(PAIRS, pairs((2**40, "A")))) == []
+    assert (await ask.rows(PAIRS, pairs())).num_rows == 0
+
+
+async def test_a_key_may_have_three_parts(ask: Ask) -> None:
+    sql = 'SELECT t.id AS c0 FROM dept.main.line AS t WHERE (t.firm, t.day, t.item) IN (SELECT k, k1, k2 FROM "$keys")'
+    keys = pairs(("A", 19723, 11), ("A", 19723, 12), kinds=(pa.string(), pa.date32(), pa.int64()))
+    assert tuples(await ask.rows(sql, keys)) == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "rows"),
+    [
+        (PAIRS, [(2,), (3,)]),
+        (f"SELECT t.firm AS c0, count(*) AS c1 FROM dept.main.line AS t WHERE {PAIR} GROUP BY t.firm",
+         [("A", 1), ("B", 1)]),
+        (f"SELECT i.kind AS c0, t.id AS c1 FROM dept.main.line AS t JOIN dept.main.item AS i ON i.no = t.item "
+         f"WHERE {PAIR}", [("k1", 2), ("k2", 3)]),
+        (f"SELECT i.kind AS c0, count(*) AS c1 FROM dept.main.line AS t JOIN dept.main.item AS i ON i.no = t.item "
+         f"WHERE {PAIR} GROUP BY i.kind", [("k1", 1), ("k2", 1)]),
+        ("SELECT i.kind AS c0, t.id AS c1 FROM dept.main.line AS t JOIN dept.main.item AS i ON i.no = t.item "
+         'WHERE (i.no, t.firm) IN (SELECT k, k1 FROM "$keys")', [("k1", 2), ("k2", 3)]),
+    ],
+    ids=["rows", "groups", "a join", "groups of a join", "columns of two relations"],
+)  # fmt: skip
+async def test_what_the_source_does_with_keys_it_does_with_keys_of_two_parts(
+    ask: Ask, sql: str, rows: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    scans = plan.RowPlan.__init__
+
+    def noting(self: Any, *args: Any, **named: Any) -> None:
+        scans(self, *args, **named)
+        seen.extend(k for scan in self.scans for part in scan.native.scans() for k in part.keys)
+
+    monkeypatch.setattr(plan.RowPlan, "__init__", noting)
+    assert sorted(tuples(await ask.rows(sql, pairs((10, "B"), (11, "A"))))) == rows
+    assert [(len(columns), sorted(keys.to_pylist(), key=str)) for columns, keys in seen] == [
+        (2, [{"k": 10, "k1": "B"}, {"k": 11, "k1": "A"}])
+    ]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        '(t.item, t.firm) IN (SELECT k1, k FROM "$keys")',
+        '(t.item, t.firm) IN (SELECT k FROM "$keys")',
+        't.item IN (SELECT k, k1 FROM "$keys")',
+        't.item IN (SELECT k2 FROM "$keys")',
+        '(t.item, t.firm, t.day) IN (SELECT k, k1, k2 FROM "$keys")',
+    ],
+)
+async def test_keys_that_have_other_parts_than_what_is_asked_are_refused(ask: Ask, condition: str) -> None:
+    refused = await ask.refusal(f"SELECT t.id AS c0 FROM dept.main.line AS t WHERE {condition}", pairs((10, "A")))
+    assert refused.outcome in (Outcome.SEMANTIC, Outcome.NOT_AVAILABLE)  # compares otherwise, or has no such part
+
+
+async def test_what_is_not_exactly_all_columns_is_answered_above_the_source(ask: Ask) -> None:
+    """By a part of a key, not by it, beside something else: the same answers, with more read from the source."""
+    keys = pairs((10, "B"), (11, "A"))
+    start = "SELECT t.id AS c0 FROM dept.main.line AS t WHERE"
+    for condition, rows in (
+        ('t.item IN (SELECT k FROM "$keys") AND t.firm IN (SELECT k1 FROM "$keys")', [1, 2, 3, 6]),
+        (f"{PAIR} OR t.id = 6", [2, 3, 6]),
+        ('(t.item + 0, t.firm) IN (SELECT k, k1 FROM "$keys")', [2, 3]),
+    ):
+        assert sorted(r for (r,) in tuples(await ask.rows(f"{start} {condition}", keys))) == rows, condition
+
+
+async def test_parts_that_compare_otherwise_are_not_looked_for_in_the_source(ask: Ask) -> None:
+    refused = await ask.refusal(PAIRS, pairs(("10", "A"), kinds=(pa.string(), pa.string())))
+    assert refused.who == "dept"
+
+
+async def test_a_pair_with_a_masked_column_compares_with_what_is_shown(ask: Ask) -> None:
+    sql = 'SELECT t.id AS c0 FROM dept.main.line AS t WHERE (t.id, t.note) IN (SELECT k, k1 FROM "$keys")'
+    assert tuples(await ask.rows(sql, pairs((1, "x"), (2, "y")))) == []
+    assert tuples(await ask.rows(sql, pairs((1, "-"), (3, "x")))) == [(1,)]
+
+
+async def test_keys_of_several_parts_are_counted_and_told_as_one_set(ask: Ask) -> None:
+    await ask.rows(PAIRS, pairs((10, "B"), (11, "A"), (10, "B")))
+    begin = [r for r in read_ledger(ask.house.folder / "state" / "ledger.jsonl") if r["kind"] == "begin"][-1]
+    assert (begin["keys"], begin["key_sets"]) == (2, {"$keys": 2})
+    refused = await ask.refusal(PAIRS, pairs(*((i, "A") for i in range(7))))
+    assert (refused.outcome, refused.rule) == (Outcome.TOO_LARGE, "keys")
+    listed = {r["name"]: r["key_columns"] for r in (await ask.relations())["relations"]}
+    assert listed["line"] == 3
+
+
+async def test_claims_and_sums_take_no_keys_of_several_parts(ask: Ask) -> None:
+    sql = """SELECT k AS c0, verify('dept.main.register', k) AS c1 FROM "$keys" """
+    texts = pairs(("R1", "x"), kinds=(pa.string(), pa.string()))
+    assert (await ask.refusal(sql, texts)).rule == "keys"
+    sums = "SELECT w.ward AS c0, count(*) AS c1 FROM dept.main.wage AS w GROUP BY w.ward"
+    assert (await ask.refusal(sums, texts)).outcome is Outcome.MODE
 
 
 async def test_the_limit_is_on_all_sets_together(ask: Ask) -> None:

@@ -840,7 +840,7 @@ class Ending:
 
     def __init__(self, stopped: bool) -> None:
         self.stop, self.outcome, self.frames_sent = Stop(), "OK", None
-        self.is_at_hand, self.is_ended = True, False
+        self.is_at_hand, self.is_all_here, self.is_ended = True, False, False
         self.fragment = SimpleNamespace(fragment_id="f1")
         self._stopped = stopped
 
@@ -872,6 +872,24 @@ async def test_only_a_stop_leaves_a_reader_little_time_for_the_last_rows(
     await until(run.stop.cancel.is_set)
     await asyncio.sleep(1)  # the reader's own pause, ten times what a stopped answer is left
     assert b"".join([chunk async for chunk in stream.chunks()]) == shown
+
+
+@pytest.mark.parametrize(
+    ("pieces", "ends", "sent"),
+    [
+        (["head ", "rows ", "end"], True, ["head rows end"]),
+        (["head ", "rows ", "end"], False, ["head rows ", "end"]),
+        (["head ", "rows ", "more ", "end"], True, ["head rows more ", "end"]),
+        (["head ", "end"], True, ["head end"]),
+        (["head ", "r" * server.AT_ONCE_BYTES, "end"], True, ["head " + "r" * server.AT_ONCE_BYTES, "end"]),
+    ],
+    ids=["a small answer", "its source goes on", "more than one piece", "no rows", "a large one"],
+)
+def test_first_rows_wait_for_the_end_only_where_it_follows_at_once(
+    pieces: list[str], ends: bool, sent: list[str]
+) -> None:
+    found = server.joined_first(iter([piece.encode() for piece in pieces]), lambda: ends)
+    assert [chunk.decode() for chunk in found] == sent
 
 
 async def test_the_breaker_needs_no_gateway(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_columns_that_are_asked_later_come_too(source: FilesSource) -> None:
 def test_whatever_names_a_column_makes_it_wanted(source: FilesSource, part: str) -> None:
     """Of a column that only a condition or an aggregate names, too: a copy without it would have no answer."""
     asked = {
-        "keys": scan("t", "name", keys=(("id", pa.array([1, 3])),)),
+        "keys": scan("t", "name", keys=((("id",), pa.array([1, 3])),)),
         "predicates": scan("t", "name", predicates=(Predicate("id", "<>", (2,)),)),
         "comparison": scan("t", "name", predicates=(Comparison("id", "=", "id"), Predicate("name", "is not null"))),
         "aggregates": NativeScan("t", False, TYPES, aggregates=(Aggregate("count", "id", BIGINT, "n"),)),

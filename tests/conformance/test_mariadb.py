@@ -14,7 +14,7 @@ import pymysql
 import pytest
 
 from catalog.types import BIGINT, DATE, VARCHAR
-from connectors.base import Aggregate, Cancel, GroupKey, Order, Predicate, Source, SourceError
+from connectors.base import Aggregate, AnyOf, Cancel, GroupKey, Like, Order, Predicate, Source, SourceError
 from connectors.mysql import CAPABILITIES, session_statements
 from connectors.native import MariaDBCompiler
 from connectors.packets import READ_BYTES
@@ -111,7 +111,7 @@ def test_other_character_sets_are_read_and_compared(source: Source) -> None:
     assert read(source, "odd", columns, row_filters=("id < 3",)) == [(1, "é", "中"), (2, "É", "文")]
     for column, text, row in (("l", "é", 1), ("l", "É", 2), ("g", "中", 1), ("g", "文", 2)):
         assert [r[0] for r in read(source, "odd", columns, predicates=(Predicate(column, "=", (text,)),))] == [row]
-        assert [r[0] for r in read(source, "odd", columns, keys=((column, pa.array([text])),))] == [row]
+        assert [r[0] for r in read(source, "odd", columns, keys=(((column,), pa.array([text])),))] == [row]
     assert read(source, "odd", columns, predicates=(Predicate("l", "=", ("🐚",)),)) == []
 
 
@@ -122,6 +122,22 @@ def test_a_folding_padding_collation_does_not_fold_or_pad(source: Source) -> Non
     assert read(source, "odd", columns, predicates=(Predicate("q", "=", ("strasse",)),)) == []
     groups = read(source, "odd", columns, group_by=(GroupKey("q", VARCHAR, "k"),), row_filters=("q IS NOT NULL",))
     assert sorted(groups) == [("STRASSE",), ("Straße",), ("strasse ",)]
+
+
+@pytest.mark.parametrize(
+    ("column", "begins", "found"),
+    [("q", ("Str", "str"), ["Straße", "strasse "]), ("q", ("STRASSE ", "strasse "), ["strasse "]),
+     ("q", ("Straß", "STRAS"), ["STRASSE", "Straße"]), ("l", ("é", "ä"), ["é"]), ("g", ("中", "🐚"), ["中"]),
+     ("q", ("S", "str"), ["STRASSE", "Straße", "strasse "])],
+)  # fmt: skip
+def test_the_beginnings_of_a_text_are_compared_letter_by_letter(
+    source: Source, column: str, begins: tuple[str, ...], found: list[str]
+) -> None:
+    columns = types_of(**{column: "varchar"})
+    likes = AnyOf(tuple(Like(column, f"{begin}%") for begin in begins))
+    assert sorted(read(source, "odd", columns, predicates=(likes,))) == [(text,) for text in found]
+    text = MariaDBCompiler(scan_of("odd", columns, predicates=(likes,)), CAPABILITIES, lambda _: {column: "text"})
+    assert (" IN (" in text.compile().sql) == (len(set(map(len, begins))) == 1)
 
 
 def test_long_texts_that_begin_alike_are_groups_of_their_own(
@@ -205,7 +221,7 @@ def test_equality_and_keys_on_text_use_the_columns_index(source: Source, cursor:
 
     before = rows_read()
     assert read(source, "big", columns, predicates=(Predicate("name", "=", ("n77",)),)) == [(77, "n77")]
-    assert len(read(source, "big", columns, keys=(("name", pa.array([f"n{i}" for i in range(1, 101)])),))) == 100
+    assert len(read(source, "big", columns, keys=((("name",), pa.array([f"n{i}" for i in range(1, 101)])),))) == 100
     assert rows_read() - before < 10_000
 
 

@@ -63,7 +63,7 @@ def test_any_name_and_any_text_stay_a_name_and_a_text(dialect: str, name: str, t
         types={name: VARCHAR},
         columns=(OutputColumn(name, VARCHAR, "c0"),),
         predicates=(Predicate(name, "=", (text,)), Predicate(name, "in", (text, "a"))),
-        keys=((name, pa.array([text])),),
+        keys=(((name,), pa.array([text])),),
     )
     statements = sqlglot.parse(scan.sql, read=dialect)
     assert len(statements) == 1

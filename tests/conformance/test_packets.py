@@ -6,6 +6,7 @@ import io
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pymysql
 import pytest
 from hypothesis import given, settings
@@ -28,10 +29,10 @@ def length(size: int) -> bytes:
     raise AssertionError
 
 
-def packed(payload: bytes, longest: int = 0xFFFFFF) -> bytes:
-    """A payload as packets, the last one shorter than the longest there may be."""
+def packed(payload: bytes, longest: int = 0xFFFFFF, number: int = 0) -> bytes:
+    """A payload as packets, the last one shorter than the longest there may be. number: of the first one."""
     parts = [payload[i : i + longest] for i in range(0, len(payload) + 1, longest)]
-    return b"".join(len(p).to_bytes(3, "little") + bytes([i % 256]) + p for i, p in enumerate(parts))
+    return b"".join(len(p).to_bytes(3, "little") + bytes([i % 256]) + p for i, p in enumerate(parts, number))
 
 
 def cells(row: Row) -> bytes:
@@ -83,6 +84,20 @@ def test_every_cell_comes_out_as_it_was_sent(data: st.DataObject, width: int, st
         assert read(sent, width, step if len(sent) < 5000 else max(step, 1000)) == rows
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), step=st.sampled_from([50, 1000, 1 << 20]), short=st.sampled_from([0, 3, 16]))
+def test_many_narrow_rows_come_out_as_they_were_sent_whatever_looks_like_a_head(
+    data: st.DataObject, step: int, short: int
+) -> None:
+    like_heads = st.sampled_from([b"", b"\0" * 3, b"\x05\0\0\x07", b"\x01\0\0", b"7", b"ab", b"\xfe" * 200, b"w" * 300])
+    pieces = data.draw(st.lists(st.tuples(like_heads, like_heads), min_size=1, max_size=6))
+    rows = [row for row in pieces for _ in range(data.draw(st.sampled_from([1, 20, 600])))]
+    sent = b"".join(packed(cells(row), number=i) for i, row in enumerate(rows, 254))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packets, "_SHORT", short)
+        assert read(sent + packed(END), 2, step) == rows
+
+
 def test_a_row_over_several_packets_stands_between_the_others() -> None:
     large: Row = (b"x" * (1 << 24), None, b"z")
     rows: list[Row] = [(b"1", b"a", None), large, (b"2", None, b"b")]
@@ -109,4 +124,4 @@ def test_a_second_result_is_an_error() -> None:
 @pytest.mark.parametrize("row", [b"\x05ab", b"\x01ab", b"\xfc\x01", b"", b"\xfe" + b"\xff" * 8, b"\x02ab\x00\x00"])
 def test_cells_that_do_not_fit_their_packet_are_an_error(row: bytes) -> None:
     with pytest.raises(pymysql.InternalError, match="a row of the server"):
-        columns(row, [(0, len(row))], 2)
+        columns(row, np.array([(0, len(row))]), 2)

@@ -56,6 +56,32 @@ def test_a_borrower_waits_for_a_place_and_is_refused_when_none_gets_free() -> No
         pass
 
 
+def test_a_spare_connection_is_lent_only_where_one_more_place_stays_free() -> None:
+    server = Server()
+    pool = server.pool(size=3)
+    with pool.lease(), pool.spare() as spare:
+        assert spare is not None
+        with pool.spare() as last:
+            assert last is None
+        with pool.lease():
+            assert not pool.is_awaited
+    with pool.lease(), pool.lease(), pool.spare() as spare:
+        assert spare is None
+    with pool.lease(), pool.lease(), pool.lease():
+        assert server.opened == 3
+
+
+def test_a_spare_connection_that_cannot_be_had_is_none() -> None:
+    def connect() -> int:
+        raise SourceError("too many")
+
+    pool = Pool[int](connect, lambda _: None, 3)
+    with pool.spare() as spare:
+        assert spare is None
+    with pytest.raises(SourceError, match="too many"), pool.lease():
+        pass
+
+
 def test_a_waiting_borrower_can_be_cancelled() -> None:
     pool = Server().pool(size=1, wait=30)
     cancel = Cancel()

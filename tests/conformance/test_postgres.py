@@ -21,12 +21,15 @@ from connectors.base import (
     Cancelled,
     Case,
     GroupKey,
+    NativeScan,
     Number,
     Predicate,
     Source,
     SourceError,
 )
 from connectors.native import Compiled, PostgresCompiler
+from connectors.postgres import PostgresSource
+from connectors.regroup import Grouper
 from connectors.sources import open_source, parse_source
 from tests.conformance.helpers import read, scan_of, types_of
 from tests.servers import PostgresServer
@@ -81,7 +84,7 @@ def test_char_n_is_delivered_and_compared_without_its_padding(source: Source) ->
     assert read(source, "odd", columns) == [("ab",), ("ab",), ("AB",)]
     assert read(source, "odd", columns, predicates=(Predicate("c", "=", ("ab",)),)) == [("ab",), ("ab",)]
     assert read(source, "odd", columns, predicates=(Predicate("c", "=", ("ab ",)),)) == []
-    assert read(source, "odd", columns, keys=(("c", pa.array(["AB", "ab  "])),)) == [("AB",)]
+    assert read(source, "odd", columns, keys=((("c",), pa.array(["AB", "ab  "])),)) == [("AB",)]
     count = (Aggregate("count", None, BIGINT, "n"),)
     groups = read(source, "odd", columns, group_by=(GroupKey("c", VARCHAR, "k"),), aggregates=count)
     assert sorted(groups) == [("AB", 1), ("ab", 2)]
@@ -93,7 +96,7 @@ def test_domains_enums_uuid_json_and_binary_are_delivered(source: Source) -> Non
     assert row[:5] == ("v1", "happy", "00000000-0000-0000-0000-000000000001", '{"a":1}', b"\x00\xff")
     assert str(row[6]) == "12:00:00"
     (bound,) = read(source, "odd", types_of(id="integer", u="uuid", j="json", m="varchar"),
-                    keys=(("id", pa.array([1])),))  # fmt: skip
+                    keys=((("id",), pa.array([1])),))  # fmt: skip
     assert bound == (1, "00000000-0000-0000-0000-000000000001", '{"a":1}', "happy")
 
 
@@ -109,7 +112,7 @@ def test_nan_infinity_and_lost_digits_are_errors_that_name_the_column(
     source: Source, column: str, declared: str, row: int, bound: bool
 ) -> None:
     columns = types_of(id="integer", **{column: declared})
-    keys = (("id", pa.array([row])),) if bound else ()
+    keys = ((("id",), pa.array([row])),) if bound else ()
     with pytest.raises(SourceError, match=f"'{column}'"):
         read(source, "odd", columns, row_filters=(f"id = {row}",), keys=keys)
 
@@ -199,16 +202,16 @@ def test_introspection_knows_keys_nulls_and_types(source: Source) -> None:
 
 def test_a_connection_that_died_is_replaced(source: Source, connection: psycopg.Connection) -> None:
     columns = types_of(id="integer")
-    for keys in ((), (("id", pa.array([1, 2, 3])),)):
+    for keys in ((), ((("id",), pa.array([1, 2, 3])),)):
         assert len(read(source, "odd", columns, keys=keys)) == 3
     connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'atoll'")
-    for keys in ((), (("id", pa.array([1, 2, 3])),)):
+    for keys in ((), ((("id",), pa.array([1, 2, 3])),)):
         assert len(read(source, "odd", columns, keys=keys)) == 3
 
 
 def test_abandoned_key_scans_free_their_connection(source: Source, connection: psycopg.Connection) -> None:
     endless = "SELECT a.id FROM generate_series(1, 100000) AS a(id), generate_series(1, 100000) AS b(id)"
-    scan = scan_of(endless, types_of(id="integer"), keys=(("id", pa.array(range(100_000))),))
+    scan = scan_of(endless, types_of(id="integer"), keys=((("id",), pa.array(range(100_000))),))
     for _ in range(6):
         stream = source.scan(scan, Cancel())
         next(stream)
@@ -230,7 +233,7 @@ def test_a_nondeterministic_collation_is_found_and_does_not_fold(
         assert read(fresh, "folded", columns, predicates=(Predicate("t", "=", ("abc",)),)) == [("abc",)]
         assert len(read(fresh, "folded", columns, predicates=(Predicate("t", "<>", ("abc",)),))) == 2
         assert read(fresh, "folded", columns, predicates=(Predicate("t", "in", ("abc", "x")),)) == [("abc",)]
-        assert read(fresh, "folded", columns, keys=(("t", pa.array(["abc"])),)) == [("abc",)]
+        assert read(fresh, "folded", columns, keys=((("t",), pa.array(["abc"])),)) == [("abc",)]
         groups = read(fresh, "folded", columns, group_by=(GroupKey("t", VARCHAR, "k"),))
         assert sorted(groups) == [("ABC",), ("abc",), ("äbc",)]
     finally:
@@ -244,7 +247,7 @@ def test_equality_on_text_and_keys_use_the_columns_index(source: Source, connect
     columns = types_of(id="integer", name="varchar")
     connection.execute("SELECT pg_stat_reset()")
     assert read(source, "big", columns, predicates=(Predicate("name", "=", ("n77",)),)) == [(77, "n77")]
-    assert len(read(source, "big", columns, keys=(("name", pa.array([f"n{i}" for i in range(1, 101)])),))) == 100
+    assert len(read(source, "big", columns, keys=((("name",), pa.array([f"n{i}" for i in range(1, 101)])),))) == 100
     text = connection.execute(
         "EXPLAIN SELECT * FROM big WHERE name = CAST('n77' AS TEXT) AND name = ANY(CAST('{n77}' AS TEXT[]))"
     ).fetchall()
@@ -252,7 +255,7 @@ def test_equality_on_text_and_keys_use_the_columns_index(source: Source, connect
 
 
 def test_statements_are_recognisable_and_literals_of_keys_are_bound(source: Source, postgres: PostgresServer) -> None:
-    read(source, "odd", types_of(id="integer"), keys=(("id", pa.array([1])),), query_id="q_bound")
+    read(source, "odd", types_of(id="integer"), keys=((("id",), pa.array([1])),), query_id="q_bound")
     written = next(line for line in postgres.log.read_text().splitlines() if "atoll:q_bound" in line)
     assert "ANY(CAST($1 AS INT[]))" in written
 
@@ -317,6 +320,27 @@ def test_groups_are_the_same_in_the_server_and_beside_it(
     assert sorted(inside, key=repr) == sorted(beside, key=repr)
     assert len(inside) > 1
     assert "GROUP BY" not in seen[-1]
+
+
+def test_groups_by_keys_are_no_more_than_the_keys(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the server expects is counted without them."""
+    monkeypatch.setattr("connectors.postgres.HASHED_GROUPS", 99)
+    monkeypatch.setattr(PostgresSource, "_expected", lambda *_: 1e6)
+    asked: list[NativeScan] = []
+
+    def noted(_: Grouper, scan: NativeScan, *__: Any) -> Iterator[pa.RecordBatch]:
+        asked.append(scan)
+        yield from ()
+
+    monkeypatch.setattr(Grouper, "groups", noted)
+    columns = types_of(id="integer", s="smallint")
+    by_id, count = (GroupKey("id", columns["id"], "k"),), (Aggregate("count", None, BIGINT, "n"),)
+    few = read(source, "odd", columns, keys=((("id",), pa.array(range(99))),), group_by=by_id, aggregates=count)
+    assert (sorted(few), asked) == ([(1, 1), (2, 1), (3, 1)], [])
+    read(source, "odd", columns, keys=((("id",), pa.array(range(100))),), group_by=by_id, aggregates=count)
+    more = (*by_id, GroupKey("s", columns["s"], "l"))
+    read(source, "odd", columns, keys=((("id",), pa.array(range(70))),), group_by=more, aggregates=count)
+    assert len(asked) == 2
 
 
 def _noted(compiled: Compiled, seen: list[str]) -> Compiled:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from catalog.exchange import KEY_COLUMNS
 from catalog.types import BIGINT, VARCHAR, TrinoType
 from catalog.types import parse as parse_type
 from connectors.base import (
@@ -191,23 +192,59 @@ def test_text_is_equal_by_its_bytes_alone(silo: Silo) -> None:
 def test_bind_keys_select_exactly_their_rows(silo: Silo, count: int) -> None:
     numbers = pa.array([*range(3, 3 + count)], pa.int64())
     expected = [i for i in range(len(ROWS)) if 3 <= i < 3 + count]
-    assert ids(silo, keys=(("id", numbers),)) == expected
+    assert ids(silo, keys=((("id",), numbers),)) == expected
     texts = pa.array(["abc", *(f"key {i}" for i in range(count - 1))][:count], pa.string())
-    assert ids(silo, keys=(("t", texts),)) == [r[0] for r in ROWS if count and r[1] == "abc"]
+    assert ids(silo, keys=((("t",), texts),)) == [r[0] for r in ROWS if count and r[1] == "abc"]
 
 
 def test_bind_keys_may_be_awkward_texts_dates_and_out_of_range_numbers(silo: Silo) -> None:
     texts = [t for t in LITERALS["t"] if isinstance(t, str)]
-    assert ids(silo, keys=(("t", pa.array(texts)),)) == [r[0] for r in ROWS if r[1] in texts]
+    assert ids(silo, keys=((("t",), pa.array(texts)),)) == [r[0] for r in ROWS if r[1] in texts]
     days = pa.array(LITERALS["d"][:4], pa.date32())
-    assert ids(silo, keys=(("d", days),)) == [r[0] for r in ROWS if r[6] in LITERALS["d"][:4]]
+    assert ids(silo, keys=((("d",), days),)) == [r[0] for r in ROWS if r[6] in LITERALS["d"][:4]]
     numbers = pa.array([1, 2**40], pa.int64())
-    assert ids(silo, keys=(("n", numbers),)) == [r[0] for r in ROWS if r[2] == 1]
+    assert ids(silo, keys=((("n",), numbers),)) == [r[0] for r in ROWS if r[2] == 1]
 
 
 def test_two_keys_parts_both_hold(silo: Silo) -> None:
-    keys = (("id", pa.array([1, 2, 3], pa.int64())), ("t", pa.array([ROWS[2][1], ROWS[3][1]])))
+    keys = ((("id",), pa.array([1, 2, 3], pa.int64())), (("t",), pa.array([ROWS[2][1], ROWS[3][1]])))
     assert ids(silo, keys=keys) == [2, 3]
+
+
+@pytest.mark.parametrize("columns", [("n", "t"), ("t", "d"), ("id", "b"), ("d", "n"), ("id", "t", "d")])
+@pytest.mark.parametrize("others", [0, 200])
+def test_keys_of_several_parts_select_exactly_the_rows_that_have_all_of_one(
+    silo: Silo, columns: tuple[str, ...], others: int
+) -> None:
+    """Each part alone is that of many rows more: every text beside every number that there is somewhere."""
+    places = [COLUMNS.index(c) for c in columns]
+    rows = [tuple(row[p] for p in places) for row in ROWS]
+    whole = [key for key in dict.fromkeys(rows) if None not in key]
+    wanted = {*whole[::3]}
+    mixed = [(*a[:-1], b[-1]) for a, b in zip(whole, reversed(whole), strict=True)]
+    wanted |= {key for key in mixed[:others] if key not in whole}
+    strangers = [(2**40, *whole[0][1:])] if columns[0] in ("n", "id") else []
+    assert ids(silo, keys=((columns, struct(columns, [*wanted, *strangers])),)) == [
+        row[0] for row, key in zip(ROWS, rows, strict=True) if key in wanted
+    ]
+
+
+def test_without_a_key_of_several_parts_no_row_is_selected(silo: Silo) -> None:
+    assert ids(silo, keys=((("n", "t"), struct(("n", "t"), [])),)) == []
+
+
+def test_groups_are_those_of_the_rows_that_keys_of_several_parts_select(silo: Silo) -> None:
+    keys = struct(("id", "t"), [(row[0], row[1]) for row in ROWS if row[1] is not None and row[0] % 2])
+    total = Aggregate("count", None, BIGINT, "n")
+    expected = sum(1 for row in ROWS if row[1] is not None and row[0] % 2)
+    assert read(silo, scan_of(aggregates=(total,), keys=((("id", "t"), keys),))) == [{"n": expected}]
+
+
+def struct(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> pa.Array:
+    """Keys of several parts, whole numbers as wide as they come."""
+    kinds = [pa.int64() if TYPES[c].is_integer else TYPES[c].arrow() for c in columns]
+    parts = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(kinds)]
+    return pa.StructArray.from_arrays(parts, names=list(KEY_COLUMNS[: len(columns)]))
 
 
 @pytest.mark.parametrize("column", ["t", "n", "b", "amt", "big", "d", "ts", "f"])
@@ -279,7 +316,7 @@ def test_a_sum_delivered_as_a_decimal_is_exact_beyond_bigint(silo: Silo, column:
 
 def test_an_aggregate_over_no_rows_is_one_row(silo: Silo) -> None:
     aggregates = (Aggregate("count", None, BIGINT, "n"), Aggregate("sum", "n", BIGINT, "s"))
-    nothing = scan_of(aggregates=aggregates, keys=(("id", pa.array([], pa.int64())),))
+    nothing = scan_of(aggregates=aggregates, keys=((("id",), pa.array([], pa.int64())),))
     assert read(silo, nothing) == [{"n": 0, "s": None}]
 
 
@@ -465,10 +502,16 @@ def test_a_query_id_cannot_end_its_comment(silo: Silo) -> None:
 
 
 def test_keys_with_null_or_beyond_the_cap_are_refused(silo: Silo) -> None:
-    with pytest.raises(ValueError, match="keys on 'id'"):
-        ids(silo, keys=(("id", pa.array([1, None], pa.int64())),))
-    with pytest.raises(ValueError, match="keys on 'id'"):
-        ids(silo, keys=(("id", pa.array(range(100_001), pa.int64())),))
+    with pytest.raises(ValueError, match=r"keys on .'id'"):
+        ids(silo, keys=((("id",), pa.array([1, None], pa.int64())),))
+    with pytest.raises(ValueError, match=r"keys on .'id', 't'"):
+        ids(silo, keys=((("id", "t"), struct(("id", "t"), [(1, None)])),))
+    with pytest.raises(ValueError, match=r"keys on .'id', 't'"):
+        ids(silo, keys=((("id", "t"), struct(("id",), [(1,)])),))
+    with pytest.raises(ValueError, match="keys on 'amt'"):
+        ids(silo, keys=((("id", "amt"), struct(("id", "amt"), [])),))
+    with pytest.raises(ValueError, match=r"keys on .'id'"):
+        ids(silo, keys=((("id",), pa.array(range(100_001), pa.int64())),))
 
 
 def test_after_close_a_scan_is_a_source_error(silo: Silo) -> None:

@@ -189,7 +189,8 @@ class _Author:
             sql, outputs = self.query(scope, NO_MORE - 1)
             parts.append(f"{name} AS ({sql})")
             scope.ctes[name] = outputs
-        asked = self.pick(*["query"] * 9, "compared", "counted", "shares", "most", "first rows", "first rows")
+        twice = ("first rows", "first groups", "met")
+        asked = self.pick(*["query"] * 9, "compared", "counted", "shares", "most", *twice, *twice)
         if asked == "most":
             parts.append(self.own_query(scope))
             sql = self.most(scope)
@@ -199,6 +200,10 @@ class _Author:
             sql = self.counted(scope)
         elif asked == "shares":
             sql = self.shares()
+        elif asked == "first groups":
+            sql = self.first_groups()
+        elif asked == "met":
+            sql = self.met()
         else:
             sql = self.first_rows(scope) if asked == "first rows" else self.query(scope, 0)[0]
         return f"WITH {', '.join(parts)} {sql}" if parts else sql
@@ -273,6 +278,56 @@ class _Author:
         chosen = [self.column(inner.columns) for _ in range(self.choose(1, 3))]
         listed = ", ".join(f"{column.sql} AS o{i}" for i, column in enumerate(chosen) if column is not None)
         return f"SELECT {listed} FROM {from_}{where}{self.sorted(len(chosen))}"
+
+    def first_groups(self) -> str:
+        """A few groups of a join by a key, in an order that sums of one side may lead."""
+        (left, columns), (right, others) = self.table(), self.table()
+        joined = f"{left} JOIN {right} ON {others[0].sql} = {columns[0].sql}"
+        if self.chance(3):
+            third, more = self.table()
+            joined += f" JOIN {third} ON {self.on([*others, *columns], more)}"
+        where = f" WHERE {self.comparison([*others, *columns])}" if self.chance(3) else ""
+        number = self.column(columns, self.pick("i", "m")) or columns[1]
+        total = self.pick(f"SUM({number.sql})", "COUNT(*)", f"COUNT({number.sql})", "MIN", "MAX", "product")
+        if total == "product":
+            total = f"SUM({self.product([*others, *columns]) or number.sql})"
+        elif total in ("MIN", "MAX"):
+            total = f"{total}({columns[self.choose(0, len(columns) - 1)].sql})"
+        keys = [self.pick(others[0].sql, columns[0].sql)]
+        keys += [column.sql for column in others[1:] if self.chance(3)]
+        listed = ", ".join(f"{sql} AS o{i}" for i, sql in enumerate((total, *keys)))
+        having = f" HAVING COUNT(*) > {self.pick('0', '1')}" if self.chance(4) else ""
+        grouped = f"{joined}{where} GROUP BY {', '.join(keys)}{having}"
+        return f"SELECT {listed} FROM {grouped}{self.sorted(1 + len(keys))}"
+
+    def met(self) -> str:
+        """Rows of one relation that meet those of another in several columns."""
+        (left, columns), (right, others) = self.table(), self.table()
+        pairs = list[tuple[str, str]]()
+        for other in others:
+            one = self.column([c for c in columns if c.sql not in dict(pairs)], other.kind)
+            if one is not None:
+                pairs.append((one.sql, other.sql))
+        equal = " AND ".join(f"{one} = {other}" for one, other in pairs) or "TRUE"
+        chosen = columns[self.choose(0, len(columns) - 1)]
+        few = f"{chosen.sql} = {self.pick(*LITERALS[chosen.kind])}"
+        shape = self.pick("JOIN", "LEFT JOIN", "EXISTS", "NOT EXISTS", "GROUP BY", "IN")
+        if shape == "IN" and pairs:
+            one, other = (", ".join(column) for column in zip(*pairs, strict=True))
+            few += f" AND ({one}) {self.pick('', 'NOT ')}IN (SELECT {other} FROM {right})"
+        elif shape in ("EXISTS", "NOT EXISTS"):
+            few += f" AND {shape} (SELECT 1 FROM {right} WHERE {equal})"
+        elif shape == "GROUP BY":
+            keys = [other for _, other in pairs] or [others[0].sql]
+            named = {key: f"met.{key.split('.')[1]}" for key in keys}
+            grouped = f"SELECT {', '.join(keys)}, COUNT(*) AS c FROM {right} GROUP BY {', '.join(keys)}"
+            on = " AND ".join(f"{one} = {named[other]}" for one, other in pairs) or "TRUE"
+            return f"SELECT {columns[0].sql} AS o0, met.c AS o1 FROM {left} JOIN ({grouped}) AS met ON {on} WHERE {few}"
+        else:
+            kind = "JOIN" if shape == "IN" else shape
+            listed = f"{columns[0].sql} AS o0, {others[-1].sql} AS o1"
+            return f"SELECT {listed} FROM {left} {kind} {right} ON {equal} WHERE {few}"
+        return f"SELECT {columns[0].sql} AS o0, {columns[1].sql} AS o1 FROM {left} WHERE {few}"
 
     def set_operation(self, scope: Scope, depth: int) -> tuple[str, list[tuple[str, str]]]:
         left, outputs = self.select(scope, depth + 1)
@@ -349,7 +404,9 @@ class _Author:
         found = self.column(scope.columns, kind if kind == "s" else "")
         if kind == "s" and found is not None:
             return f"{self.pick('MIN', 'MAX')}({found.sql})", "s"
-        if kind == "m":
+        if kind == "m" or (not kind and self.chance(6)):
+            if self.chance(2) and (product := self.product(scope.columns)):
+                return f"SUM({product})", "m"
             found = self.column(scope.columns, "m")
             return (f"{self.pick('SUM', 'MIN', 'MAX')}({found.sql})", "m") if found else ("SUM(0.5)", "m")
         if kind == "s" or found is None:
@@ -361,6 +418,15 @@ class _Author:
         if self.chance(6):
             call = f"{call} FILTER (WHERE {self.comparison(scope.columns)})"
         return call, "i"
+
+    def product(self, columns: list[Column]) -> str:
+        """Numbers of any sides, multiplied and added up; "" if there is none that is a decimal."""
+        one, two, three = self.column(columns, "m"), self.column(columns, "i"), self.column(columns, "m")
+        if one is None or two is None or three is None:
+            return ""
+        text = f"{one.sql} {self.pick('*', '-', '+')} {two.sql}"
+        whole = f"({text})" if self.chance(2) else text
+        return f"{whole} {self.pick('*', '-', '+')} {self.pick(three.sql, two.sql, '2')}"
 
     # ---- relations and joins
 

@@ -28,7 +28,7 @@ from sqlglot import exp
 
 from catalog import duck
 from catalog.errors import AccessDenied, Outcome
-from catalog.exchange import KEYS_TABLES
+from catalog.exchange import KEY_COLUMNS, KEYS_TABLES, key_table, tuples
 from catalog.names import RelationName, is_plain
 from catalog.relation import Column, Relation
 from catalog.types import BOOLEAN, TrinoType, field_type, parse
@@ -85,7 +85,7 @@ class World:
 
 def _relation(name: RelationName, table: pa.Table, traits: dict[str, Any]) -> Relation:
     columns = tuple(Column(name=f.name, type=field_type(f)) for f in table.schema)
-    given = {"key_sets": len(KEYS_TABLES), **traits}
+    given = {"key_sets": len(KEYS_TABLES), "key_columns": len(KEY_COLUMNS), **traits}
     return Relation(catalog=name.catalog, schema_name=name.schema, name=name.table, columns=columns, **given)
 
 
@@ -267,6 +267,8 @@ def plans_of(
     assert whole is not None
     yield "all rules", whole
     others: dict[str, Callable[[], Plan | None]] = {}
+    if whole.first is not None:
+        others["all but first rows"] = lambda: replace(whole, first=None)
     if any(f.keys is not None and not f.keys.always for f in whole.fragments):
         others["all but bind_keys"] = lambda: replace(whole, fragments=tuple(map(_unbound, whole.fragments)))
     for name, left_out in changing.items():
@@ -332,14 +334,17 @@ def _unbound(fragment: FragmentPlan) -> FragmentPlan:
     return fragment if fragment.keys is None or fragment.keys.always else replace(fragment, keys=None)
 
 
-def run(here: World, plan: Plan) -> Rows:
-    """Ask every department, bind keys as the gateway does, merge; first rows first, where they may be enough."""
+def run(here: World, plan: Plan, answers: dict[str, pa.Table] | None = None) -> Rows:
+    """Ask every department, bind keys as the gateway does, merge; first rows first, where they may be enough.
+
+    answers: filled with what each fragment that was asked delivers.
+    """
+    delivered: dict[str, pa.Table] = {} if answers is None else answers
     if plan.first is not None:
-        delivered: dict[str, pa.Table] = {}
         rows = _run(here, plan.first.plan, delivered)
-        if is_enough(plan.first, delivered[plan.first.fragment].num_rows, len(rows)):
+        if is_enough(plan.first, {name: table.num_rows for name, table in delivered.items()}, len(rows)):
             return rows
-    return _run(here, plan, {})
+    return _run(here, plan, delivered)
 
 
 def _run(here: World, plan: Plan, answers: dict[str, pa.Table]) -> Rows:
@@ -384,8 +389,9 @@ def _ask_with_keys(here: World, plan: Plan, fragment: FragmentPlan, answers: dic
     assert source is not None
     assert source.needs <= plan.stored, f"keys of {fragment.id} come from streams: {source.needs - plan.stored}"
     with merging({**plan.local, **{n: t for n, t in answers.items() if n in source.needs}}, {}) as engine:
-        found = [engine.ask(known.query).column(0).combine_chunks() for known in source.sets]
-    assert not any(keys.null_count for keys in found), f"a key of {fragment.id} is NULL"
+        tables = [engine.ask(known.query) for known in source.sets]
+    assert not any(c.null_count for table in tables for c in table.columns), f"a key of {fragment.id} is NULL"
+    found = [table.column(0).combine_chunks() if table.num_columns == 1 else tuples(table) for table in tables]
     return pa.concat_tables([answer_of(here, fragment, request) for request in requests(fragment, found)])
 
 
@@ -400,13 +406,9 @@ def answer_of(here: World, fragment: FragmentPlan, request: Request) -> pa.Table
     for call in list(tree.find_all(exp.Anonymous)):
         call.replace(_verdict(str(call.expressions[0].this), call.expressions[1]))
     known = {n: t for n, t in here.engine.known.items() if n.startswith(f"{fragment.department}.")}
-    sets = {name: _keys_table(keys) for name, keys in zip(KEYS_TABLES, request.keys, strict=False)}
+    sets = {name: key_table(keys) for name, keys in zip(KEYS_TABLES, request.keys, strict=False)}
     with merging(sets, {}, known) as engine:
         return engine.ask(tree)
-
-
-def _keys_table(keys: pa.Array) -> pa.Table:
-    return pa.table([keys], schema=pa.schema([pa.field("k", keys.type)]))
 
 
 def _verdict(relation: str, key: exp.Expr) -> exp.Expr:

@@ -16,18 +16,21 @@ import pyarrow as pa
 import pytest
 
 from catalog.errors import CityError
+from catalog.names import RelationName
 from gateway.execution import Execution
 from gateway.merge.duckdb import MergePool
 from gateway.pipeline import Gateway
 from gateway.plan import FragmentPlan, Plan
 from gateway.plan.asking import Request
 from gateway.plan.explain import explain_plan
+from gateway.plan.learn import Learned
 from gateway.settings import Limits
 from tests.differential.harness import SESSION, Rows, World, answer_of, planned, pooled, rows_of, world
 from tests.differential.world import CITY
 
 JOIN = "FROM water.main.reading r JOIN market.main.company c ON c.id = r.company"
 ENOUGH = f"SELECT r.meter_id, r.m3, c.name {JOIN} ORDER BY r.m3 DESC, r.meter_id, c.name LIMIT 2"
+METER = RelationName("water", "main", "meter")
 TOO_FEW = f"SELECT r.m3, c.staff {JOIN} AND c.staff > r.m3 ORDER BY r.m3 DESC, c.staff LIMIT 3"
 
 
@@ -181,3 +184,56 @@ def test_a_question_for_sums_is_not_asked_twice() -> None:
     sums = "SELECT d, count(*) AS n FROM g.main.s GROUP BY d"
     plan = planned(city, f"SELECT t.id, x.n FROM ({sums}) x JOIN a.main.t t ON t.ref = x.d ORDER BY t.p DESC LIMIT 3")
     assert plan.first is None
+
+
+# ---- of groups
+
+METERS = "FROM health.main.admission a JOIN water.main.meter m ON m.id = a.person"
+GREATEST = f"SELECT m.id, SUM(a.cost) AS total {METERS} AND m.id < 5 GROUP BY m.id ORDER BY total DESC LIMIT 1"
+DOUBLED = f"SELECT m.id, COUNT(a.day) AS n {METERS} GROUP BY m.id ORDER BY n DESC, m.id DESC LIMIT 1"
+
+
+def test_first_groups_that_are_enough_are_all_that_is_asked_for(pool: MergePool) -> None:
+    plan = planned(CITY, GREATEST)
+    assert plan.first is not None
+    assert plan.first.once == ("f4",)
+    rows, departments, book = exchanged(pool, plan)
+    assert rows == pooled(CITY, GREATEST)
+    assert sorted(departments.asked) == [("f2", 4), ("f3", 4), ("f4", 0)]
+    assert book.begun == [["f2", "f3", "f4"]]
+
+
+def test_a_key_that_comes_twice_is_seen_and_all_groups_are_asked_for(pool: MergePool) -> None:
+    """Meter 5 is there twice: its group counts double, and is the greatest, though it is not among the first."""
+    plan = planned(CITY, DOUBLED)
+    rows, departments, book = exchanged(pool, plan)
+    assert rows == pooled(CITY, DOUBLED) == [(5, 2)]
+    assert ("f4", 1) in departments.asked
+    assert book.begun == [["f2", "f3", "f4"], ["f0", "f1"]]
+    told = explain_plan(plan, SESSION).text
+    assert "there must be no such row: id is a key, as its owner says" in told
+    assert "only if that is fewer than 1 rows, or f4 gave any; and f2 gave 3:" in told
+
+
+def test_a_value_is_looked_for_twice_only_among_few_rows() -> None:
+    """Of a relation far larger than what is spared, all rows would have to be looked at."""
+    for rows, wanted in ((100_000, True), (40_000_000, False)):
+        meter = {**CITY.traits[METER], "rows": rows}
+        plan = planned(World(CITY.tables, {**CITY.traits, METER: meter}), GREATEST)
+        assert (plan.first is not None) is wanted
+
+
+@pytest.mark.parametrize("sql", [TOO_FEW, DOUBLED])
+def test_first_rows_that_were_not_enough_are_not_asked_for_again(pool: MergePool, sql: str) -> None:
+    learned = Learned()
+    plan = learned.of(planned(CITY, sql))
+    exchanged(pool, plan)
+    assert learned.corrects()
+    assert learned.of(planned(CITY, sql)).first is None
+    assert not learned.corrects()
+
+
+def test_first_rows_that_are_enough_are_asked_for_again(pool: MergePool) -> None:
+    learned = Learned()
+    exchanged(pool, learned.of(planned(CITY, GREATEST)))
+    assert not learned.corrects()

@@ -79,7 +79,7 @@ def plain(name: str) -> FragmentPlan:
 def keyed(name: str, giver: str) -> FragmentPlan:
     query = parse_one(f"SELECT DISTINCT c0 AS k FROM {giver}", dialect="trino")
     assert isinstance(query, exp.Select)
-    one = KeySet(query, frozenset({giver}), most=10, column=(giver, 0))
+    one = KeySet(query, frozenset({giver}), most=10, places=(giver, (0,)))
     source = KeySource((one,), {(0,): f"SELECT {name}"}, 10)
     return FragmentPlan(name, f"d{name}", f"SELECT {name}", ("c0",), (), source)
 

@@ -167,9 +167,15 @@ def test_keys_are_distinct_and_none_is_null_however_large_the_answer(pool: Merge
         for place, keys in enumerate(([1, 2], ["a", "b"])):
             query = parse_one(f"SELECT DISTINCT c{place} AS k FROM f0 WHERE NOT c{place} IS NULL", dialect="trino")
             assert isinstance(query, exp.Select)
-            found = merge.keys(KeySet(query, frozenset({"f0"}), column=("f0", place)))
+            found = merge.keys(KeySet(query, frozenset({"f0"}), places=("f0", (place,))))
             assert sorted(found.to_pylist()) == keys
             assert found.type == giver.schema.field(place).type
+        pairs = parse_one(
+            "SELECT DISTINCT c0 AS k, c1 AS k1 FROM f0 WHERE NOT c0 IS NULL AND NOT c1 IS NULL", dialect="trino"
+        )
+        assert isinstance(pairs, exp.Select)
+        found = merge.keys(KeySet(pairs, frozenset({"f0"}), places=("f0", (0, 1))))
+        assert found.to_pylist() == [{"k": 2, "k1": "a"}]
         assert ask(merge, "SELECT count(*) AS n FROM f0 JOIN (SELECT DISTINCT c0 FROM f0) AS g ON g.c0 = f0.c0") == [
             {"c0": 3 * rows}
         ]

@@ -18,6 +18,7 @@ import pytest
 from sqlglot import parse_one
 
 from gateway.rewrite import KEYED, Context, Rule, rewrite
+from gateway.rewrite.apart import sums_apart
 from gateway.rewrite.colocate import colocate_joins
 from gateway.rewrite.ctes import inline_ctes
 from gateway.rewrite.decorrelate import decorrelate_aggregates
@@ -52,6 +53,7 @@ FILES: dict[str, Rule] = {
     "own": own_subqueries,
     "colocate": colocate_joins,
     "eager": eager_aggregation,
+    "apart": sums_apart,
     "optional": count_optional,
     "existential": distinct_existence,
     "filters": filter_first,

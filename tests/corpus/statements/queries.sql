@@ -127,3 +127,17 @@ SELECT 5 AS "select", 6 AS "Weird Name";
 SELECT c.i + s.qty, c.n * s.amount, c.s || s.kind, c.d < s.day FROM a.main.cell AS c JOIN b.main.sale AS s ON s.cell = c.id;
 SELECT c.n / s.qty, c.m / s.amount, c.f / s.qty, c.i % s.qty FROM a.main.cell AS c JOIN b.main.sale AS s ON s.cell = c.id WHERE s.qty IS NOT NULL;
 SELECT coalesce(c.v, s.kind), greatest(c.i, s.qty), date_diff('day', s.day, c.d) FROM a.main.cell AS c FULL JOIN b.main.sale AS s ON s.cell = c.id;
+-- edge: a row with NULL is no NULL: it is, or is not, among the rows of a query
+SELECT t.x, t.y, (t.x, t.y) IN (SELECT u.p, u.q FROM (VALUES (1, 'a'), (2, 'b'), (4, NULL)) AS u (p, q)) FROM (VALUES (1, 'a'), (2, NULL), (NULL, 'c'), (4, NULL), (NULL, NULL)) AS t (x, y);
+-- edge: NOT IN keeps rows with NULL
+SELECT t.x, t.y FROM (VALUES (1, 'a'), (2, NULL), (NULL, 'c'), (3, 'd'), (NULL, NULL)) AS t (x, y) WHERE (t.x, t.y) NOT IN (SELECT u.p, u.q FROM (VALUES (1, 'a'), (2, 'b'), (4, NULL)) AS u (p, q));
+SELECT ROW(1, 'a') IN (SELECT u.p, u.q FROM (VALUES (BIGINT '1', 'a'), (2, 'b')) AS u (p, q));
+-- edge: other types
+SELECT (1.0, DATE '2024-02-29') IN (SELECT u.p, u.q FROM (VALUES (1, TIMESTAMP '2024-02-29 00:00:00')) AS u (p, q));
+-- edge: as many columns, or none of it
+SELECT (1, 'a') IN (SELECT u.p FROM (VALUES (1, 'a')) AS u (p, q));
+-- edge: a row of one
+SELECT ROW(1) IN (SELECT u.p FROM (VALUES (1, 'a')) AS u (p, q));
+-- edge: rows of two columns that are one row
+SELECT (1, 'a') IN (SELECT (u.p, u.q) FROM (VALUES (1, 'a')) AS u (p, q));
+SELECT count(*) FROM b.main.sale AS s WHERE (s.cell, s.kind) IN (SELECT c.id, c.s FROM a.main.cell AS c);

@@ -184,3 +184,74 @@ JOIN water.main.meter m ON m.company = c.id AND m.company = r.company WHERE c.st
 SELECT c.id, a.person FROM market.main.company c JOIN health.main.admission a ON a.company = c.id
 WHERE c.staff = 10 AND a.cause = 'lung' AND EXISTS
   (SELECT 1 FROM water.main.reading r WHERE r.company = c.id AND r.meter_id = a.person);
+
+-- pairs: a join on two columns asks for both together
+SELECT s.seller, s.day, r.m3 FROM market.main.sale s JOIN water.main.reading r
+ON r.company = s.seller AND r.month = s.day WHERE s.amount = 100;
+
+-- pairs: one row of the giver has the one value, another row the other
+SELECT s.seller, s.day, r.m3 FROM market.main.sale s JOIN water.main.reading r
+ON r.company = s.seller AND r.month = s.day WHERE s.qty IN (1, 2, 3);
+
+-- pairs: below groups whose keys both columns are
+SELECT s.buyer, d.total FROM market.main.sale s JOIN
+(SELECT company, month, SUM(m3) AS total FROM water.main.reading GROUP BY company, month) d
+ON d.company = s.seller AND d.month = s.day WHERE s.qty IN (1, 2);
+
+-- pairs: of groups of which only one column is a key
+SELECT s.buyer, d.latest FROM market.main.sale s JOIN
+(SELECT company, MAX(month) AS latest FROM water.main.reading GROUP BY company) d
+ON d.company = s.seller AND d.latest = s.day WHERE s.qty IN (1, 2, 3);
+
+-- pairs: NULL in one of them, on both sides
+SELECT s.seller, s.day, r.m3 FROM market.main.sale s JOIN water.main.reading r
+ON r.company = s.buyer AND r.month = s.day WHERE s.qty IN (0, 1, 5, -4);
+
+-- pairs: in a correlated EXISTS
+SELECT s.seller, s.day FROM market.main.sale s WHERE s.qty IN (1, 2) AND EXISTS
+(SELECT 1 FROM water.main.reading r WHERE r.company = s.seller AND r.month = s.day);
+
+-- pairs: in a correlated NOT EXISTS, which needs all rows that one of the outer rows meets
+SELECT s.seller, s.day FROM market.main.sale s WHERE s.qty IN (1, 2) AND NOT EXISTS
+(SELECT 1 FROM water.main.reading r WHERE r.company = s.seller AND r.month = s.day);
+
+-- pairs: of a LEFT JOIN, whose unmatched rows stay
+SELECT s.seller, s.day, r.m3 FROM market.main.sale s LEFT JOIN water.main.reading r
+ON r.company = s.seller AND r.month = s.day WHERE s.qty IN (1, 2);
+
+-- pairs: one column of a LEFT JOIN's ON, the other of WHERE
+SELECT s.seller, s.day, r.m3 FROM market.main.sale s LEFT JOIN water.main.reading r
+ON r.company = s.seller WHERE r.month = s.day AND s.qty IN (1, 2);
+
+-- pairs: a giver that is read twice gives each column by itself
+SELECT x.company, x.day, r.month, r.m3 FROM (SELECT a.seller AS company, a.day, b.day AS month FROM market.main.sale a
+JOIN chemicals.main.stock k ON k.company = a.seller JOIN market.main.sale b ON b.seller > k.company
+WHERE k.kg > 1 AND a.amount < 200 AND b.amount < 200) x
+JOIN water.main.reading r ON r.company = x.company AND r.month = x.month;
+
+-- pairs: two meetings of one taker with different givers
+SELECT s.seller, r.m3, k.kg FROM market.main.sale s JOIN water.main.reading r
+ON r.company = s.seller AND r.month = s.day JOIN chemicals.main.stock k
+ON k.company = r.company AND k.grams = r.meter_id WHERE s.qty IN (1, 2) AND k.year = 2023;
+
+-- pairs: through derived tables of both sides
+SELECT x.i, y.m FROM (SELECT seller AS i, day AS p FROM market.main.sale WHERE qty = 1) x
+JOIN (SELECT company AS k, month AS w, m3 AS m FROM water.main.reading WHERE m3 > 1) y ON y.k = x.i AND y.w = x.p;
+
+-- pairs: numbers and texts
+SELECT c.company, k.kg FROM market.main.code c JOIN chemicals.main.stock k
+ON k.company = c.company AND k.year = c.code WHERE c.valid_from = DATE '2020-01-01';
+
+-- pairs: what equals one of them in the taker is restricted too
+SELECT s.seller, m.id, r.m3 FROM market.main.sale s JOIN water.main.reading r
+ON r.company = s.seller AND r.month = s.day JOIN water.main.meter m ON m.company = r.company WHERE s.amount = 100;
+
+-- three columns together
+SELECT c.name, m.id FROM market.main.company c JOIN water.main.meter m
+ON m.company = c.id AND m.district = c.district AND m.installed = c.founded WHERE c.staff = 10;
+
+-- one column of the giver, met by two of the taker, goes by itself
+SELECT s.seller, d.total, d.m3 FROM market.main.sale s JOIN
+(SELECT a.company AS one, b.company AS two, a.m3, b.total FROM water.main.reading a JOIN
+(SELECT company, SUM(m3) AS total FROM water.main.reading GROUP BY company) b ON b.company = a.company) d
+ON d.one = s.seller AND d.two = s.seller WHERE s.amount = 100;

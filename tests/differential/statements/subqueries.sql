@@ -145,3 +145,18 @@ AND (c.id IN (SELECT company FROM chemicals.main.stock) OR c.id IN (SELECT compa
 
 -- scalar, correlated, the outer table has the planner's own name
 SELECT t0.id, (SELECT MAX(x.m3) FROM water.main.reading x WHERE x.company = t0.id) FROM market.main.company t0;
+
+-- rows among the rows of a query, of one department
+SELECT s.seller, s.day FROM market.main.sale s WHERE (s.seller, s.day) IN (SELECT c.company, c.valid_from FROM market.main.code c);
+
+-- rows among the rows of a query, of another department
+SELECT s.seller, s.day FROM market.main.sale s WHERE (s.seller, s.day) IN (SELECT r.company, r.month FROM water.main.reading r);
+
+-- rows that are not among the rows of a query
+SELECT s.seller, s.day FROM market.main.sale s WHERE (s.seller, s.day) NOT IN
+(SELECT r.company, r.month FROM water.main.reading r);
+
+-- rows among groups, whose columns have other types
+SELECT k.company, k.year FROM chemicals.main.stock k WHERE (k.company, k.grams) IN
+(SELECT c.company, SUM(c.code) FROM market.main.code c GROUP BY c.company) OR (k.company, 2024) IN
+(SELECT r.company, 2024 FROM water.main.reading r WHERE r.m3 > 5);

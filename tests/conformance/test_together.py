@@ -1,0 +1,547 @@
+"""One large answer of PostgreSQL over two connections: the same rows, of one state of the database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pytest
+
+from catalog.types import BIGINT
+from catalog.types import parse as parse_type
+from connectors import blocks
+from connectors.ahead import Ahead
+from connectors.base import (
+    Aggregate,
+    Cancel,
+    Cancelled,
+    Comparison,
+    Exists,
+    GroupKey,
+    NativeScan,
+    Order,
+    OutputColumn,
+    Predicate,
+    Source,
+    SourceError,
+)
+from connectors.copied import batches
+from connectors.halves import Cut, cuts, halves
+from connectors.native import Compiled
+from connectors.postgres import PostgresSource
+from connectors.sources import open_source, parse_source
+from tests.conformance.helpers import read, scan_of, types_of
+from tests.servers import PostgresServer
+
+pytestmark = pytest.mark.servers
+
+SCRIPT = """
+CREATE TABLE facts (
+    id bigint NOT NULL, part int, small smallint NOT NULL, price numeric(15, 2) NOT NULL, wide numeric(20, 2) NOT NULL,
+    free numeric NOT NULL, odd numeric(6, 2), day date NOT NULL, ever date, word text NOT NULL
+);
+INSERT INTO facts
+SELECT i, NULLIF(i % 50, 7), i % 100 - 50, (i * 37 % 100000 - 50000) / 100.0, i, i / 8.0, i % 1000,
+       date '1970-01-01' - i, '2024-01-01', 'w' || i
+FROM generate_series(1, 5000) AS i;
+DELETE FROM facts WHERE id % 9 = 0;
+UPDATE facts SET price = price WHERE id % 5 = 0;
+CREATE TABLE parent (id bigint NOT NULL);
+CREATE TABLE child () INHERITS (parent);
+INSERT INTO parent SELECT generate_series(1, 1000);
+INSERT INTO child SELECT generate_series(1001, 3000);
+CREATE TABLE orders (o_key bigint, o_price numeric(15, 2));
+CREATE TABLE lines (l_key bigint, l_other bigint, l_quantity numeric(15, 2));
+INSERT INTO orders SELECT NULLIF(i, 13), i * 1.5 FROM generate_series(1, 900) AS i;
+INSERT INTO lines SELECT NULLIF(i % 1000, 17), i % 5, i % 50 FROM generate_series(1, 6000) AS i;
+ANALYZE;
+"""
+FACTS = types_of(
+    id="bigint", part="integer", small="smallint", price="decimal(15,2)", wide="decimal(20,2)", free="decimal(20,5)",
+    day="date", word="varchar",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def connection(postgres: PostgresServer, postgres_database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(postgres.dsn(postgres_database), autocommit=True) as opened:
+        opened.execute(SCRIPT)
+        yield opened
+
+
+@pytest.fixture
+def opened(
+    postgres: PostgresServer, postgres_database: str, connection: psycopg.Connection, tmp_path: Path
+) -> Iterator[Callable[..., Source]]:
+    made: list[Source] = []
+
+    def source(**settings: Any) -> Source:
+        config = {"kind": "postgres", "port": postgres.port, "database": postgres_database, "user": "postgres"}
+        made.append(open_source(parse_source({**config, "timeout": 20, **settings}), tmp_path, tmp_path))
+        return made[-1]
+
+    yield source
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every table is large, and a block is two pages."""
+    monkeypatch.setattr("connectors.postgres.BLOCK_ROWS", -1)
+    monkeypatch.setattr("connectors.blocks.PAGES", 2)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements of blocks, as they are asked for."""
+    found: list[str] = []
+    asked = blocks.Blocks.read
+
+    def noted(
+        self: blocks.Blocks, cancel: Cancel, block: Compiled, connection: psycopg.Connection
+    ) -> Generator[pa.RecordBatch]:
+        found.append(block.sql)
+        yield from asked(self, cancel, block, connection)
+
+    monkeypatch.setattr(blocks.Blocks, "read", noted)
+    return found
+
+
+def rows_of(source: Source, scan: NativeScan) -> list[tuple[Any, ...]]:
+    table = pa.Table.from_batches(list(source.scan(scan, Cancel())), scan.schema)
+    return sorted_rows([tuple(row.values()) for row in table.to_pylist()])
+
+
+def sorted_rows(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted(rows, key=repr)
+
+
+# --- blocks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [("id",), ("id", "small", "price", "day"), ("day", "id"), ("price",), ("part", "id")],
+    ids=["a number", "all kinds", "days", "decimals", "with NULLs"],
+)
+@pytest.mark.parametrize("conditions", [(), (Predicate("id", ">", (100,)), Predicate("word", "<>", ("w300",)))])
+def test_a_table_comes_by_blocks_as_it_comes_row_by_row(
+    opened: Callable[..., Source], small: None, seen: list[str], columns: tuple[str, ...], conditions: tuple[Any, ...]
+) -> None:
+    scan = NativeScan(
+        "facts", False, FACTS, columns=tuple(OutputColumn(c, FACTS[c], f"d_{c}") for c in columns),
+        predicates=conditions, row_filters=("id % 4 <> 1",),
+    )  # fmt: skip
+    rows = rows_of(opened(parallel=1), scan)
+    assert not seen
+    assert rows_of(opened(), scan) == rows
+    assert len(seen) > 10
+    assert len(rows) > 3000
+
+
+@pytest.mark.parametrize(
+    ("column", "again"), [("id", False), ("price", False), ("day", False), ("part", True)],
+    ids=["a number", "a decimal", "a day", "with NULLs"],
+)  # fmt: skip
+def test_what_is_only_counted_is_counted_in_its_block(
+    opened: Callable[..., Source], small: None, monkeypatch: pytest.MonkeyPatch, column: str, again: bool
+) -> None:
+    def groups(other: str) -> NativeScan:
+        numbers = (
+            Aggregate("count", column, BIGINT, "n"), Aggregate("count", None, BIGINT, "all"),
+            Aggregate("max", other, FACTS[other], "most"),
+        )  # fmt: skip
+        return NativeScan(
+            "facts", False, FACTS, group_by=(GroupKey("small", FACTS["small"], "k"),), aggregates=numbers
+        )  # fmt: skip
+
+    monkeypatch.setattr("connectors.postgres.HASHED_GROUPS", -1)
+    others = {other: rows_of(opened(parallel=1), groups(other)) for other in ("small", column)}
+    asked: list[str] = []
+
+    def noted(connection: psycopg.Connection, block: Compiled, *given: Any) -> Generator[pa.RecordBatch]:
+        asked.append(block.sql)
+        yield from batches(connection, block, *given)
+
+    monkeypatch.setattr("connectors.blocks.batches", noted)
+    for other, rows in others.items():
+        assert rows_of(opened(), groups(other)) == rows
+        assert bool(asked) == again
+    if column == "part":
+        assert sum(row[1] for row in rows) < sum(row[2] for row in rows)
+
+
+@pytest.mark.parametrize("column", ["wide", "free", "word"])
+def test_columns_that_may_not_fit_64_bits_come_row_by_row(
+    opened: Callable[..., Source], small: None, seen: list[str], column: str
+) -> None:
+    columns = types_of(id="bigint") | {column: FACTS[column]}
+    assert len(read(opened(), "facts", columns)) == 5000 - 555
+    assert not seen
+
+
+def test_a_table_with_children_and_a_view_come_row_by_row(
+    opened: Callable[..., Source], small: None, seen: list[str]
+) -> None:
+    columns = types_of(id="bigint")
+    assert len(read(opened(), "parent", columns)) == 3000
+    assert len(read(opened(), "SELECT id FROM facts", columns)) == 5000 - 555
+    assert not seen
+
+
+def test_more_digits_than_are_declared_are_an_error_that_names_the_column(
+    opened: Callable[..., Source], small: None, seen: list[str]
+) -> None:
+    with pytest.raises(SourceError, match="'price'"):
+        read(opened(), "facts", types_of(price="decimal(4,2)"))
+    with pytest.raises(SourceError, match="'id'"):
+        read(opened(), "facts", types_of(small="smallint", id="tinyint"))
+    assert seen
+
+
+def test_more_digits_behind_the_point_than_are_declared_are_an_error(
+    opened: Callable[..., Source], small: None, seen: list[str]
+) -> None:
+    with pytest.raises(SourceError, match="'price'"):
+        read(opened(), "facts", types_of(price="decimal(15,1)"))
+    assert not seen
+    exact = read(opened(), "facts", types_of(id="bigint", price="decimal(17,4)"))
+    assert (1, Decimal("-499.63")) in exact
+    assert seen
+
+
+@pytest.mark.parametrize("value", ["odd = 'NaN'", "ever = 'infinity'"])
+def test_what_is_no_number_or_no_day_is_an_error_that_names_the_column(
+    opened: Callable[..., Source], connection: psycopg.Connection, small: None, seen: list[str], value: str
+) -> None:
+    name = value.split()[0]
+    columns = types_of(odd="decimal(6,2)", ever="date")
+    connection.execute(f"CREATE TABLE strange AS SELECT odd, ever FROM facts; UPDATE strange SET {value}".encode())
+    connection.execute("ALTER TABLE strange ALTER odd TYPE numeric(6, 2)")
+    try:
+        with pytest.raises(SourceError, match=f"'{name}'"):
+            read(opened(), "strange", {name: columns[name]})
+        assert seen
+    finally:
+        connection.execute("DROP TABLE strange")
+
+
+def test_all_blocks_show_one_state_of_the_table(
+    opened: Callable[..., Source], connection: psycopg.Connection, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = types_of(id="bigint", small="smallint")
+    before = read(opened(parallel=1), "facts", columns)
+    asked = blocks.Blocks.read
+    lock = threading.Lock()
+
+    def moving(*given: Any) -> Generator[pa.RecordBatch]:
+        yield from asked(*given)
+        with lock:  # every row gets another place, behind those that are there
+            connection.execute("UPDATE facts SET small = 7 - small")
+            connection.execute("DELETE FROM facts WHERE id < 100")
+
+    monkeypatch.setattr(blocks.Blocks, "read", moving)
+    try:
+        assert sorted_rows(read(opened(), "facts", columns)) == sorted_rows(before)
+    finally:
+        connection.execute("TRUNCATE facts")
+        connection.execute(SCRIPT[SCRIPT.index("INSERT INTO facts") : SCRIPT.index("CREATE TABLE parent")].encode())
+
+
+def test_where_no_second_connection_is_free_one_reads_all(
+    opened: Callable[..., Source], small: None, seen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: set[int] = set()
+    asked = blocks.Blocks.read
+
+    def noted(*given: Any) -> Generator[pa.RecordBatch]:
+        used.add(given[-1].info.backend_pid)
+        yield from asked(*given)
+
+    monkeypatch.setattr(blocks.Blocks, "read", noted)
+    assert len(read(opened(connections=1), "facts", types_of(id="bigint"))) == 5000 - 555
+    assert len(used) == 1
+
+
+def test_two_connections_read_at_the_same_time(
+    opened: Callable[..., Source], small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2, timeout=10)
+    first = threading.local()
+    asked = blocks.Blocks.read
+
+    def waiting(*given: Any) -> Generator[pa.RecordBatch]:
+        if not hasattr(first, "met"):
+            first.met = both.wait()  # neither goes on before the other has a block
+        yield from asked(*given)
+
+    monkeypatch.setattr(blocks.Blocks, "read", waiting)
+    assert len(read(opened(), "facts", types_of(id="bigint"))) == 5000 - 555
+
+
+def test_who_waits_for_a_connection_gets_the_second_one(
+    opened: Callable[..., Source], small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = opened(connections=3)
+    assert isinstance(source, PostgresSource)
+    used: list[int] = []
+    asked, both = blocks.Blocks.read, threading.Barrier(2, timeout=10)
+    waited, done = threading.Event(), threading.Event()
+    taking = source._bulk._await
+
+    def awaited(more: int) -> None:
+        taking(more)
+        waited.set()
+
+    def borrow() -> None:
+        with source._bulk.lease():
+            done.wait(10)
+
+    others = [threading.Thread(target=borrow) for _ in range(2)]
+
+    def reading(*given: Any) -> Generator[pa.RecordBatch]:
+        pid = given[-1].info.backend_pid
+        used.append(pid)
+        if used.count(pid) == 1 and both.wait() == 0:  # two connections are at work
+            for other in others:
+                other.start()
+        assert waited.wait(10)  # for one of them there is no place
+        yield from asked(*given)
+
+    monkeypatch.setattr(source._bulk, "_await", awaited)
+    monkeypatch.setattr(blocks.Blocks, "read", reading)
+    try:
+        assert len(read(source, "facts", types_of(id="bigint"))) == 5000 - 555
+    finally:
+        done.set()
+        for other in others:
+            other.join(10)
+    assert len(used) > 10
+    assert min(used.count(pid) for pid in set(used)) == 1
+
+
+def test_a_server_without_workers_is_asked_over_one_connection(
+    opened: Callable[..., Source], connection: psycopg.Connection, small: None, seen: list[str]
+) -> None:
+    connection.execute("ALTER ROLE postgres SET max_parallel_workers_per_gather = 0")
+    try:
+        assert len(read(opened(), "facts", types_of(id="bigint"))) == 5000 - 555
+    finally:
+        connection.execute("ALTER ROLE postgres RESET max_parallel_workers_per_gather")
+    assert not seen
+
+
+def test_blocks_end_when_they_are_cancelled_or_left(
+    opened: Callable[..., Source], connection: psycopg.Connection, small: None
+) -> None:
+    source = opened(connections=3)
+    slow = scan_of("facts", types_of(id="bigint"), row_filters=("pg_sleep(id / 1000) IS NOT NULL",))
+    cancel = Cancel()
+    threading.Timer(0.3, cancel.set).start()
+    with pytest.raises(Cancelled):
+        list(source.scan(slow, cancel))
+    for _ in range(3):
+        stream = source.scan(scan_of("facts", types_of(id="bigint")), Cancel())
+        next(stream)
+        stream.close()  # type: ignore[attr-defined]
+    assert len(read(source, "facts", types_of(id="bigint"))) == 5000 - 555
+    running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'atoll' AND state = 'active'"
+    assert connection.execute(running).fetchone() == (0,)
+
+
+def test_a_second_connection_that_died_is_done_without(
+    opened: Callable[..., Source], connection: psycopg.Connection, small: None
+) -> None:
+    source = opened()
+    assert isinstance(source, PostgresSource)
+    with source._bulk.lease() as one, source._bulk.lease() as two:
+        died = one.connection.info.backend_pid, two.connection.info.backend_pid
+    connection.execute("SELECT pg_terminate_backend(%s)", (died[0],))
+    assert len(read(source, "facts", types_of(id="bigint"))) == 5000 - 555
+
+
+# --- halves ------------------------------------------------------------------------------------------
+
+TOTAL = parse_type("decimal(38,2)")
+
+
+def groups(name: str, total: str, *, key: str = "l_key") -> NativeScan:
+    """The lines' quantities by key: (name, total)."""
+    lines = types_of(l_key="bigint", l_quantity="decimal(15,2)")
+    base = NativeScan(
+        "lines", False, lines,
+        columns=(OutputColumn(key, BIGINT, f"c_{name}"), OutputColumn("l_quantity", lines["l_quantity"], f"q_{name}")),
+    )  # fmt: skip
+    return NativeScan(
+        (base,), False, dict(base.outputs),
+        group_by=(GroupKey(f"c_{name}", BIGINT, name),),
+        aggregates=(Aggregate("sum", f"q_{name}", TOTAL, total),),
+    )  # fmt: skip
+
+
+def large(negated: bool = False, **parts: Any) -> NativeScan:
+    """The orders that have [no] more than 150 in their lines."""
+    having = replace(
+        NativeScan((groups("g", "t"),), False, {"g": BIGINT, "t": TOTAL}),
+        columns=(OutputColumn("g", BIGINT, "h"),), predicates=(Predicate("t", ">", (Decimal(150),)),),
+    )  # fmt: skip
+    found = Exists((having,), (Comparison("h", "=", "o_key"),), negated)
+    orders = types_of(o_key="bigint", o_price="decimal(15,2)")
+    scan = NativeScan("orders", False, orders, predicates=(found,), **parts)
+    return scan if parts else replace(scan, columns=tuple(OutputColumn(c, t, f"d_{c}") for c, t in orders.items()))
+
+
+def joined() -> NativeScan:
+    """The orders beside the sums of their lines."""
+    orders = types_of(o_key="bigint", o_price="decimal(15,2)")
+    own = NativeScan(
+        "orders", False, orders, columns=tuple(OutputColumn(c, t, f"d_{c}") for c, t in orders.items())
+    )  # fmt: skip
+    lines = groups("g", "t")
+    types = dict(own.outputs) | dict(lines.outputs)
+    return NativeScan(
+        (own, lines), False, types, columns=tuple(OutputColumn(c, t, c) for c, t in types.items()),
+        predicates=(Comparison("g", "=", "d_o_key"),),
+    )  # fmt: skip
+
+
+KEYED: dict[str, Any] = {
+    "group_by": (GroupKey("o_key", BIGINT, "k"),),
+    "aggregates": (Aggregate("count", None, BIGINT, "n"),),
+}
+
+
+@pytest.mark.parametrize(
+    ("scan", "delivered"),
+    [(large(), "d_o_key"), (joined(), "d_o_key"), (large(**KEYED), "k")],
+    ids=["EXISTS", "a join", "groups by the key"],
+)
+def test_the_halves_together_are_the_whole(
+    opened: Callable[..., Source], postgres: PostgresServer, scan: NativeScan, delivered: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    whole = rows_of(opened(), scan)
+    assert len(whole) > 100
+    assert Cut("lines", "l_key", delivered) in cuts(scan)
+    for middle in (-5, 1, 450, 5000):
+        below, above = halves(scan, Cut("lines", "l_key", delivered), middle)
+        assert sorted_rows(rows_of(opened(), below) + rows_of(opened(), above)) == whole
+    monkeypatch.setattr(PostgresSource, "_reads_groups_in_order", lambda *_: True)
+    word = f"q_{delivered}_{len(whole)}"
+    assert rows_of(opened(), replace(scan, query_id=word)) == whole
+    asked = [line for line in postgres.log.read_text().splitlines() if word in line and "COPY" in line]
+    assert len(asked) == 2
+    assert all('"r"."l_key" <' in line or '"r"."l_key" >=' in line for line in asked)
+
+
+def test_what_may_deliver_rows_without_the_key_is_not_cut() -> None:
+    assert not list(cuts(large(negated=True)))  # an order without a key has no lines, and is delivered
+    assert not list(cuts(replace(large(), limit=3)))
+    assert not list(cuts(replace(large(), order=(Order("o_key"),))))
+    assert not list(cuts(large(group_by=(GroupKey("o_price", TOTAL, "k"),), aggregates=KEYED["aggregates"])))
+    assert not list(cuts(scan_of("lines", types_of(l_key="bigint"))))
+
+
+def test_nothing_is_cut_where_the_server_knows_no_middle(
+    opened: Callable[..., Source], connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.execute("CREATE TABLE fresh AS SELECT * FROM lines")
+    base = large()
+    (found,) = base.predicates
+    assert isinstance(found, Exists)
+
+    def elsewhere(scan: NativeScan) -> NativeScan:
+        if scan.relation == "lines":
+            return replace(scan, relation="fresh")
+        return replace(scan, relation=tuple(map(elsewhere, scan.parts)))
+
+    scan = replace(base, predicates=(replace(found, parts=tuple(map(elsewhere, found.parts))),))
+    monkeypatch.setattr(PostgresSource, "_reads_groups_in_order", lambda *_: True)
+    assert pa.Table.from_batches(list(opened().scan(scan, Cancel()))).num_rows > 100
+
+
+# --- the server's own workers ------------------------------------------------------------------------
+
+
+def test_workers_are_made_cheaper_for_a_join_of_tables_and_for_nothing_else(
+    opened: Callable[..., Source], postgres: PostgresServer
+) -> None:
+    def told() -> int:
+        return postgres.log.read_text().count("SET parallel_tuple_cost =")
+
+    source = opened(connections=1)
+    assert isinstance(source, PostgresSource)
+    parts = tuple(
+        NativeScan(t, False, types_of(**{c: "bigint"}), columns=(OutputColumn(c, BIGINT, f"d_{c}"),))
+        for t, c in (("orders", "o_key"), ("lines", "l_key"))
+    )
+    types = dict.fromkeys(("d_o_key", "d_l_key"), BIGINT)
+    both = NativeScan(
+        parts, False, types, columns=(OutputColumn("d_o_key", BIGINT, "k"),),
+        predicates=(Comparison("d_o_key", "=", "d_l_key"),),
+    )  # fmt: skip
+    before = told()
+    assert len(rows_of(source, both)) == 899 * 6 - 6
+    assert told() == before + 1
+    with source._bulk.lease() as lease:
+        assert lease.connection.execute("SHOW parallel_tuple_cost").fetchone() == ("0.1",)
+    pairs = pa.StructArray.from_arrays([pa.array(range(99))] * 2, names=["k0", "k1"])
+    for other in (joined(), scan_of("orders", types_of(o_key="bigint")), replace(both, keys=((tuple(types), pairs),))):
+        assert rows_of(source, other)
+    assert rows_of(opened(parallel=1), both)
+    assert told() == before + 1
+
+
+# --- what reads ahead --------------------------------------------------------------------------------
+
+
+@contextmanager
+def ahead(read: Callable[[Cancel], Generator[int]], cancel: Cancel | None = None) -> Iterator[Ahead[int]]:
+    found = Ahead(read, cancel or Cancel())
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def test_who_takes_gets_all_and_then_what_went_wrong() -> None:
+    def failing(_: Cancel) -> Generator[int]:
+        yield from range(10)
+        raise SourceError("gone")
+
+    got: list[int] = []
+    with ahead(failing) as found, pytest.raises(SourceError, match="gone"):
+        got.extend(found.rest())
+    assert got == list(range(10))
+
+
+def test_closing_ends_the_reading_and_a_cancellation_the_waiting() -> None:
+    ended = threading.Event()
+
+    def endless(cancel: Cancel) -> Generator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            ended.set()
+
+    with ahead(endless) as found:
+        assert next(found.rest()) == 1
+    assert ended.wait(5)
+
+    def silent(cancel: Cancel) -> Generator[int]:
+        cancel.wait(10)
+        yield from ()
+
+    cancel = Cancel()
+    threading.Timer(0.1, cancel.set).start()
+    with ahead(silent, cancel) as found, pytest.raises(Cancelled):
+        list(found.rest())
