@@ -39,8 +39,9 @@ from connectors.native import Compiled, describe
 
 __all__ = ["Blocks", "may_be_blocks"]
 
-PAGES = 2048
-"""Of a block: of narrow rows some 100,000, 16 MB in the server."""
+PAGES, COLUMNS = 2048, 4
+"""Of a block: of narrow rows some 100,000, 16 MB in the server. Of so many columns; of more columns fewer pages, since
+up to ten blocks wait here for a slow reader."""
 DIGITS = 18
 _HEAD = struct.Struct(">iiIii")
 """Of an array: dimensions, whether it holds NULLs, type of its elements; size of the dimension, where that begins."""
@@ -77,6 +78,7 @@ class Blocks:
         self, scan: NativeScan, compiled_of: Callable[[NativeScan], Compiled], counted: Container[str] = ()
     ) -> None:
         self._scan, self._counted = scan, [o.name in counted for o in scan.columns]
+        self._size = max(1, PAGES * COLUMNS // max(COLUMNS, len(scan.columns)))
         self._first, self._last = secrets.token_hex(16), secrets.token_hex(16)
         pages = f"r.ctid >= '{self._first}'::tid AND r.ctid < '{self._last}'::tid"
         self._one = compiled_of(replace(scan, row_filters=(*scan.row_filters, pages)))
@@ -84,7 +86,7 @@ class Blocks:
     def of(self, connection: Connection) -> list[Compiled]:
         """The statements of the blocks, row by row; none if the table is not to be read so. Locks its form."""
         pages = self._pages(connection)
-        blocks = [self._block(first) for first in range(0, pages, PAGES)]
+        blocks = [self._block(first) for first in range(0, pages, self._size)]
         if blocks:
             found = connection.execute(f"EXPLAIN (FORMAT JSON) {blocks[0].sql}".encode()).fetchone()
             # An old server would read the whole table for each.
@@ -124,7 +126,7 @@ class Blocks:
         return 0 if found is None else int(found[0])
 
     def _block(self, first: int) -> Compiled:
-        text = self._one.sql.replace(self._first, f"({first},0)").replace(self._last, f"({first + PAGES},0)")
+        text = self._one.sql.replace(self._first, f"({first},0)").replace(self._last, f"({first + self._size},0)")
         return replace(self._one, sql=text)
 
     def _in_arrays(self, block: Compiled) -> str:

@@ -14,7 +14,7 @@ import math
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -66,6 +66,10 @@ HASHED_GROUPS = 50_000
 BLOCK_ROWS = 100_000
 """More rows of a whole table come by blocks (`blocks`)."""
 MANY_GROUPS, MANY_ROWS = 20_000, 1_000_000
+_WORKERS = """
+SELECT CAST(current_setting('max_parallel_workers_per_gather') AS int) > 0
+  AND has_function_privilege('pg_export_snapshot()', 'execute')
+"""
 _LITERAL = re.compile(r"/\*[^*]*\*/|'[^']*(?:''[^']*)*'")
 DEARER = 3.0
 """How much more an order may cost by the server's own count before it is not taken."""
@@ -144,7 +148,7 @@ class PostgresConfig(SourceConfig):
     random_page_cost: of what the server's planner reckons with in these sessions; its own default, 4, is a disk's that
     turns, and makes it read whole tables where an index would do. parallel: connections over which one large answer may
     be read at once, of those that are free; one where the server itself may use no workers
-    (max_parallel_workers_per_gather).
+    (max_parallel_workers_per_gather), or the role no snapshot of another connection (pg_export_snapshot).
     """
 
     kind: Literal["postgres"] = "postgres"
@@ -202,7 +206,8 @@ class PostgresSource(Source):
     def __init__(self, conninfo: str, connections: int, private_dir: Path, parallel: int = 1) -> None:
         self._conninfo, self._parallel = conninfo, parallel
         self._bulk, self._control = (
-            Pool(self._connect, lambda c: c.close(), connections, alive=lambda c: not c.closed) for _ in range(2)
+            Pool(connect, lambda c: c.close(), connections, alive=lambda c: not c.closed)
+            for connect in (partial(self._connect, _IMPATIENT), self._connect)
         )
         self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
         self._rows: TTLCache[tuple[str, int], tuple[str, float]] = TTLCache(256, DESCRIBE_SECONDS)
@@ -266,12 +271,13 @@ class PostgresSource(Source):
             rows, groups = beside
             return self._grouper.groups(groups, self._scan(rows, cancel, only_counted(groups)), cancel)
         if any(p.group_by for p in scan.scans() if p is not scan) and self._reads_groups_in_order(compiled, cancel):
-            parts = [compiled_of(half) for half in self._halves(scan, cancel)] or [compiled]
+            cut = self._halves(scan, cancel) if self._spreads else ()
+            parts = [compiled_of(half) for half in cut] or [compiled]
             halved = [partial(self._in_order, scan, part, cancel) for part in parts]
-            return self._bulk.stream(cancel, lambda lease: self._together(lease, lambda _: halved, cancel))
+            return self._bulk.stream(cancel, lambda lease: self._together(lease, compiled, lambda _: halved, cancel))
         if self._spreads and may_be_blocks(scan) and self._reads_all(compiled, cancel):
             within = partial(self._in_blocks, Blocks(scan, compiled_of, counted), scan, compiled, cancel)
-            return self._bulk.stream(cancel, lambda lease: self._together(lease, within, cancel))
+            return self._bulk.stream(cancel, lambda lease: self._together(lease, compiled, within, cancel))
         cheap = self._spreads and _is_plain_join(scan)
         return self._bulk.stream(cancel, lambda lease: self._copied(lease, scan, compiled, cancel, cheap))
 
@@ -294,7 +300,7 @@ class PostgresSource(Source):
         with self._reading(lease, cancel) as connection:
             if cheap:
                 connection.execute(f"SET {WORKERS_ROWS}".encode())
-            yield from batches(connection, compiled, scan, cancel)
+            yield from _whole(connection, compiled, scan, cancel)
             if cheap:
                 connection.execute("RESET parallel_tuple_cost")
 
@@ -315,31 +321,45 @@ class PostgresSource(Source):
         return [partial(blocks.read, cancel, block) for block in blocks.of(connection)] or [whole]
 
     def _together(
-        self, lease: Lease[Connection], readings_on: Callable[[Connection], Iterable[Reading]], cancel: Cancel
+        self,
+        lease: Lease[Connection],
+        compiled: Compiled,
+        readings_on: Callable[[Connection], Sequence[Reading]],
+        cancel: Cancel,
     ) -> Generator[pa.RecordBatch]:
         """What statements read of one state of the database, in any order; over a second connection at the same time
-        if the owner allows it and one is free."""
+        if the owner allows it and one is free. compiled: reads all tables that they do."""
         with self._reading(lease, cancel) as connection:
-            connection.execute(_BEGIN)
-            left = deque(readings_on(connection))
-            if len(left) > 1 and self._spreads:
-                snapshot = connection.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
-                beside = Ahead(lambda stop: self._beside(snapshot[0], left, stop), cancel)
-                with closing(beside):
-                    for reading in _taken(left):
-                        for batch in reading(connection):
-                            yield batch
-                            yield from beside.ready()
-                    yield from beside.rest()
+            _begin(connection, compiled)
+            readings = readings_on(connection)
+            if len(readings) > 1 and self._spreads:
+                yield from self._shared(connection, compiled, readings, cancel)
             else:
-                for reading in left:
+                for reading in readings:
                     yield from reading(connection)
-            connection.execute("COMMIT")
+                connection.execute("COMMIT")
 
-    def _beside(self, snapshot: str, left: deque[Reading], cancel: Cancel) -> Generator[pa.RecordBatch]:
+    def _shared(
+        self, connection: Connection, compiled: Compiled, readings: Sequence[Reading], cancel: Cancel
+    ) -> Generator[pa.RecordBatch]:
+        (snapshot,) = connection.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
+        left, own = deque(readings), 0
+        with closing(Ahead(lambda stop: self._beside(snapshot, compiled, left, stop), cancel)) as beside:
+            for reading in _taken(left):
+                own += 1
+                for batch in reading(connection):
+                    yield batch
+                    yield from beside.ready()
+            connection.execute("COMMIT")  # now: however slow the reader is, it is not idle in a transaction
+            if own < len(readings):  # else the other one, if it comes at all, has nothing to give
+                yield from beside.rest()
+
+    def _beside(
+        self, snapshot: str, compiled: Compiled, left: deque[Reading], cancel: Cancel
+    ) -> Generator[pa.RecordBatch]:
         """What a second connection reads of what is left, until someone waits for it; nothing where there is none."""
         with self._bulk.spare() as lease:
-            if lease is None or not _sees(lease, snapshot):
+            if lease is None or not _sees(lease, snapshot, compiled):
                 return
             with self._reading(lease, cancel) as connection:
                 for reading in _taken(left):
@@ -441,7 +461,9 @@ class PostgresSource(Source):
             except psycopg.Error as bad:
                 lease.broken = True
                 raise self._failure(bad, cancel) from bad
-        return () if found is None or found[0] is None else halves(scan, cut, int(found[0]))
+        (middle,) = found or (None,)
+        # A numeric column that is declared as a whole number may hold anything.
+        return halves(scan, cut, int(middle)) if middle is not None and abs(middle).compare(2**63) == -1 else ()
 
     def _plan(self, compiled: Compiled, cancel: Cancel, *settings: str) -> dict[str, Any]:
         """The root of the server's plan."""
@@ -494,8 +516,7 @@ class PostgresSource(Source):
             if self._folding is None:
                 found = connection.execute("SELECT count(*) FROM pg_collation WHERE NOT collisdeterministic")
                 self._folding = found.fetchone() != (0,)
-                workers = connection.execute("SELECT current_setting('max_parallel_workers_per_gather')")
-                self._has_workers = workers.fetchone() != ("0",)
+                self._has_workers = connection.execute(_WORKERS).fetchone() == (True,)
             cursor = psycopg.RawCursor(connection)
             cursor.execute(describe(scan, self.dialect))
             columns = [(c.name, c.type_code) for c in cursor.description or ()]
@@ -507,9 +528,11 @@ class PostgresSource(Source):
             raise self._failure(bad, cancel) from bad
         yield {name: names[oid] for name, oid in columns}
 
-    def _connect(self) -> Connection:
+    def _connect(self, setting: str = "") -> Connection:
         try:
             connection = psycopg.connect(self._conninfo, autocommit=True)
+            if setting:
+                connection.execute(setting.encode())
         except psycopg.Error as bad:
             raise SourceError(f"PostgreSQL cannot be reached: {bad}") from bad
         # As text: `cells` reads them strictly, and an infinite date is an error that can name its column.
@@ -527,11 +550,57 @@ def _taken(left: deque[Reading]) -> Iterator[Reading]:
             return
 
 
-def _sees(lease: Lease[Connection], snapshot: str) -> bool:
-    """Begin a transaction that sees what another one does; False, and no longer lent, if the connection does not."""
+def _whole(connection: Connection, compiled: Compiled, scan: NativeScan, cancel: Cancel) -> Generator[pa.RecordBatch]:
+    """What a statement by itself delivers. What it sees it has settled before it has its locks, so that a table which
+    is written anew meanwhile would be empty (TRUNCATE): where it would have to wait it begins again."""
+    while True:
+        with closing(batches(connection, compiled, scan, cancel)) as found:
+            try:
+                first = next(found, None)
+            except psycopg.errors.LockNotAvailable:
+                _wait(connection, compiled)
+                continue
+            if first is not None:
+                yield first
+                yield from found
+            return
+
+
+def _begin(connection: Connection, compiled: Compiled) -> None:
+    """Begin a transaction that sees one state of a statement's tables, and keep them from being written anew."""
+    while True:
+        connection.execute(_BEGIN)
+        try:
+            _lock(connection, compiled)
+        except psycopg.errors.LockNotAvailable:
+            connection.execute("ROLLBACK")
+            _wait(connection, compiled)
+        else:
+            return
+
+
+def _wait(connection: Connection, compiled: Compiled) -> None:
+    """Until nobody keeps a statement from its tables. Raises psycopg.Error."""
+    connection.execute("RESET lock_timeout")
+    _lock(connection, compiled)
+    connection.execute(_IMPATIENT)
+
+
+def _lock(connection: Connection, compiled: Compiled) -> None:
+    """Lock the tables of a statement as it does itself."""
+    connection.execute(f"EXPLAIN {compiled.sql}".encode())
+
+
+def _sees(lease: Lease[Connection], snapshot: str, compiled: Compiled) -> bool:
+    """Begin a transaction that sees what another one does; False, and no longer lent, if the connection does not.
+
+    It has its locks before it takes anything: who waits for the other one's, and it for them, and the other one for
+    what it took, would wait for ever.
+    """
     try:
         lease.connection.execute(_BEGIN)
         lease.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
+        _lock(lease.connection, compiled)
     except psycopg.Error:
         lease.broken = True
         return False
@@ -563,6 +632,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_IMPATIENT = "SET lock_timeout = '1ms'"
 _MIDDLE = """
 SELECT (s.histogram_bounds::text::numeric[])[(cardinality(s.histogram_bounds::text::numeric[]) + 1) / 2]
 FROM pg_stats s

@@ -59,6 +59,8 @@ LONGEST = 8_000
 """Characters of a text whose plan is kept, and of the residual query a quarter."""
 MOST = 16
 """Values of one text that are lifted, at most."""
+SCANS = 32
+"""Of a plan that is kept: a text of a few thousand characters may name a relation hundreds of times."""
 ANOTHER_MOMENT = timedelta(days=1_037, hours=3, minutes=7, seconds=11, milliseconds=123)
 _TEXT = r"[!-&(-\[\]-~][ -&(-\[\]-~]{1,58}[!-&(-\[\]-~]"
 """Printable ASCII but ' and \\, no blank at either end."""
@@ -97,7 +99,8 @@ class Lifted:
 def lift(sql: str) -> Lifted:
     """Lift what is compared with a column out of a text; its pattern is the whole of it if nothing can be."""
     whole = Lifted(sql, text=sql)
-    if not sql.isascii() or "\0" in sql:
+    # In a comment nothing is a literal, and a value might end it.
+    if not sql.isascii() or "--" in sql or "/*" in sql:
         return whole
     numbers = Counter(_NUMBER.findall(sql))
     plain = all(n.isdigit() for n in numbers)  # 5 and 5.0 are equal
@@ -348,7 +351,7 @@ class Plans:
 
     def look(self, principal: Principal, sql: str) -> Seen | None:
         """What is known of a text; None if it is none to be kept."""
-        if len(sql) > LONGEST:
+        if len(sql) > LONGEST or "\0" in sql:  # it might be another's pattern
             return None
         user, lifted = (principal.sub, principal.purpose), lift(sql)
         with self._lock:
@@ -394,9 +397,10 @@ def _kept(
         marked = make(lifted.text, {n: pa.array([], t) for n, t in types.items()}, access.now + ANOTHER_MOMENT, "")
         finder = _Finder(marked.plan, lifted.markers)
         kept = _Kept(marked, access.decided, types, finder.holes(), finder.literals(marked.spelling))
-    except (_Torn, CityError):
+    except (_Torn, CityError, RecursionError):  # what was planned is answered, however deep it is
         return _NEVER
-    if len(marked.plan.sql) > 4 * LONGEST:
+    scans = sum(len(tuple(scan.native.scans())) for scan in marked.plan.scans)
+    if len(marked.plan.sql) > 4 * LONGEST or scans > SCANS:
         return _NEVER
     if any(g is not None and lifted.columns & g.masks.keys() for g in kept.relations.values()):
         return _NEVER

@@ -223,7 +223,9 @@ def keys_operand(part: exp.Expr) -> tuple[tuple[exp.Expr, ...], str] | None:
     if not plain or not isinstance(table, exp.Table) or table.name not in KEYS_TABLES:
         return None
     own = tuple(part.this.expressions) if isinstance(part.this, exp.Tuple) else (part.this,)
-    named = [one.name.lower() if isinstance(one, exp.Column) else "" for one in inner.expressions]
+    homes = ("", table.alias_or_name.lower())  # a column `k` of a table around is none of the keys
+    named = [one.name.lower() if isinstance(one, exp.Column) and one.table.lower() in homes else ""
+             for one in inner.expressions]  # fmt: skip
     return (own, table.name) if named == list(KEY_COLUMNS[: len(own)]) else None
 
 

@@ -355,7 +355,7 @@ def _conditions_on(tree: exp.Query, output: int) -> tuple[set[str], bool]:
     if not isinstance(column, exp.Column):
         return set(), True
     where = tree.args.get("where")
-    found, others = set(), any(tree.args.get(k) for k in ("joins", "group", "having", "limit", "offset"))
+    found, others = set(), any(tree.args.get(k) for k in ("joins", "having", "limit", "offset"))
     for part in conjuncts(where.this if where is not None else None):
         text = part.copy()
         columns = list(text.find_all(exp.Column))

@@ -39,7 +39,8 @@ def sums_apart(tree: exp.Query, context: Context) -> exp.Query:
     which a part that does not read all these columns is NULL where one of them is. Of a class without such rows they
     are NULL, and SUM skips it. These numbers are exact and nothing is rounded: no order of adding and multiplying
     changes them, and the types' digits behind the point are the same. Numbers that overflow are the exception; what may
-    be as large as a `bigint` is added up as a decimal, or not at all, for terms that are large may be nothing together.
+    be as large as a `bigint`, or is a product that the statement does not make, is added up as a decimal, or not at
+    all, for terms that are large may be nothing together.
     """
     for select in reversed(list(tree.find_all(exp.Select))):  # a derived table before it moves
         if is_candidate(select) and len(departments_of(select)) > 1 and _sum_largest(select, context):
@@ -97,8 +98,8 @@ def _terms(call: exp.Expr, alias: str) -> list[Term] | None:
         mine = [f for f in factors if aliases_in(f) == {alias}]
         others = [f for f in factors if alias not in aliases_in(f)]
         inside = [n for f in factors for n in f.find_all(exp.Column, exp.Literal)]
-        is_decimal = any(c.is_type(exp.DType.DECIMAL) for f in mine for c in f.find_all(exp.Column))
-        if sum(map(_digits, inside)) > DIGITS or (not is_decimal and any(n.is_type(exp.DType.BIGINT) for n in inside)):
+        is_large = len(mine) > 1 or any(n.is_type(exp.DType.BIGINT) for n in inside)
+        if sum(map(_digits, inside)) > DIGITS or (is_large and not any(map(_is_decimal, mine))):
             return None
         found.append(Term(exp.Sum(this=_where_all(mine, own)), tuple(others), is_less))
     return found
@@ -139,11 +140,17 @@ def _digits(node: exp.Expr) -> int:
     return int(parameters[1].name) if len(parameters) > 1 else 0
 
 
+def _is_decimal(factor: exp.Expr) -> bool:
+    return any(column.is_type(exp.DType.DECIMAL) for column in factor.find_all(exp.Column))
+
+
 def _where_all(factors: Sequence[exp.Expr], own: Mapping[str, exp.Column]) -> exp.Expr:
     """The product of a source's part of a term, for rows where none of the columns is NULL that the sum reads of it."""
     value = factors[0].unnest().copy() if len(factors) == 1 else exp.Literal.number(1)
     if len(factors) > 1:
-        value = reduce(lambda one, other: exp.Mul(this=one, expression=other), [f.copy() for f in factors])
+        # A decimal first: no two integers are multiplied, whose product may be no integer of their type.
+        ordered = sorted(factors, key=_is_decimal, reverse=True)
+        value = reduce(lambda one, other: exp.Mul(this=one, expression=other), [f.copy() for f in ordered])
     read = {c.sql() for c in value.find_all(exp.Column)}
     present = [
         exp.Not(this=exp.Is(this=c.copy(), expression=exp.Null())) for text, c in own.items() if text not in read

@@ -111,6 +111,8 @@ def create_app(gateway: Gateway, options: Options | None = None) -> FastAPI:
     _errors(app, gateway)
     app.protocol = Starlette(routes=statement.routes(statements), exception_handlers=app.exception_handlers)
     app.protocol.state = app.state
+    # To be sent elsewhere, a client would repeat its token; behind a proxy that ends TLS, in the clear.
+    app.protocol.router.redirect_slashes = False
     if options.oauth is not None:
         app.include_router(oauth.router(statements, options.oauth))
     app.include_router(api.router(statements))

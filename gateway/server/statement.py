@@ -13,6 +13,7 @@ What a statement's pages hold is `conversation.py`'s business.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ __all__ = ["Conversation", "Statements", "abandoned", "error_body", "routes", "s
 MAX_BODY = 4_000_000
 SHORT_DIGITS = 4
 """Of the length of a body that is short."""
+BODY_SECONDS = 30.0
+"""In which a short body must be there: nobody has logged in yet."""
 PIECE = 256 * 1024
 """Bytes handed to the network at once; the next piece waits until the client took this one."""
 
@@ -58,7 +61,7 @@ def _statements(statements: Statements) -> list[Route]:
     async def submit(request: Request) -> Response:
         encoding = chosen(request.headers) if options.spooling else ""
         if _is_short(request):
-            data = await body(request, MAX_BODY)
+            data = await _short_body(request)
             conversation = await statements.run(_started, statements, request, data, encoding)
         else:  # who isn't known yet does not bring that much
             session, refusal = await statements.run(_session_of, statements, request)
@@ -132,6 +135,15 @@ def _is_short(request: Request) -> bool:
     length = request.headers.get("Content-Length", "")
     is_plain = not request.headers.get("Content-Encoding", "")
     return is_plain and length.isascii() and length.isdigit() and len(length) <= SHORT_DIGITS
+
+
+async def _short_body(request: Request) -> bytes:
+    """Raises HttpProblem 408, and 413 for a body that is longer than its word."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await body(request, 10**SHORT_DIGITS)
+    except TimeoutError:
+        raise HttpProblem(408, "Request Timeout", [("Connection", "close")]) from None
 
 
 def _started(statements: Statements, request: Request, data: bytes, encoding: str) -> Conversation:

@@ -300,6 +300,37 @@ def test_what_depends_on_the_moment_is_not_kept(call: str) -> None:
     assert not any(planner.ask(text, {}) for _ in range(4))
 
 
+def test_a_value_does_not_end_a_comment() -> None:
+    """The last text asks for no rows, and differs from the others in what looks like a value in a comment."""
+    planner = Planner(every(), postgres.CAPABILITIES)
+    for value in ("a harmless text..", "a harmless text..", "*/ t WHERE 1=2 --"):
+        assert not planner.ask(f"SELECT t.id AS c0 FROM every AS /* (x = '{value}') */ t", {})
+
+
+def test_a_text_is_not_taken_for_the_pattern_of_others() -> None:
+    planner = Planner(every(), postgres.CAPABILITIES)
+    for number in (5, 6):
+        planner.ask(f"SELECT t.id AS c0 FROM every AS t WHERE t.id = {number}", {})
+    pattern = lift("SELECT t.id AS c0 FROM every AS t WHERE t.id = 7").pattern
+    assert planner.plans.look(LIN, pattern) is None
+
+
+def test_a_plan_of_very_many_scans_is_not_kept() -> None:
+    planner = Planner(every(), postgres.CAPABILITIES)
+    few, many = (
+        f"SELECT 1 AS c0 FROM every AS a{''.join(f', every AS a{i}' for i in range(count))}" for count in (20, 40)
+    )
+    assert [planner.ask(few, {}) for _ in range(3)] == [False, False, True]
+    assert not any(planner.ask(many, {}) for _ in range(3))
+
+
+def test_a_plan_that_is_too_deep_to_be_kept_is_made_again_and_again() -> None:
+    planner = Planner(every(), postgres.CAPABILITIES)
+    either = " OR ".join(f"t.id = {number}" for number in range(100, 400))
+    for _ in range(5):
+        assert not planner.ask(f"SELECT t.id AS c0 FROM every AS t WHERE {either}", {})
+
+
 def test_nobody_meets_the_plans_of_another_user_or_purpose_or_policy() -> None:
     planner, text = Planner(every(), postgres.CAPABILITIES), TEXTS[0]
     for _ in range(2):
@@ -401,6 +432,35 @@ async def test_an_ended_grant_ends_a_kept_plan(own: House) -> None:
             assert (await ask.rows(BORN.format(number))).num_rows == 1
         clock.now += timedelta(hours=3)
         assert (await ask.refusal(BORN.format(9))).outcome is Outcome.NOT_AVAILABLE
+
+
+async def test_a_denial_that_begins_ends_a_kept_plan(own: House) -> None:
+    clock = Clock(datetime.now(UTC))
+    begins = (clock.now + timedelta(hours=2)).isoformat()
+    own.write(grants=[YEARS, {"id": "no", "relation": "people", "deny": True, "from": begins, "users": ["lin"]}])
+    async with opened(own, clock) as agent, asking(agent, own, "lin") as ask:
+        for number in range(3, 9):
+            assert (await ask.rows(BORN.format(number))).num_rows == 1
+        clock.now += timedelta(hours=3)
+        assert (await ask.refusal(BORN.format(9))).outcome is Outcome.NOT_AVAILABLE
+
+
+async def test_questions_of_a_day_are_counted_with_kept_plans_too(own: House, admitted: list[str]) -> None:
+    own.write(grants=[{**YEARS, "per_day": 5}])
+    async with opened(own) as agent, asking(agent, own, "lin") as ask:
+        for number in range(3, 8):
+            assert (await ask.rows(BORN.format(number))).num_rows == 1
+        assert (await ask.refusal(BORN.format(9))).outcome is Outcome.BUDGET
+        assert len(admitted) == 3
+
+
+async def test_a_grant_that_becomes_strict_asks_for_a_signed_question(own: House) -> None:
+    async with opened(own) as agent, asking(agent, own, "lin") as ask:
+        for number in range(3, 8):
+            assert (await ask.rows(BORN.format(number))).num_rows == 1
+        own.write(grants=[{**YEARS, "strict": "question"}])
+        for number in range(3, 8):
+            assert (await ask.refusal(BORN.format(number))).rule == "signed question"
 
 
 async def test_a_changed_policy_ends_kept_plans(own: House) -> None:

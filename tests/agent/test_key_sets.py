@@ -200,6 +200,26 @@ async def test_what_is_not_exactly_all_columns_is_answered_above_the_source(ask:
         assert sorted(r for (r,) in tuples(await ask.rows(f"{start} {condition}", keys))) == rows, condition
 
 
+async def test_a_column_named_as_a_key_is_none_of_the_keys(tmp_path: Path) -> None:
+    """`t.k` inside the list of keys is the relation's own column, which is not sought among the keys."""
+    rows = [(1, 1, 9), (2, 3, 9), (3, 2, 9), (4, 4, 4)]
+    relation = {"table": "r", "key": ["id"], "columns": {"id": "bigint", "k": "bigint", "k1": "bigint"}}
+    grant = {"id": "r", "relation": "r", "purposes": ["mass-balance"], "mode": "masked"}
+    policy = {"department": "dept", "relations": {"r": relation}, "grants": [grant]}
+    house = House(tmp_path / "own", policy, {"r": ("id INTEGER, k INTEGER, k1 INTEGER", rows)})
+    start = "SELECT t.id AS c0 FROM dept.main.r AS t WHERE"
+    two = pairs((2, 3), (4, 4), kinds=(pa.int64(), pa.int64()))
+    async with house.client("lin", "mass-balance") as own:
+        for condition, keys, found in (
+            ('t.id IN (SELECT t.k FROM "$keys")', pa.array([2, 3]), [1, 4]),
+            ('t.id IN (SELECT q.k FROM "$keys" AS q)', pa.array([2, 3]), [2, 3]),
+            ('t.id IN (SELECT k FROM "$keys")', pa.array([2, 3]), [2, 3]),
+            ('(t.id, t.k) IN (SELECT t.k, t.k1 FROM "$keys")', two, [4]),
+            ('(t.id, t.k) IN (SELECT k, k1 FROM "$keys")', two, [2, 4]),
+        ):
+            assert sorted(r for (r,) in tuples(await own.rows(f"{start} {condition}", keys))) == found, condition
+
+
 async def test_parts_that_compare_otherwise_are_not_looked_for_in_the_source(ask: Ask) -> None:
     refused = await ask.refusal(PAIRS, pairs(("10", "A"), kinds=(pa.string(), pa.string())))
     assert refused.who == "dept"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ import pytest
 from catalog.types import BIGINT
 from catalog.types import parse as parse_type
 from connectors import blocks
+from connectors import postgres as postgres_source
 from connectors.ahead import Ahead
 from connectors.base import (
     Aggregate,
@@ -179,6 +181,16 @@ def test_what_is_only_counted_is_counted_in_its_block(
         assert sum(row[1] for row in rows) < sum(row[2] for row in rows)
 
 
+def test_of_many_columns_a_block_is_smaller(opened: Callable[..., Source], small: None, seen: list[str]) -> None:
+    columns = types_of(id="bigint", small="smallint", price="decimal(15,2)", day="date")
+    assert len(read(opened(), "facts", columns)) == 5000 - 555
+    few = len(seen)
+    scan = scan_of("facts", columns)
+    twice = (*scan.columns, *(replace(c, name=f"{c.name}_2") for c in scan.columns))
+    assert len(rows_of(opened(), replace(scan, columns=twice))) == 5000 - 555
+    assert len(seen) - few in (2 * few, 2 * few - 1)
+
+
 @pytest.mark.parametrize("column", ["wide", "free", "word"])
 def test_columns_that_may_not_fit_64_bits_come_row_by_row(
     opened: Callable[..., Source], small: None, seen: list[str], column: str
@@ -339,6 +351,19 @@ def test_a_server_without_workers_is_asked_over_one_connection(
     assert not seen
 
 
+def test_a_role_that_may_not_pass_its_snapshot_on_is_asked_over_one_connection(
+    opened: Callable[..., Source], connection: psycopg.Connection, small: None, seen: list[str]
+) -> None:
+    connection.execute("CREATE ROLE lone LOGIN; GRANT SELECT ON facts TO lone")
+    connection.execute("REVOKE EXECUTE ON FUNCTION pg_export_snapshot() FROM PUBLIC")
+    try:
+        assert len(read(opened(user="lone"), "facts", types_of(id="bigint"))) == 5000 - 555
+    finally:
+        connection.execute("GRANT EXECUTE ON FUNCTION pg_export_snapshot() TO PUBLIC")
+        connection.execute("DROP OWNED BY lone; DROP ROLE lone")
+    assert not seen
+
+
 def test_blocks_end_when_they_are_cancelled_or_left(
     opened: Callable[..., Source], connection: psycopg.Connection, small: None
 ) -> None:
@@ -366,6 +391,164 @@ def test_a_second_connection_that_died_is_done_without(
         died = one.connection.info.backend_pid, two.connection.info.backend_pid
     connection.execute("SELECT pg_terminate_backend(%s)", (died[0],))
     assert len(read(source, "facts", types_of(id="bigint"))) == 5000 - 555
+
+
+# --- tables that are written anew ----------------------------------------------------------------------
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+
+
+class Reload:
+    """A table is emptied and filled again in one transaction, as loads at night do."""
+
+    def __init__(self, postgres: PostgresServer, database: str, table: str) -> None:
+        self._connection = psycopg.connect(postgres.dsn(database))
+        self._watch = psycopg.connect(postgres.dsn(database), autocommit=True)
+        self._table = table
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        self.empty()
+        self._connection.commit()
+
+    def empty(self) -> None:
+        name = self._table
+        self._connection.execute(f"CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT * FROM {name}".encode())
+        self._connection.execute(f"TRUNCATE {name}; INSERT INTO {name} SELECT * FROM kept".encode())
+
+    def commit(self) -> None:
+        self._connection.commit()
+
+    def begin(self) -> None:
+        """Until it is done, or waits for who reads."""
+        self._thread.start()
+        while self._thread.is_alive() and not self.is_awaited():
+            self._thread.join(0.01)
+
+    def is_awaited(self) -> bool:
+        """Whether someone waits for a lock of the table."""
+        return self._watch.execute(WAITING, (self._table,)).fetchone() != (0,)
+
+    def close(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join(10)
+        self._connection.close()
+        self._watch.close()
+
+
+@pytest.fixture
+def reload_of(
+    postgres: PostgresServer, postgres_database: str, connection: psycopg.Connection
+) -> Iterator[Callable[[str], Reload]]:
+    made: list[Reload] = []
+
+    def of(table: str) -> Reload:
+        made.append(Reload(postgres, postgres_database, table))
+        return made[-1]
+
+    yield of
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("large", [True, False], ids=["blocks", "one statement"])
+def test_who_waits_for_a_table_that_is_filled_again_sees_it_full(
+    opened: Callable[..., Source], reload_of: Callable[[str], Reload], monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    if large:
+        monkeypatch.setattr("connectors.postgres.BLOCK_ROWS", -1)
+    source, columns = opened(), types_of(id="bigint")
+    whole = sorted_rows(read(source, "facts", columns))  # what it is made of is known from now on
+    reload, got = reload_of("facts"), list[Any]()
+    reload.empty()
+    reader = threading.Thread(target=lambda: got.extend(read(source, "facts", columns)))
+    reader.start()
+    while not reload.is_awaited():
+        reader.join(0.01)
+    reload.commit()
+    reader.join(10)
+    assert sorted_rows(got) == whole
+
+
+@pytest.mark.parametrize("kind", ["blocks", "halves"])
+def test_a_table_that_is_to_be_emptied_is_read_to_its_end_first(
+    opened: Callable[..., Source],
+    small: None,
+    reload_of: Callable[[str], Reload],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    scan = large() if kind == "halves" else scan_of("facts", types_of(id="bigint"))
+    source, reload = opened(), reload_of("lines" if kind == "halves" else "facts")
+    assert isinstance(source, PostgresSource)
+    monkeypatch.setattr(PostgresSource, "_reads_groups_in_order", lambda *_: kind == "halves")
+    whole = rows_of(source, scan)
+    spare, asked, begun = source._bulk.spare, postgres_source._taken, time.monotonic()
+    reader, moved = threading.current_thread(), threading.Event()
+
+    @contextmanager
+    def late() -> Iterator[Any]:
+        reload.begin()
+        with spare() as lease:
+            yield lease
+        moved.set()
+
+    def taken(left: Any) -> Iterator[Any]:
+        if threading.current_thread() is reader:
+            assert moved.wait(15)
+        for reading in asked(left):
+            moved.set()
+            yield reading
+
+    monkeypatch.setattr(source._bulk, "spare", late)
+    monkeypatch.setattr(postgres_source, "_taken", taken)
+    assert rows_of(source, scan) == whole
+    assert time.monotonic() - begun < 10  # neither waits until the server ends it
+
+
+def test_who_gets_no_second_connection_in_time_does_not_wait_for_it(
+    opened: Callable[..., Source], small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, never = opened(), threading.Event()
+    assert isinstance(source, PostgresSource)
+    spare, begun = source._bulk.spare, time.monotonic()
+
+    @contextmanager
+    def late() -> Iterator[Any]:
+        never.wait(15)
+        with spare() as lease:
+            yield lease
+
+    monkeypatch.setattr(source._bulk, "spare", late)
+    try:
+        assert len(read(source, "facts", types_of(id="bigint"))) == 5000 - 555
+        assert time.monotonic() - begun < 8
+    finally:
+        never.set()
+
+
+def test_a_slow_reader_of_the_last_rows_gets_them(
+    opened: Callable[..., Source], small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.blocks.PAGES", 30)  # of which the table has two
+    both, asked = threading.Barrier(2, timeout=10), blocks.Blocks.read
+    go = threading.Event()
+
+    def waiting(*given: Any) -> Generator[pa.RecordBatch]:
+        beside = threading.current_thread() is not reader
+        both.wait()
+        assert not beside or go.wait(10)
+        yield from asked(*given)
+
+    reader = threading.current_thread()
+    monkeypatch.setattr(blocks.Blocks, "read", waiting)
+    source = opened(timeout=1)  # so long a connection may be idle in a transaction
+    stream = source.scan(scan_of("facts", types_of(id="bigint")), Cancel())
+    rows = next(stream).num_rows
+    go.set()
+    rows += next(stream).num_rows
+    time.sleep(1.5)
+    assert rows + sum(batch.num_rows for batch in stream) == 5000 - 555
 
 
 # --- halves ------------------------------------------------------------------------------------------
@@ -440,6 +623,9 @@ def test_the_halves_together_are_the_whole(
     asked = [line for line in postgres.log.read_text().splitlines() if word in line and "COPY" in line]
     assert len(asked) == 2
     assert all('"r"."l_key" <' in line or '"r"."l_key" >=' in line for line in asked)
+    alone = f"alone_{word}"
+    assert rows_of(opened(parallel=1), replace(scan, query_id=alone)) == whole
+    assert sum(alone in line and "COPY" in line for line in postgres.log.read_text().splitlines()) == 1
 
 
 def test_what_may_deliver_rows_without_the_key_is_not_cut() -> None:
@@ -450,10 +636,14 @@ def test_what_may_deliver_rows_without_the_key_is_not_cut() -> None:
     assert not list(cuts(scan_of("lines", types_of(l_key="bigint"))))
 
 
+@pytest.mark.parametrize("key", ["", "l_key + 1e25"], ids=["never analysed", "beyond 64 bits"])
 def test_nothing_is_cut_where_the_server_knows_no_middle(
-    opened: Callable[..., Source], connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[..., Source], connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    connection.execute("CREATE TABLE fresh AS SELECT * FROM lines")
+    connection.execute("DROP TABLE IF EXISTS fresh; CREATE TABLE fresh AS SELECT * FROM lines")
+    if key:
+        connection.execute(f"ALTER TABLE fresh ALTER l_key TYPE numeric USING {key}".encode())
+        connection.execute("ANALYZE fresh")
     base = large()
     (found,) = base.predicates
     assert isinstance(found, Exists)
@@ -465,7 +655,8 @@ def test_nothing_is_cut_where_the_server_knows_no_middle(
 
     scan = replace(base, predicates=(replace(found, parts=tuple(map(elsewhere, found.parts))),))
     monkeypatch.setattr(PostgresSource, "_reads_groups_in_order", lambda *_: True)
-    assert pa.Table.from_batches(list(opened().scan(scan, Cancel()))).num_rows > 100
+    found = pa.Table.from_batches(list(opened().scan(scan, Cancel())), scan.schema)
+    assert bool(found.num_rows) == (not key)  # no order has such keys
 
 
 # --- the server's own workers ------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from gateway.server import wire
+from gateway.server import statement, wire
 from gateway.server.conversation import Conversation, Statements
 from gateway.server.pages import SMALLEST_PAGE
 from gateway.server.session import Options
@@ -123,6 +123,19 @@ def test_a_statement_without_end_is_refused(served: Served, client: httpx.Client
     endless = request("POST", "/v1/statement", b"", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
     chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
     assert [status for status, _ in raw(served, endless, *[chunk] * 8, until=b"too long")] == [413]
+
+
+def test_a_short_statement_that_does_not_come_holds_no_connection(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statement, "BODY_SECONDS", 0.4)
+    assert [status for status, _ in raw(served, request("POST", "/v1/statement", b"SELECT 1")[:-4])] == [408]
+
+
+@pytest.mark.parametrize("path", ["/v1/statement/", "/v1/info/"])
+def test_no_address_sends_a_client_with_its_token_elsewhere(client: httpx.Client, path: str) -> None:
+    answer = client.post(path, content="SELECT 1", headers={"Host": "elsewhere"})
+    assert (answer.status_code, "Location" in answer.headers) == (404, False)
 
 
 @pytest.mark.parametrize(

@@ -42,3 +42,15 @@ WHERE c.revenue > 10 AND c.staff < 5 AND m.id > 100;
 -- doubles, and what takes the place of NULL
 SELECT m.district, SUM(m.factor * k.kg) AS kg, SUM(m.factor * COALESCE(k.year, 1)) AS years
 FROM chemicals.main.stock k JOIN water.main.meter m ON m.company = k.company GROUP BY m.district;
+
+-- integers of one side that only the other's decimals stand between
+SELECT m.district, SUM(s.qty * 40000 * m.factor * (s.qty * 40000)) AS squares FROM market.main.sale s
+JOIN water.main.meter m ON m.company = s.seller GROUP BY m.district;
+
+-- the same beside a decimal of their own side
+SELECT m.district, SUM(s.qty * 40000 * m.factor * (s.qty * 40000) * s.amount) AS squares FROM market.main.sale s
+JOIN water.main.meter m ON m.company = s.seller GROUP BY m.district;
+
+-- products of large integers that are small together
+SELECT c.name, SUM((k.year * 100 - (c.staff + 202300)) * (k.year * 100 - (c.staff + 202300))) AS squares
+FROM chemicals.main.stock k JOIN market.main.company c ON c.id = k.company AND c.staff < 1000 GROUP BY c.name;
