@@ -17,6 +17,7 @@ import pymysql
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from connectors.agent.kept import Plans
 from tests.city.live.running import City, running_city
 from tests.cli.forked import forked_atoll
 from tests.demo import Demo, demo, until_ready
@@ -44,6 +45,13 @@ LONGEST = (
 
 APART = ("tests/differential/test_fuzz.py",)
 """Whose tests share nothing and take long: each may run in another process."""
+
+
+@pytest.fixture
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents plan each fragment anew: a weakened build is not to answer by what a sound one planned, nor leave it its
+    own."""
+    monkeypatch.setattr(Plans, "look", lambda self, principal, sql: None)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]

@@ -19,6 +19,8 @@ from tests.attack.weak import BUILDS, GUARDS
 from tests.attack.world import World, open_world, oracle_of
 from tests.masks_first.oracle import Oracle
 
+pytestmark = pytest.mark.usefixtures("nothing_kept")
+
 
 @pytest.fixture(scope="module")
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:

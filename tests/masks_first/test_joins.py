@@ -429,6 +429,7 @@ def differing(joined: Department, copy: Oracle, texts: Iterable[str]) -> int:
 
 
 @ONE_KIND
+@pytest.mark.usefixtures("nothing_kept")
 def test_a_build_that_joins_masked_columns_answers_nothing(
     joined: Department, copy: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -442,6 +443,7 @@ def test_a_build_that_joins_masked_columns_answers_nothing(
 
 
 @ONE_KIND
+@pytest.mark.usefixtures("nothing_kept")
 def test_a_build_without_both_barriers_shows(joined: Department, copy: Oracle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose._Relation, "column", sees_all)
     honest = plan.enforce_part
@@ -452,6 +454,7 @@ def test_a_build_without_both_barriers_shows(joined: Department, copy: Oracle, m
 
 
 @ONE_KIND
+@pytest.mark.usefixtures("nothing_kept")
 def test_a_build_that_forgets_a_parts_row_filter_shows(
     joined: Department, copy: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,6 +464,7 @@ def test_a_build_that_forgets_a_parts_row_filter_shows(
 
 
 @ONE_KIND
+@pytest.mark.usefixtures("nothing_kept")
 def test_a_build_that_turns_an_exists_round_shows(
     joined: Department, copy: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from tests.masks_first.silos import Department
 
 pytestmark = [
     pytest.mark.parametrize("department", ["sqlite"], indirect=True),
+    pytest.mark.usefixtures("nothing_kept"),
 ]
 BORN = describe("born", people_copy())
 
