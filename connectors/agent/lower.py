@@ -82,11 +82,13 @@ class Lower:
             case exp.Not():
                 return self.condition(node.this, not negated)
             case exp.And() | exp.Or():
-                parts = [self.condition(side, negated) for side in (node.this, node.expression)]
-                known = tuple(p for p in parts if p is not None)
+                sides = [self.condition(side, negated) for side in (node.this, node.expression)]
+                known = [side for side in sides if side is not None]
                 if len(known) < 2:
                     return None
-                return AllOf(known) if isinstance(node, exp.And) is not negated else AnyOf(known)
+                kind = AllOf if isinstance(node, exp.And) is not negated else AnyOf
+                # Flat: a source has a limit of its own on how deep a condition is nested.
+                return kind(tuple(p for side in known for p in (side.parts if isinstance(side, kind) else (side,))))
             case exp.Between():
                 return self._between(node, negated)
             case exp.In():
