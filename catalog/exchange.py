@@ -46,11 +46,11 @@ __all__ = [
     "Receipt",
     "canonical_json",
     "decode_keys",
+    "distinct",
     "encode_keys",
     "first_warnings",
     "key_fields",
     "key_table",
-    "tuples",
 ]
 
 VERSION: Final = 1
@@ -251,14 +251,16 @@ _WARNINGS = TypeAdapter(tuple[str, ...])
 
 
 def key_table(keys: pa.Array) -> pa.Table:
-    """A set of keys as a table: of the column `k`, or of each part (`tuples`)."""
+    """A set of keys as a table: of the column `k`, or of each part (`distinct`)."""
     if isinstance(keys, pa.StructArray):
         return pa.table(keys.flatten(), names=list(KEY_COLUMNS[: keys.type.num_fields]))
     return pa.table([keys], names=list(KEY_COLUMNS[:1]))
 
 
-def tuples(table: pa.Table) -> pa.Array:
-    """The rows of a table as keys of several parts, each once and without those that have a NULL."""
+def distinct(table: pa.Table) -> pa.Array:
+    """The rows of a table as keys, each once and without those that have a NULL: structs of several columns."""
+    if table.num_columns == 1:
+        return table.column(0).combine_chunks().unique().drop_null()
     names = list(KEY_COLUMNS[: table.num_columns])
     once = table.rename_columns(names).drop_null().group_by(names).aggregate([])
     parts = [column.combine_chunks() for column in once.select(names).columns]
@@ -296,7 +298,7 @@ def decode_keys(text: str) -> pa.Array:
         raise ValueError(f"the keys part has one to three columns: {', '.join(KEY_COLUMNS)}")
     if any(column.null_count or not _is_plain(column.type) for column in columns):
         raise ValueError("the keys part has plain values, without NULLs")
-    return columns[0].unique() if len(columns) == 1 else tuples(pa.Table.from_batches([batch]))
+    return distinct(pa.Table.from_batches([batch]))
 
 
 def _is_plain(kind: pa.DataType) -> bool:

@@ -57,11 +57,8 @@ class Pool(Generic[T]):
         """Borrow a connection; waits for a place. Raises SourceError when none gets free, Cancelled."""
         self._take_place(cancel)
         try:
-            lease = self._lent()
-            try:
+            with self._lending(self._lent()) as lease:
                 yield lease
-            finally:
-                self._give_back(lease)
         finally:
             self._places.release()
 
@@ -76,14 +73,12 @@ class Pool(Generic[T]):
             return
         try:
             try:
-                lease = self._lent()
+                lent = self._lent()
             except SourceError:
                 yield None
                 return
-            try:
+            with self._lending(lent) as lease:
                 yield lease
-            finally:
-                self._give_back(lease)
         finally:
             self._places.release()
 
@@ -91,6 +86,13 @@ class Pool(Generic[T]):
     def is_awaited(self) -> bool:
         """Whether someone waits for a place."""
         return self._waiting > 0
+
+    @contextmanager
+    def _lending(self, lease: Lease[T]) -> Iterator[Lease[T]]:
+        try:
+            yield lease
+        finally:
+            self._give_back(lease)
 
     def _lent(self) -> Lease[T]:
         found = self._take_free()

@@ -332,7 +332,7 @@ class PostgresSource(Source):
         with self._reading(lease, cancel) as connection:
             _begin(connection, compiled)
             readings = readings_on(connection)
-            if len(readings) > 1 and self._spreads:
+            if len(readings) > 1:
                 yield from self._shared(connection, compiled, readings, cancel)
             else:
                 for reading in readings:

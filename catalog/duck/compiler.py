@@ -1069,9 +1069,9 @@ class _Compiler:
     def in_(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expressions", "query")
         value = self.expr(node.this, scope)
-        if node.args.get("query") is not None and value.type.name == "row":
-            return self._row_in(value, self.query(node.args["query"], scope))
         if node.args.get("query") is not None:
+            if value.type.name == "row":
+                return self._row_in(value, self.query(node.args["query"], scope))
             query = self.subquery(node.args["query"], scope)
             kind = comparable(value.type, query.columns[0][1], "IN")
             left = cast_to(value, kind).sql if value.type != kind else value.sql

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from catalog import duck
 from catalog.errors import AccessDenied, Outcome, UserError
-from catalog.exchange import KEYS_TABLES, key_table, tuples
+from catalog.exchange import KEYS_TABLES, distinct, key_table
 from catalog.relation import Mode
 from catalog.types import TrinoType, from_arrow
 from connectors.agent.authorise import Access, Governed
@@ -343,7 +343,7 @@ def fitting(keys: pa.Array, target: Sequence[pa.DataType]) -> pa.Array:
     if tuple(parts.schema.types) == tuple(target):
         return keys
     cast = [_cast(column.combine_chunks(), kind) for column, kind in zip(parts.columns, target, strict=True)]
-    return cast[0].drop_null().unique() if len(cast) == 1 else tuples(pa.table(cast, names=parts.column_names))
+    return distinct(pa.table(cast, names=parts.column_names))
 
 
 def _cast(values: pa.Array, target: pa.DataType) -> pa.Array:

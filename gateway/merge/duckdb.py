@@ -19,12 +19,11 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlglot import exp
 
 from catalog import duck
 from catalog.errors import CityError
-from catalog.exchange import KEY_COLUMNS, tuples
+from catalog.exchange import KEY_COLUMNS, distinct
 from catalog.types import TrinoType, field_type
 from gateway.execution import Execution
 from gateway.merge import small
@@ -301,9 +300,7 @@ class Merge:
         columns = [
             table.column(i).combine_chunks().cast(field_type(table.schema.field(i)).arrow()) for i in source.places[1]
         ]
-        if len(columns) > 1:
-            return tuples(pa.table(columns, names=KEY_COLUMNS[: len(columns)]))
-        return (columns[0] if source.once else pc.unique(columns[0])).drop_null()
+        return columns[0].drop_null() if source.once else _as_keys(columns)
 
     def _keys_of(self, query: exp.Select) -> pa.Array:
         """The answer of a key query: a column, or its rows as structs."""
@@ -316,7 +313,7 @@ class Merge:
             column.combine_chunks().cast(kind.arrow())
             for column, (_, kind) in zip(table.columns, compiled.columns, strict=True)
         ]
-        return columns[0] if len(columns) == 1 else tuples(pa.table(columns, names=KEY_COLUMNS[: len(columns)]))
+        return columns[0] if len(columns) == 1 else _as_keys(columns)
 
     def _asked(self, compiled: duck.Compiled) -> duckdb.DuckDBPyRelation:
         connection = self._con
@@ -387,6 +384,10 @@ class Merge:
         """A department's error travels through DuckDB as text only; the streams keep the real one."""
         self._execution.check()
         return duck.translate_error(error)
+
+
+def _as_keys(columns: list[pa.Array]) -> pa.Array:
+    return distinct(pa.table(columns, names=KEY_COLUMNS[: len(columns)]))
 
 
 def _columns(schema: pa.Schema) -> dict[str, TrinoType]:

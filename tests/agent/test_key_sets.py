@@ -69,6 +69,20 @@ async def ask(tmp_path: Path) -> AsyncIterator[Ask]:
         yield client
 
 
+@pytest.fixture
+def bound(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The keys that reach a source, each with its columns, as they were planned."""
+    seen: list[Any] = []
+    scans = plan.RowPlan.__init__
+
+    def noting(self: Any, *args: Any, **named: Any) -> None:
+        scans(self, *args, **named)
+        seen.extend(k for scan in self.scans for part in scan.native.scans() for k in part.keys)
+
+    monkeypatch.setattr(plan.RowPlan, "__init__", noting)
+    return seen
+
+
 async def test_each_set_restricts_its_own_column(ask: Ask) -> None:
     assert tuples(await ask.rows(LINES, **sets(ITEMS, FIRMS))) == [(1,), (3,)]
     assert tuples(await ask.rows(LINES, **sets(pa.array([11]), pa.array(["B"])))) == [(6,)]
@@ -103,20 +117,12 @@ async def test_two_sets_on_one_column_are_both_asked(ask: Ask) -> None:
     ids=["groups", "a join", "groups of a join"],
 )  # fmt: skip
 async def test_what_the_source_does_with_keys_it_does_with_each_set(
-    ask: Ask, sql: str, rows: list[Any], monkeypatch: pytest.MonkeyPatch
+    ask: Ask, sql: str, rows: list[Any], bound: list[Any]
 ) -> None:
     """The scan that reaches the source holds both sets, of the right column each."""
-    seen: list[Any] = []
-    scans = plan.RowPlan.__init__
-
-    def noting(self: Any, *args: Any, **named: Any) -> None:
-        scans(self, *args, **named)
-        seen.extend(k for scan in self.scans for part in scan.native.scans() for k in part.keys)
-
-    monkeypatch.setattr(plan.RowPlan, "__init__", noting)
     assert sorted(tuples(await ask.rows(sql, **sets(ITEMS, FIRMS)))) == rows
-    assert sorted((keys.to_pylist() for _, keys in seen), key=str) == [["A", "Z"], [10, 11]]
-    assert len({column for column, _ in seen}) == 2
+    assert sorted((keys.to_pylist() for _, keys in bound), key=str) == [["A", "Z"], [10, 11]]
+    assert len({column for column, _ in bound}) == 2
 
 
 PAIR = '(t.item, t.firm) IN (SELECT k, k1 FROM "$keys")'
@@ -157,18 +163,10 @@ async def test_a_key_may_have_three_parts(ask: Ask) -> None:
     ids=["rows", "groups", "a join", "groups of a join", "columns of two relations"],
 )  # fmt: skip
 async def test_what_the_source_does_with_keys_it_does_with_keys_of_two_parts(
-    ask: Ask, sql: str, rows: list[Any], monkeypatch: pytest.MonkeyPatch
+    ask: Ask, sql: str, rows: list[Any], bound: list[Any]
 ) -> None:
-    seen: list[Any] = []
-    scans = plan.RowPlan.__init__
-
-    def noting(self: Any, *args: Any, **named: Any) -> None:
-        scans(self, *args, **named)
-        seen.extend(k for scan in self.scans for part in scan.native.scans() for k in part.keys)
-
-    monkeypatch.setattr(plan.RowPlan, "__init__", noting)
     assert sorted(tuples(await ask.rows(sql, pairs((10, "B"), (11, "A"))))) == rows
-    assert [(len(columns), sorted(keys.to_pylist(), key=str)) for columns, keys in seen] == [
+    assert [(len(columns), sorted(keys.to_pylist(), key=str)) for columns, keys in bound] == [
         (2, [{"k": 10, "k1": "B"}, {"k": 11, "k1": "A"}])
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
 from itertools import groupby
@@ -157,12 +156,6 @@ def test_a_number_of_another_width_is_an_error() -> None:
 
 
 # --- from a server ------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def connection(postgres: PostgresServer, postgres_database: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(postgres.dsn(postgres_database), autocommit=True) as opened:
-        yield opened
 
 
 BIGINT: list[tuple[str, TrinoType]] = [("i", parse("bigint"))]

@@ -56,13 +56,6 @@ CREATE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM odd;
 """
 
 
-@pytest.fixture(scope="module")
-def connection(postgres: PostgresServer, postgres_database: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(postgres.dsn(postgres_database), autocommit=True) as opened:
-        opened.execute(SCRIPT)
-        yield opened
-
-
 @pytest.fixture
 def source(
     postgres: PostgresServer, postgres_database: str, connection: psycopg.Connection, tmp_path: Path

@@ -71,13 +71,6 @@ FACTS = types_of(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def connection(postgres: PostgresServer, postgres_database: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(postgres.dsn(postgres_database), autocommit=True) as opened:
-        opened.execute(SCRIPT)
-        yield opened
-
-
 @pytest.fixture
 def opened(
     postgres: PostgresServer, postgres_database: str, connection: psycopg.Connection, tmp_path: Path

@@ -28,7 +28,7 @@ from sqlglot import exp
 
 from catalog import duck
 from catalog.errors import AccessDenied, Outcome
-from catalog.exchange import KEY_COLUMNS, KEYS_TABLES, key_table, tuples
+from catalog.exchange import KEY_COLUMNS, KEYS_TABLES, distinct, key_table
 from catalog.names import RelationName, is_plain
 from catalog.relation import Column, Relation
 from catalog.types import BOOLEAN, TrinoType, field_type, parse
@@ -391,7 +391,7 @@ def _ask_with_keys(here: World, plan: Plan, fragment: FragmentPlan, answers: dic
     with merging({**plan.local, **{n: t for n, t in answers.items() if n in source.needs}}, {}) as engine:
         tables = [engine.ask(known.query) for known in source.sets]
     assert not any(c.null_count for table in tables for c in table.columns), f"a key of {fragment.id} is NULL"
-    found = [table.column(0).combine_chunks() if table.num_columns == 1 else tuples(table) for table in tables]
+    found = [table.column(0).combine_chunks() if table.num_columns == 1 else distinct(table) for table in tables]
     return pa.concat_tables([answer_of(here, fragment, request) for request in requests(fragment, found)])
 
 
