@@ -1,4 +1,7 @@
-"""What another thread reads meanwhile: a few results ahead of who takes them."""
+"""What another thread reads meanwhile: a few results ahead of who takes them.
+
+The taker polls, so that a silo that stalls cannot make a cancelled fragment wait.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ class Ahead(Generic[T]):
     """
 
     def __init__(self, read: Callable[[Cancel], Generator[T]], cancel: Cancel) -> None:
-        self._queue: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(AHEAD)
+        self._items = queue.SimpleQueue[tuple[T] | BaseException | None]()
+        self._room = queue.SimpleQueue[None]()  # a queue that is bounded costs several times as much
+        for _ in range(AHEAD):
+            self._room.put(None)
         self._cancel = Cancel()
         self._ended = threading.Event()
         cancel.on_cancel(self._cancel.set)
@@ -48,15 +54,16 @@ class Ahead(Generic[T]):
     def _put(self, item: tuple[T] | BaseException | None) -> bool:
         while not self._cancel.is_set():
             try:
-                self._queue.put(item, timeout=POLL)
-                return True
-            except queue.Full:
+                self._room.get(timeout=POLL)
+            except queue.Empty:
                 continue
+            self._items.put(item)
+            return True
         return False
 
     def ready(self) -> Iterator[T]:
         """What has come so far."""
-        while not self._queue.empty() and (found := self._next()) is not None:
+        while not self._items.empty() and (found := self._next()) is not None:
             yield found[0]
 
     def rest(self) -> Iterator[T]:
@@ -66,17 +73,23 @@ class Ahead(Generic[T]):
 
     def _next(self) -> tuple[T] | None:
         while True:
+            self._cancel.check()
             try:
-                item = self._queue.get(timeout=POLL)
+                item = self._items.get(timeout=POLL)
             except queue.Empty:
-                self._cancel.check()
                 continue
+            self._room.put(None)
             if item is None:
-                self._queue.put(None)  # who asks again hears the same
+                self._items.put(None)  # who asks again hears the same
                 return None
             if isinstance(item, BaseException):
                 raise item
             return item
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether all has been read; up to AHEAD results may be left to take."""
+        return self._ended.is_set()
 
     def close(self) -> None:
         """End the reading. Waits for its end, but not for a silo that does not answer."""

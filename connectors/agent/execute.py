@@ -11,13 +11,11 @@ relation there is nothing to evaluate, and no residual engine (`RowPlan.copies`)
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -36,20 +34,17 @@ from connectors.agent.enforce import Scan
 from connectors.agent.plan import RowPlan, keys_name
 from connectors.agent.scrub import scrubbed
 from connectors.agent.sideways import narrowed, read_ahead
+from connectors.ahead import Ahead
 from connectors.base import Cancel, Cancelled, NativeScan, Order, SourceError
-from connectors.hands import Hands
 
 __all__ = ["Engine", "Engines", "Feed", "RowRun", "Stop", "connect", "trusted_table"]
 
-QUEUE = 4
-POLL = 0.05
 BATCH = 8192
 COPIED_BYTES = 2_000_000
 """About how many bytes one batch of a mere copy has, however narrow its rows are."""
 SORTED_BYTES = 4_000_000
 """About how many bytes are sorted here; more take an engine, which has a limit of memory and a place to spill."""
 RAW = "raw"
-_hands = Hands()
 
 
 class Stop:
@@ -144,75 +139,44 @@ class Engines(Protocol):
 
 
 class Feed:
-    """A source's batches, read by a thread of its own, at most four ahead of the reader.
+    """A source's batches, read by a thread of its own, at most four ahead of the reader (`Ahead`).
 
-    The reader polls, so that a stalled source cannot make a cancelled fragment wait. seconds: time that
-    the source itself took.
+    seconds: time that the source itself took. error: what it failed with.
     """
 
     def __init__(self, source: Scanner, scan: NativeScan, cancel: Cancel) -> None:
-        self._items = queue.SimpleQueue[pa.RecordBatch | BaseException | None]()
-        self._room = queue.SimpleQueue[None]()  # a queue that is bounded costs several times as much
-        for _ in range(QUEUE):
-            self._room.put(None)
-        self._cancel = cancel
-        self._closed = threading.Event()
         self.seconds = 0.0
         self.error: BaseException | None = None
-        self._done = threading.Event()
-        _hands.run(partial(self._fill, source, scan))
+        self._ahead = Ahead(lambda stop: self._timed(source.scan(scan, stop)), cancel)
 
-    def _fill(self, source: Scanner, scan: NativeScan) -> None:
-        last: BaseException | None = None
+    def _timed(self, batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         try:
-            batches = source.scan(scan, self._cancel)
             while True:
                 begun = time.monotonic()
                 batch = next(batches, None)
                 self.seconds += time.monotonic() - begun
-                if batch is None or not self._put(batch):
-                    break
+                if batch is None:
+                    return
+                yield batch
+        finally:
             close = getattr(batches, "close", None)
             if close is not None:
                 close()
-        except BaseException as bad:  # noqa: BLE001 - handed to the reader, which raises it
-            last = bad
-        self._put(last)
-        self._done.set()
-
-    def _put(self, item: pa.RecordBatch | BaseException | None) -> bool:
-        while not self._closed.is_set() and not self._cancel.is_set():
-            try:
-                self._room.get(timeout=POLL)
-            except queue.Empty:
-                continue
-            self._items.put(item)
-            return True
-        return False
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        while True:
-            self._cancel.check()
-            try:
-                item = self._items.get(timeout=POLL)
-            except queue.Empty:
-                continue
-            self._room.put(None)
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                self.error = item
-                raise item
-            yield item
+        try:
+            yield from self._ahead.rest()
+        except Exception as bad:
+            self.error = bad
+            raise
 
     @property
     def is_done(self) -> bool:
         """Whether the source has ended; up to four batches may be left to read."""
-        return self._done.is_set()
+        return self._ahead.is_ended
 
     def close(self) -> None:
-        self._closed.set()
-        self._done.wait(timeout=2)
+        self._ahead.close()
 
 
 class RowRun:
