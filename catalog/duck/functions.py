@@ -1337,7 +1337,7 @@ def _avg(args: Sequence[Typed], call: Call) -> Typed:
         return Typed(f"CAST({call('avg', value)} AS {out.duckdb()})", out)
     total, number = call("sum", args[0].sql), call("count", args[0].sql)
     scale = kind.args[1]
-    quotient = decimal_quotient(total, number, (scale, 0), TrinoType("decimal", (38, scale)))
+    quotient = decimal_quotient(total, number, ((38, scale), (19, 0)), TrinoType("decimal", (38, scale)), positive=True)
     return Typed(f"CASE WHEN {number} > 0 THEN CAST({quotient.sql} AS {kind.duckdb()}) END", kind)
 
 
@@ -1759,7 +1759,7 @@ def _checksum(args: Sequence[Typed], call: Call) -> Typed:
     elif kind.name in ("double", "real"):
         one = f"tr_checksum_{kind.name}({sql})"
     elif kind.name == "decimal":
-        units = unscaled(sql, kind.args[1])
+        units = unscaled(sql, (kind.args[0], kind.args[1]))
         one = f"tr_checksum_wide({units})" if kind.args[0] > 18 else f"tr_checksum_number(CAST({units} AS BIGINT))"
     elif kind.name == "boolean":
         one = f"tr_checksum_number(CAST({sql} AS BIGINT))"

@@ -29,13 +29,15 @@ BLANKS = (
 MACROS: tuple[str, ...] = (
     # An error by its name (see `engine.translate_error`): a cast that fails, because DuckDB's error() may not stand in TRY.
     "tr_fail(name) AS CAST(CAST('atoll: error ' || name AS INTEGER) AS VARCHAR)",
-    # exact decimals: a decimal as a count of 10^-scale, m = 10^scale
-    "tr_unscaled(x, m) AS CAST(trunc(x) AS HUGEINT) * m + CAST((x - trunc(x)) * m AS HUGEINT)",
-    "tr_half_up(n, d) AS CASE WHEN n IS NULL THEN NULL WHEN d = 0 THEN CAST(tr_fail('DIVISION_BY_ZERO') AS HUGEINT) ELSE"
-    " CAST(sign(n) AS HUGEINT) * CAST(sign(d) AS HUGEINT) * (abs(n) // abs(d)"
-    " + CASE WHEN abs(n) % abs(d) >= abs(d) - abs(n) % abs(d) THEN 1 ELSE 0 END) END",
+    # exact decimals, as counts of their smallest units: n / d rounded half away from zero. All division cuts off; the
+    # rest reaches half of d, made up to a whole number, once or not at all.
+    "tr_nearest(n, d) AS n // d + n % d // (d - d // 2)",
+    "tr_half_up(n, d) AS CASE WHEN d <> 0 THEN tr_nearest(n, d)"
+    " WHEN d = 0 AND n IS NOT NULL THEN CAST(tr_fail('DIVISION_BY_ZERO') AS HUGEINT) END",
     "tr_rest(n, d) AS CASE WHEN n IS NULL OR d IS NULL THEN NULL WHEN d = 0 THEN CAST(tr_fail('DIVISION_BY_ZERO') AS HUGEINT)"
     " ELSE n % d END",
+    # The same for masks: a decimal as a count of 10^-scale, m = 10^scale, and back.
+    "tr_unscaled(x, m) AS CAST(trunc(x) AS HUGEINT) * m + CAST((x - trunc(x)) * m AS HUGEINT)",
     "tr_scaled(u, m, one, unit) AS (u // m) * one + (u % m) * unit",
     # the grid of mask `geo`: coordinates in 10^-7 degree from their lower limit, NULL outside the limits
     "tr_geo_steps(x, top) AS CASE WHEN isfinite(x) AND x BETWEEN -top AND top"

@@ -6,6 +6,7 @@ a `Typed` is always complete in itself (a call, a literal or in parentheses), so
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -244,13 +245,16 @@ def _decimal(op: str, a: Typed, b: Typed) -> Typed:
         scale = max(s1, s2)
         out = (min(p2 - s2, p1 - s1) + scale, scale)
         if max(p1, p2) + scale > _DOUBLE_DIGITS:  # DuckDB computes the remainder of decimals in doubles
-            n, d = (f"{unscaled(x, s)} * {10 ** (scale - s)}::HUGEINT" for x, s in ((left, s1), (right, s2)))
+            n, d = (
+                f"{unscaled(x, size)} * {10 ** (scale - size[1])}::HUGEINT"
+                for x, size in ((left, (p1, s1)), (right, (p2, s2)))
+            )
             kind = TrinoType("decimal", out)
             return Typed(rescaled(f"tr_rest({n}, {d})", kind), kind)
     else:
         scale = max(s1, s2)
         out = (min(38, p1 + s2 + max(0, s2 - s1)), scale)
-        return decimal_quotient(left, right, (s1, s2), TrinoType("decimal", out))
+        return decimal_quotient(left, right, ((p1, s1), (p2, s2)), TrinoType("decimal", out))
     if out[0] > _INT64_DIGITS >= max(p1, p2):
         # DuckDB computes two operands of at most 18 digits in 64 bits and overflows: widen one of them.
         left = f"CAST({left} AS DECIMAL({_INT64_DIGITS + 1}, {s1}))"
@@ -258,23 +262,41 @@ def _decimal(op: str, a: Typed, b: Typed) -> Typed:
     return Typed(f"CAST(({left} {op} {right}) AS {kind.duckdb()})", kind)
 
 
-def decimal_quotient(left: str, right: str, scales: tuple[int, int], kind: TrinoType) -> Typed:
+def decimal_quotient(left: str, right: str, sizes: tuple[Size, Size], kind: TrinoType, positive: bool = False) -> Typed:
     """left / right exactly, rounded half away from zero at kind's scale, as Trino divides decimals.
 
-    Both sides become unscaled integers; the numerator is widened by 10^(scale - s1 + s2) first.
+    Both sides become unscaled integers; the numerator is widened by 10^(scale - s1 + s2) first. positive: where it is
+    evaluated, right is greater than 0.
     """
-    s1, s2 = scales
-    scale = kind.args[1]
-    widen = scale - s1 + s2
-    n = f"({unscaled(left, s1)} * {10**widen}::HUGEINT)"
-    return Typed(rescaled(f"tr_half_up({n}, {unscaled(right, s2)})", kind), kind)
+    (_, s1), (_, s2) = sizes
+    widen = kind.args[1] - s1 + s2
+    n = unscaled(left, sizes[0]) + (f" * {10**widen}::HUGEINT" if widen else "")
+    literal = _LITERAL.fullmatch(right)
+    units = int(literal["units"] + literal["part"]) if literal and len(literal["part"]) == s2 else 0
+    d = f"{units}::HUGEINT" if units else unscaled(right, sizes[1])
+    macro = "tr_nearest" if positive or units else "tr_half_up"
+    return Typed(rescaled(f"{macro}({n}, {d})", kind), kind)
 
 
-def unscaled(sql: str, scale: int) -> str:
-    """A decimal of that scale as a HUGEINT that counts units of 10^-scale; by its text where a product has no room."""
-    if scale > _INT64_DIGITS:
-        return f"CAST(replace(CAST({sql} AS VARCHAR), '.', '') AS HUGEINT)"
-    return f"tr_unscaled({sql}, {10**scale}::HUGEINT)"
+_LITERAL = re.compile(r"CAST\('(?P<units>[0-9]+)\.?(?P<part>[0-9]*)' AS DECIMAL\([0-9]+, [0-9]+\)\)")
+Size = tuple[int, int]
+"""Precision and scale of a decimal."""
+
+
+def unscaled(sql: str, size: Size) -> str:
+    """A decimal of that size as a HUGEINT that counts units of 10^-scale; by its text where a product has no room.
+
+    It names the decimal once: macros name what they are given several times, and binding all copies takes longer than
+    computing them.
+    """
+    precision, scale = size
+    if scale == 0:
+        return f"CAST({sql} AS HUGEINT)"
+    if precision + scale < 38:
+        if precision <= _INT64_DIGITS < precision + scale + 1:  # see `_decimal`
+            sql = f"CAST({sql} AS DECIMAL({_INT64_DIGITS + 1}, {scale}))"
+        return f"CAST({sql} * CAST({10**scale} AS DECIMAL({scale + 1}, 0)) AS HUGEINT)"
+    return f"CAST(replace(CAST({sql} AS VARCHAR), '.', '') AS HUGEINT)"
 
 
 def rescaled(units: str, kind: TrinoType) -> str:
@@ -282,8 +304,5 @@ def rescaled(units: str, kind: TrinoType) -> str:
     scale = kind.args[1]
     if scale == 0:
         return f"CAST({units} AS {kind.duckdb()})"
-    one = f"DECIMAL({min(38, scale + 1)}, {scale})"
-    unit = f"CAST({sql_text('0.' + '0' * (scale - 1) + '1')} AS {one})"
-    if scale == 38:  # of which 1 is none
-        return f"CAST({units} * {unit} AS {kind.duckdb()})"
-    return f"CAST(tr_scaled({units}, {10**scale}::HUGEINT, CAST(1 AS {one}), {unit}) AS {kind.duckdb()})"
+    unit = f"CAST({sql_text('0.' + '0' * (scale - 1) + '1')} AS DECIMAL({scale}, {scale}))"
+    return f"CAST(CAST({units} AS DECIMAL(38, 0)) * {unit} AS {kind.duckdb()})"
