@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from catalog.duck.typing import decimal_of
-from catalog.types import TrinoType
+from catalog.types import BOOLEAN, TrinoType
 from connectors.base import (
     PART_TYPES,
     Aggregate,
@@ -169,6 +169,12 @@ class _Check:
         check_values(predicate.values, type_, predicate.column)
 
     def _group_key(self, key: GroupKey, types: Mapping[str, TrinoType]) -> None:
+        if key.truth is not None:
+            if not self.allowed.tests or key.column or key.function or key.form or key.type != BOOLEAN:
+                raise ValueError("grouping by a condition is not pushed")
+            self.condition(key.truth.holds, types)
+            self.condition(key.truth.fails, types)
+            return
         type_ = _type(types, key.column)
         if key.function is not None and (key.function not in self.allowed.key_functions):
             raise ValueError(f"grouping by {key.function} is not pushed")

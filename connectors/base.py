@@ -53,6 +53,7 @@ __all__ = [
     "SourceColumn",
     "SourceError",
     "SourceTable",
+    "Truth",
 ]
 
 Value = bool | int | Decimal | float | str | date | datetime
@@ -200,6 +201,14 @@ Condition = Predicate | Comparison | Like | AllOf | AnyOf | Exists | NotIn
 
 
 @dataclass(frozen=True)
+class Truth:
+    """What a condition is of a row: true where it holds, false where its opposite `fails` does, else NULL."""
+
+    holds: Condition
+    fails: Condition
+
+
+@dataclass(frozen=True)
 class Number:
     """An exact number of a whole or decimal type."""
 
@@ -246,9 +255,10 @@ class OutputColumn:
 
 @dataclass(frozen=True)
 class GroupKey:
-    """A grouping key: a column, a part of a date column, or what a mask shows of a column.
+    """A grouping key: a column, a part of a date column, what a mask shows of a column, or what a condition is.
 
-    form: the mask in the source's own SQL, over its column `:c` (`catalog.masks`, `Mask.source`).
+    form: the mask in the source's own SQL, over its column `:c` (`catalog.masks`, `Mask.source`). truth: of the
+    condition; then there is no column.
     """
 
     column: str
@@ -256,6 +266,12 @@ class GroupKey:
     name: str
     function: KeyFunction | None = None
     form: str = ""
+    truth: Truth | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a column as it is."""
+        return self.function is None and not self.form and self.truth is None
 
 
 @dataclass(frozen=True)
@@ -357,7 +373,7 @@ class Capabilities:
     orders: types by which it sorts as Trino does, whole values, such that rows which tie look alike. sorts: whether it
     sorts whole answers as quickly as the agent's own engine.
     aggregates: function -> raw type names; distinct: types of which it counts different values;
-    `group_types`: types by which it may group;
+    `group_types`: types by which it may group; tests: whether it may by what conditions are;
     key_functions: date parts it computes; keys: types on which bind keys may be pushed. masks: the dialect in
     which it computes masks to group by, "" for none.
     """
@@ -365,6 +381,7 @@ class Capabilities:
     predicates: dict[str, frozenset[str]]
     aggregates: dict[str, frozenset[str]] = field(default_factory=dict)
     group_types: frozenset[str] = frozenset()
+    tests: bool = False
     key_functions: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
     masks: str = ""

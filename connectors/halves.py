@@ -78,7 +78,7 @@ class _Side:
         if scan.limit is not None:
             return scan
         inside = {o.column for o in scan.columns if o.name in known}
-        inside |= {k.column for k in scan.group_by if k.name in known and k.function is None and not k.form}
+        inside |= {k.column for k in scan.group_by if k.name in known and k.is_plain}
         if not inside:
             return scan
         self._widen(inside, scan.predicates, around)

@@ -277,6 +277,7 @@ def _named(leaf: NativeScan) -> frozenset[str] | None:
     if leaf.is_query or None in filters:
         return None
     found = {o.column for o in leaf.columns} | {k.column for k in leaf.group_by} | {o.column for o in leaf.order}
+    found |= {c for k in leaf.group_by if k.truth is not None for c in (*named(k.truth.holds), *named(k.truth.fails))}
     found |= {c for columns, _ in leaf.keys for c in columns}
     found |= {c for a in leaf.aggregates if a.value is not None for c in columns_of(a.value)}
     found |= {c for p in leaf.predicates for c in named(p)}

@@ -70,6 +70,7 @@ CAPABILITIES = Capabilities(
         "max": _ORDERED - {"double"},
     },
     group_types=_EQUAL - {"double"},
+    tests=True,
     key_functions=frozenset({"year", "month", "quarter"}),
     keys=_INTEGERS | {"varchar", "date"},
     masks="mysql",

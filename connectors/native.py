@@ -193,7 +193,7 @@ class Compiler:
             return {}
         found = {o.name: self.native_types[o.column] for o in self.scan.columns}
         for key in self.scan.group_by:
-            bare = key.function is None and not key.form and not key.type.is_text
+            bare = key.is_plain and not key.type.is_text
             found[key.name] = self.native_types[key.column] if bare else self.native_of(key.type)
         return found | {a.name: self.native_of(a.type, a.function == "sum") for a in self.scan.aggregates}
 
@@ -205,7 +205,7 @@ class Compiler:
             plain = self.column(column.column)
             forms.append(self.output(plain, column.column, column.type) if delivering else plain)
         for key in scan.group_by:
-            forms.append(self.key_output(self.group_key(key), key) if delivering else self.group_key(key))
+            forms.append(self.key_output(self.key_form(key), key) if delivering else self.key_form(key))
         for aggregate in scan.aggregates:
             value = self.aggregate(aggregate)
             forms.append(self.aggregate_output(value, aggregate) if delivering else value)
@@ -298,7 +298,14 @@ class Compiler:
         left, right = self.expression(value.left), self.expression(value.right)
         return exp.Paren(this=self.sql(f":l {value.op} :r", l=left, r=right))
 
+    def key_form(self, key: GroupKey) -> exp.Expr:
+        if key.truth is None:
+            return self.group_key(key)
+        cases = [(key.truth.holds, "TRUE"), (key.truth.fails, "FALSE")]
+        return exp.Case(ifs=[exp.If(this=self._all([when]), true=self.sql(value)) for when, value in cases])
+
     def group_key(self, key: GroupKey) -> exp.Expr:
+        """A key that has a column."""
         type_ = self.types[key.column]
         if key.form:
             return self.masked(key, self.column(key.column))
@@ -721,8 +728,8 @@ class PostgresCompiler(Compiler):
         return self._sent(column, "float8" if (native, type_.name) == ("float4", "double") else native)
 
     def key_output(self, form: exp.Expr, key: GroupKey) -> exp.Expr:
-        computed = key.function is not None or key.form or key.type.is_text
-        return self._sent(form, self._computed(key.type) if computed else self.native_types[key.column])
+        bare = key.is_plain and not key.type.is_text
+        return self._sent(form, self.native_types[key.column] if bare else self._computed(key.type))
 
     def aggregate_output(self, form: exp.Expr, aggregate: Aggregate) -> exp.Expr:
         if aggregate.function in ("min", "max") and isinstance(aggregate.value, str):
@@ -973,7 +980,7 @@ class MariaDBCompiler(Compiler):
         return self.comparable(self._valid(key.column, type_), key.column, type_)
 
     def key_output(self, form: exp.Expr, key: GroupKey) -> exp.Expr:
-        is_decimal = key.type.name == "decimal" if key.form or key.function else self._is_decimal(key.column)
+        is_decimal = self._is_decimal(key.column) if key.is_plain else key.type.name == "decimal"
         return self.sql("CAST(:c AS CHAR)", c=form) if is_decimal else form
 
     def told_apart(self) -> list[exp.Expr]:

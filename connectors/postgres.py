@@ -106,6 +106,7 @@ CAPABILITIES = Capabilities(
         "max": _ORDERED - {"double"},
     },
     group_types=_EQUAL - {"double"},
+    tests=True,
     key_functions=frozenset({"year", "month", "quarter"}),
     keys=_INTEGERS | {"varchar", "date"},
     masks="postgres",
@@ -617,7 +618,7 @@ def _is_plain_join(scan: NativeScan) -> bool:
 def _most_groups(scan: NativeScan) -> float:
     """No more groups than this, by the keys that were asked for: the server does not count with them."""
     many = {columns[0]: len(keys) for columns, keys in scan.keys if len(columns) == 1}
-    return math.prod(many.get(key.column, math.inf) for key in scan.group_by)
+    return math.prod(3 if key.truth else many.get(key.column, math.inf) for key in scan.group_by)
 
 
 def _first_node(plan: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ MEMORY = "512MB"
 
 def apart(scan: NativeScan) -> tuple[NativeScan, NativeScan] | None:
     """(what the source reads, the groups over it), None if the groups can only be made in the source."""
-    if not scan.group_by or any(key.form for key in scan.group_by):
+    if not scan.group_by or any(key.form or key.truth for key in scan.group_by):
         return None
     read = [key.column for key in scan.group_by]
     read += [column for a in scan.aggregates if a.value is not None for column in columns_of(a.value)]

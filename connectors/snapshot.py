@@ -74,6 +74,7 @@ CAPABILITIES = Capabilities(
         "max": _ORDERED - {"double"},
     },
     group_types=_EQUAL - {"double"},
+    tests=True,
     key_functions=frozenset({"year", "month", "quarter"}),
     keys=_INTEGERS | {"decimal", "varchar", "date"},
     masks="duckdb",

@@ -19,9 +19,19 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from catalog import duck
-from catalog.types import BIGINT, TrinoType
+from catalog.types import BIGINT, BOOLEAN, TrinoType
 from connectors.agent.lower import Lower, Named
-from connectors.base import Aggregate, AggregateFunction, Case, Condition, Expression, GroupKey, KeyFunction, Number
+from connectors.base import (
+    Aggregate,
+    AggregateFunction,
+    Case,
+    Condition,
+    Expression,
+    GroupKey,
+    KeyFunction,
+    Number,
+    Truth,
+)
 
 __all__ = ["CLAUSES", "Grouping", "Shown", "regrouped"]
 
@@ -61,9 +71,16 @@ class Grouping:
     aggregates: list[Aggregate] = field(default_factory=list)
     masked: dict[str, str] = field(default_factory=dict)
     _names: dict[tuple[object, ...], str] = field(default_factory=dict)
+    _truths: dict[Truth, str] = field(default_factory=dict)
 
     def key(self, node: exp.Expr) -> bool:
         """Group by the node; False if the source can't."""
+        truth = self._truth(node)
+        if truth is not None:
+            if truth not in self._truths:
+                self._truths[truth] = self.name("g")
+                self.keys.append(GroupKey("", BOOLEAN, self._truths[truth], truth=truth))
+            return True
         function, shown = self._key(node)
         if shown is None:
             return False
@@ -93,8 +110,19 @@ class Grouping:
         fits = column is not None and column.type.name == "date" and function in self.lower.allowed.key_functions
         return function, Shown(column) if column is not None and fits else None
 
+    def _truth(self, node: exp.Expr) -> Truth | None:
+        """A condition that the source can tell to hold and to fail, each exactly: what is neither is NULL."""
+        if not (self.lower.allowed.tests and isinstance(node, (exp.Condition, exp.Paren))):
+            return None
+        holds = self.lower.condition(node)
+        fails = None if holds is None else self.lower.condition(node, negated=True)
+        return None if holds is None or fails is None else Truth(holds, fails)
+
     def output(self, node: exp.Expr) -> exp.Expr | None:
         """The node over the grouped scan's columns, None if it needs something else."""
+        truth = self._truth(node) if self._truths else None
+        if truth in self._truths:
+            return exp.column(self._truths[truth], table=self.table)
         function, shown = self._key(node)
         known = self._names.get((function, shown))
         if known is not None:

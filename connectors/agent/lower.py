@@ -259,6 +259,9 @@ def value_of(node: exp.Expr, kind: TrinoType) -> Value | None:
         return value_of(node.this, kind)
     if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.is_string:
         return _moment(node, kind)
+    if type(node) in _ARITHMETIC:
+        whole = _whole(node)
+        return None if whole is None else value_of(exp.Literal.number(whole), kind)
     sign = ""
     if isinstance(node, exp.Neg):
         node, sign = node.this, "-"
@@ -279,6 +282,23 @@ def value_of(node: exp.Expr, kind: TrinoType) -> Value | None:
     except (ValueError, InvalidOperation):
         return None
     return None
+
+
+def _whole(node: exp.Expr) -> int | None:
+    """The value of + - * over literals of type integer, None if it is no such thing or overflows, which is an error."""
+    match node:
+        case exp.Paren():
+            return _whole(node.this)
+        case exp.Literal() if not node.is_string and re.fullmatch(r"[0-9]{1,10}", node.name):
+            found = int(node.name)
+        case exp.Add() | exp.Sub() | exp.Mul():
+            left, right = _whole(node.this), _whole(node.expression)
+            if left is None or right is None:
+                return None
+            found = {exp.Add: left + right, exp.Sub: left - right, exp.Mul: left * right}[type(node)]
+        case _:
+            return None
+    return found if -(2**31) <= found < 2**31 else None
 
 
 def _moment(node: exp.Cast, kind: TrinoType) -> Value | None:

@@ -318,7 +318,7 @@ def grouped(select: exp.Select, table: exp.Table, relation: Governed, allowed: C
     rewritten = regrouped(select, grouping)
     if rewritten is None:
         return None
-    by = {key.column for key in grouping.keys if key.function is None and key.name not in grouping.masked}
+    by = {key.column for key in grouping.keys if key.is_plain and key.name not in grouping.masked}
     if relation.spec.key and by.issuperset(map(relation.raw, relation.spec.key)):
         return None
     return Grouped(

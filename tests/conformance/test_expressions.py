@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalog.types import BIGINT, VARCHAR, TrinoType
+from catalog.types import BIGINT, BOOLEAN, VARCHAR, TrinoType
 from connectors.allowed import result_of
 from connectors.base import (
     Aggregate,
@@ -33,6 +34,7 @@ from connectors.base import (
     OutputColumn,
     Predicate,
     SourceError,
+    Truth,
 )
 from connectors.factored import factored
 from connectors.postgres import CAPABILITIES as POSTGRES
@@ -226,6 +228,52 @@ def test_a_case_counts_and_sums_what_its_condition_says(silo: Silo) -> None:
     rows = [row for row in ROWS if true(row, when)]
     present = [row[2] for row in rows if row[2] is not None]
     assert read(silo, scan_of(aggregates=aggregates)) == [{"s": len(rows), "c": len(present), "m": max(present)}]
+
+
+SMALL = Truth(Predicate("n", "<", (7,)), Predicate("n", ">=", (7,)))
+BEGINS = Truth(Like("t", "a%"), Like("t", "a%", negated=True))
+MEET = Truth(Comparison("n", "<=", "b"), Comparison("n", ">", "b"))
+TRUTHS = {
+    "a number": SMALL,
+    "a text": BEGINS,
+    "a date that is no day": Truth(Predicate("d", "is null"), Predicate("d", "is not null")),
+    "one of several": Truth(
+        Predicate("b", "in", (0, -3)), AllOf((Predicate("b", "<>", (0,)), Predicate("b", "<>", (-3,))))
+    ),
+    "two columns": MEET,
+    "all of them": Truth(
+        AllOf((SMALL.holds, BEGINS.holds, MEET.holds)), AnyOf((SMALL.fails, BEGINS.fails, MEET.fails))
+    ),
+    "any of them": Truth(AnyOf((SMALL.holds, BEGINS.holds)), AllOf((SMALL.fails, BEGINS.fails))),
+}
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_rows_are_grouped_by_what_a_condition_is(silo: Silo, name: str) -> None:
+    """Three groups: where it holds, where it fails, and where it is unknown, because something is NULL."""
+    truth = TRUTHS[name]
+    by, count = GroupKey("", BOOLEAN, "k", truth=truth), (Aggregate("count", None, BIGINT, "c"),)
+    if not silo.source.capabilities().tests:
+        with pytest.raises(ValueError, match="not pushed"):
+            read(silo, scan_of(group_by=(by,), aggregates=count))
+        return
+    want = Counter(True if true(r, truth.holds) else False if true(r, truth.fails) else None for r in ROWS)
+    assert {r["k"]: r["c"] for r in read(silo, scan_of(group_by=(by,), aggregates=count))} == want
+    beside = read(silo, scan_of(group_by=(GroupKey("n", TYPES["n"], "n"), by), aggregates=count))
+    assert sum(r["c"] for r in beside) == len(ROWS)
+    inner = scan_of(group_by=(by,), aggregates=count)
+    around = NativeScan((inner,), False, dict(inner.outputs), group_by=(GroupKey("k", BOOLEAN, "k2"),), aggregates=(
+        Aggregate("sum", "c", BIGINT, "s"),))  # fmt: skip
+    if "boolean" in silo.source.capabilities().group_types:
+        assert {r["k2"]: r["s"] for r in read(silo, around)} == want
+
+
+def test_a_condition_to_group_by_is_a_boolean_and_nothing_else(silo: Silo) -> None:
+    plain = GroupKey("", BOOLEAN, "k", truth=SMALL)
+    others = ({"column": "n"}, {"type": BIGINT}, {"function": "year"}, {"form": ":c"})
+    for key in (replace(plain, **other) for other in others):  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="not pushed"):
+            read(silo, scan_of(group_by=(key,)))
 
 
 def test_a_sum_of_products_may_be_multiplied_once_a_group(silo: Silo) -> None:
