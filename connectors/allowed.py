@@ -25,6 +25,7 @@ from connectors.base import (
     Capabilities,
     Case,
     Comparison,
+    Computed,
     Condition,
     Exists,
     Expression,
@@ -34,6 +35,7 @@ from connectors.base import (
     NotIn,
     Number,
     Predicate,
+    Scalar,
 )
 
 __all__ = [
@@ -43,8 +45,10 @@ __all__ = [
     "check",
     "check_values",
     "columns_of",
+    "is_one_row",
     "may_bind",
     "named",
+    "never_raises",
     "result_of",
     "same_family",
     "widens",
@@ -128,6 +132,8 @@ class _Check:
                     raise ValueError("EXISTS is not pushed, or not with these comparisons")
             elif isinstance(condition, NotIn):
                 self._not_in(condition, types)
+            elif isinstance(condition, Scalar):
+                self._scalar(condition, types)
             else:
                 self.condition(condition, types)
 
@@ -138,6 +144,15 @@ class _Check:
         ((name, _),) = found.items()
         self.condition(Comparison(condition.column, "<>", name), {**types, **found})
 
+    def _scalar(self, condition: Scalar, types: Mapping[str, TrinoType]) -> None:
+        found = self._parts((condition.part,), types)
+        kind, part = _type(types, condition.column), condition.part
+        lone = len(found) == 1 and len(part.parts) == 1 and is_one_row(part.parts[0]) and not part.predicates
+        if not self.allowed.scalars or condition.op not in _COMPARE or not lone:
+            raise ValueError("comparing with a scan is not pushed, or not with such a scan")
+        if any(not (kind.is_integer or kind.name == "decimal") or not same_family(kind, k) for k in found.values()):
+            raise ValueError(f"comparing {condition.column!r} with a scan: not pushed on {kind}")
+
     def condition(self, condition: Condition, types: Mapping[str, TrinoType]) -> None:
         match condition:
             case Predicate():
@@ -146,6 +161,12 @@ class _Check:
                 kinds = _type(types, left), _type(types, right)
                 if op not in _COMPARE or kinds[0].name not in self.allowed.compares or not same_family(*kinds):
                     raise ValueError(f"{op!r} on {left!r} and {right!r}: not pushed on {kinds[0]} and {kinds[1]}")
+            case Computed(left, op, right):
+                sides = (left, right)
+                if op not in _COMPARE or not self.allowed.computes or not all(map(never_raises, sides)):
+                    raise ValueError(f"{op!r} on what is computed: not pushed")
+                if any(k.name != "decimal" and not k.is_integer for k in (self.expression(s, types) for s in sides)):
+                    raise ValueError(f"{op!r} on what is computed: no number")
             case Like(column, pattern):
                 unfit = self.allowed.likes is None or set(self.allowed.likes) & set(pattern)
                 if unfit or _type(types, column).name != "varchar" or len(pattern) > MAX_PATTERN:
@@ -156,8 +177,8 @@ class _Check:
                     raise ValueError("AND and OR have parts")
                 for part in parts:
                     self.condition(part, types)
-            case Exists() | NotIn():
-                raise ValueError("EXISTS and NOT IN stand alone, not below OR")
+            case Exists() | NotIn() | Scalar():
+                raise ValueError("what asks another scan stands alone, not below OR")
 
     def _predicate(self, predicate: Predicate, type_: TrinoType) -> None:
         if type_.name not in self.allowed.predicates.get(predicate.op, frozenset()):
@@ -195,6 +216,8 @@ class _Check:
             raise ValueError(f"{aggregate.function} of {aggregate.value!r}: not pushed on {type_}")
         if aggregate.distinct and (aggregate.function != "count" or type_.name not in self.allowed.distinct):
             raise ValueError(f"different values of {aggregate.value!r}: not pushed on {type_}")
+        if aggregate.function == "avg" and (type_.args[0] > self.allowed.averages or aggregate.type != type_):
+            raise ValueError(f"an average of {aggregate.value!r}: not pushed on {type_}")
 
     def expression(self, value: Expression, types: Mapping[str, TrinoType]) -> TrinoType:
         match value:
@@ -226,6 +249,21 @@ def answers(allowed: Capabilities, conditions: Iterable[Condition], own: Contain
     return all(isinstance(c, Comparison) and c.op == "=" for c in across)
 
 
+def is_one_row(scan: NativeScan) -> bool:
+    """Whether a scan delivers one row, whatever there is."""
+    return bool(scan.aggregates) and not scan.group_by
+
+
+def never_raises(value: Expression) -> bool:
+    """Whether computing it is no error, whatever its columns hold: numbers with room for each digit."""
+    match value:
+        case str() | Number():
+            return True
+        case Arithmetic(_, left, right, type_):
+            return type_.args[0] < 38 and never_raises(left) and never_raises(right)
+    return False
+
+
 def may_bind(kind: TrinoType, columns: Sized, allowed: Capabilities) -> bool:
     """Whether a source looks for keys in a column of a type. columns: all that have a part of the key."""
     return kind.name in allowed.keys and (len(columns) == 1 or kind.name in PART_TYPES)
@@ -236,7 +274,9 @@ def named(condition: Condition) -> Iterator[str]:
     match condition:
         case Comparison(left, _, right):
             yield from (left, right)
-        case Predicate() | Like() | NotIn():
+        case Computed(one, _, other):
+            yield from (*columns_of(one), *columns_of(other))
+        case Predicate() | Like() | NotIn() | Scalar():
             yield condition.column
         case AllOf(parts) | AnyOf(parts) | Exists(_, parts):
             for part in parts:

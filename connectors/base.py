@@ -38,6 +38,7 @@ __all__ = [
     "Capabilities",
     "Case",
     "Comparison",
+    "Computed",
     "Condition",
     "Exists",
     "Expression",
@@ -49,6 +50,7 @@ __all__ = [
     "Order",
     "OutputColumn",
     "Predicate",
+    "Scalar",
     "Source",
     "SourceColumn",
     "SourceError",
@@ -59,7 +61,7 @@ __all__ = [
 Value = bool | int | Decimal | float | str | date | datetime
 Op = Literal["=", "<>", "<", "<=", ">", ">=", "in", "is null", "is not null"]
 CompareOp = Literal["=", "<>", "<", "<=", ">", ">="]
-AggregateFunction = Literal["count", "sum", "min", "max"]
+AggregateFunction = Literal["count", "sum", "min", "max", "avg"]
 KeyFunction = Literal["year", "month", "quarter"]
 BoundKeys = tuple[tuple[str, ...], pa.Array]
 """Columns, and distinct keys without NULLs, one of which they are together: structs where there are several columns."""
@@ -197,7 +199,26 @@ class NotIn:
     part: NativeScan
 
 
-Condition = Predicate | Comparison | Like | AllOf | AnyOf | Exists | NotIn
+@dataclass(frozen=True)
+class Scalar:
+    """`column op` the number that a scan delivers in its only row and column."""
+
+    column: str
+    op: CompareOp
+    part: NativeScan
+
+
+@dataclass(frozen=True)
+class Computed:
+    """`left op right` of exact numbers, of which at least one is computed. No product of theirs has more digits than
+    its type, so none raises."""
+
+    left: Expression
+    op: CompareOp
+    right: Expression
+
+
+Condition = Predicate | Comparison | Computed | Like | AllOf | AnyOf | Exists | NotIn | Scalar
 
 
 @dataclass(frozen=True)
@@ -278,7 +299,7 @@ class GroupKey:
 class Aggregate:
     """An aggregate over an expression (None: `count(*)`), delivered in `type` as `name`.
 
-    distinct: a count of different values.
+    distinct: a count of different values. An average is of decimals, rounded half away from zero at their scale.
     """
 
     function: AggregateFunction
@@ -351,12 +372,12 @@ class NativeScan:
 
 
 def _asked(conditions: tuple[Condition, ...]) -> Iterator[NativeScan]:
-    """The scans of every EXISTS and NOT IN among these conditions."""
+    """The scans of every EXISTS, NOT IN and scalar among these conditions."""
     for condition in conditions:
         if isinstance(condition, Exists):
             yield from condition.parts
             yield from _asked(condition.conditions)
-        elif isinstance(condition, NotIn):
+        elif isinstance(condition, (NotIn, Scalar)):
             yield condition.part
 
 
@@ -367,7 +388,9 @@ class Capabilities:
     predicates: operator -> raw type names on which it may be pushed. compares: types of which two columns compare.
     likes: characters that a LIKE pattern may not hold, None if it is not pushed at all.
     arithmetic: digits of the largest decimals that it adds, subtracts and multiplies exactly; with 38, what does not
-    fit is an error; 0 if it does not.
+    fit is an error; 0 if it does not. averages: of the largest of which it computes exact averages. computes: whether
+    numbers that are computed may be compared, which no value may make an error. scalars: whether a column may be
+    compared with what another scan delivers.
     joins: whether scans may be joined, on types of `compares`. exists: by which comparisons with columns around it an
     EXISTS is answered quickly without an index: none "", "=" or "any". excludes: whether NOT IN is, too.
     orders: types by which it sorts as Trino does, whole values, such that rows which tie look alike. sorts: whether it
@@ -388,6 +411,9 @@ class Capabilities:
     compares: frozenset[str] = frozenset()
     likes: str | None = None
     arithmetic: int = 0
+    averages: int = 0
+    computes: bool = False
+    scalars: bool = False
     joins: bool = False
     orders: frozenset[str] = frozenset()
     sorts: bool = False

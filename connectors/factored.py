@@ -42,7 +42,7 @@ __all__ = ["factored"]
 def factored(scan: NativeScan, allowed: Capabilities) -> NativeScan | None:
     """The same scan in two steps, the inner one `parts[0]` of the outer; None if it has no sum of products."""
     products = [_factors(a.value) for a in scan.aggregates if a.function == "sum" and _is_product(a.value)]
-    if not products or not scan.group_by or any(a.distinct for a in scan.aggregates):
+    if not products or not scan.group_by or any(a.distinct or a.function == "avg" for a in scan.aggregates):
         return None
     summed = [c for c in products[0] if isinstance(c, str) and all(p.count(c) == 1 for p in products)]
     for column in summed:

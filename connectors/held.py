@@ -35,7 +35,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from connectors.allowed import columns_of, named
-from connectors.base import Condition, Exists, NativeScan, NotIn, SourceError
+from connectors.base import Condition, Exists, NativeScan, NotIn, Scalar, SourceError
 
 __all__ = ["MOST_FILES", "Held", "Stamp"]
 
@@ -260,7 +260,7 @@ def _mapped(scan: NativeScan, placed: Callable[[NativeScan], NativeScan]) -> Nat
             case Exists(parts, conditions):
                 inner = tuple(_mapped(p, placed) for p in parts)
                 return replace(part, parts=inner, conditions=tuple(map(condition, conditions)))
-            case NotIn():
+            case NotIn() | Scalar():
                 return replace(part, part=_mapped(part.part, placed))
         return part
 

@@ -39,6 +39,7 @@ from connectors.base import (
     Capabilities,
     Case,
     Comparison,
+    Computed,
     Condition,
     Exists,
     Expression,
@@ -49,6 +50,7 @@ from connectors.base import (
     Number,
     Order,
     Predicate,
+    Scalar,
     Value,
 )
 
@@ -323,8 +325,19 @@ class Compiler:
     def aggregate(self, aggregate: Aggregate) -> exp.Expr:
         if aggregate.value is None:
             return self.sql("COUNT(*)")
+        if aggregate.function == "avg":
+            values = self.aggregated(aggregate)
+            return self.average(self.sql("SUM(:c)", c=values), self.sql("COUNT(:c)", c=values), aggregate.type)
         words = "DISTINCT " if aggregate.distinct else ""
         return self.sql(f"{aggregate.function.upper()}({words}:c)", c=self.aggregated(aggregate))
+
+    def average(self, total: exp.Expr, count: exp.Expr, type_: TrinoType) -> exp.Expr:
+        """total / count of decimals, rounded half away from zero at their scale, as exactly as whole numbers are; NULL
+        for no value: twice as many units as there are and one half, cut off at a whole number."""
+        twice, unit = exp.Literal.number(2 * 10 ** type_.args[1]), exp.Literal.number(_unit(type_))
+        return self.sql(self.average_form, s=total, n=count, t=twice, u=unit)
+
+    average_form: ClassVar[str] = ""
 
     def aggregated(self, aggregate: Aggregate) -> exp.Expr:
         """What stands inside an aggregate."""
@@ -426,6 +439,8 @@ class Compiler:
                 return 3 if kind.is_text else 2 if kind.name == "decimal" else len(condition.values) > 1
             case Comparison(left=left):
                 return 4 if self.types[left].is_text else 2
+            case Computed():
+                return 4
             case Like():
                 return 5
             case AllOf(parts) | AnyOf(parts):
@@ -451,6 +466,11 @@ class Compiler:
                 asked = exp.Subquery(this=self._within(part, None)._select())
                 left = self.comparable(self.column(column), column, self.types[column])
                 return [exp.Not(this=exp.In(this=left, query=asked))]
+            case Scalar(column, op, part):
+                asked = exp.Subquery(this=self._within(part, None)._select())
+                return [self.sql(f":l {op} :r", l=self.column(column), r=asked)]
+            case Computed(one, op, other):
+                return [self.sql(f":l {op} :r", l=self.expression(one), r=self.expression(other))]
 
     def _all(self, conditions: Sequence[Condition]) -> exp.Expr:
         return exp.and_(*(one for c in conditions for one in self._condition(c)), copy=False)
@@ -516,6 +536,11 @@ class Compiler:
                 raise ValueError("the owner's text has no place in the statement")
             text = f"{before}{owner}\n{after}"
         return text
+
+
+def _unit(type_: TrinoType) -> str:
+    """The smallest number of a decimal type that is not 0."""
+    return format(Decimal(1).scaleb(-type_.args[1]), "f")
 
 
 def describe(scan: NativeScan, dialect: str, owner_dialect: str = "") -> str:
@@ -750,6 +775,7 @@ class PostgresCompiler(Compiler):
         return _POSTGRES_NATIVES.get(type_.name, type_.name)
 
     like_form = ":c LIKE :p ESCAPE ''"
+    average_form = "SIGN(:s) * DIV(ABS(:s) * :t + :n, :n * 2) * :u"
 
     def arithmetic(self, value: Arithmetic) -> exp.Expr:
         found, kinds = super().arithmetic(value), (self._kind(value.left), self._kind(value.right))
@@ -1026,6 +1052,8 @@ class MariaDBCompiler(Compiler):
         left = self.sql(f"LEFT(:c, {len(texts[0])}) COLLATE utf8mb4_nopad_bin", c=text)
         return exp.In(this=left, expressions=[self.value(t, VARCHAR) for t in texts])
 
+    average_form = "SIGN(:s) * ((ABS(:s) * :t + :n) DIV (:n * 2)) * :u"
+
     def order(self, order: Order) -> list[exp.Expr]:
         """NULLs, which are the least here, by a key of their own."""
         type_ = self.types[order.column]
@@ -1113,6 +1141,18 @@ class DuckDBCompiler(Compiler):
         right = self.sql(f"CAST(:v AS DECIMAL({p2}, {s2}))", v=self.expression(value.right))
         whole = exp.Paren(this=self.sql(f":l {value.op} :r", l=left, r=right))
         return self.sql(f"CAST(:v AS DECIMAL({value.type.args[0]}, {value.type.args[1]}))", v=whole)
+
+    def average(self, total: exp.Expr, count: exp.Expr, type_: TrinoType) -> exp.Expr:
+        """By units that have been counted: a product of 38 digits has no room."""
+        scale = type_.args[1]
+        total = self.sql(f"CAST(:s AS DECIMAL(38, {scale}))", s=total)
+        units = self.sql("CAST(REPLACE(CAST(:s AS TEXT), '.', '') AS INT128)", s=total)
+        n = self.sql("CAST(:n AS INT128)", n=count)
+        whole = self.sql("CAST(:s // :n + :s % :n // (:n - :n // 2) AS DECIMAL(38, 0))", s=units, n=n)
+        if scale:
+            unit = self.sql(f"CAST('{_unit(type_)}' AS DECIMAL({scale}, {scale}))")
+            whole = self.sql(":w * :u", w=whole, u=unit)
+        return self.sql(f"CAST(:w AS DECIMAL({type_.args[0]}, {scale}))", w=whole)
 
     def case(self, value: Case) -> exp.Expr:
         return self.sql(f"CAST(:v AS {value.type.duckdb()})", v=super().case(value))

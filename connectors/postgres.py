@@ -104,6 +104,7 @@ CAPABILITIES = Capabilities(
         "sum": _INTEGERS | {"decimal"},
         "min": _ORDERED - {"double"},
         "max": _ORDERED - {"double"},
+        "avg": frozenset({"decimal"}),
     },
     group_types=_EQUAL - {"double"},
     tests=True,
@@ -113,6 +114,9 @@ CAPABILITIES = Capabilities(
     compares=_INTEGERS | {"decimal", "varchar", "date"},
     likes="",
     arithmetic=38,
+    averages=38,
+    computes=True,
+    scalars=True,
     joins=True,
     orders=_INTEGERS | {"decimal", "varchar", "date"},
     exists="any",
@@ -612,7 +616,7 @@ def _is_plain_join(scan: NativeScan) -> bool:
     """Whether it joins tables alone: of groups and of lists of keys inside, each worker would make all."""
     inner = [part for part in scan.scans() if part is not scan]
     several = any(len(columns) > 1 for part in scan.scans() for columns, _ in part.keys)
-    return bool(scan.parts) and not several and not any(part.group_by for part in inner)
+    return bool(scan.parts) and not several and not any(part.group_by or part.aggregates for part in inner)
 
 
 def _most_groups(scan: NativeScan) -> float:

@@ -37,10 +37,20 @@ from sqlglot import exp
 from catalog.types import TrinoType
 from connectors.agent.authorise import Governed
 from connectors.agent.grouping import CLAUSES, Grouping, Shown, regrouped
-from connectors.agent.lower import Lower, Named
+from connectors.agent.lower import COMPARES, FLIPPED, Lower, Named
 from connectors.agent.pushdown import conjuncts, keys_operand
-from connectors.allowed import answers, may_bind, same_family
-from connectors.base import BoundKeys, Capabilities, Comparison, Condition, Exists, NativeScan, NotIn, OutputColumn
+from connectors.allowed import answers, is_one_row, may_bind, same_family
+from connectors.base import (
+    BoundKeys,
+    Capabilities,
+    Comparison,
+    Condition,
+    Exists,
+    NativeScan,
+    NotIn,
+    OutputColumn,
+    Scalar,
+)
 
 __all__ = ["COMPOSED", "Composed", "Sources", "Stays", "composed"]
 
@@ -301,10 +311,28 @@ class _Below:
         if isinstance(bare, exp.In) and bare.args.get("query") is not None:
             self.conditions.append(self._one_of(bare, negated))
             return
-        condition = self.lower.condition(node)
+        condition = self._scalar(node) or self.lower.condition(node)
         if condition is None:
             raise Stays
         self.conditions.append(condition)
+
+    def _scalar(self, node: exp.Expr) -> Scalar | None:
+        """`column op (SELECT aggregate ..)`, either way round."""
+        op, sides = COMPARES.get(type(node)), (node.this, node.args.get("expression"))
+        asked = [side for side in sides if isinstance(side, exp.Subquery)]
+        if op is None or len(asked) != 1 or not self._build.allowed.scalars:
+            return None
+        column = self.resolve(sides[1] if asked == [sides[0]] else sides[0])
+        found = _derived(self._build, asked[0].this)
+        if column is None or len(found.labels) != 1 or not is_one_row(found.native):
+            raise Stays
+        (value,) = found.labels.values()
+        number = column.type.is_integer or column.type.name == "decimal"
+        if not number or not same_family(column.type, value.type):
+            raise Stays
+        only = (OutputColumn(value.name, value.type, self._build.name("c")),)
+        part = NativeScan((found.native,), False, dict(found.native.outputs), only)
+        return Scalar(column.name, FLIPPED[op] if asked == [sides[0]] else op, part)
 
     def _bind(self, operands: Sequence[exp.Expr], name: str) -> None:
         columns = [column for one in operands if (column := self.resolve(one)) is not None]

@@ -7,7 +7,8 @@
 Proof. SQL evaluates HAVING, outputs, DISTINCT, ORDER BY and LIMIT of a grouped SELECT once a group, over its keys and
 aggregates alone; here each key and each aggregate is a column of that name and value, and the rest is the same. The
 source's groups are Trino's if it compares keys as Trino does, and its aggregates if it computes them so (`Lower`,
-`Capabilities`). `avg` of exact numbers is their sum over their count, which Trino rounds as it rounds a quotient.
+`Capabilities`). `avg` of exact numbers is their sum over their count, which Trino rounds as it rounds a quotient, and
+so does a source that computes it (`Capabilities.averages`).
 DISTINCT over columns alone groups by them; where the outputs show every key, no two rows are equal as it is.
 """
 
@@ -60,7 +61,7 @@ class Grouping:
 
     table: what stands in FROM of what is left. lower: of what stands in FROM now. shown: the column that a node names,
     masked ones too. name: makes the name of a column from what it starts with. masked: of the keys, name -> published
-    name.
+    name. averages: whether the source computes them, where it can, in place of what they are computed of.
     """
 
     table: str
@@ -70,6 +71,7 @@ class Grouping:
     keys: list[GroupKey] = field(default_factory=list)
     aggregates: list[Aggregate] = field(default_factory=list)
     masked: dict[str, str] = field(default_factory=dict)
+    averages: bool = False
     _names: dict[tuple[object, ...], str] = field(default_factory=dict)
     _truths: dict[Truth, str] = field(default_factory=dict)
 
@@ -194,6 +196,8 @@ class Grouping:
     def _average(self, value: Expression, kind: TrinoType) -> exp.Expr | None:
         if kind.name not in ("tinyint", "smallint", "integer", "decimal"):
             return None
+        if self.averages and kind.name == "decimal" and kind.args[0] <= self.lower.allowed.averages:
+            return self._aggregate("avg", value, kind)
         total, count = self._aggregate("sum", value, kind), self._aggregate("count", value, kind)
         if total is None or count is None:
             return None
@@ -220,6 +224,8 @@ def regrouped(select: exp.Select, grouping: Grouping) -> exp.Select | None:
     keys = _keys(select, values)
     if keys is None or not all(map(grouping.key, keys)):
         return None
+    # A sum of products is multiplied once a group where that is cheaper (`factored`), beside sums and counts alone.
+    grouping.averages = not any(total.find(exp.Mul) for total in select.find_all(exp.Sum))
     found = [grouping.output(value) for value in values]
     outputs = [value for value in found if value is not None]
     if len(outputs) < len(found) or not (grouping.aggregates or keys):

@@ -23,7 +23,7 @@ from sqlglot import exp
 
 from catalog.duck.typing import common
 from catalog.types import BIGINT, TrinoType
-from connectors.allowed import MAX_PATTERN, result_of, same_family, widens
+from connectors.allowed import MAX_PATTERN, never_raises, result_of, same_family, widens
 from connectors.base import (
     AllOf,
     AnyOf,
@@ -32,6 +32,7 @@ from connectors.base import (
     Case,
     CompareOp,
     Comparison,
+    Computed,
     Condition,
     Expression,
     Like,
@@ -49,6 +50,7 @@ COMPARES: dict[type[exp.Expr], CompareOp] = {
 FLIPPED: dict[CompareOp, CompareOp] = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _OPPOSITE: dict[CompareOp, CompareOp] = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _ARITHMETIC: dict[type[exp.Expr], Literal["+", "-", "*"]] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
+_COMPUTED = tuple(_ARITHMETIC)
 NOT_IN = 50
 """Values of a NOT IN, which goes down as so many `<>`."""
 
@@ -108,9 +110,24 @@ class Lower:
             if left.type.name not in self.allowed.compares or not same_family(left.type, right.type):
                 return None
             return Comparison(left.name, _OPPOSITE[op] if negated else op, right.name)
+        found = None
         if left is not None:
-            return self._predicate(left, op, [node.expression], negated)
-        return None if right is None else self._predicate(right, FLIPPED[op], [node.this], negated)
+            found = self._predicate(left, op, [node.expression], negated)
+        elif right is not None:
+            found = self._predicate(right, FLIPPED[op], [node.this], negated)
+        return self._computed(node, _OPPOSITE[op] if negated else op) if found is None else found
+
+    def _computed(self, node: exp.Expr, op: CompareOp) -> Condition | None:
+        """Numbers that are compared by what is computed of columns: `quantity < 0.2 * mean`."""
+        sides = (node.this.unnest(), node.expression.unnest())
+        if not self.allowed.computes or not any(isinstance(side, _COMPUTED) for side in sides):
+            return None
+        left, right = self.expression(node.this), self.expression(node.expression)
+        if left is None or right is None or not (never_raises(left[0]) and never_raises(right[0])):
+            return None
+        if any(not (kind.is_integer or kind.name == "decimal") for _, kind in (left, right)):
+            return None
+        return Computed(left[0], op, right[0])
 
     def _predicate(
         self, column: Named, op: Op, literals: Sequence[exp.Expr], negated: bool = False

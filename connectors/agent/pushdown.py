@@ -41,6 +41,7 @@ from connectors.base import (
     NotIn,
     Op,
     Predicate,
+    Scalar,
     Value,
 )
 
@@ -164,7 +165,7 @@ def _rejects_nulls(condition: Condition) -> bool:
             return any(map(_rejects_nulls, parts))
         case AnyOf(parts):
             return all(map(_rejects_nulls, parts))
-        case Exists() | NotIn():
+        case Exists() | NotIn() | Scalar():
             return False
     return True
 

@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from itertools import pairwise
+from operator import add, mul, sub
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from connectors.base import (
     Arithmetic,
     Case,
     Comparison,
+    Computed,
     Condition,
     Exists,
     Expression,
@@ -33,6 +36,7 @@ from connectors.base import (
     Order,
     OutputColumn,
     Predicate,
+    Scalar,
     SourceError,
     Truth,
 )
@@ -274,6 +278,82 @@ def test_a_condition_to_group_by_is_a_boolean_and_nothing_else(silo: Silo) -> No
     for key in (replace(plain, **other) for other in others):  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="not pushed"):
             read(silo, scan_of(group_by=(key,)))
+
+
+def test_an_average_is_rounded_half_away_from_zero(silo: Silo) -> None:
+    """Of decimals, to their own scale: of each row alone, of many, of pairs whose halves are exact, of none."""
+    mean = Aggregate("avg", "amt", AMOUNT, "a")
+    if not silo.source.capabilities().averages:
+        with pytest.raises(ValueError, match="not pushed"):
+            read(silo, scan_of(aggregates=(mean,)))
+        return
+
+    def want(rows: list[Row]) -> Decimal | None:
+        present = [row[COLUMNS.index("amt")] for row in rows if row[COLUMNS.index("amt")] is not None]
+        with localcontext() as exact:
+            exact.prec, exact.rounding = 200, ROUND_HALF_UP
+            return (sum(present) / len(present)).quantize(Decimal(1).scaleb(-AMOUNT.args[1])) if present else None
+
+    assert read(silo, scan_of(aggregates=(mean,))) == [{"a": want(ROWS)}]
+    assert read(silo, scan_of(aggregates=(mean,), predicates=(Predicate("id", "=", (-1,)),))) == [{"a": None}]
+    for first, second in pairwise(ROWS):
+        few = (Predicate("id", "in", (first[0], second[0])),)
+        assert read(silo, scan_of(aggregates=(mean,), predicates=few)) == [{"a": want([first, second])}]
+    grouped = read(silo, scan_of(group_by=(GroupKey("n", TYPES["n"], "k"),), aggregates=(mean,)))
+    assert {r["k"]: r["a"] for r in grouped} == {k: want([r for r in ROWS if r[2] == k]) for k in {r[2] for r in ROWS}}
+
+
+def test_a_column_is_compared_with_what_another_scan_delivers(silo: Silo) -> None:
+    """Above the mean, the largest, and of nothing, which is neither more nor less."""
+    for function, op in (("max", ">="), ("max", "="), ("min", "<>"), ("sum", "<")):
+        inner = NativeScan("awkward", False, dict(TYPES), aggregates=(Aggregate(function, "b", BIGINT, "m"),))  # type: ignore[arg-type]
+        for part in (inner, replace(inner, predicates=(Predicate("id", "=", (-1,)),))):
+            only = NativeScan((part,), False, dict(part.outputs), (OutputColumn("m", BIGINT, "o"),))
+            condition = Scalar("b", op, only)  # type: ignore[arg-type]
+            if not silo.source.capabilities().scalars:
+                with pytest.raises(ValueError, match="not pushed"):
+                    asked(silo, condition)
+                continue
+            known = [row[COLUMNS.index("b")] for row in ROWS if row[COLUMNS.index("b")] is not None]
+            other = None if part is not inner else {"max": max, "min": min, "sum": sum}[function](known)  # type: ignore[operator]
+            rows = [r for r in ROWS if None not in (other, value(r, "b")) and _COMPARE[op](value(r, "b"), other)]
+            assert asked(silo, condition) == sorted(r[0] for r in rows)
+
+
+def test_what_may_be_more_rows_than_one_is_no_number_to_compare_with(silo: Silo) -> None:
+    count = (Aggregate("count", None, BIGINT, "m"),)
+    grouped = NativeScan("awkward", False, dict(TYPES), group_by=(GroupKey("n", TYPES["n"], "k"),), aggregates=count)
+    bare = NativeScan("awkward", False, dict(TYPES), (OutputColumn("b", BIGINT, "m"),))
+    for part in (grouped, bare):
+        only = NativeScan((part,), False, dict(part.outputs), (OutputColumn("m", BIGINT, "o"),))
+        with pytest.raises(ValueError, match="not pushed"):
+            asked(silo, Scalar("b", "=", only))
+
+
+def number(row: Row, expression: Expression) -> Any:
+    match expression:
+        case str():
+            return value(row, expression)
+        case Number():
+            return expression.value
+        case Arithmetic(op, left, right):
+            sides = number(row, left), number(row, right)
+            with localcontext(prec=100):
+                return None if None in sides else {"+": add, "-": sub, "*": mul}[op](*sides)
+    raise AssertionError(expression)
+
+
+@pytest.mark.parametrize("op", COMPARISONS)
+def test_computed_numbers_compare(silo: Silo, op: Any) -> None:
+    product = made("*", "n", HALF)
+    for left, right in ((product, "n"), ("amt", product), (made("-", "amt", HALF), Number(3, BIGINT))):
+        condition = Computed(left, op, right)
+        if not silo.source.capabilities().computes:
+            with pytest.raises(ValueError, match="not pushed"):
+                asked(silo, condition)
+            continue
+        pairs = {r[0]: (number(r, left), number(r, right)) for r in ROWS}
+        assert asked(silo, condition) == sorted(i for i, p in pairs.items() if None not in p and _COMPARE[op](*p))
 
 
 def test_a_sum_of_products_may_be_multiplied_once_a_group(silo: Silo) -> None:
