@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
@@ -268,6 +269,10 @@ class Compiler:
         left = self.comparable(self.column(name), name, type_)
         return [exp.In(this=left, expressions=[self.value(v, type_) for v in values])]
 
+    def one_of_numbers(self, name: str, type_: TrinoType, keys: pa.Array) -> list[exp.Expr]:
+        """The same of whole numbers, of which there may be 100,000: no object is made of each where that can be."""
+        return self.one_of(name, type_, keys.to_pylist())
+
     def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
         """`(columns) IN (keys)`, at least one key. parts: the values for each column, key by key."""
         raise NotImplementedError
@@ -422,7 +427,10 @@ class Compiler:
     def _among(self, columns: tuple[str, ...], keys: pa.Array) -> list[exp.Expr]:
         """The columns together are one of the keys."""
         if len(columns) == 1:
-            return self._one_of(columns[0], self.types[columns[0]], keys.to_pylist())
+            name, type_ = columns[0], self.types[columns[0]]
+            if type_.is_integer and pa.types.is_signed_integer(keys.type) and len(keys):
+                return self.one_of_numbers(name, type_, keys)
+            return self._one_of(name, type_, keys.to_pylist())
         parts = [part.to_pylist() for part in keys.flatten()]
         for column, values in zip(columns, parts, strict=True):
             check_values(values, self.types[column], column)
@@ -536,6 +544,12 @@ class Compiler:
                 raise ValueError("the owner's text has no place in the statement")
             text = f"{before}{owner}\n{after}"
         return text
+
+
+def _listed(keys: pa.Array) -> str:
+    """Whole numbers as a text, a comma between them."""
+    texts = pa.ListArray.from_arrays([0, len(keys)], keys.cast(pa.string()))
+    return str(pc.binary_join(texts, ",")[0].as_py())
 
 
 def _unit(type_: TrinoType) -> str:
@@ -811,6 +825,16 @@ class PostgresCompiler(Compiler):
             return self._equality("=", name, array)
         return [self.sql(":c = :a", c=self.column(name), a=array)]
 
+    def one_of_numbers(self, name: str, type_: TrinoType, keys: pa.Array) -> list[exp.Expr]:
+        native = self.native_types[name]
+        if self._bind or len(keys) <= _SHORT_LIST or native not in _POSTGRES_INTEGERS:
+            return super().one_of_numbers(name, type_, keys)
+        element, bits = _POSTGRES_INTEGERS[native]
+        whole = keys.cast(pa.int64())
+        fitting = whole.filter(pc.and_(pc.greater_equal(whole, -(2**bits)), pc.less_equal(whole, 2**bits - 1)))
+        array = exp.column(self._marker(f"'{{{_listed(fitting)}}}'"), quoted=True)
+        return [self.sql(f":c = ANY(CAST(:k AS {element}[]))", c=self.column(name), k=array)]
+
     def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
         """By EXISTS over arrays: what stands in an index is looked up there, key by key."""
         fitting = [self._elements(name, values) for name, values in zip(columns, parts, strict=True)]
@@ -975,6 +999,9 @@ class MariaDBCompiler(Compiler):
             found.append(self.sql(_VALID_DAY, c=column))
         return found
 
+    def one_of_numbers(self, name: str, type_: TrinoType, keys: pa.Array) -> list[exp.Expr]:
+        return [exp.In(this=self.column(name), expressions=[exp.column(self._marker(_listed(keys)), quoted=True)])]
+
     def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
         """As in `one_of`: once by what indexes know, where all texts allow it, and exactly where there are texts."""
         kinds = [self.types[c] for c in columns]
@@ -1113,11 +1140,16 @@ class DuckDBCompiler(Compiler):
         return found
 
     def one_of(self, name: str, type_: TrinoType, values: Sequence[Value]) -> list[exp.Expr]:
+        return self._found_in(name, _key_array(values, type_))
+
+    def one_of_numbers(self, name: str, type_: TrinoType, keys: pa.Array) -> list[exp.Expr]:
+        return self._found_in(name, keys.cast(pa.int64()))
+
+    def _found_in(self, name: str, keys: pa.Array) -> list[exp.Expr]:
         table = self._next("atoll_keys_")
-        self.key_tables[table] = _key_array(values, type_)
-        keys = exp.Select().select(exp.column("k", table="j", quoted=True))
-        named = _named_table(table, "j")
-        return [exp.In(this=self.column(name), query=exp.Subquery(this=keys.from_(named)))]
+        self.key_tables[table] = keys
+        read = exp.Select().select(exp.column("k", table="j", quoted=True)).from_(_named_table(table, "j"))
+        return [exp.In(this=self.column(name), query=exp.Subquery(this=read))]
 
     def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
         table = self._next("atoll_keys_")
