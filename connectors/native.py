@@ -449,6 +449,8 @@ class Compiler:
                 return 4 if self.types[left].is_text else 2
             case Computed():
                 return 4
+            case Scalar():
+                return 2  # it is asked for once
             case Like():
                 return 5
             case AllOf(parts) | AnyOf(parts):
@@ -1129,7 +1131,7 @@ def _mariadb_literal(value: Value, type_: TrinoType) -> str:
 
 
 class DuckDBCompiler(Compiler):
-    """DuckDB (files, snapshots): keys are a registered Arrow table, NaN never compares as a number."""
+    """DuckDB (files, snapshots): many keys are a registered Arrow table, NaN never compares as a number."""
 
     dialect = "duckdb"
 
@@ -1140,6 +1142,8 @@ class DuckDBCompiler(Compiler):
         return found
 
     def one_of(self, name: str, type_: TrinoType, values: Sequence[Value]) -> list[exp.Expr]:
+        if len(values) <= _SHORT_LIST:
+            return super().one_of(name, type_, values)
         return self._found_in(name, _key_array(values, type_))
 
     def one_of_numbers(self, name: str, type_: TrinoType, keys: pa.Array) -> list[exp.Expr]:

@@ -1,9 +1,9 @@
 """Row plans that are kept: a question that is asked again is decided anew, and not admitted and planned anew.
 
 Dashboards and look-ups send the same fragment with other values. Literals that are compared with a column
-(`t.id = 5`, `t.day >= CAST('2024-01-01' AS DATE)`, BETWEEN) are lifted out of its text, and what is left is the
-pattern by which the plan is kept, for one user and one purpose under one policy. Of every other text the whole of it is
-the pattern.
+(`t.id = 5`, `t.day >= CAST('2024-01-01' AS DATE)`, BETWEEN, `t.id IN (5, 9, 17)`) are lifted out of its text, and what
+is left is the pattern by which the plan is kept, for one user and one purpose under one policy: a list of one more is
+another pattern. Of every other text the whole of it is the pattern.
 
     first time    planned; the pattern has been seen
     second time   planned, and once more with markers in the places of the values, no keys and at another moment. Where
@@ -17,13 +17,17 @@ governed relation is a function of policy and decision, and views of the policy:
 Decisions, capabilities and types of keys are compared. What depends on the moment differs in the second plan, and is
 not kept. That leaves the values. Tokens are the same but for their text, since a marker is a token where the value is
 one, of the same kind: an integer up to 15 digits, of 32 bits or more; a day that there is; a text of the same length of
-printable ASCII without quotes. A value is the other side of a bare column, no other literal of the text is
-equal to it, and that column has no mask, whose inverse image could be anything. Of such a literal the planner asks its
-type, writes it into the residual query and passes it on as a `Predicate`. Wherever else a marker, or a part of it, is
-found, nothing is kept; and the second plan is held against one with other values before it is ever used
-(tests/agent/test_kept.py holds it against many).
+printable ASCII without quotes. A value is the other side of a bare column, or a member of a list there; no other
+literal of the text is equal to it, and that column has no mask, whose inverse image could be anything. Of such a
+literal the planner asks its type, writes it into the residual query and passes it on as a `Predicate`. Of a list it
+asks the same of each member, and how many there are (a long NOT IN stays above, `lower`): it sorts none and leaves none
+out. Where it asks whether two literals are equal, as of whole conditions, lifted ones are not, whichever they are: each
+stands once. A list with a value twice has that value in its pattern. What a source makes of the members it makes of the
+plan, at each scan anew. Wherever else a marker, or a part of it, is found, nothing is kept; and the second plan is held
+against one with other values before it is ever used (tests/agent/test_kept.py holds it against many).
 
-A plan holds no rows, no keys and no trees, and nothing in it is changed: what is filled is a copy.
+A plan holds no rows, no keys and no trees, and nothing in it is changed: what is filled is a copy. Its size is bounded,
+however many values there are: `LONGEST`, `MOST` and `SCANS`. With 512 of them it takes 0.1 MB, of NOT IN 0.4.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
+from operator import add
 from typing import Any
 
 import pyarrow as pa
@@ -57,27 +62,28 @@ __all__ = ["Lifted", "Planned", "Plans", "Seen", "Spelling", "lift", "spelling"]
 PLANS = 500
 LONGEST = 8_000
 """Characters of a text whose plan is kept, and of the residual query a quarter."""
-MOST = 16
+MOST = 512
 """Values of one text that are lifted, at most."""
 SCANS = 32
 """Of a plan that is kept: a text of a few thousand characters may name a relation hundreds of times."""
 ANOTHER_MOMENT = timedelta(days=1_037, hours=3, minutes=7, seconds=11, milliseconds=123)
-_TEXT = r"[!-&(-\[\]-~][ -&(-\[\]-~]{1,58}[!-&(-\[\]-~]"
+_TEXT = re.compile(r"[!-&(-\[\]-~][ -&(-\[\]-~]{1,58}[!-&(-\[\]-~]")
 """Printable ASCII but ' and \\, no blank at either end."""
-
-
-def _literal(place: int) -> str:
-    number, text = rf"(?P<number{place}>0|[1-9][0-9]{{0,14}})", rf"'(?P<text{place}>{_TEXT})'"
-    return rf"(?:{number}|(?P<typed{place}>CAST\(|DATE )?{text}(?P<cast{place}> AS DATE\))?)"
-
-
+_DAY = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}")
+_LITERAL = r"(?:(?:CAST\(|DATE )?'[^']*'(?: AS DATE\))?|-?[0-9][0-9.]*|NULL)"
 _PLACE = re.compile(
-    r"(?:(?<=WHERE )|(?<=AND )|(?<=OR )|(?<=ON )|(?<=\())(?:[a-z][a-z0-9_]*\.)?(?P<column>[a-z][a-z0-9_]*) "
-    rf"(?:(?:=|<>|<|<=|>|>=) {_literal(1)}|BETWEEN {_literal(2)} AND {_literal(3)})"
+    r"(?:(?<=WHERE )|(?<=AND )|(?<=OR )|(?<=ON )|(?<=NOT )|(?<=\())(?:[a-z][a-z0-9_]*\.)?(?P<column>[a-z][a-z0-9_]*) "
+    rf"(?P<other>(?:=|<>|<|<=|>|>=) {_LITERAL}|BETWEEN {_LITERAL} AND {_LITERAL}"
+    rf"|(?:NOT )?IN \({_LITERAL}(?:, {_LITERAL})*+\))"
     r"(?=\)|\Z| AND | OR | GROUP BY | ORDER BY | LIMIT )"
 )
-_NUMBER = re.compile(r"(?<![\w.])(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_DAY = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}")
+"""A bare column and what it is compared with."""
+_VALUE = re.compile(r"(CAST\(|DATE )?'([^']*)'( AS DATE\))?|(?<![-\w.])(0|[1-9][0-9]{0,14})(?![\w.])")
+"""One of that: what a day is written with, a text; or a number."""
+_EVERY = re.compile(r"'([^']*)'|(?<![\w.])(?:(0|[1-9][0-9]*)(?![\w.])|(\.?[0-9]))")
+"""Every literal of a text: a string, a whole number, or how another number begins: 5.0 and 05 are equal to 5."""
+_MARKER = re.compile(r"190731[0-9]{4}|79073102113[0-9]{4}|16[01][0-9]-[0-9]{2}-[0-9]{2}|~[a-z]{2}~*")
+"""A marker, or what was made of one: none is another's neighbour."""
 
 
 # ---------------------------------------------------------------- literals out of a text
@@ -86,58 +92,60 @@ _DAY = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}")
 @dataclass(frozen=True)
 class Lifted:
     """A fragment's text without some of its literals. pattern: of all texts that differ in those alone. values: what
-    stood there. text: with markers in their places. columns: what the values are compared with."""
+    stood there. columns: what the values are compared with."""
 
     pattern: str
     values: tuple[str, ...] = ()
-    text: str = ""
-    markers: tuple[str, ...] = ()
     columns: frozenset[str] = frozenset()
+
+    def marked(self) -> tuple[str, tuple[str, ...]]:
+        """The text with markers in the places of the values, and the markers."""
+        first, *parts = self.pattern.split("\0")
+        markers = tuple(_marker(place, *hole.split()) for place, hole in enumerate(parts[::2]))
+        return first + "".join(map(add, markers, parts[1::2])), markers
 
 
 @lru_cache(PLANS)
 def lift(sql: str) -> Lifted:
     """Lift what is compared with a column out of a text; its pattern is the whole of it if nothing can be."""
-    whole = Lifted(sql, text=sql)
     # In a comment nothing is a literal, and a value might end it.
-    if not sql.isascii() or "--" in sql or "/*" in sql:
-        return whole
-    numbers = Counter(_NUMBER.findall(sql))
-    plain = all(n.isdigit() for n in numbers)  # 5 and 5.0 are equal
-    pattern, text, at = "", "", 0
-    values, markers, columns = list[str](), list[str](), set[str]()
+    if not sql.isascii() or "--" in sql or "/*" in sql or _MARKER.search(sql):
+        return Lifted(sql)
+    every = _EVERY.findall(sql)
+    count = Counter([text or number for text, number, _ in every])
+    plain = not any(other for *_, other in every)
+    pieces, at = list[str](), 0
+    values, columns = list[str](), set[str]()
     for found in _PLACE.finditer(sql):
-        for place in ("1",) if found["typed2"] is found["text2"] is found["number2"] is None else ("2", "3"):
-            kind, value = _kind(found, place)
-            alone = numbers[value] == 1 and plain if kind in ("integer", "bigint") else sql.count(value) == 1
-            if not kind or not alone or len(values) == MOST:
+        known = len(values)
+        for one in _VALUE.finditer(sql, *found.span("other")):
+            typed, text, cast, number = one.groups()
+            value = text or number
+            if count[value] > 1:
                 continue
-            start = found.start(("number" if kind in ("integer", "bigint") else "text") + place)
-            marker = _marker(len(values), kind, len(value))
-            if marker in sql:
-                return whole
-            pattern += f"{sql[at:start]}\0{kind} {len(value) if kind == 'text' else 0}\0"
-            text += sql[at:start] + marker
+            kind = _kind_of_text(typed, text, cast) if number is None else _kind_of_number(number) if plain else ""
+            if not kind or len(values) == MOST:
+                continue
+            start = one.start(2 if number is None else 4)
+            pieces += (sql[at:start], kind)
             at = start + len(value)
             values.append(value)
-            markers.append(marker)
+        if len(values) > known:
             columns.add(found["column"])
-    if not values:
-        return whole
-    return Lifted(pattern + sql[at:], tuple(values), text + sql[at:], tuple(markers), frozenset(columns))
+    return Lifted("\0".join((*pieces, sql[at:])), tuple(values), frozenset(columns))
 
 
-def _kind(found: re.Match[str], place: str) -> tuple[str, str]:
-    """(kind, value) of a literal: integer, bigint, day, text; "" if it is not lifted."""
-    number, text = found[f"number{place}"], found[f"text{place}"]
-    if number is not None:
-        return "integer" if int(number) < 1 << 31 else "bigint", number
-    typed, cast = found[f"typed{place}"], found[f"cast{place}"]
+def _kind_of_number(number: str) -> str:
+    return "integer" if len(number) < 10 or int(number) < 1 << 31 else "bigint"
+
+
+def _kind_of_text(typed: str | None, text: str, cast: str | None) -> str:
+    """day, text and its length; "" if it is not lifted."""
     if (typed == "CAST(") is not (cast is not None):
-        return "", text
+        return ""
     if typed is None:
-        return "text", text
-    return "day" if _is_day(text) else "", text
+        return f"text {len(text)}" if _TEXT.fullmatch(text) else ""
+    return "day" if _is_day(text) else ""
 
 
 def _is_day(text: str) -> bool:
@@ -147,15 +155,16 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def _marker(place: int, kind: str, width: int) -> str:
+def _marker(place: int, kind: str, width: str = "") -> str:
     """A literal of the kind that stands nowhere else."""
     if kind == "integer":
-        return str(1_907_310_211 + place)
+        return str(1_907_310_211 + 7 * place)
     if kind == "bigint":
-        return str(790_731_021_134_500 + place)
+        return str(790_731_021_130_211 + 7 * place)
     if kind == "day":
-        return f"{1601 + place}-07-13"
-    return f"~{chr(ord('a') + place)}".ljust(width, "~")
+        return str(date(1601, 7, 13) + timedelta(7 * place))
+    letters = (chr(ord("a") + part) for part in divmod(place, 26))
+    return f"~{''.join(letters)}".ljust(int(width), "~")
 
 
 # ---------------------------------------------------------------- what the ledger tells of a text
@@ -192,6 +201,28 @@ class _Filling:
     values: Sequence[str]
     keys: Mapping[str, pa.Array]
     query_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A hole that one value fills. read: the value out of its text."""
+
+    read: Callable[[str], Any]
+    place: int
+
+    def __call__(self, filling: _Filling) -> Any:
+        return self.read(filling.values[self.place])
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """A tuple of nothing but values, as a list's are: smaller than so many holes, and sooner filled."""
+
+    read: Callable[[str], Any]
+    places: tuple[int, ...]
+
+    def __call__(self, filling: _Filling) -> Any:
+        return tuple([self.read(filling.values[place]) for place in self.places])
 
 
 _Hole = Callable[[_Filling], Any]
@@ -257,7 +288,9 @@ class _Finder:
         for i in range(len(self._plan.scans)):
             scans.setdefault(i, {}).setdefault("native", {})["query_id"] = lambda filling: filling.query_id
         pieces = tuple(self._cut(self._plan.sql))
-        found["sql"] = lambda filling: "".join(p if isinstance(p, str) else filling.values[p] for p in pieces)
+        form = "".join(p.replace("%", "%%") if isinstance(p, str) else "%s" for p in pieces)
+        places = tuple(p for p in pieces if isinstance(p, int))
+        found["sql"] = lambda filling: form % tuple([filling.values[place] for place in places])
         return found
 
     def literals(self, spelled: Spelling) -> tuple[str | int, ...]:
@@ -272,7 +305,7 @@ class _Finder:
         if isinstance(thing, (str, int, float, Decimal, date)):
             return self._leaf(thing)
         if isinstance(thing, tuple):
-            return self._within(enumerate(thing))
+            return _together(len(thing), self._within(enumerate(thing)))
         if isinstance(thing, Mapping):
             if self._within((k, part) for pair in thing.items() for k, part in enumerate(pair)) is not None:
                 raise _Torn
@@ -293,31 +326,35 @@ class _Finder:
 
     def _leaf(self, value: str | float | Decimal | date) -> _Hole | None:
         text = value.isoformat() if isinstance(value, date) else str(value)
-        exact = self._places.get(text.removesuffix(".0") if isinstance(value, float) else text)
-        if exact is None:
-            if any(marker in text for marker in self._places):
+        place = self._places.get(text.removesuffix(".0") if isinstance(value, float) else text)
+        if place is None:
+            if self._places and _MARKER.search(text):
                 raise _Torn
             return None
-        read: Callable[[str], Any] = date.fromisoformat if isinstance(value, date) else type(value)
-        return lambda filling: read(filling.values[exact])
+        return _Value(date.fromisoformat if isinstance(value, date) else type(value), place)
 
     def _cut(self, sql: str) -> Iterator[str | int]:
         """A text in pieces, the number of a value where its marker stands as a whole literal."""
-        if not self._places:
-            yield sql
-            return
         at = 0
-        for found in re.finditer("|".join(map(re.escape, self._places)), sql):
+        for found in _MARKER.finditer(sql) if self._places else ():
             before, after = sql[found.start() - 1 : found.start()], sql[found.end() : found.end() + 1]
-            number = found[0].isdigit()
-            if not number and (before, after) != ("'", "'"):
-                raise _Torn
-            if number and (before not in (" ", "(") or (after and after not in (" ", ")"))):
+            whole = before == after == "'"
+            if found[0].isdigit():
+                whole = before in (" ", "(") and after in ("", " ", ")", ",")
+            if found[0] not in self._places or not whole:
                 raise _Torn
             yield sql[at : found.start()]
             yield self._places[found[0]]
             at = found.end()
         yield sql[at:]
+
+
+def _together(length: int, holes: _Holes | None) -> _Holes | _Values | None:
+    """Holes of a tuple as one, if all of it is values of one type."""
+    if holes is None or len(holes) < length or not all(isinstance(hole, _Value) for hole in holes.values()):
+        return holes
+    reads = {hole.read for hole in holes.values()}
+    return _Values(reads.pop(), tuple(hole.place for hole in holes.values())) if len(reads) == 1 else holes
 
 
 # ---------------------------------------------------------------- the plans of one policy
@@ -357,7 +394,7 @@ class Plans:
         with self._lock:
             known = self._known.get((user, lifted.pattern))
             if known == _NEVER and lifted.values:
-                lifted = Lifted(sql, text=sql)
+                lifted = Lifted(sql)
                 known = self._known.get((user, sql))
         return None if known == _NEVER else Seen(user, lifted, known)
 
@@ -393,9 +430,10 @@ def _kept(
 ) -> _Kept | str:
     """The plan with holes, if it is what was planned once they are filled."""
     types = {name: k.type for name, k in keys.items()}
+    text, markers = lifted.marked()
     try:
-        marked = make(lifted.text, {n: pa.array([], t) for n, t in types.items()}, access.now + ANOTHER_MOMENT, "")
-        finder = _Finder(marked.plan, lifted.markers)
+        marked = make(text, {n: pa.array([], t) for n, t in types.items()}, access.now + ANOTHER_MOMENT, "")
+        finder = _Finder(marked.plan, markers)
         kept = _Kept(marked, access.decided, types, finder.holes(), finder.literals(marked.spelling))
     except (_Torn, CityError, RecursionError):  # what was planned is answered, however deep it is
         return _NEVER
