@@ -18,13 +18,14 @@ Decisions, capabilities and types of keys are compared. What depends on the mome
 not kept. That leaves the values. Tokens are the same but for their text, since a marker is a token where the value is
 one, of the same kind: an integer up to 15 digits, of 32 bits or more; a day that there is; a text of the same length of
 printable ASCII without quotes. A value is the other side of a bare column, or a member of a list there; no other
-literal of the text is equal to it, and that column has no mask, whose inverse image could be anything. Of such a
-literal the planner asks its type, writes it into the residual query and passes it on as a `Predicate`. Of a list it
-asks the same of each member, and how many there are (a long NOT IN stays above, `lower`): it sorts none and leaves none
-out. Where it asks whether two literals are equal, as of whole conditions, lifted ones are not, whichever they are: each
-stands once. A list with a value twice has that value in its pattern. What a source makes of the members it makes of the
-plan, at each scan anew. Wherever else a marker, or a part of it, is found, nothing is kept; and the second plan is held
-against one with other values before it is ever used (tests/agent/test_kept.py holds it against many).
+literal of the text is equal to it, nor what is computed of literals; and that column has no mask, whose inverse image
+could be anything. Of such a literal the planner asks its type, writes it into the residual query and passes it on as a
+`Predicate`. Of a list it asks the same of each member, and how many there are (a long NOT IN stays above, `lower`): it
+sorts none and leaves none out. Where it asks whether two literals are equal, as of whole conditions, lifted ones are
+not, whichever they are: each stands once. A list with a value twice has that value in its pattern. What a source makes
+of the members it makes of the plan, at each scan anew. Wherever else a marker, or a part of it, is found, nothing is
+kept; and the second plan is held against one with other values before it is ever used (tests/agent/test_kept.py holds
+it against many).
 
 A plan holds no rows, no keys and no trees, and nothing in it is changed: what is filled is a copy. Its size is bounded,
 however many values there are: `LONGEST`, `MOST` and `SCANS`. With 512 of them it takes 0.1 MB, of NOT IN 0.4.
@@ -80,8 +81,8 @@ _PLACE = re.compile(
 """A bare column and what it is compared with."""
 _VALUE = re.compile(r"(CAST\(|DATE )?'([^']*)'( AS DATE\))?|(?<![-\w.])(0|[1-9][0-9]{0,14})(?![\w.])")
 """One of that: what a day is written with, a text; or a number."""
-_EVERY = re.compile(r"'([^']*)'|(?<![\w.])(?:(0|[1-9][0-9]*)(?![\w.])|(\.?[0-9]))")
-"""Every literal of a text: a string, a whole number, or how another number begins: 5.0 and 05 are equal to 5."""
+_EVERY = re.compile(r"'([^']*)'|(?<![\w.])(?:(0|[1-9][0-9]*)(?![\w.]|\)*\s*[-+*]\s*\(*[0-9])|(\.?[0-9]))")
+"""Every literal of a text: a string, a whole number, or how another number begins: 5.0, 05 and 2 + 3 are equal to 5."""
 _MARKER = re.compile(r"190731[0-9]{4}|79073102113[0-9]{4}|16[01][0-9]-[0-9]{2}-[0-9]{2}|~[a-z]{2}~*")
 """A marker, or what was made of one: none is another's neighbour."""
 

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,24 +109,28 @@ class Planner:
         return False
 
 
-def varied(text: str, dice: random.Random) -> str:
-    """The text with other values of the same kinds."""
+def varied(text: str, dice: random.Random, distinct: bool = True) -> str:
+    """The text with other values of the same kinds. distinct: each another one."""
     lifted = lift(text)
-    made = lifted.text
-    for marker, value in zip(lifted.markers, lifted.values, strict=True):
-        made = made.replace(marker, other(value, dice))
+    made, markers = lifted.marked()
+    taken = set[str]()
+    for marker, value in zip(markers, lifted.values, strict=True):
+        new = next(v for v in iter(partial(other, value, dice), "") if v not in taken)
+        made = made.replace(marker, new)
+        if distinct:
+            taken.add(new)
     return made
 
 
 def other(value: str, dice: random.Random) -> str:
     if value.isdigit():
         least, most = (1 << 31, 10**15) if int(value) >= 1 << 31 else (0, 1 << 31)
-        return str(dice.choice([least, most - 1, 1, 127, 128, 32768, dice.randrange(least, most)]))
+        edges = [n for n in (least, most - 1, 1, 127, 128, 32768) if n >= least]
+        return str(dice.choice([*edges, dice.randrange(least, most)]))
     if len(value) == 10 and value[4] == value[7] == "-":
-        return dice.choice(
-            ["1000-01-01", "2000-02-29", "2999-12-31", "1582-10-10", f"20{dice.randrange(10, 99)}-07-31"]
-        )
-    return "".join(dice.choice("aZ0~_%;/*-") for _ in value)
+        day = date(2010, 1, 1) + timedelta(dice.randrange(30_000))
+        return dice.choice(["1000-01-01", "2000-02-29", "2999-12-31", "1582-10-10", day.isoformat()])
+    return "".join(dice.choice("aZ0~_%;/*-bcdefgh") for _ in value)
 
 
 def texts_of(fragment: FragmentPlan) -> Iterator[tuple[str, int]]:
@@ -227,6 +232,96 @@ def test_values_of_every_type_are_put_in_as_planning_would(source: str, text: st
     assert any(filled)
 
 
+def listed(*values: str) -> str:
+    return f"({', '.join(values)})"
+
+
+LISTS = [
+    f"t.id IN {listed(*map(str, range(4000, 4400, 2)))}",
+    "t.id IN (14503)",
+    "t.id IN (3000000001, 3000000002, 99, 3000000003)",
+    "t.tiny IN (17, 200, 70000) AND t.small IN (18, 19)",
+    "t.price IN (16, 17) OR t.weight IN (18, 19, 9007199254) OR t.rough IN (20, 21)",
+    "t.day IN (CAST('1995-07-01' AS DATE), CAST('1995-07-02' AS DATE))",
+    "t.day IN (DATE '1995-07-01', CAST('1995-07-02' AS DATE)) AND t.number < 815",
+    "t.seen IN (CAST('1995-07-01' AS DATE), CAST('1995-07-02' AS DATE))",
+    "t.name IN ('MACHINERY', 'FURNITURE', 'HOUSE')",
+    "t.short IN ('abcde', 'abcd', 'abc') AND t.fixed IN ('abcdef', 'bcde')",
+    "t.name IN ('100 % wool', 'all, or (none)', 'a AND b = 5')",
+    "t.number IN (31, 32) AND NOT t.number IN (41, 42, 43) AND NOT t.id = 51",
+    "t.number NOT IN (41, 42, 43) OR t.name NOT IN ('abcde', 'abcd')",
+    f"NOT t.number IN {listed(*map(str, range(300, 350)))}",
+    f"NOT t.number IN {listed(*map(str, range(300, 351)))}",
+    "(t.number IN (31, 32) OR t.id IN (33, 34)) AND NOT (t.number IN (35, 36) AND t.id = 37)",
+    "t.number IN (31, -32, 33, NULL) AND t.price IN (-33, 34)",
+    "t.number IN (31, 32, 32, 33)",
+    "t.number IN (31, 32) AND t.id IN (32, 33)",
+    "t.number IN (31, 32) AND t.id > 10 AND t.number BETWEEN 12 AND 40",
+]
+AROUND = [
+    "SELECT t.id AS c0, t.name AS c1 FROM every AS t WHERE {}",
+    "SELECT t.name AS c0, sum(t.price) AS c1, count(*) AS c2 FROM every AS t WHERE {} GROUP BY t.name",
+    "SELECT avg(t.price) FILTER (WHERE {}) AS c0, count_if({}) AS c1 FROM every AS t",
+    "SELECT t.id AS c0 FROM every AS t WHERE {} ORDER BY t.id LIMIT 20",
+    "SELECT a.id AS c0 FROM every AS a JOIN every AS t ON a.id = t.id AND {} WHERE a.number < 7100",
+    "SELECT a.id AS c0 FROM every AS a LEFT JOIN every AS t ON a.id = t.id AND {}",
+    "SELECT a.id AS c0 FROM every AS a WHERE EXISTS (SELECT 1 FROM every AS t WHERE t.id = a.id AND {})",
+    "WITH w AS (SELECT t.id AS x FROM every AS t WHERE {}) SELECT v.x AS c0 FROM w AS v, w AS w",
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("asked", LISTS)
+def test_the_members_of_a_list_are_put_in_as_planning_would(source: str, asked: str) -> None:
+    dice, filled = random.Random(f"{asked} {source}"), 0
+    for around in dice.sample(AROUND, 4):
+        text, planner = around.replace("{}", asked, 1).replace("{}", "t.active"), Planner(every(), SOURCES[source])
+        lifted = lift(text)
+        assert lifted.values
+        assert [planner.ask(text, {}) for _ in range(3)] == [False, False, True]
+        for _ in range(3):
+            changed = varied(text, dice)
+            filled += planner.ask(changed, {}) and changed != text
+    assert filled > 4
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_lists_of_any_values_are_put_in_as_planning_would(source: str) -> None:
+    """Random conditions of lists, some of whose values stand twice; columns of which one has a mask in half of them."""
+    dice, count = random.Random(source), Counter[str]()
+    masks = [{}, {"name": "keep_first(1)"}, {}, {"day": "date(year)"}, {}, {"number": "number(10)"}]
+    for number in range(QUESTIONS // 2):
+        planner = Planner(every(masks=masks[number % len(masks)]), SOURCES[source])
+        text = dice.choice(AROUND).replace("{}", among(dice), 1).replace("{}", "t.active")
+        asked = [planner.ask(text, {}) for _ in range(5)]  # with a mask, the whole text is the pattern in the end
+        count["kept"] += asked[-1]
+        for _ in range(4):
+            changed, twice = varied(text, dice), varied(text, dice, distinct=False)
+            count["filled"] += planner.ask(changed, {}) and changed != text
+            if len(set(lift(twice).values)) < len(lift(text).values):
+                count["a value twice"] += any(planner.ask(twice, {}) for _ in range(3))
+    assert count["kept"] == QUESTIONS // 2
+    assert count["filled"] > QUESTIONS // 2
+    assert count["a value twice"] > QUESTIONS // 4
+
+
+def among(dice: random.Random) -> str:
+    """A condition of one to three lists."""
+    values: dict[str, Callable[[], str]] = {
+        "id": lambda: str(dice.randrange(10 ** dice.choice([2, 5, 12]))),
+        "number": lambda: str(dice.randrange(1000)),
+        "price": lambda: str(dice.randrange(1000)),
+        "name": lambda: "'" + "".join(dice.choice("abcXYZ 019,().") for _ in range(dice.choice([2, 5, 5, 5, 9]))) + "'",
+        "day": lambda: f"CAST('{date(2000, 1, 1) + timedelta(dice.randrange(9000))}' AS DATE)",
+    }
+    parts = []
+    for column in dice.sample(sorted(values), dice.randint(1, 3)):
+        count = dice.choice([1, 2, 3, 8, 40])
+        words = dice.choice(["t.{} IN", "t.{} IN", "NOT t.{} IN", "t.{} NOT IN"])
+        parts.append(f"{words.format(column)} {listed(*(values[column]() for _ in range(count)))}")
+    return f"({dice.choice([' AND ', ' OR ']).join(parts)})" if len(parts) > 1 else parts[0]
+
+
 def test_keys_of_two_parts_are_put_in_too() -> None:
     planner = Planner(every(), postgres.CAPABILITIES)
     text = (
@@ -253,15 +348,34 @@ def test_keys_of_another_type_are_planned_anew() -> None:
 @pytest.mark.parametrize(("text", "values"), [
     ("WHERE t.a = 5", ("5",)),
     ("WHERE t.a = 5 AND t.b = 5", ()),
-    ("WHERE t.a = 5 AND t.b IN (5, 6)", ()),
+    ("WHERE t.a = 5 AND t.b IN (5, 6)", ("6",)),
+    ("WHERE t.a IN (5, 6, 5, 7)", ("6", "7")),
+    ("WHERE t.a IN (5, 05, 6)", ()),
+    ("WHERE t.a IN (5, -6, 7, NULL)", ("5", "7")),
+    ("WHERE t.a IN (5, 6 + 1)", ()),
+    ("WHERE t.a IN (5, t.b)", ()),
+    ("WHERE t.a IN (SELECT 5)", ()),
+    ("WHERE t.a + 1 IN (5, 6)", ()),
+    ("WHERE (t.a, t.b) IN ((5, 6), (7, 8))", ()),
+    ("WHERE t.a IN (5, 6) IS NULL", ()),
+    ("WHERE NOT t.a IN (5, 6) AND t.b NOT IN (7, 8)", ("5", "6", "7", "8")),
+    ("WHERE t.a IN ('ab', 'abc', 'it''s', 'abcd')", ()),
+    ("WHERE t.a IN ('ab', 'abc', 'a, b', '(abcd)')", ("abc", "a, b", "(abcd)")),
+    ("WHERE t.a IN ('abc', 'abcd') AND t.b = 'abc'", ("abcd",)),
+    ("WHERE t.a IN (DATE '2024-02-29', CAST('2024-02-28' AS DATE), DATE '2023-02-29')", ("2024-02-29", "2024-02-28")),
+    ("WHERE t.a = 5 AND t.b = 'number 5'", ("5", "number 5")),
+    ("WHERE t.a = 5 AND t.b = '5'", ()),
     ("WHERE t.a = 5 AND t.b = 5.0", ()),
+    ("WHERE t.a = 5 AND t.b = 2 + 3", ()),
+    ("WHERE t.a = 5 AND t.b = (2)*(1 + 1)", ()),
+    ("WHERE t.a = 5 AND t.b = 1 - t.c", ("5",)),
     ("WHERE t.a = 7 AND t.b = 1E2", ()),
     ("WHERE t.a = -5", ()),
     ("WHERE t.a = 5 + 1", ()),
     ("WHERE t.a + 1 = 5", ()),
     ("WHERE t.a = 05", ()),
     ("WHERE t.a = 5 LIMIT 10", ("5",)),
-    ("WHERE t.a IN (5, 6)", ()),
+    ("WHERE t.a IN (5, 6)", ("5", "6")),
     ("WHERE t.a LIKE 'abc%'", ()),
     ("WHERE t.a BETWEEN 5 AND 6", ("5", "6")),
     ("WHERE t.a BETWEEN 5 AND 5", ()),
@@ -278,14 +392,23 @@ def test_keys_of_another_type_are_planned_anew() -> None:
 def test_what_is_lifted(text: str, values: tuple[str, ...]) -> None:
     lifted = lift(f"SELECT t.x AS c0 FROM r AS t {text}")
     assert lifted.values == values
-    assert len(set(lifted.markers)) == len(values)
+    assert len(set(lifted.marked()[1])) == len(values)
 
 
-def test_what_a_mask_is_asked_is_never_a_hole() -> None:
+def test_so_many_values_are_lifted_and_no_more() -> None:
+    lifted = lift(f"SELECT t.x AS c0 FROM r AS t WHERE t.a IN {listed(*map(str, range(100, 100 + kept.MOST + 9)))}")
+    assert lifted.values == tuple(map(str, range(100, 100 + kept.MOST)))
+    text, markers = lifted.marked()
+    assert all(text.count(marker) == 1 for marker in markers)
+    assert kept.lift(text).values == ()
+
+
+@pytest.mark.parametrize("condition", ["t.born = {}", "t.born IN ({}, CAST('1992-02-02' AS DATE))"])
+def test_what_a_mask_is_asked_is_never_a_hole(condition: str) -> None:
     """Which raw values `date(year)` shows as a day depends on the day: each value has a plan of its own."""
     planner = Planner(every(masks={"born": "date(year)"}), postgres.CAPABILITIES)
     texts = [
-        f"SELECT t.id AS c0 FROM d.main.every AS t WHERE t.born = CAST('{day}' AS DATE)"
+        f"SELECT t.id AS c0 FROM d.main.every AS t WHERE {condition.format(f'CAST({day!r} AS DATE)')}"
         for day in ("1990-05-05", "1990-06-06", "1991-01-01")
     ]
     first, second, third, fourth = ([planner.ask(text, {}) for text in texts] for _ in range(4))
@@ -414,6 +537,18 @@ async def test_from_the_third_time_on_nothing_is_planned(own: House, admitted: l
         for number in range(13, 20):
             assert [row[0] for row in tuples(await ask.rows(BORN.format(number)))] == [number]
         assert len(admitted) == 3
+
+
+async def test_the_members_of_a_list_are_those_that_were_sent(own: House, admitted: list[str]) -> None:
+    text = "SELECT t.id AS c0 FROM water.main.people AS t WHERE {}t.id IN {} ORDER BY 1"
+    async with opened(own) as agent, asking(agent, own, "lin") as ask:
+        everybody = {row[0] for row in people()}
+        for first in range(11, 15):
+            ids = {first, first + 100, 10**9 + first}
+            for word, rows in (("", everybody & ids), ("NOT ", everybody - ids)):
+                found = tuples(await ask.rows(text.format(word, listed(*map(str, ids)))))
+                assert [row[0] for row in found] == sorted(rows)
+        assert len(admitted) == 6
 
 
 async def test_the_ledger_tells_of_a_kept_plan_what_it_tells_of_a_new_one(
