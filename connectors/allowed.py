@@ -85,6 +85,8 @@ class _Check:
             raise ValueError("a limit needs a plain scan and cannot be negative")
         if scan.order and (not scan.columns or (scan.limit is None and not self.allowed.sorts)):
             raise ValueError("an order needs a plain scan, and a limit where whole answers are not sorted")
+        if scan.ties and not (self.allowed.ties and scan.order and scan.limit):
+            raise ValueError("ties are not pushed, or not without an order and a limit")
         for order in scan.order:
             type_ = _type(scan.types, order.column)
             if type_.name not in self.allowed.orders:

@@ -330,7 +330,7 @@ class NativeScan:
     predicates, keys: a conjunction.
     Either `columns` (a plain scan) or `group_by`/`aggregates` (a grouped scan; without keys one row).
     limit: stop after so many rows; only ever set on plain scans without residual work above. order: of the rows, on
-    plain scans.
+    plain scans. ties: with the rows that come together with the last one.
     query_id: goes into a comment, so that owners recognise the query in their own monitoring.
     """
 
@@ -345,6 +345,7 @@ class NativeScan:
     aggregates: tuple[Aggregate, ...] = ()
     limit: int | None = None
     order: tuple[Order, ...] = ()
+    ties: bool = False
     query_id: str = ""
 
     @property
@@ -394,7 +395,7 @@ class Capabilities:
     joins: whether scans may be joined, on types of `compares`. exists: by which comparisons with columns around it an
     EXISTS is answered quickly without an index: none "", "=" or "any". excludes: whether NOT IN is, too.
     orders: types by which it sorts as Trino does, whole values, such that rows which tie look alike. sorts: whether it
-    sorts whole answers as quickly as the agent's own engine.
+    sorts whole answers as quickly as the agent's own engine. ties: whether it delivers those of a limit.
     aggregates: function -> raw type names; distinct: types of which it counts different values;
     `group_types`: types by which it may group; tests: whether it may by what conditions are;
     key_functions: date parts it computes; keys: types on which bind keys may be pushed. masks: the dialect in
@@ -417,6 +418,7 @@ class Capabilities:
     joins: bool = False
     orders: frozenset[str] = frozenset()
     sorts: bool = False
+    ties: bool = False
     exists: Literal["", "=", "any"] = ""
     excludes: bool = False
     distinct: frozenset[str] = frozenset()

@@ -223,7 +223,11 @@ class Compiler:
             select = select.group_by(*ordinals, *self.told_apart(), copy=False)
         for order in scan.order:
             select = select.order_by(*self.order(order), copy=False)
-        if scan.limit is not None:
+        if scan.ties:
+            how = exp.LimitOptions(percent=False, rows=True, with_ties=True)
+            count = exp.Literal.number(scan.limit)
+            select.set("limit", exp.Fetch(direction="FIRST", count=count, limit_options=how))
+        elif scan.limit is not None:
             select = select.limit(exp.Literal.number(scan.limit), copy=False)
         return select
 

@@ -120,6 +120,7 @@ CAPABILITIES = Capabilities(
     joins=True,
     orders=_INTEGERS | {"decimal", "varchar", "date"},
     exists="any",
+    ties=True,
 )
 """Not sums of doubles (order of addition), nor their min and max (NaN is the largest there)."""
 

@@ -48,7 +48,9 @@ from connectors.base import (
     Exists,
     NativeScan,
     NotIn,
+    Order,
     OutputColumn,
+    Predicate,
     Scalar,
 )
 
@@ -93,6 +95,9 @@ class Sources:
 def composed(select: exp.Select, sources: Sources) -> Composed:
     """One scan for the whole SELECT, or for its FROM and WHERE. Raises Stays."""
     build = _Build(sources)
+    if select.args.get("with_") is not None:
+        rest, native = _furthest(build, select)
+        return Composed(rest, native, tuple({r.name: r for r in build.occurrences}.values()))
     if not _clauses(select) <= CLAUSES:
         raise Stays
     below = _Below(build, select, None)
@@ -104,6 +109,76 @@ def composed(select: exp.Select, sources: Sources) -> Composed:
     if len(build.occurrences) < 2 and group is None:
         raise Stays  # a plain scan does as much, and more where masks are
     return Composed(rest, native, tuple({r.name: r for r in build.occurrences}.values()))
+
+
+def _furthest(build: _Build, select: exp.Select) -> tuple[exp.Select, NativeScan]:
+    """`WITH w AS (..) SELECT columns FROM w AS t WHERE t.x = (SELECT max(u.x) FROM w AS u)`, or min: w's first groups
+    in the order of x, with all that tie. So w is made once.
+
+    Proof. max is of the x that are not NULL; a row's x equals it if no other of those comes before it. Where there are
+    none, it is NULL, which nothing equals. The source orders these types as Trino does (`Capabilities.orders`), and of
+    values that it holds to tie Trino holds that they are equal.
+    """
+    name, asked = _asked_once(select)
+    if _clauses(select) != {"with_", "expressions", "from_", "where"}:
+        raise Stays
+    table, condition = select.args["from_"].this, select.args["where"].this
+    sides = (condition.this, condition.expression) if isinstance(condition, exp.EQ) else ()
+    columns = [side for side in sides if isinstance(side, exp.Column)]
+    scalars = [side.this for side in sides if isinstance(side, exp.Subquery)]
+    if not _reads(table, name) or len(columns) != 1 or len(scalars) != 1:
+        raise Stays
+    function = _extreme(scalars[0], name)
+    alias = table.alias_or_name.lower()
+    listed = [item.unalias() for item in select.expressions]
+    own = all(isinstance(node, exp.Column) and node.table.lower() == alias for node in (*listed, *columns))
+    if not own or function.this.name.lower() != columns[0].name.lower():
+        raise Stays
+    derived = _derived(build, asked)
+    found = [derived.labels.get(node.name.lower()) for node in (*listed, *columns)]
+    named = [one for one in found if one is not None]
+    by = named[-1] if len(named) == len(found) else None
+    if by is None or not derived.native.group_by or not build.allowed.ties or by.type.name not in build.allowed.orders:
+        raise Stays
+    rest = exp.Select(
+        expressions=[
+            exp.alias_(exp.column(one.name, table=COMPOSED), item.alias_or_name)
+            for one, item in zip(named, select.expressions, strict=False)
+        ]
+    )
+    outputs = dict(derived.native.outputs)
+    shown = tuple(OutputColumn(n, outputs[n], n) for n in dict.fromkeys(one.name for one in named))
+    order = (Order(by.name, descending=isinstance(function, exp.Max)),)
+    there = (Predicate(by.name, "is not null"),)
+    return rest, NativeScan((derived.native,), False, outputs, shown, predicates=there, order=order, limit=1, ties=True)
+
+
+def _asked_once(select: exp.Select) -> tuple[str, exp.Expr]:
+    """The only WITH query of a SELECT, and its name. Raises Stays."""
+    with_ = select.args["with_"]
+    (cte, *others) = with_.expressions
+    if others or with_.args.get("recursive") or not _clauses(cte) <= {"this", "alias"}:
+        raise Stays
+    if cte.args["alias"].args.get("columns"):
+        raise Stays
+    return cte.alias.lower(), cte.this
+
+
+def _reads(table: exp.Expr, name: str) -> bool:
+    """Whether it stands for the WITH query of that name."""
+    return isinstance(table, exp.Table) and _clauses(table) <= {"this", "alias"} and table.name.lower() == name
+
+
+def _extreme(select: exp.Expr, name: str) -> exp.Max | exp.Min:
+    """max or min of `SELECT max(u.x) FROM w AS u`. Raises Stays."""
+    if isinstance(select, exp.Select) and _clauses(select) == {"expressions", "from_"}:
+        table, items = select.args["from_"].this, [item.unalias() for item in select.expressions]
+        if _reads(table, name) and len(items) == 1 and isinstance(items[0], (exp.Max, exp.Min)):
+            found, column = items[0], items[0].this
+            home = column.table.lower() if isinstance(column, exp.Column) else ""
+            if _clauses(found) == {"this"} and home == table.alias_or_name.lower():
+                return found
+    raise Stays
 
 
 def _plain(select: exp.Select, below: _Below) -> tuple[exp.Select, NativeScan]:

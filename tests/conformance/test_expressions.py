@@ -330,6 +330,21 @@ def test_what_may_be_more_rows_than_one_is_no_number_to_compare_with(silo: Silo)
             asked(silo, Scalar("b", "=", only))
 
 
+def test_the_first_rows_come_with_those_that_tie(silo: Silo) -> None:
+    columns = tuple(OutputColumn(c, TYPES[c], c) for c in ("id", "n"))
+    there, by = (Predicate("n", "is not null"),), (Order("n", descending=True),)
+    if not silo.source.capabilities().ties:
+        with pytest.raises(ValueError, match="ties are not pushed"):
+            read(silo, scan_of(columns=columns, predicates=there, order=by, limit=1, ties=True))
+        return
+    for limit in (1, 3):
+        found = read(silo, scan_of(columns=columns, predicates=there, order=by, limit=limit, ties=True))
+        known = sorted((row[2] for row in ROWS if row[2] is not None), reverse=True)
+        assert {r["id"] for r in found} == {row[0] for row in ROWS if row[2] is not None and row[2] >= known[limit - 1]}
+    with pytest.raises(ValueError, match="not without an order"):
+        read(silo, scan_of(columns=columns, ties=True, limit=1))
+
+
 def number(row: Row, expression: Expression) -> Any:
     match expression:
         case str():

@@ -237,6 +237,14 @@ SHAPES = {
         "SELECT l.no AS c0, l.mode AS c1 FROM {L} AS l WHERE l.mode LIKE 'A%' AND l.price > (SELECT avg(x.price) AS m "
         "FROM {L} AS x WHERE x.price > 0 AND x.mode LIKE 'A%')"
     ),
+    "the largest of all groups": (
+        "WITH w AS (SELECT l.cust AS who, max(l.qty) AS total, count(*) AS n FROM {L} AS l GROUP BY l.cust) "
+        "SELECT t.total AS c0, t.who AS c1 FROM w AS t WHERE t.total = (SELECT max(u.total) AS m FROM w AS u)"
+    ),
+    "the first of all groups": (
+        "WITH w AS (SELECT o.kind AS kind, min(l.sent) AS sent FROM {P} AS o JOIN {L} AS l ON l.purchase = o.id "
+        "GROUP BY o.kind) SELECT t.kind AS c0 FROM w AS t WHERE (SELECT min(u.sent) AS m FROM w AS u) = t.sent"
+    ),
     "groups of groups": (
         "SELECT o.id AS c0, sum(l.qty) AS c1 FROM {P} AS o JOIN {L} AS l ON o.id = l.purchase WHERE o.id IN (SELECT "
         "x.purchase FROM {L} AS x GROUP BY x.purchase HAVING sum(x.price) > 300) GROUP BY o.id"
@@ -255,7 +263,9 @@ SHAPES = {
 
 
 ABOVE = {
-    "sqlite": (*SHAPES.keys() - {"beginnings", "join", "derived"},),
+    "sqlite": (
+        *SHAPES.keys() - {"beginnings", "join", "derived", "the largest of all groups", "the first of all groups"},
+    ),
     "mariadb": ("less than a part of their mean", "for none and some", "different ones, some left out"),
     "files": ("less than a part of their mean",),
     "rest": ("less than a part of their mean",),
