@@ -50,9 +50,14 @@ fuzz: setup ## the differential fuzzer, for as long as FUZZ_SECONDS says
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)00000} \
 		$(BIN)/python -m pytest -s tests/differential/test_fuzz.py
 
-fuzz-nightly: setup ## the same for fifty thousand questions, or as many as FUZZ_QUERIES says
-	@FUZZ_QUERIES=$${FUZZ_QUERIES:-50000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)00000} \
-		$(BIN)/python -m pytest -s tests/differential/test_fuzz.py
+fuzz-nightly: setup ## the same for fifty thousand questions, or as many as FUZZ_QUERIES says, on all processors
+	@cores=$$(getconf _NPROCESSORS_ONLN); each=$$(( ($${FUZZ_QUERIES:-50000} + cores - 1) / cores )); \
+	seed=$${FUZZ_SEED:-$$(date +%s)00000}; runs=; bad=0; \
+	for core in $$(seq 0 $$((cores - 1))); do \
+		FUZZ_QUERIES=$$each FUZZ_SEED=$$((seed + core * each)) \
+			$(BIN)/python -m pytest -s tests/differential/test_fuzz.py & runs="$$runs $$!"; \
+	done; \
+	for run in $$runs; do wait $$run || bad=1; done; exit $$bad
 
 corpus-check: setup ## every statement of the corpus against the answers that Trino gave
 	@$(BIN)/python -m pytest tests/corpus
