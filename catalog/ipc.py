@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from functools import cached_property
+from typing import Final
 
 import pyarrow as pa
 
@@ -37,7 +38,12 @@ _ALIGNED = 64
 _SCHEMA, _BATCH = 1, 3
 """`MessageHeader` in Arrow's Message.fbs."""
 _INT, _SHORT, _BYTE, _LONG = (struct.Struct(form) for form in ("<i", "<h", "<B", "<q"))
-_OFFSET, _FIELD = (struct.Struct(form) for form in ("<I", "<H"))
+_OFFSET, _SIZE = (struct.Struct(form) for form in ("<I", "<H"))
+MOST_FIELDS = 5
+"""Of a table that are looked at."""
+_SIZES = [struct.Struct(f"<{count}H") for count in range(MOST_FIELDS + 1)]
+MOST_METADATA = 8
+"""Names and values beside a message: together no more than a batch, if each is as long as a head."""
 _V5 = 4
 """`MetadataVersion` in Arrow's Schema.fbs: of Arrow 1.0 and later."""
 
@@ -79,21 +85,15 @@ class Reader:
         first = self._message()
         if first is None or first[0].kind != _SCHEMA:
             raise ValueError("the stream does not begin with its schema")
-        self._first = first[1]
-        self.schema = read_schema(self._first)
+        self.schema = read_schema(first[1])
 
-    def next(self) -> tuple[pa.RecordBatch, Any] | None:
+    def next(self) -> tuple[pa.RecordBatch, dict[bytes, bytes] | None] | None:
         """The next batch and its custom metadata (None if it has none); None at the end of the stream."""
         message = self._message()
         if message is None:
             return None
         head, raw = message
-        batch = _read_batch(head, raw, self.schema, self._most, BATCH_VALUES)
-        if not head.has_metadata:
-            return batch, None
-        # Only Arrow's reader of streams gives the metadata.
-        with pa.ipc.open_stream(b"".join((self._first, raw, _END))) as reader:
-            return batch, reader.read_next_batch_with_custom_metadata().custom_metadata
+        return _read_batch(head, raw, self.schema, self._most, BATCH_VALUES), head.metadata
 
     def _message(self) -> tuple[Head, pa.Buffer] | None:
         """One whole message with an aligned body, and what it says of itself; None at the end of the stream."""
@@ -137,11 +137,12 @@ def read_schema(raw: pa.Buffer) -> pa.Schema:
 
 def _check_type(kind: pa.DataType) -> None:
     t = pa.types
-    if t.is_list(kind) or t.is_map(kind) or t.is_struct(kind):
-        for number in range(kind.num_fields):
-            _check_type(kind.field(number).type)
-    elif not (t.is_primitive(kind) or t.is_decimal(kind) or t.is_null(kind) or kind in _TEXTS):
+    if t.is_primitive(kind) or t.is_decimal(kind) or t.is_null(kind) or kind in _TEXTS:
+        return
+    if not (t.is_list(kind) or t.is_map(kind) or t.is_struct(kind)):
         raise ValueError(f"the type {kind} is not sent")
+    for number in range(kind.num_fields):
+        _check_type(kind.field(number).type)
 
 
 _TEXTS = (pa.string(), pa.binary(), pa.large_string(), pa.large_binary())
@@ -169,7 +170,7 @@ def _read_batch(head: Head, raw: pa.Buffer, schema: pa.Schema, most_bytes: int, 
 class Head:
     """The flatbuffer before a message's body, read as far as sizes need it. A malformed one is ValueError.
 
-    kind: `MessageHeader`. body: its bytes. values: of a batch, at all depths.
+    kind: `MessageHeader`. body: its bytes. values: of a batch, at all depths. metadata: what is said beside it.
     """
 
     def __init__(self, raw: pa.Buffer | bytes | bytearray) -> None:
@@ -179,53 +180,58 @@ class Head:
         if not 0 < size <= len(self._data) - 8:
             raise ValueError("no message of Arrow")
         self._end = 8 + size
-        self._message = self._follow(8)
-        version = self._field(self._message, 0)
+        version, kind, self._header, body, self._told = self._fields(self._follow(8))
         if not version or self._at(_SHORT, version) != _V5:
             # An older one may say in its custom metadata that buffers are packed, and of no size known here.
             raise ValueError("no message of this version of Arrow")
-        kind, body = self._field(self._message, 1), self._field(self._message, 3)
         self.kind = self._at(_BYTE, kind) if kind else 0
         self.body = self._at(_LONG, body) if body else 0
-        self.has_metadata = bool(self._field(self._message, 4))
 
     @property
     def values(self) -> int:
-        batch = self._batch()
-        rows = self._field(batch, 0)
-        lengths = [length for length, _ in self._pairs(self._field(batch, 1))]
+        rows, fields = self._batch[:2]
+        lengths = [length for length, _ in self._pairs(fields)]
         counts = [self._at(_LONG, rows) if rows else 0, *lengths]
         return -1 if min(counts) < 0 else sum(counts)
 
     def unpacked(self, raw: pa.Buffer) -> int:
         """Bytes of all buffers when unpacked, as they say themselves; -1 if one says nonsense."""
-        batch, body = self._batch(), memoryview(raw).cast("B")[self._end :]
-        is_packed = bool(self._field(batch, 3))
+        (buffers, packing), body = self._batch[2:4], memoryview(raw).cast("B")[self._end :]
         total = 0
-        for offset, length in self._pairs(self._field(batch, 2)):
+        for offset, length in self._pairs(buffers):
             if min(offset, length) < 0 or offset + length > len(body):
                 return -1
             size = length
-            if is_packed and length:
+            if packing and length:
                 # A packed buffer begins with its size; -1 says that it was left as it is.
-                said = _number(_LONG, body, offset)
+                (said,) = _numbers(_LONG, body, offset)
                 size = length if said == -1 else said
             if size < 0:
                 return -1
             total += size
         return total
 
-    def _batch(self) -> int:
-        return self._follow(self._field(self._message, 2))
+    @property
+    def metadata(self) -> dict[bytes, bytes] | None:
+        if not self._told:
+            return None
+        start = self._follow(self._told)
+        count = self._at(_OFFSET, start)
+        if count > MOST_METADATA:  # they may lie one over another: then few bytes would be many
+            raise ValueError("a message says more beside it than is ever sent")
+        tables = [self._fields(self._follow(start + 4 + 4 * number)) for number in range(count)]
+        return {self._text(key): self._text(value) for key, value, *_ in tables}
 
-    def _field(self, table: int, number: int) -> int:
-        """Where a field of a table stands, 0 if it has none."""
-        fields = table - self._at(_INT, table)
-        place = 4 + 2 * number
-        if place >= self._at(_FIELD, fields):
-            return 0
-        offset = self._at(_FIELD, fields + place)
-        return table + offset if offset else 0
+    @cached_property
+    def _batch(self) -> list[int]:
+        return self._fields(self._follow(self._header))
+
+    def _fields(self, table: int) -> list[int]:
+        """Where the first fields of a table stand, 0 for each that it doesn't have."""
+        start = table - self._at(_INT, table)
+        count = max(0, min((self._at(_SIZE, start) - 4) // 2, MOST_FIELDS))
+        offsets = _numbers(_SIZES[count], self._data, start + 4)
+        return [table + offset if offset else 0 for offset in offsets] + [0] * (MOST_FIELDS - count)
 
     def _follow(self, place: int) -> int:
         return place + self._at(_OFFSET, place)
@@ -236,18 +242,27 @@ class Head:
             return []
         start = self._follow(place)
         count = self._at(_OFFSET, start)
-        if start + 4 + 16 * count > self._end:
+        return list(struct.iter_unpack("<qq", self._part(start + 4, 16 * count)))
+
+    def _text(self, place: int) -> bytes:
+        if not place:
+            return b""
+        start = self._follow(place)
+        return bytes(self._part(start + 4, self._at(_OFFSET, start)))
+
+    def _part(self, start: int, size: int) -> memoryview:
+        if start + size > self._end:
             raise ValueError("no message of Arrow")
-        return list(struct.iter_unpack("<qq", self._data[start + 4 : start + 4 + 16 * count]))
+        return self._data[start : start + size]
 
     def _at(self, form: struct.Struct, place: int) -> int:
-        return _number(form, self._data, place)
+        return _numbers(form, self._data, place)[0]
 
 
-def _number(form: struct.Struct, data: memoryview, place: int) -> int:
+def _numbers(form: struct.Struct, data: memoryview, place: int) -> tuple[int, ...]:
+    if place < 0:  # it would count from the end
+        raise ValueError("no message of Arrow")
     try:
-        # A negative place would count from the end.
-        (found,) = form.unpack_from(data, place) if place >= 0 else ()
-    except (struct.error, ValueError) as bad:
+        return form.unpack_from(data, place)
+    except struct.error as bad:
         raise ValueError("no message of Arrow") from bad
-    return int(found)

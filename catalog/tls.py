@@ -87,10 +87,16 @@ def certificate_of(jwk: Jwk) -> bytes | None:
         return None
     try:
         (text,) = jwk["x5c"]
-        der = base64.b64decode(text, validate=True)
-        x509.load_der_x509_certificate(der)
+        return _certificate(text)
     except (TypeError, ValueError, binascii.Error) as bad:
         raise KeyFileError("a malformed certificate") from bad
+
+
+@lru_cache(maxsize=256)
+def _certificate(text: str) -> bytes:
+    """DER of a member of `x5c`: every request names a few known ones. Raises ValueError for no certificate."""
+    der = base64.b64decode(text, validate=True)
+    x509.load_der_x509_certificate(der)
     return der
 
 

@@ -285,24 +285,9 @@ def field_type(field: pa.Field) -> TrinoType:
 def from_arrow(dtype: pa.DataType) -> TrinoType:
     """The Trino type of an Arrow column, as results are shown. Raises ValueError if there is none."""
     t = pa.types
-    simple: list[tuple[Any, TrinoType]] = [
-        (t.is_boolean, BOOLEAN),
-        (t.is_int8, TrinoType("tinyint")),
-        (t.is_int16, TrinoType("smallint")),
-        (t.is_int32, INTEGER),
-        (t.is_int64, BIGINT),
-        (t.is_float32, TrinoType("real")),
-        (t.is_float64, DOUBLE),
-        (t.is_date32, DATE),
-        (t.is_null, UNKNOWN),
-        (t.is_string, VARCHAR),
-        (t.is_large_string, VARCHAR),
-        (t.is_binary, TrinoType("varbinary")),
-        (t.is_large_binary, TrinoType("varbinary")),
-    ]
-    for test, found in simple:
-        if test(dtype):
-            return found
+    found = _OF_ARROW.get(dtype.id)
+    if found is not None:
+        return found
     if t.is_decimal(dtype):
         return TrinoType("decimal", (dtype.precision, dtype.scale))
     if t.is_timestamp(dtype):
@@ -324,3 +309,24 @@ def from_arrow(dtype: pa.DataType) -> TrinoType:
     if t.is_unsigned_integer(dtype):
         return BIGINT
     raise ValueError(f"Arrow type {dtype} has no Trino form in atoll")
+
+
+_OF_ARROW = {
+    dtype.id: found
+    for dtype, found in (
+        (pa.bool_(), BOOLEAN),
+        (pa.int8(), TrinoType("tinyint")),
+        (pa.int16(), TrinoType("smallint")),
+        (pa.int32(), INTEGER),
+        (pa.int64(), BIGINT),
+        (pa.float32(), TrinoType("real")),
+        (pa.float64(), DOUBLE),
+        (pa.date32(), DATE),
+        (pa.null(), UNKNOWN),
+        (pa.string(), VARCHAR),
+        (pa.large_string(), VARCHAR),
+        (pa.binary(), TrinoType("varbinary")),
+        (pa.large_binary(), TrinoType("varbinary")),
+    )
+}
+"""Types without arguments, by the number that Arrow gives them."""

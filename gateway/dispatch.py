@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,6 +63,18 @@ SILENCE_SECONDS = 1.0
 """After so long without a batch the agent is asked whether it lives."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """How an agent is reached. certificates: those that it may show (PEM), None for plain http. shown: name of the
+    gateway's own. lines: for fragments."""
+
+    url: str
+    certificates: tuple[str, ...] | None
+    shown: str
+    http: Client
+    lines: Lines
+
+
 class Agents:
     """The gateway's way to every agent: tokens, signed requests, streams. Safe from several threads."""
 
@@ -86,8 +99,7 @@ class Agents:
         identity = settings.identity
         secure = identity.token_url.startswith("https:")
         self._issuer = self._client(verify=ssl.create_default_context(cafile=identity.ca)) if secure else self.http
-        self._secure: dict[str, tuple[Any, Client, ssl.SSLContext]] = {}
-        self._lines: dict[str, tuple[Any, Lines]] = {}
+        self._ways: dict[str, _Way] = {}
         self._tokens: TTLCache[tuple[str, str, str, str], str] = TTLCache(10_000, TOKEN_SECONDS)
         self._exchanges: Together[str] = Together()
         self._lock = threading.Lock()
@@ -113,47 +125,39 @@ class Agents:
 
         Raises DepartmentError(DOWN/CLOSED) if it may not be asked, or not on a way that others could read.
         """
-        entry = self.entry(department)
-        url = urlsplit(entry.url)
-        if url.scheme == "https":
-            return self._secured(department, entry)[0], entry.url
-        if not (entry.tunnel or tls.is_loopback(url.hostname or "")):
-            raise _open_way(department, "its address is plain http on another machine")
-        return self.http, entry.url
+        known = self._way(department)
+        return known.http, known.url
 
     def lines(self, department: str) -> Lines:
         """The connections for fragments, on the same way. Raises what `way` raises."""
-        entry = self.entry(department)
-        client, url = self.way(department)
-        context = self._secured(department, entry)[1] if url.startswith("https:") else None
-        state = (url, client)
-        with self._lock:
-            known = self._lines.get(department)
-            if known is None or known[0] != state:
-                if known is not None:
-                    known[1].close()
-                known = (state, Lines(url, context, self.settings.limits.connect_seconds))
-                self._lines[department] = known
-            return known[1]
+        return self._way(department).lines
 
-    def _secured(self, department: str, entry: DepartmentEntry) -> tuple[Client, ssl.SSLContext]:
-        """The client for one agent's certificates as they are pinned now, and what it knows of them."""
+    def _way(self, department: str) -> _Way:
+        """Made anew when the agent's address or certificates are others than before, or the gateway's own is."""
+        entry = self.entry(department)
+        url = urlsplit(entry.url)
+        if url.scheme != "https" and not (entry.tunnel or tls.is_loopback(url.hostname or "")):
+            raise _open_way(department, "its address is plain http on another machine")
         try:
-            certificates = tls.pinned(entry.keys, time.time())
-            state = (certificates, self._certificates.current()["kid"])
+            certificates = tls.pinned(entry.keys, time.time()) if url.scheme == "https" else None
+            shown = "" if certificates is None else self._certificates.current()["kid"]
             with self._lock:
-                known = self._secure.get(department)
-                if known is not None and known[0] == state:
-                    return known[1:]
-                if not certificates:
-                    raise _open_way(department, "no certificate of it is known and in force")
-                # A client that is replaced still serves the answers that it reads; it goes with the last of them.
-                context = tls.client_context(self._certificates, certificates)
-                client = self._client(verify=context)
-                self._secure[department] = (state, client, context)
-                return client, context
+                known = self._ways.get(department)
+                if known is None or (known.url, known.certificates, known.shown) != (entry.url, certificates, shown):
+                    if certificates == ():
+                        raise _open_way(department, "no certificate of it is known and in force")
+                    if known is not None:
+                        # Its client still serves the answers that it reads; it goes with the last of them.
+                        known.lines.close()
+                    known = self._ways[department] = self._made(entry.url, certificates, shown)
+                return known
         except KeyFileError as bad:
             raise InternalError("The gateway has no certificate to show.", hint="Its operator: `atoll keys`.") from bad
+
+    def _made(self, url: str, certificates: tuple[str, ...] | None, shown: str) -> _Way:
+        context = None if certificates is None else tls.client_context(self._certificates, certificates)
+        http = self.http if context is None else self._client(verify=context)
+        return _Way(url, certificates, shown, http, Lines(url, context, self.settings.limits.connect_seconds))
 
     def entry(self, department: str) -> DepartmentEntry:
         """A registered, approved department. Raises DepartmentError(DOWN/CLOSED)."""
@@ -171,9 +175,12 @@ class Agents:
 
     # -- identity --------------------------------------------------------------------------------
 
-    def token(self, session: Session, department: str) -> str:
-        """The user's token for one agent and the session's purpose, exchanged at the identity provider."""
-        key = self.key
+    def token(self, session: Session, department: str, key: SigningKey | None = None) -> str:
+        """The user's token for one agent and the session's purpose, exchanged at the identity provider.
+
+        key: the one to sign with, if that is known already.
+        """
+        key = key or self.key
         slot = (keys_digest(session.token), key.kid, session.purpose, department)
         with self._lock:
             known = self._tokens.get(slot)
@@ -208,11 +215,12 @@ class Agents:
 
     def signed(self, session: Session, department: str, method: str, path: str, body: bytes) -> dict[str, str]:
         """The headers of one request: the user's token for that agent, and the gateway's signature."""
-        token = self.token(session, department)
+        key = self.key
+        token = self.token(session, department, key)
         return {
             "Authorization": f"Bearer {token}",
             "Content-Type": "application/json",
-            **sign_request(self.key, method, path, body, token=token),
+            **sign_request(key, method, path, body, token=token),
         }
 
     # -- questions -------------------------------------------------------------------------------
@@ -287,10 +295,9 @@ class Agents:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.http.close()
         self._issuer.close()
-        for _, client, _ in self._secure.values():
-            client.close()
-        for _, lines in self._lines.values():
-            lines.close()
+        for way in self._ways.values():
+            way.http.close()
+            way.lines.close()
 
 
 class FragmentStream:

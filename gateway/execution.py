@@ -279,7 +279,7 @@ class Execution:
     def part(self, fragment_id: str, department: str, **changes: Any) -> None:
         """Update the progress of one fragment."""
         with self._lock:
-            known = self._parts.get(fragment_id, Part(department))
+            known = self._parts.get(fragment_id) or Part(department)
             self._parts[fragment_id] = replace(known, **changes)
 
     def adopt(self, other: Execution) -> None:

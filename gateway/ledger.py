@@ -112,5 +112,5 @@ def _kept(receipt: Receipt) -> dict[str, Any]:
     """What is kept of a receipt: enough to show that its department's ledger was cut or rewritten."""
     return {
         "id": receipt.id, "department": receipt.department, "fragment": receipt.fragment_id, "rows": receipt.rows,
-        "delivered": receipt.delivered, "ledger": receipt.ledger.model_dump(mode="json"),
+        "delivered": receipt.delivered, "ledger": dict(receipt.ledger),
     }  # fmt: skip

@@ -102,6 +102,7 @@ class Waiting(queue.Queue[pa.RecordBatch | None]):
         """overflow: takes what comes while nobody reads."""
         super().__init__()
         self.bytes = 0
+        self._sizes: deque[int] = deque()
         self._overflow = overflow
         self._taken = time.monotonic()
 
@@ -132,6 +133,7 @@ class Waiting(queue.Queue[pa.RecordBatch | None]):
         """Forget what is left: nobody reads on."""
         with self.mutex:
             self.queue.clear()
+            self._sizes.clear()
             self._count(-self.bytes)
             if self._overflow is not None:
                 self._overflow.close()
@@ -154,16 +156,16 @@ class Waiting(queue.Queue[pa.RecordBatch | None]):
         return len(self.queue) + (0 if self._overflow is None else len(self._overflow))
 
     def _put(self, item: pa.RecordBatch | None) -> None:
-        self._count(0 if item is None else item.nbytes)
+        self._sizes.append(0 if item is None else item.get_total_buffer_size())
+        self._count(self._sizes[-1])
         super()._put(item)
 
     def _get(self) -> pa.RecordBatch | None:
         self._taken = time.monotonic()
         if self._overflow is not None and not self.queue:
             return self._overflow.pop()
-        item = super()._get()
-        self._count(0 if item is None else -item.nbytes)
-        return item
+        self._count(-self._sizes.popleft())
+        return super()._get()
 
     def _count(self, more: int) -> None:
         """Only queues that hold something are looked at when all are added up: there are many of ended statements."""

@@ -262,7 +262,7 @@ class Merge:
         for batch in waiting:
             self._execution.check()
             first.append(batch)
-            size += batch.nbytes
+            size += batch.get_total_buffer_size()
             if size > SMALL_BYTES:
                 self._table(name, schema, chain(first, waiting))
                 return

@@ -214,11 +214,17 @@ def matched(shape: Shape, rows: Mapping[str, pa.Table]) -> Matched | None:
         if len(found) > MOST:
             return None
     places = list(zip(*found, strict=True)) or [()] * len(shape.answers)
+    taken = [_taken(rows[name], chosen) for name, chosen in zip(shape.answers, places, strict=True)]
     arrays = []
     for (number, column), (_, kind) in zip(shape.outputs, shape.columns, strict=True):
-        values = rows[shape.answers[number]].column(column).combine_chunks()
-        arrays.append(values.take(pa.array(places[number], pa.int64())).cast(kind.arrow()))
+        values, wanted = taken[number].column(column).combine_chunks(), kind.arrow()
+        arrays.append(values if values.type == wanted else values.cast(wanted))
     return Matched(shape.columns, pa.RecordBatch.from_arrays(arrays, names=[f"c{i}" for i in range(len(arrays))]))
+
+
+def _taken(table: pa.Table, places: tuple[int, ...]) -> pa.Table:
+    """Rows of an answer, in this order; often all of them as they came."""
+    return table if places == tuple(range(table.num_rows)) else table.take(pa.array(places, pa.int64()))
 
 
 def _passing(shape: Shape, number: int, rows: Mapping[str, pa.Table]) -> Iterator[int]:

@@ -28,7 +28,7 @@ from sqlglot.dialects.trino import Trino
 from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from gateway.plan import FragmentPlan, KeySet, Plan
+from gateway.plan import FragmentPlan, Plan
 
 __all__ = ["Lifted", "Template", "Torn", "lift"]
 
@@ -212,6 +212,9 @@ class Template:
             {places: self._cut(text) for places, text in f.keys.texts.items()} if f.keys is not None else {}
             for f in plan.fragments
         ]
+        self._sets = [
+            [self._holds(known.query) for known in f.keys.sets] if f.keys is not None else [] for f in plan.fragments
+        ]
         self._merges = plan.merge is not None and self._holds(plan.merge)
         self._first = Template(plan.first.plan, lifted) if plan.first is not None else None
         self._keyed = Template(plan.keyed, lifted) if plan.keyed is not None else None
@@ -232,14 +235,11 @@ class Template:
         keys = fragment.keys
         if keys is not None:
             texts = {places: _joined(pieces, values) for places, pieces in self._key_texts[place].items()}
-            keys = replace(keys, sets=tuple(self._set(s, values) for s in keys.sets), texts=texts)
+            sets = zip(keys.sets, self._sets[place], strict=True)
+            filled = tuple(replace(s, query=self._exchanged(s.query, values)) if holds else s for s, holds in sets)
+            keys = replace(keys, sets=filled, texts=texts)
         # What the planner made it from holds markers, and nobody asks for it any more.
         return replace(fragment, sql=_joined(self._texts[place], values), keys=keys, tree=exp.Select())
-
-    def _set(self, known: KeySet, values: Sequence[str]) -> KeySet:
-        if not self._holds(known.query):
-            return known
-        return replace(known, query=self._exchanged(known.query, values))
 
     def _exchanged(self, tree: _Query, values: Sequence[str]) -> _Query:
         tree = tree.copy()

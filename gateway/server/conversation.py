@@ -212,6 +212,7 @@ class Conversation:
     def _end(self) -> None:
         if not self.ended:
             self.ended = True
+            self._statements.open.discard(self)
             self._statements.on_end(self.execution)
 
     # -- making pages ------------------------------------------------------------------------------
@@ -336,12 +337,13 @@ def _warning(text: str) -> dict[str, Any]:
 
 @dataclass
 class Statements:
-    """All conversations of one server, with the threads that make their pages."""
+    """All conversations of one server, with the threads that make their pages. open: those that have not ended."""
 
     gateway: Gateway
     options: Options
     on_end: Callable[[Execution], None] = lambda ended: None
     conversations: dict[str, Conversation] = field(default_factory=dict)
+    open: set[Conversation] = field(default_factory=set)
     sweepers: list[Callable[[], None]] = field(default_factory=list)
     closing: bool = False
     sweeps: int = 0
@@ -359,7 +361,7 @@ class Statements:
         return await asyncio.get_running_loop().run_in_executor(self.pool, partial(work, *args))
 
     def running(self) -> int:
-        return sum(1 for c in list(self.conversations.values()) if not c.ended)
+        return len(self.open)
 
     def prepare(self, conversation: Conversation) -> None:
         """Let a thread make rows for the next page, which the client will ask for in a moment."""
@@ -396,6 +398,7 @@ class Statements:
             self.admit()
             execution = self._submit(sql, session, refusal)
             conversation = Conversation(execution, self, encoding)
+            self.open.add(conversation)  # first: whoever finds it may end it
             self.conversations[execution.query_id] = conversation
         return conversation
 

@@ -145,14 +145,21 @@ class Pages:
             self._rest = self.execution.next_batch(wait)
         if self._rest is None:
             return False
-        rows = _rows_within(self._rest, room - self._size)
-        batch, more = self._rest.slice(0, rows), self._rest.slice(rows)
+        batch, more, left = self._rest, None, room - self._size
+        size = _most(batch)
+        if size > left:
+            size = _size(batch)
+        if size > left:
+            rows = _rows_within(batch, size, left)
+            batch, more = batch.slice(0, rows), batch.slice(rows)
+            size = _size(batch)
         if batch.num_rows:
             with MAKERS:
                 written = encode_rows(batch, self.columns)
             self._parts += [b"," if self._parts else b"[", written]
-        self._rest = more if more.num_rows else None  # only now that what comes before it is written
-        self._size += _size(batch)
+        # Only now that what comes before it is written.
+        self._rest = more if more is not None and more.num_rows else None
+        self._size += size
         self._count += batch.num_rows
         return True
 
@@ -161,11 +168,15 @@ ROW_BYTES = 16
 """What a row costs at least as JSON: narrow rows are longer as text than as Arrow."""
 
 
+def _most(batch: pa.RecordBatch) -> int:
+    """`_size` or more, at once: of a slice it counts all that it was cut from."""
+    return max(int(batch.get_total_buffer_size()), int(batch.num_rows) * ROW_BYTES)
+
+
 def _size(batch: pa.RecordBatch) -> int:
     return max(int(batch.nbytes), int(batch.num_rows) * ROW_BYTES)
 
 
-def _rows_within(batch: pa.RecordBatch, room: int) -> int:
-    """How many of the batch's rows fill the room; at least one."""
-    rows = int(batch.num_rows)
-    return max(1, min(rows, rows * room // max(1, _size(batch))))
+def _rows_within(batch: pa.RecordBatch, size: int, room: int) -> int:
+    """How many of a batch's rows fill the room, which is smaller; at least one. size: of all of them."""
+    return max(1, int(batch.num_rows) * room // size)

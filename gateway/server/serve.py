@@ -92,6 +92,7 @@ def serve(settings: GatewaySettings) -> None:
                 host=host.strip("[]"),
                 port=int(port),
                 log_level="warning",
+                access_log=False,
                 server_header=False,
                 http=Wire,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,

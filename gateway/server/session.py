@@ -198,7 +198,8 @@ def _credentials(headers: Headers) -> tuple[str, str]:
 
 def _is_private(request: Request) -> bool:
     """Whether nobody can listen on the way: TLS, also ended by a proxy, or the same machine."""
-    if _first(request.headers, "X-Forwarded-Proto") == "https" or request.url.scheme == "https":
+    forwarded = _first(request.headers.get("X-Forwarded-Proto", ""))
+    if "https" in (forwarded, request.scope.get("scheme")):
         return True
     try:
         return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
@@ -296,18 +297,24 @@ def _zone(text: str) -> str:
 _HOST = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?\Z")
 
 
-def _first(headers: Headers, name: str) -> str:
-    return headers.get(name, "").split(",")[0].strip()
+_ADDRESS = (b"host", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port")
+
+
+def _first(text: str) -> str:
+    return text.split(",")[0].strip()
 
 
 def base_url(request: Request) -> str:
     """The address that the client used, also behind a proxy. Raises HttpProblem 400 for a malformed one."""
-    forwarded = _first(request.headers, "X-Forwarded-Proto").lower()
+    # Of a header that comes twice the first counts, as everywhere.
+    told = {name: value.decode("latin-1") for name, value in reversed(request.headers.raw) if name in _ADDRESS}
+    host, proto, forwarded_host, forwarded_port = (told.get(name, "") for name in _ADDRESS)
+    forwarded = _first(proto).lower()
     scheme = forwarded if forwarded in ("http", "https") else request.scope.get("scheme", "http")
-    host = _first(request.headers, "X-Forwarded-Host") or request.headers.get("Host", "")
+    host = _first(forwarded_host) or host
     if not _HOST.match(host):
         raise HttpProblem(400, "Invalid host")
-    port = _first(request.headers, "X-Forwarded-Port")
+    port = _first(forwarded_port)
     if port.isdigit() and not re.search(r":\d+\Z", host) and port != {"http": "80", "https": "443"}[scheme]:
         host = f"{host}:{port}"
     return f"{scheme}://{host}"

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -51,6 +51,13 @@ def routes(statements: Statements) -> list[Route]:
     return [*_statements(statements), *_segments(statements), *_server(statements), *_queries(statements)]
 
 
+def _get(path: str, endpoint: Callable[[Request], Awaitable[Any]]) -> Route:
+    """For GET alone: HEAD is to change nothing."""
+    route = Route(path, endpoint, methods=["GET"])
+    route.methods = {"GET"}
+    return route
+
+
 # -- statements and their pages ------------------------------------------------------------------------
 
 
@@ -58,7 +65,8 @@ def _statements(statements: Statements) -> list[Route]:
     options = statements.options
     followed = "/v1/statement/{kind}/{query_id}/{slug}/{token}"
 
-    async def submit(request: Request) -> Response:
+    async def submit(request: Request) -> _Body:
+        base = base_url(request)
         encoding = chosen(request.headers) if options.spooling else ""
         if _is_short(request):
             data = await _short_body(request)
@@ -68,7 +76,7 @@ def _statements(statements: Statements) -> list[Route]:
             sql = _text(await body(request, MAX_BODY))
             conversation = await statements.run(statements.start, sql, session, refusal, encoding)
         conversation.touch(connection_of(request))
-        return await _answer(statements, request, conversation, conversation.first, 0)
+        return await _answer(statements, request, base, conversation, conversation.first, 0)
 
     async def validate(request: Request) -> Response:
         await _who(statements, request)
@@ -79,14 +87,15 @@ def _statements(statements: Statements) -> list[Route]:
         at = request.path_params
         return statements.find(at["query_id"], at["slug"]), _token(at["kind"], at["token"])
 
-    async def page(request: Request) -> Response:
+    async def page(request: Request) -> _Body:
+        base = base_url(request)
         conversation, number = asked(request)
         connection = connection_of(request)
         conversation.touch(connection)
         found = await statements.run(conversation.page, number, options.poll_seconds)
         # Again this connection: a sign of life by another one, meanwhile, doesn't tell whether anybody waits for this.
         conversation.touch(connection)
-        return await _answer(statements, request, conversation, found, number)
+        return await _answer(statements, request, base, conversation, found, number)
 
     async def keep_alive(request: Request) -> Response:
         conversation, _ = asked(request)
@@ -104,11 +113,11 @@ def _statements(statements: Statements) -> list[Route]:
         return Response(status_code=204)
 
     return [
-        # A route for GET takes HEAD too, unless another stands before it.
-        Route(followed, keep_alive, methods=["HEAD"]),
-        Route(followed, page, methods=["GET"]),
-        Route(followed, cancel, methods=["DELETE"]),
+        # The most frequent first: each is looked at in turn.
+        _get(followed, page),
         Route("/v1/statement", submit, methods=["POST"]),
+        Route(followed, keep_alive, methods=["HEAD"]),
+        Route(followed, cancel, methods=["DELETE"]),
         Route("/v1/statement", validate, methods=["HEAD"]),
         Route("/v1/statement/partial/{query_id}/{slug}", stop_early, methods=["DELETE"]),
     ]
@@ -122,7 +131,6 @@ def _session_of(statements: Statements, request: Request) -> tuple[Session, City
     """The session that the headers say, and why it may not ask; long headers take their time."""
     principal = login(request, statements.gateway, statements.options)
     session = with_headers(principal, request.headers)
-    base_url(request)
     try:
         check_user(request, principal)
     except CityError as error:
@@ -153,15 +161,15 @@ def _started(statements: Statements, request: Request, data: bytes, encoding: st
 
 
 async def _answer(
-    statements: Statements, request: Request, conversation: Conversation, page: Page, token: int
-) -> Response:
-    parts = _parts(base_url(request), conversation, page, token)
+    statements: Statements, request: Request, base: str, conversation: Conversation, page: Page, token: int
+) -> _Body:
+    parts = _parts(base, conversation, page, token)
     headers = [*page.headers, *_STATIC_HEADERS]
     if conversation.encoding:
         headers.append((HEADER, conversation.encoding))
-    wanted = coding(request.headers)
     # The segments of an encoded result are packed already.
-    if wanted and not page.segments and sum(map(len, parts)) >= WORTH_PACKING:
+    is_worth_it = not page.segments and sum(map(len, parts)) >= WORTH_PACKING
+    if is_worth_it and (wanted := coding(request.headers)):
         parts = [await statements.run(packed, wanted, parts)]
         headers.append(("Content-Encoding", wanted))
     return _Body(parts, headers, "application/json", conversation)
@@ -171,7 +179,7 @@ async def _answer(
 
 
 def _segments(statements: Statements) -> list[Route]:
-    async def download(request: Request) -> Response:
+    async def download(request: Request) -> _Body:
         name = request.path_params["name"]
         data, conversation = await statements.run(_segment_of, statements, name, connection_of(request))
         return _Body([data], _STATIC_HEADERS, "application/octet-stream", conversation)
@@ -184,13 +192,7 @@ def _segments(statements: Statements) -> list[Route]:
         # A second acknowledgement of the same segment, after a lost answer, is as welcome as the first.
         return Response()
 
-    found = [
-        Route("/v1/spooled/download/{name}", download, methods=["GET"]),
-        Route("/v1/spooled/ack/{name}", acknowledge, methods=["GET"]),
-    ]
-    for route in found:
-        route.methods = {"GET"}  # not HEAD, which is to change nothing
-    return found
+    return [_get("/v1/spooled/download/{name}", download), _get("/v1/spooled/ack/{name}", acknowledge)]
 
 
 def _segment_of(statements: Statements, name: str, connection: Connection | None) -> tuple[bytes, Conversation | None]:
@@ -330,8 +332,9 @@ def _segment(base: str, segment: Segment) -> dict[str, Any]:
     }
 
 
-class _Body(Response):
-    """A body in known parts, sent piece by piece: nothing is copied, and a slow reader holds up only himself."""
+class _Body:
+    """A response whose body comes in known parts, sent piece by piece: nothing is copied, and a slow reader holds up
+    only himself."""
 
     def __init__(
         self,
@@ -340,18 +343,16 @@ class _Body(Response):
         media_type: str,
         conversation: Conversation | None,
     ) -> None:
-        super().__init__(media_type=media_type)
-        self._pieces = parts
+        own = (("Content-Type", media_type), ("Content-Length", str(sum(map(len, parts)))))
+        self._headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (*own, *headers)]
+        self._parts = parts
         self._conversation = conversation
-        self.headers["content-length"] = str(sum(map(len, parts)))
-        for name, value in headers:
-            self.headers.append(name, value)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for part in self._pieces:
-            for at in range(0, len(part), PIECE):
-                await send({"type": "http.response.body", "body": memoryview(part)[at : at + PIECE], "more_body": True})
-                if self._conversation is not None:
-                    self._conversation.touch()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        pieces = [memoryview(part)[at : at + PIECE] for part in self._parts for at in range(0, len(part), PIECE)]
+        *_, last = pieces = pieces or [memoryview(b"")]
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": piece is not last})
+            if self._conversation is not None:
+                self._conversation.touch()

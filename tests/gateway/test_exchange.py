@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from catalog.exchange import EndRecord, Fragment, Head, Question, Receipt, decode_keys, encode_keys, key_fields
 from catalog.ipc import BATCH_BYTES, Reader, pieces
+from catalog.ipc import Head as MessageHead
 from connectors.agent.receipt import Frames
 
 
@@ -116,6 +117,37 @@ def test_what_is_cut_into_pieces_arrives_whole(column: pa.Array) -> None:
     assert all(piece.nbytes < BATCH_BYTES // 4 for piece in read)
 
 
+def beside_a_batch(told: dict[bytes, bytes]) -> bytes:
+    """A stream of one empty batch that has this beside it."""
+    batch = pa.record_batch([pa.array([], pa.int64())], names=["c0"])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch, custom_metadata=told)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+@given(st.dictionaries(st.text().map(str.encode), st.text().map(str.encode), max_size=8))
+def test_what_is_said_beside_a_batch_is_read_as_it_was_sent(told: dict[bytes, bytes]) -> None:
+    (_, found) = Reader(io.BytesIO(beside_a_batch(told)).readinto).next() or (None, None)
+    assert (found or {}) == told
+
+
+def test_more_than_a_few_words_beside_a_batch_are_refused() -> None:
+    """They may lie one over another: a head of a megabyte would become gigabytes."""
+    reader = Reader(io.BytesIO(beside_a_batch({b"%d" % n: b"x" for n in range(9)})).readinto)
+    with pytest.raises(ValueError, match="more beside it"):
+        reader.next()
+
+
+def test_words_beside_a_batch_that_leave_its_head_are_refused() -> None:
+    raw = beside_a_batch({b"name": b"value"})
+    message = raw[pa.schema([("c0", pa.int64())]).serialize().size :] + bytes(1000)
+    assert MessageHead(message).metadata == {b"name": b"value"}
+    longer = message.replace(struct.pack("<I", 5) + b"value", struct.pack("<I", 500) + b"value")
+    with pytest.raises(ValueError, match="no message"):
+        assert MessageHead(longer).metadata
+
+
 @given(st.data())
 def test_a_message_with_any_byte_changed_is_read_or_refused(data: st.DataObject) -> None:
     """Nothing but ValueError, or what Arrow raises: whoever reads turns both into one refusal."""
@@ -123,7 +155,7 @@ def test_a_message_with_any_byte_changed_is_read_or_refused(data: st.DataObject)
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=data.draw(st.sampled_from([None, "lz4", "zstd"])))
     with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
-        writer.write_batch(batch)
+        writer.write_batch(batch, custom_metadata={"k": "v", "atoll-end": "{}"})
     raw = bytearray(sink.getvalue().to_pybytes())
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     try:

@@ -282,6 +282,32 @@ def test_a_gateway_sends_no_token_over_plain_http_or_to_an_unknown_certificate(
         asking.close()
 
 
+def certified(*certificates: dict[str, Any]) -> DepartmentEntry:
+    return DepartmentEntry(url="https://127.0.0.1:1", key=SigningKey.generate().public_jwk, keys=certificates)
+
+
+def test_connections_are_kept_only_while_the_certificates_of_both_sides_stay_the_same(tmp_path: Path) -> None:
+    first, second = (keys.public_jwk(tls.maker("water")(0)) for _ in range(2))
+    known = {"water": certified(first)}
+    asking = agents(tmp_path, known["water"])
+    asking._departments = lambda: known
+    try:
+        kept = asking.lines("water")
+        assert asking.lines("water") is kept
+        for changed in (certified(second), certified(first, second), certified({**first, "exp": 1}, second)):
+            known["water"] = changed
+            assert asking.lines("water") is not kept
+            kept = asking.lines("water")
+            assert asking.lines("water") is kept
+        asking._certificates.rotate(int(time.time()) - 1, 0, tls.maker("gateway"))
+        assert asking.lines("water") is not kept, "it would show the certificate of before"
+        known["water"] = certified({**second, "revoked": 1})
+        with pytest.raises(DepartmentError, match="no certificate"):
+            asking.lines("water")
+    finally:
+        asking.close()
+
+
 def test_a_department_that_lets_the_gateway_not_in_is_not_taken_for_an_empty_one() -> None:
     refusals = [
         AccessDenied("m", Outcome.AUTH, who="water", rule="pinned gateways"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import threading
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,12 +19,23 @@ from catalog.errors import CityError
 from catalog.types import TrinoType, parse
 from gateway.execution import Execution, ResultColumn, Session
 from gateway.server import floats
-from gateway.server.pages import Pages, client_columns, column_list, encode, values
+from gateway.server.pages import Pages, client_columns, column_list, values
+from gateway.server.pages import encode as as_json
 
 DAY = datetime.date(2024, 2, 29)
 MOMENT = datetime.datetime(2024, 1, 2, 3, 4, 5, 123456)
 BEFORE = datetime.datetime(1969, 12, 31, 23, 59, 59, 999999)
 ZONED = MOMENT.replace(tzinfo=datetime.UTC)
+
+
+def encode(batch: pa.RecordBatch, columns: Sequence[ResultColumn]) -> bytes:
+    """A batch as JSON: the same text whether its rows count as few or as many."""
+    with pytest.MonkeyPatch.context() as counted:
+        counted.setattr("gateway.server.rows.FEW", 0)
+        many = as_json(batch, columns)
+        counted.setattr("gateway.server.rows.FEW", batch.num_rows)
+        assert as_json(batch, columns) == many
+    return many
 
 
 def shown(kind: str, value: Any, dtype: pa.DataType | None = None) -> Any:
