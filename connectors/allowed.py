@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
 from catalog.duck.typing import decimal_of
@@ -45,9 +45,11 @@ __all__ = [
     "check",
     "check_values",
     "columns_of",
+    "fitted",
     "is_one_row",
     "may_bind",
     "named",
+    "never_fails",
     "never_raises",
     "result_of",
     "same_family",
@@ -59,6 +61,8 @@ MAX_PATTERN = 1_000
 """Characters of a LIKE pattern."""
 MAX_SCALE = 30
 """Decimals after the point that every source keeps."""
+SUMMED = 26
+"""Digits of decimals of which a million millions add up to no more than 38."""
 _COMPARE = ("=", "<>", "<", "<=", ">", ">=")
 _QUERY_ID = re.compile(r"[A-Za-z0-9_]{0,80}\Z")
 _INT64 = range(-(2**63), 2**63)
@@ -150,7 +154,7 @@ class _Check:
         found = self._parts((condition.part,), types)
         kind, part = _type(types, condition.column), condition.part
         lone = len(found) == 1 and len(part.parts) == 1 and is_one_row(part.parts[0]) and not part.predicates
-        if not self.allowed.scalars or condition.op not in _COMPARE or not lone:
+        if not self.allowed.scalars or condition.op not in _COMPARE or not lone or not never_fails(part):
             raise ValueError("comparing with a scan is not pushed, or not with such a scan")
         if any(not (kind.is_integer or kind.name == "decimal") or not same_family(kind, k) for k in found.values()):
             raise ValueError(f"comparing {condition.column!r} with a scan: not pushed on {kind}")
@@ -263,7 +267,53 @@ def never_raises(value: Expression) -> bool:
             return True
         case Arithmetic(_, left, right, type_):
             return type_.args[0] < 38 and never_raises(left) and never_raises(right)
-    return False
+        case Case(_, then, otherwise):
+            return never_raises(then) and (otherwise is None or never_raises(otherwise))
+
+
+def never_fails(scan: NativeScan) -> bool:
+    """Whether what a scan delivers is no error, whatever its columns hold.
+
+    In a condition nothing may be one: it is looked at for a row that fulfils all others, of the hidden ones too.
+    """
+    parts = list(scan.scans())
+    sums = all(_never_fails(aggregate, part.types) for part in parts for aggregate in part.aggregates)
+    return sums and not any(key.function for part in parts for key in part.group_by)  # 'infinity' has no year
+
+
+def _never_fails(aggregate: Aggregate, types: Mapping[str, TrinoType]) -> bool:
+    value = aggregate.value
+    if value is None or not never_raises(value):
+        return value is None
+    type_ = types[value] if isinstance(value, str) else value.type
+    return aggregate.function not in ("sum", "avg") or type_.is_integer or type_.args[0] <= SUMMED
+
+
+def fitted(predicate: Predicate, type_: TrinoType) -> Predicate | bool:
+    """A condition on decimals beside literals of their own type; True if it holds of all of them, False if of none.
+
+    A literal that lies between two of the type, or beyond them all, is as good as its neighbour. An engine would bring
+    both sides into a type of both, and where that has no room for a value the error would tell of it, hidden or not.
+    """
+    if type_.name != "decimal" or not predicate.values:
+        return predicate
+    op, exact = predicate.op, [Decimal(v) for v in predicate.values]  # type: ignore[arg-type]
+    precision, scale = type_.args
+    unit, most = Decimal(1).scaleb(-scale), Decimal(10**precision - 1).scaleb(-scale, _WIDE)
+    if op in ("=", "<>", "in"):
+        within = tuple(
+            v.quantize(unit, context=_WIDE) for v in exact if v.copy_abs() <= most and not _WIDE.remainder(v, unit)
+        )
+        return replace(predicate, values=within) if within else op == "<>"
+    up = op in (">", ">=")
+    if exact[0].copy_abs() > most:
+        return up is (exact[0] < 0)
+    near = exact[0].quantize(unit, ROUND_CEILING if up else ROUND_FLOOR, _WIDE)
+    return replace(predicate, op=op if near == exact[0] else ">=" if up else "<=", values=(near,))
+
+
+_WIDE = Context(prec=80)
+"""For decimals of any type, and whatever lies between them."""
 
 
 def may_bind(kind: TrinoType, columns: Sized, allowed: Capabilities) -> bool:

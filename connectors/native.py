@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
@@ -31,7 +31,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from catalog.duck.typing import decimal_of
 from catalog.exchange import KEY_COLUMNS
 from catalog.types import VARCHAR, TrinoType
-from connectors.allowed import check, check_values, result_of
+from connectors.allowed import check, check_values, fitted, result_of
 from connectors.base import (
     Aggregate,
     AllOf,
@@ -301,6 +301,10 @@ class Compiler:
         words = f"{'DESC' if order.descending else 'ASC'} NULLS {'FIRST' if order.nulls_first else 'LAST'}"
         return list(self.sql(f"SELECT 1 ORDER BY :c {words}", c=column).args["order"].expressions)
 
+    def computed(self, condition: Computed) -> exp.Expr:
+        left, right = self.expression(condition.left), self.expression(condition.right)
+        return self.sql(f":l {condition.op} :r", l=left, r=right)
+
     def number(self, name: str) -> exp.Expr:
         """A column of exact numbers, to be computed with."""
         return self.column(name)
@@ -483,8 +487,8 @@ class Compiler:
             case Scalar(column, op, part):
                 asked = exp.Subquery(this=self._within(part, None)._select())
                 return [self.sql(f":l {op} :r", l=self.column(column), r=asked)]
-            case Computed(one, op, other):
-                return [self.sql(f":l {op} :r", l=self.expression(one), r=self.expression(other))]
+            case Computed():
+                return [self.computed(condition)]
 
     def _all(self, conditions: Sequence[Condition]) -> exp.Expr:
         return exp.and_(*(one for c in conditions for one in self._condition(c)), copy=False)
@@ -765,6 +769,7 @@ class PostgresCompiler(Compiler):
     ) -> None:
         self._bind = bind
         self._folding = folding
+        self._guards = False
         super().__init__(scan, allowed, natives)
 
     def output(self, column: exp.Expr, name: str, type_: TrinoType) -> exp.Expr:
@@ -803,6 +808,19 @@ class PostgresCompiler(Compiler):
         if digits < 38 and result_of(value.op, *kinds) == value.type:
             return found  # it always fits
         return self.sql(f"CAST(:v AS DECIMAL({digits}, {scale}))", v=found)
+
+    def computed(self, condition: Computed) -> exp.Expr:
+        """Of numbers within their declared types alone: a hidden one of 70,000 digits would make a product an error."""
+        guarded = copy.copy(self)
+        guarded._guards = True
+        return super(PostgresCompiler, guarded).computed(condition)
+
+    def number(self, name: str) -> exp.Expr:
+        column, type_ = super().number(name), self.types[name]
+        if not self._guards or type_.name != "decimal":
+            return column
+        bound = "1" + "0" * (type_.args[0] - type_.args[1])
+        return self.sql(f"CASE WHEN :c > -{bound} AND :c < {bound} THEN :c END", c=column)
 
     def comparable(self, column: exp.Expr, name: str, type_: TrinoType) -> exp.Expr:
         return self.sql(':c COLLATE "C"', c=self._text(name)) if type_.name == "varchar" else column
@@ -1135,20 +1153,29 @@ def _mariadb_literal(value: Value, type_: TrinoType) -> str:
 
 
 class DuckDBCompiler(Compiler):
-    """DuckDB (files, snapshots): many keys are a registered Arrow table, NaN never compares as a number."""
+    """DuckDB (files, snapshots): many keys are a registered Arrow table, NaN never compares as a number.
+
+    Decimals compare with literals of their type alone (`fitted`).
+    """
 
     dialect = "duckdb"
 
     def compare(self, predicate: Predicate, type_: TrinoType) -> list[exp.Expr]:
-        found = super().compare(predicate, type_)
+        near = fitted(predicate, type_)
+        if isinstance(near, bool):
+            return [self.is_not_null(predicate.column, type_) if near else self.sql("1 = 0")]
+        found = super().compare(near, type_)
         if type_.name == "double" and predicate.op in (">", ">="):
             found.append(self.sql("NOT ISNAN(:c)", c=self.column(predicate.column)))
         return found
 
     def one_of(self, name: str, type_: TrinoType, values: Sequence[Value]) -> list[exp.Expr]:
+        near = fitted(Predicate(name, "in", tuple(values)), type_)
+        if isinstance(near, bool):
+            return [self.sql("1 = 0")]
         if len(values) <= _SHORT_LIST:
-            return super().one_of(name, type_, values)
-        return self._found_in(name, _key_array(values, type_))
+            return super().one_of(name, type_, near.values)
+        return self._found_in(name, _key_array(near.values, type_))
 
     def one_of_numbers(self, name: str, type_: TrinoType, keys: pa.Array) -> list[exp.Expr]:
         return self._found_in(name, keys.cast(pa.int64()))
@@ -1212,16 +1239,8 @@ def _named_table(name: str, alias: str) -> exp.Table:
 
 
 def _key_array(values: Sequence[Value], type_: TrinoType) -> pa.Array:
-    """Keys in a type wide enough for all of them; a decimal that the column cannot hold matches nothing."""
-    if type_.name in _WHOLE_NUMBERS:
-        return pa.array(values, pa.int64())
-    if type_.name != "decimal":
-        return pa.array(values, type_.arrow())
-    wide = Context(prec=100)
-    unit, limit = Decimal(1).scaleb(-type_.args[1]), Decimal(10) ** (type_.args[0] - type_.args[1])
-    exact = [Decimal(v) for v in values if not isinstance(v, str | date)]
-    fitting = [v for v in exact if abs(v) < limit and not wide.remainder(v, unit)]
-    return pa.array(fitting, type_.arrow())
+    """Keys in a type wide enough for all of them."""
+    return pa.array(values, pa.int64() if type_.name in _WHOLE_NUMBERS else type_.arrow())
 
 
 _DUCKDB_CASTS = {"date": "DATE", "timestamp": "TIMESTAMP"}

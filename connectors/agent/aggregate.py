@@ -42,6 +42,7 @@ from connectors.agent.disclosure import Ask, Crowd, Dominance, Question, Rules, 
 from connectors.agent.enforce import Scan, enforce, enforce_entities
 from connectors.agent.plan import mode_refusal
 from connectors.agent.pushdown import safe_predicate
+from connectors.allowed import fitted
 from connectors.base import Capabilities, Predicate
 
 __all__ = [
@@ -366,9 +367,13 @@ def where_sql(predicates: Sequence[Predicate], columns: Mapping[str, TrinoType])
     parts = []
     for p in predicates:
         kind = columns[p.column]
-        listed = ", ".join(_literal(v, kind) for v in p.values)
+        near = fitted(p, kind)
+        if isinstance(near, bool):
+            parts.append(f'"{p.column}" IS NOT NULL' if near else "FALSE")
+            continue
+        listed = ", ".join(_literal(v, kind) for v in near.values)
         right = {"is null": "IS NULL", "is not null": "IS NOT NULL", "in": f"IN ({listed})"}.get(
-            p.op, f"{p.op} {listed}"
+            p.op, f"{near.op} {listed}"
         )
         parts.append(f'"{p.column}" {right}')
     return " WHERE " + " AND ".join(parts) if parts else ""
@@ -383,7 +388,7 @@ def _literal(value: Any, kind: TrinoType) -> str:
         return sql_text(value)
     if isinstance(value, float):
         return f"CAST({sql_text(repr(value))} AS DOUBLE)"
-    return str(value)
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 # ---- the whole relation, once ------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from connectors.agent.authorise import Governed
 from connectors.agent.grouping import CLAUSES, Grouping, Shown, regrouped
 from connectors.agent.lower import COMPARES, FLIPPED, Lower, Named
 from connectors.agent.pushdown import conjuncts, keys_operand
-from connectors.allowed import answers, is_one_row, may_bind, same_family
+from connectors.allowed import answers, is_one_row, may_bind, never_fails, same_family
 from connectors.base import (
     BoundKeys,
     Capabilities,
@@ -399,7 +399,7 @@ class _Below:
             return None
         column = self.resolve(sides[1] if asked == [sides[0]] else sides[0])
         found = _derived(self._build, asked[0].this)
-        if column is None or len(found.labels) != 1 or not is_one_row(found.native):
+        if column is None or len(found.labels) != 1 or not is_one_row(found.native) or not never_fails(found.native):
             raise Stays
         (value,) = found.labels.values()
         number = column.type.is_integer or column.type.name == "decimal"

@@ -15,14 +15,14 @@ def types_of(**columns: str) -> dict[str, TrinoType]:
     return {name: parse_type(text) for name, text in columns.items()}
 
 
-def scan_of(relation: str, columns: dict[str, TrinoType], **parts: Any) -> NativeScan:
-    """A scan of all `columns` unless `parts` say otherwise; a text with a blank is an owner view."""
+def scan_of(relation: str, types: dict[str, TrinoType], **parts: Any) -> NativeScan:
+    """A scan of all columns of `types` unless `parts` say otherwise; a text with a blank is an owner view."""
     if not {"group_by", "aggregates", "columns"} & parts.keys():
-        parts["columns"] = tuple(OutputColumn(name, type_, name) for name, type_ in columns.items())
-    return NativeScan(relation, " " in relation, columns, **parts)
+        parts["columns"] = tuple(OutputColumn(name, type_, name) for name, type_ in types.items())
+    return NativeScan(relation, " " in relation, types, **parts)
 
 
-def read(source: Source, relation: str, columns: dict[str, TrinoType], **parts: Any) -> list[tuple[Any, ...]]:
-    scan = scan_of(relation, columns, **parts)
+def read(source: Source, relation: str, types: dict[str, TrinoType], **parts: Any) -> list[tuple[Any, ...]]:
+    scan = scan_of(relation, types, **parts)
     table = pa.Table.from_batches(list(source.scan(scan, Cancel())), scan.schema)
     return [tuple(row.values()) for row in table.to_pylist()]

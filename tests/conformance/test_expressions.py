@@ -104,6 +104,24 @@ def test_two_columns_compare_as_in_trino(silo: Silo, op: Any, left: str, right: 
     assert asked(silo, condition) == wanted(condition)
 
 
+FINE = [Decimal("1.5005"), Decimal("-1.5"), Decimal("1e-35"), Decimal("-1e-35"), Decimal("99999999999.9995"),
+        Decimal("-99999999999.9995"), Decimal(10) ** 37, -(Decimal(10) ** 37)]  # fmt: skip
+"""Numbers that a column's decimals lie beside, or all on one side of."""
+
+
+@pytest.mark.parametrize("op", [*COMPARISONS, "in"])
+def test_decimals_compare_with_finer_and_larger_ones(silo: Silo, op: Any) -> None:
+    """Whatever stands in a row, and were it one that is hidden: none becomes an error."""
+    if "decimal" not in silo.source.capabilities().predicates.get(op, ()):
+        return
+    largest = [row[0] for row in ROWS if abs(row[COLUMNS.index("amt")] or 0) > 10**9]
+    hidden = (f"id NOT IN (SELECT x.id FROM awkward AS x WHERE x.id IN ({', '.join(map(str, largest))}))",)
+    for values in [(number,) for number in FINE] + ([tuple(FINE[1:]), tuple(FINE)] if op == "in" else []):
+        condition = Predicate("amt", op, values)
+        assert ids(silo, predicates=(condition,)) == wanted(condition)
+        assert ids(silo, predicates=(condition,), row_filters=hidden) == sorted({*wanted(condition)} - {*largest})
+
+
 @pytest.mark.parametrize("column", ["x", "f", "ts"])
 def test_columns_whose_comparison_differs_are_not_compared(silo: Silo, column: str) -> None:
     """Of doubles NaN compares in ways of its own; timestamps have fractions that some sources sort as text."""
@@ -328,6 +346,24 @@ def test_what_may_be_more_rows_than_one_is_no_number_to_compare_with(silo: Silo)
         only = NativeScan((part,), False, dict(part.outputs), (OutputColumn("m", BIGINT, "o"),))
         with pytest.raises(ValueError, match="not pushed"):
             asked(silo, Scalar("b", "=", only))
+
+
+def test_what_might_be_an_error_is_no_number_to_compare_with(silo: Silo) -> None:
+    """It would be one because of a row that is hidden: only for the others' sake is it computed."""
+    wide = made("*", "amt", Number(Decimal(10) ** 37, TrinoType("decimal", (38, 0))))
+    kept = Case(Predicate("b", "=", (1,)), wide, None, wide.type)
+    assert wide.type.args[0] == 38
+    for function, computed in (("count", wide), ("count", kept), ("count", made("+", wide, "b"))):
+        count = Aggregate(function, computed, BIGINT, "m")  # type: ignore[arg-type]
+        grouped = NativeScan(
+            "awkward", False, dict(TYPES), group_by=(GroupKey("n", TYPES["n"], "k"),), aggregates=(count,)
+        )
+        above = NativeScan((grouped,), False, dict(grouped.outputs), aggregates=(Aggregate("max", "m", BIGINT, "x"),))
+        for part in (NativeScan("awkward", False, dict(TYPES), aggregates=(count,)), above):
+            ((name, _),) = part.outputs
+            only = NativeScan((part,), False, dict(part.outputs), (OutputColumn(name, BIGINT, "o"),))
+            with pytest.raises(ValueError, match="not pushed"):
+                asked(silo, Scalar("b", "=", only))
 
 
 def test_the_first_rows_come_with_those_that_tie(silo: Silo) -> None:

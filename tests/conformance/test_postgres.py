@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from connectors.base import (
     Cancel,
     Cancelled,
     Case,
+    Computed,
     GroupKey,
     NativeScan,
     Number,
+    OutputColumn,
     Predicate,
     Source,
     SourceError,
@@ -232,6 +235,30 @@ def test_a_nondeterministic_collation_is_found_and_does_not_fold(
     finally:
         fresh.close()
         connection.execute("DROP TABLE folded; DROP COLLATION folding")
+
+
+def test_a_number_that_no_product_has_room_for_is_compared_with_nothing(
+    source: Source, connection: psycopg.Connection
+) -> None:
+    """A row that the owner's filter hides may hold it: an error would tell of it."""
+    connection.execute("CREATE TABLE huge (id int, a numeric)")
+    connection.execute(
+        "INSERT INTO huge VALUES (1, 1.5), (2, ('1' || repeat('0', 70000))::numeric), (3, 'NaN'), (4, -2)"
+    )
+    columns = types_of(id="integer", a="decimal(12,2)")
+    square = Arithmetic("*", "a", "a", TrinoType("decimal", (24, 4)))
+    three = Number(Decimal("3.0"), TrinoType("decimal", (2, 1)))
+    shown = (OutputColumn("id", columns["id"], "id"),)
+
+    def found(op: Any) -> list[tuple[Any, ...]]:
+        return sorted(read(source, "huge", columns, columns=shown, predicates=(Computed(square, op, three),)))
+
+    try:
+        assert found(">") == [(4,)]
+        assert found("<") == [(1,)]
+        assert found("<>") == [(1,), (4,)]
+    finally:
+        connection.execute("DROP TABLE huge")
 
 
 def test_equality_on_text_and_keys_use_the_columns_index(source: Source, connection: psycopg.Connection) -> None:

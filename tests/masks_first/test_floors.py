@@ -216,3 +216,31 @@ def test_cells_of_raw_keys_are_noticed(statistics: Department, monkeypatch: pyte
 
     monkeypatch.setattr(aggregate, "entity_scan", unmasked)
     assert {"by a masked number", "by a masked date", "where a masked range"} <= _differing(statistics)
+
+
+AMOUNTS = {"person": parse("varchar"), "amount": parse("decimal(14,3)")}
+BY_AMOUNT: dict[str, Any] = {
+    **POLICY,
+    "relations": {"paid": {"table": "paid", "columns": {n: str(t) for n, t in AMOUNTS.items()}}},
+    "grants": [{k: v for k, v in POLICY["grants"][0].items() if k != "row_filter"} | {
+        "relation": "paid", "dimensions": ["amount"], "measures": [], "masks": {},
+    }],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_an_amount_that_is_withheld_makes_no_error(
+    kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> None:
+    """Beside a literal of so many decimals that an engine has no room left for thousands."""
+    finest = "1.00000000000000000000000000000000001"
+    paid = [(f"p{i}", Decimal(i % 2)) for i in range(4 * FLOOR)]
+    rich = Decimal("90000000000.125")
+    data: Data = {"paid": (AMOUNTS, [*paid, ("rich", rich)])}
+    with open_department(kind, tmp_path_factory.mktemp(kind), request, data, BY_AMOUNT) as opened:
+        for where, holds in {
+            f"< {finest}": lambda v: v <= 1, f"IN (0.0, {finest})": lambda v: v == 0, f"<> {finest}": lambda v: True,
+            f">= -{finest}": lambda v: True, "< 10000000000000000000000000000.5": lambda v: True,
+        }.items():  # fmt: skip
+            answer = opened.ask(f"SELECT count(*) AS c0 FROM dept.main.paid AS t WHERE t.amount {where}", "statistics")
+            assert answer.rows == [(sum(holds(amount) for amount in [*(a for _, a in paid), rich]),)]

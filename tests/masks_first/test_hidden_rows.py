@@ -130,6 +130,10 @@ QUESTIONS: dict[str, str] = {
         "dept.main.events AS s WHERE s.id = t.n AND s.kind = t.kind) AND NOT EXISTS (SELECT 1 FROM "
         "dept.main.events AS u WHERE u.id = t.n AND u.grade > t.grade) GROUP BY t.kind"
     ),
+    "beside a literal so fine that only amounts in hidden rows are too large": (
+        f"SELECT t.kind AS c0, count(*) AS c1 {FROM} WHERE t.amount > 0.00000000000000000000000000000000001 "
+        "OR t.amount IN (1.00000000000000000000000000000000001, 0.0) GROUP BY t.kind"
+    ),
     "the first by a masked value": (
         f"SELECT t.income AS c0, t.name AS c1, t.id AS c2 {FROM} WHERE t.kind = 'C' "
         "ORDER BY t.income DESC, t.name, t.id LIMIT 50"
