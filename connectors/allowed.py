@@ -43,6 +43,7 @@ __all__ = [
     "MAX_PATTERN",
     "answers",
     "check",
+    "check_query_id",
     "check_values",
     "columns_of",
     "fitted",
@@ -74,6 +75,12 @@ def check(scan: NativeScan, allowed: Capabilities) -> None:
     _Check(allowed).scan(scan, {})
 
 
+def check_query_id(query_id: str) -> None:
+    """Refuse what could end the comment that it stands in. Raises ValueError."""
+    if not _QUERY_ID.match(query_id):
+        raise ValueError("a query id has letters, digits and _ only, at most 80")
+
+
 @dataclass(frozen=True)
 class _Check:
     """Walks a scan. types: of the columns in sight, those of the scans around included."""
@@ -83,8 +90,7 @@ class _Check:
     def scan(self, scan: NativeScan, around: Mapping[str, TrinoType]) -> None:
         if bool(scan.columns) == bool(scan.group_by or scan.aggregates):
             raise ValueError("a scan reads columns or groups, one of the two")
-        if not _QUERY_ID.match(scan.query_id):
-            raise ValueError("a query id has letters, digits and _ only, at most 80")
+        check_query_id(scan.query_id)
         if scan.limit is not None and (scan.limit < 0 or not scan.columns):
             raise ValueError("a limit needs a plain scan and cannot be negative")
         if scan.order and (not scan.columns or (scan.limit is None and not self.allowed.sorts)):

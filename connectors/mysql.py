@@ -40,6 +40,7 @@ from connectors.config import SecretRef, SourceConfig, resolve_secret
 from connectors.native import Compiled, MariaDBCompiler, describe
 from connectors.packets import Rows
 from connectors.pool import Lease, Pool
+from connectors.written import Texts
 
 __all__ = ["MysqlConfig", "MysqlSource"]
 
@@ -162,6 +163,7 @@ class MysqlSource(Source):
         self._pool: Pool[Any] = Pool(self._connect, _disconnect, connections, alive=_alive)
         self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
         self._lock = threading.Lock()
+        self._texts = Texts()
 
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
@@ -180,7 +182,13 @@ class MysqlSource(Source):
 
     def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
         cancel.check()
-        compiled = MariaDBCompiler(scan, CAPABILITIES, lambda part: self._native_types(part, cancel)).compile()
+        owners = [part for part in scan.scans() if isinstance(part.relation, str)]
+        known = {(part.relation, part.is_query): self._native_types(part, cancel) for part in owners}
+
+        def of(scan: NativeScan) -> MariaDBCompiler:
+            return MariaDBCompiler(scan, CAPABILITIES, lambda part: known[part.relation, part.is_query])
+
+        compiled = self._texts.compiled(scan, known, of)
         return self._pool.stream(cancel, lambda lease: self._run(lease, scan, compiled, cancel))
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 from typing import Any, ClassVar, Self
 
 import pyarrow as pa
@@ -56,9 +56,11 @@ from connectors.base import (
 )
 
 __all__ = [
+    "SHORT_LIST",
     "Compiled",
     "Compiler",
     "DuckDBCompiler",
+    "Hole",
     "MariaDBCompiler",
     "PostgresCompiler",
     "SQLiteCompiler",
@@ -134,6 +136,8 @@ def _read(text: str, dialect: str) -> exp.Expr:
     return sqlglot.parse_one(text, read=dialect)
 
 
+Hole = Callable[[pa.Array], str]
+"""Writes a set of many whole numbers, or of rows of such, as a literal."""
 Natives = Callable[[NativeScan], Mapping[str, str]]
 """Of a scan over an owner's text: raw column -> the source's own type name, where the source told it."""
 
@@ -160,15 +164,27 @@ class Compiler:
         self._natives = natives
         self._nonce = secrets.token_hex(8)
         self._splices: dict[str, str] = {}
+        self._holes: dict[str, tuple[pa.Array, Hole]] = {}
         self._aliases = itertools.count()
         self._enter(scan, None)
 
     def compile(self) -> Compiled:
         """The whole statement. Raises ValueError if it cannot be built, or would not read back the same."""
-        sql = self._splice(self._emit(self._select(delivering=True)))
+        sql = "".join(p if isinstance(p, str) else p[1](p[0]) for p in self.pieces())
         if self.scan.query_id:
             sql = f"/* atoll:{self.scan.query_id} */ {sql}"
         return Compiled(sql, self.params, self.key_tables, tuple(self.wires))
+
+    def pieces(self) -> list[str | tuple[pa.Array, Hole]]:
+        """The text of the statement without its comment, sets of keys apart that stand in it as a literal each."""
+        text = self._splice(self._emit(self._select(delivering=True)))
+        holes = {self._quoted(marker): hole for marker, hole in self._holes.items()}
+        if not holes:
+            return [text]
+        found = re.split(f"({'|'.join(map(re.escape, holes))})", text)
+        if len(found) != 2 * len(holes) + 1:
+            raise ValueError("a set of keys has no place in the statement")
+        return [holes.get(part, part) for part in found]
 
     def _within(self, scan: NativeScan, around: Self | None) -> Self:
         """The compiler of a scan inside this one. around: whose columns it may name, None for nobody's."""
@@ -280,6 +296,10 @@ class Compiler:
     def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
         """`(columns) IN (keys)`, at least one key. parts: the values for each column, key by key."""
         raise NotImplementedError
+
+    def among_numbers(self, columns: Sequence[str], keys: pa.Array) -> list[exp.Expr]:
+        """The same of whole numbers. keys: structs."""
+        return self._among_parts(columns, keys)
 
     def comparison(self, comparison: Comparison) -> list[exp.Expr]:
         """`column op column` as conditions that hold together."""
@@ -439,6 +459,12 @@ class Compiler:
             if type_.is_integer and pa.types.is_signed_integer(keys.type) and len(keys):
                 return self.one_of_numbers(name, type_, keys)
             return self._one_of(name, type_, keys.to_pylist())
+        whole = all(pa.types.is_signed_integer(part.type) for part in keys.flatten())
+        if whole and all(self.types[c].is_integer for c in columns) and len(keys):
+            return self.among_numbers(columns, keys)
+        return self._among_parts(columns, keys)
+
+    def _among_parts(self, columns: Sequence[str], keys: pa.Array) -> list[exp.Expr]:
         parts = [part.to_pylist() for part in keys.flatten()]
         for column, values in zip(columns, parts, strict=True):
             check_values(values, self.types[column], column)
@@ -536,17 +562,25 @@ class Compiler:
             text = tree.sql(
                 dialect=self.dialect, identify=True, comments=False, unsupported_level=sqlglot.ErrorLevel.RAISE
             )
-            again = (_read.__wrapped__ if self._splices else _read)(text, self.dialect)
+            again = (_read.__wrapped__ if self._splices or self._holes else _read)(text, self.dialect)
         except SqlglotError as bad:
             raise ValueError("the scan has no exact form in this dialect") from bad
         if again != tree:
             raise ValueError("the scan's text does not read back as the same statement")
         return text
 
+    def _hole(self, keys: pa.Array, write: Hole) -> exp.Column:
+        """What stands for a set of keys until the statement has been checked. write: gives digits and commas alone."""
+        marker = f"keys_{len(self._holes)}_{self._nonce}"
+        self._holes[marker] = keys, write
+        return exp.column(marker, quoted=True)
+
+    def _quoted(self, marker: str) -> str:
+        return f"`{marker}`" if self.dialect == "mysql" else f'"{marker}"'
+
     def _splice(self, text: str) -> str:
-        quote = "`" if self.dialect == "mysql" else '"'
         for marker, owner in self._splices.items():
-            name = f"{quote}{marker}{quote}"
+            name = self._quoted(marker)
             whole = f"SELECT 1 AS {name}"
             place = whole if whole in text else name
             before, found, after = text.partition(place)
@@ -560,6 +594,23 @@ def _listed(keys: pa.Array) -> str:
     """Whole numbers as a text, a comma between them."""
     texts = pa.ListArray.from_arrays([0, len(keys)], keys.cast(pa.string()))
     return str(pc.binary_join(texts, ",")[0].as_py())
+
+
+def _array_of(bits: tuple[int, ...], place: int, keys: pa.Array) -> str:
+    """The keys' part at a place, as PostgreSQL's array, without keys of which a part has more bits than its column."""
+    flat = keys.flatten() if isinstance(keys, pa.StructArray) else [keys]
+    parts = [part.cast(pa.int64()) for part in flat]
+    within = [
+        pc.and_(pc.greater_equal(part, -(2**most)), pc.less_equal(part, 2**most - 1))
+        for part, most in zip(parts, bits, strict=True)
+    ]
+    return f"'{{{_listed(parts[place].filter(reduce(pc.and_, within)))}}}'"
+
+
+def _rows_of(keys: pa.Array) -> str:
+    """Rows of whole numbers, each in parentheses."""
+    rows = pc.binary_join_element_wise(*(part.cast(pa.string()) for part in keys.flatten()), ",")
+    return f"({pc.binary_join(pa.ListArray.from_arrays([0, len(rows)], rows), '),(')[0].as_py()})"
 
 
 def _unit(type_: TrinoType) -> str:
@@ -745,7 +796,7 @@ _POSTGRES_NATIVES = {
     "timestamp with time zone": "timestamptz",
 } | dict.fromkeys(_WHOLE_NUMBERS, "int8")
 _BINARY_COERCIBLE = ("text", "varchar")
-_SHORT_LIST = 50
+SHORT_LIST = 50
 """Literals that stand one by one; more are one array."""
 
 
@@ -835,7 +886,7 @@ class PostgresCompiler(Compiler):
         return found
 
     def one_of(self, name: str, type_: TrinoType, values: Sequence[Value]) -> list[exp.Expr]:
-        if not self._bind and len(values) <= _SHORT_LIST:
+        if not self._bind and len(values) <= SHORT_LIST:
             left = self._text(name) if type_.name == "varchar" else self.column(name)
             literals = [self.value(v, type_) for v in values]
             found: list[exp.Expr] = [exp.In(this=left, expressions=literals)]
@@ -851,12 +902,10 @@ class PostgresCompiler(Compiler):
 
     def one_of_numbers(self, name: str, type_: TrinoType, keys: pa.Array) -> list[exp.Expr]:
         native = self.native_types[name]
-        if self._bind or len(keys) <= _SHORT_LIST or native not in _POSTGRES_INTEGERS:
+        if self._bind or len(keys) <= SHORT_LIST or native not in _POSTGRES_INTEGERS:
             return super().one_of_numbers(name, type_, keys)
         element, bits = _POSTGRES_INTEGERS[native]
-        whole = keys.cast(pa.int64())
-        fitting = whole.filter(pc.and_(pc.greater_equal(whole, -(2**bits)), pc.less_equal(whole, 2**bits - 1)))
-        array = exp.column(self._marker(f"'{{{_listed(fitting)}}}'"), quoted=True)
+        array = self._hole(keys, partial(_array_of, (bits,), 0))
         return [self.sql(f":c = ANY(CAST(:k AS {element}[]))", c=self.column(name), k=array)]
 
     def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
@@ -864,9 +913,22 @@ class PostgresCompiler(Compiler):
         fitting = [self._elements(name, values) for name, values in zip(columns, parts, strict=True)]
         keys = [key for key in zip(*(values for _, values in fitting), strict=True) if None not in key]
         lists = list(zip(*keys, strict=True)) or [()] * len(columns)
+        return self._among_arrays(columns, [(e, self._array(v)) for (e, _), v in zip(fitting, lists, strict=True)])
+
+    def among_numbers(self, columns: Sequence[str], keys: pa.Array) -> list[exp.Expr]:
+        found = [_POSTGRES_INTEGERS.get(self.native_types[c]) for c in columns]
+        known = [one for one in found if one is not None]
+        if self._bind or len(keys) <= SHORT_LIST or len(known) < len(columns):
+            return super().among_numbers(columns, keys)
+        bits = tuple(most for _, most in known)
+        holes = [self._hole(keys, partial(_array_of, bits, i)) for i in range(len(columns))]
+        return self._among_arrays(columns, [(element, hole) for (element, _), hole in zip(known, holes, strict=True)])
+
+    def _among_arrays(self, columns: Sequence[str], lists: Sequence[tuple[str, exp.Expr]]) -> list[exp.Expr]:
+        """lists: of each column the type of its values, and all of them, key by key."""
         arrays = {
-            hole: self.sql(f"CAST(:k AS {element}[])", k=self._array(values))
-            for hole, (element, _), values in zip("abc", fitting, lists, strict=False)
+            hole: self.sql(f"CAST(:k AS {element}[])", k=values)
+            for hole, (element, values) in zip("abc", lists, strict=False)
         }
         holes, names = ", ".join(f":{hole}" for hole in arrays), ", ".join(f'"{hole}"' for hole in arrays)
         found = self.sql(f'SELECT 1 FROM UNNEST({holes}) AS "j"({names})', **arrays)
@@ -1024,7 +1086,11 @@ class MariaDBCompiler(Compiler):
         return found
 
     def one_of_numbers(self, name: str, type_: TrinoType, keys: pa.Array) -> list[exp.Expr]:
-        return [exp.In(this=self.column(name), expressions=[exp.column(self._marker(_listed(keys)), quoted=True)])]
+        return [exp.In(this=self.column(name), expressions=[self._hole(keys, _listed)])]
+
+    def among_numbers(self, columns: Sequence[str], keys: pa.Array) -> list[exp.Expr]:
+        left = exp.Tuple(expressions=[self.column(c) for c in columns])
+        return [exp.In(this=left, expressions=[self._hole(keys, _rows_of)])]
 
     def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
         """As in `one_of`: once by what indexes know, where all texts allow it, and exactly where there are texts."""
@@ -1173,7 +1239,7 @@ class DuckDBCompiler(Compiler):
         near = fitted(Predicate(name, "in", tuple(values)), type_)
         if isinstance(near, bool):
             return [self.sql("1 = 0")]
-        if len(values) <= _SHORT_LIST:
+        if len(values) <= SHORT_LIST:
             return super().one_of(name, type_, near.values)
         return self._found_in(name, _key_array(near.values, type_))
 

@@ -51,6 +51,7 @@ from connectors.native import Compiled, PostgresCompiler, describe
 from connectors.pool import Lease, Pool
 from connectors.regroup import Grouper, apart
 from connectors.regroup import counted as only_counted
+from connectors.written import Texts
 
 __all__ = ["PostgresConfig", "PostgresSource"]
 
@@ -218,6 +219,7 @@ class PostgresSource(Source):
         self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
         self._rows: TTLCache[tuple[str, int], tuple[str, float]] = TTLCache(256, DESCRIBE_SECONDS)
         self._grouper = Grouper(private_dir)
+        self._texts = Texts()
         self._lock = threading.Lock()
         self._folding: bool | None = None
         self._has_workers = False
@@ -263,8 +265,13 @@ class PostgresSource(Source):
         def natives(part: NativeScan) -> dict[str, str]:
             return known[part.relation, part.is_query]
 
+        folding = bool(self._folding)
+
+        def of(scan: NativeScan) -> PostgresCompiler:
+            return PostgresCompiler(scan, CAPABILITIES, natives, bind=bind, folding=folding)
+
         def compiled_of(scan: NativeScan) -> Compiled:
-            return PostgresCompiler(scan, CAPABILITIES, natives, bind=bind, folding=bool(self._folding)).compile()
+            return of(scan).compile() if bind else self._texts.compiled(scan, (known, folding), of)
 
         two_steps = factored(scan, CAPABILITIES)
         if two_steps is not None and self._expected(compiled_of(two_steps.parts[0]), cancel) <= FEW_GROUPS:

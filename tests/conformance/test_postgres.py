@@ -30,10 +30,11 @@ from connectors.base import (
     Source,
     SourceError,
 )
-from connectors.native import Compiled, PostgresCompiler
+from connectors.native import Compiled
 from connectors.postgres import PostgresSource
 from connectors.regroup import Grouper
 from connectors.sources import open_source, parse_source
+from connectors.written import Texts
 from tests.conformance.helpers import read, scan_of, types_of
 from tests.servers import PostgresServer
 
@@ -333,8 +334,8 @@ def test_groups_are_the_same_in_the_server_and_beside_it(
 ) -> None:
     inside = read(source, LINES, LINE, aggregates=SUMS, **parts)
     seen: list[str] = []
-    compiled = PostgresCompiler.compile
-    monkeypatch.setattr(PostgresCompiler, "compile", lambda self: _noted(compiled(self), seen))
+    compiled = Texts.compiled
+    monkeypatch.setattr(Texts, "compiled", lambda *asked: _noted(compiled(*asked), seen))
     monkeypatch.setattr("connectors.postgres.HASHED_GROUPS", -1)
     beside = read(source, LINES, LINE, aggregates=SUMS, **parts)
     assert sorted(inside, key=repr) == sorted(beside, key=repr)
