@@ -146,7 +146,7 @@ class Compiler:
     """Rules that hold in every dialect; subclasses say where theirs differs.
 
     A compiler stands for one scan; those of the scans inside share its parameters and the owner's texts.
-    types, native_types: of the columns in sight.
+    types, native_types: of the columns in sight. spelled: columns whose keys stand in the text, not in a hole.
     """
 
     dialect: ClassVar[str]
@@ -161,6 +161,7 @@ class Compiler:
         self.params: dict[str, Any] = {}
         self.key_tables: dict[str, pa.Array] = {}
         self.wires: list[str] = []
+        self.spelled: list[tuple[str, ...]] = []
         self._natives = natives
         self._nonce = secrets.token_hex(8)
         self._splices: dict[str, str] = {}
@@ -449,7 +450,10 @@ class Compiler:
         for condition in sorted(self.scan.predicates, key=self._cost):
             found += self._condition(condition)
         for columns, keys in self.scan.keys:
+            before = len(self._holes)
             found += self._among(columns, keys)
+            if len(self._holes) == before:
+                self.spelled.append(columns)
         return found
 
     def _among(self, columns: tuple[str, ...], keys: pa.Array) -> list[exp.Expr]:
@@ -1292,9 +1296,10 @@ class DuckDBCompiler(Compiler):
 
     def value(self, value: Value, type_: TrinoType) -> exp.Expr:
         name = self._next("p")
-        self.params[name] = _plain_text(value) if type_.name in _DUCKDB_CASTS else value
+        # The driver makes a double of a decimal that has all of its digits behind the point.
+        cast = "DECIMAL(38, 38)" if type_.args == (38, 38) else _DUCKDB_CASTS.get(type_.name)
+        self.params[name] = _plain_text(value) if cast else value
         parameter = exp.Placeholder(this=name)
-        cast = _DUCKDB_CASTS.get(type_.name)
         return self.sql(f"CAST(:v AS {cast})", v=parameter) if cast else parameter
 
 

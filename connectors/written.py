@@ -61,7 +61,10 @@ class Texts:
         """
         check_query_id(scan.query_id)
         shape = _Shape()
-        shape.dump((replace(scan, query_id=""), also))
+        try:
+            shape.dump((replace(scan, query_id=""), also))
+        except RecursionError:  # so deep that only what is made for it reads it
+            return make(scan).compile()
         if not shape.fits:
             return make(scan).compile()
         text = shape.text()
@@ -81,8 +84,7 @@ def _written(compiler: Compiler, keys: Sequence[pa.Array]) -> _Written | None:
     """None for one with parameters, or with keys elsewhere than in holes: a column may hold them in its own way."""
     numbers = {id(array): number for number, array in enumerate(keys)}
     pieces = tuple(p if isinstance(p, str) else (numbers[id(p[0])], p[1]) for p in compiler.pieces())
-    held = {p[0] for p in pieces if not isinstance(p, str)}
-    if compiler.params or compiler.key_tables or len(held) < len(keys):
+    if compiler.params or compiler.spelled:
         return None
     return _Written(pieces, tuple(compiler.wires))
 

@@ -388,7 +388,9 @@ def _literal(value: Any, kind: TrinoType) -> str:
         return sql_text(value)
     if isinstance(value, float):
         return f"CAST({sql_text(repr(value))} AS DOUBLE)"
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    if isinstance(value, Decimal):  # in its column's type: 0.1 of 38 digits behind the point would be a double
+        return f"CAST({sql_text(format(value, 'f'))} AS {kind.duckdb()})"
+    return str(value)
 
 
 # ---- the whole relation, once ------------------------------------------------------------------------------

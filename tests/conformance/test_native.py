@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 import sqlglot
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from catalog.types import BIGINT, VARCHAR, parse
 from connectors import mysql, postgres, snapshot, sqlite
-from connectors.base import NativeScan, OutputColumn, Predicate
+from connectors.base import NativeScan, Op, OutputColumn, Predicate
 from connectors.native import (
     Compiled,
     Compiler,
@@ -144,3 +146,17 @@ def test_literals_are_bound_where_the_driver_binds(dialect: str, bound: bool) ->
     assert bool(scan.params) == bound
     for text in ("needle", "2024-02-29", "77"):
         assert (text in scan.sql) == (not bound and not (dialect == "mysql" and text == "needle"))
+
+
+def test_a_literal_of_38_digits_behind_the_point_stays_a_decimal() -> None:
+    kind = parse("decimal(38,38)")
+    none, below, amount = (Decimal(f"0.{units:038}") for units in (0, 10**36, 10**36 + 1))
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE orders (a DECIMAL(38, 38))")
+    connection.execute(f"INSERT INTO orders VALUES ('{amount:f}')")
+    columns = (OutputColumn("a", kind, "a"),)
+    ops: dict[Op, tuple[Decimal, ...]] = {"=": (below,), "<=": (below,), "in": (none, below)}
+    for op, values in ops.items():
+        scan = NativeScan("orders", False, {"a": kind}, columns, predicates=(Predicate("a", op, values),))
+        asked = compiler("duckdb", scan).compile()
+        assert connection.execute(asked.sql, asked.params).fetchall() == [], op

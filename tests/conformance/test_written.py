@@ -155,6 +155,19 @@ def test_a_column_with_its_own_type_for_whole_numbers_is_written_each_time() -> 
     assert written.count == 4, "once to see that it cannot be kept, once as it is asked"
 
 
+def test_one_set_for_such_a_column_and_another_is_written_each_time() -> None:
+    natives = {**NATIVES["postgres"], "b": "numeric"}
+    types = {**TYPES, "b": TYPES["a"]}
+    written = Counted(lambda s: PostgresCompiler(s, postgres.CAPABILITIES, lambda _: natives, bind=False))
+    for start in (0, 70_000):
+        values = ints([v + start for v in MANY])
+        several = pairs([v + start for v in MANY])
+        both = bound((("a",), values), (("b",), values))
+        written(replace(scan_of(columns=COLUMNS[:1], keys=both), types=types))
+        rows = bound((("a", "a"), several), (("a", "b"), several))
+        written(replace(scan_of(columns=COLUMNS[:1], keys=rows), types=types))
+
+
 def test_a_name_cannot_end_its_comment_later(make: Callable[[NativeScan], Compiler]) -> None:
     written = Counted(make)
     written(scan_of(query_id="q1"))

@@ -14,11 +14,14 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import duckdb
+import pyarrow as pa
 import pytest
 
 from catalog.errors import Outcome
 from catalog.types import parse
 from connectors.agent import aggregate
+from connectors.base import Op, Predicate
 from tests.masks_first.people import HIERARCHY
 from tests.masks_first.silos import KINDS, Data, Department, open_department
 
@@ -244,3 +247,13 @@ def test_an_amount_that_is_withheld_makes_no_error(
         }.items():  # fmt: skip
             answer = opened.ask(f"SELECT count(*) AS c0 FROM dept.main.paid AS t WHERE t.amount {where}", "statistics")
             assert answer.rows == [(sum(holds(amount) for amount in [*(a for _, a in paid), rich]),)]
+
+
+def test_an_amount_of_nothing_but_decimals_is_compared_to_its_last_digit() -> None:
+    kind = parse("decimal(38,38)")
+    amounts = [Decimal(f"0.{units}") for units in range(93 * 10**36 + 1, 93 * 10**36 + 4)]
+    rows = duckdb.from_arrow(pa.table({"amount": pa.array(amounts, kind.arrow())}))
+    holds: dict[Op, int] = {">": 1, ">=": 2, "=": 1, "<>": 2, "in": 1}
+    for op, count in holds.items():
+        where = aggregate.where_sql([Predicate("amount", op, (amounts[1],))], {"amount": kind})
+        assert rows.query("paid", f"SELECT count(*) FROM paid{where}").fetchall() == [(count,)], op
