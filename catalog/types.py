@@ -73,8 +73,13 @@ class TrinoType:
         return self.name in _INTEGERS
 
     @property
+    def is_exact(self) -> bool:
+        """Of numbers that are computed without rounding."""
+        return self.is_integer or self.name == "decimal"
+
+    @property
     def is_numeric(self) -> bool:
-        return self.is_integer or self.name in ("decimal", "double", "real")
+        return self.is_exact or self.name in ("double", "real")
 
     def signature(self) -> dict[str, Any]:
         """The protocol's typeSignature object."""

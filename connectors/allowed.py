@@ -162,7 +162,7 @@ class _Check:
         lone = len(found) == 1 and len(part.parts) == 1 and is_one_row(part.parts[0]) and not part.predicates
         if not self.allowed.scalars or condition.op not in _COMPARE or not lone or not never_fails(part):
             raise ValueError("comparing with a scan is not pushed, or not with such a scan")
-        if any(not (kind.is_integer or kind.name == "decimal") or not same_family(kind, k) for k in found.values()):
+        if not kind.is_exact or not all(same_family(kind, k) for k in found.values()):
             raise ValueError(f"comparing {condition.column!r} with a scan: not pushed on {kind}")
 
     def condition(self, condition: Condition, types: Mapping[str, TrinoType]) -> None:
@@ -177,7 +177,7 @@ class _Check:
                 sides = (left, right)
                 if op not in _COMPARE or not self.allowed.computes or not all(map(never_raises, sides)):
                     raise ValueError(f"{op!r} on what is computed: not pushed")
-                if any(k.name != "decimal" and not k.is_integer for k in (self.expression(s, types) for s in sides)):
+                if not all(self.expression(side, types).is_exact for side in sides):
                     raise ValueError(f"{op!r} on what is computed: no number")
             case Like(column, pattern):
                 unfit = self.allowed.likes is None or set(self.allowed.likes) & set(pattern)

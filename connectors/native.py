@@ -64,6 +64,7 @@ __all__ = [
     "MariaDBCompiler",
     "PostgresCompiler",
     "SQLiteCompiler",
+    "commented",
     "describe",
     "trusted_text",
 ]
@@ -82,6 +83,11 @@ class Compiled:
     params: dict[str, Any] = field(default_factory=dict)
     key_tables: dict[str, pa.Array] = field(default_factory=dict)
     wires: tuple[str, ...] = ()
+
+
+def commented(sql: str, query_id: str) -> str:
+    """A statement under its question's name, by which owners find it in their own monitoring."""
+    return f"/* atoll:{query_id} */ {sql}" if query_id else sql
 
 
 # --- the owner's text -------------------------------------------------------------------------------
@@ -172,9 +178,7 @@ class Compiler:
     def compile(self) -> Compiled:
         """The whole statement. Raises ValueError if it cannot be built, or would not read back the same."""
         sql = "".join(p if isinstance(p, str) else p[1](p[0]) for p in self.pieces())
-        if self.scan.query_id:
-            sql = f"/* atoll:{self.scan.query_id} */ {sql}"
-        return Compiled(sql, self.params, self.key_tables, tuple(self.wires))
+        return Compiled(commented(sql, self.scan.query_id), self.params, self.key_tables, tuple(self.wires))
 
     def pieces(self) -> list[str | tuple[pa.Array, Hole]]:
         """The text of the statement without its comment, sets of keys apart that stand in it as a literal each."""

@@ -24,7 +24,7 @@ from cachetools import LRUCache
 
 from connectors.allowed import MAX_KEYS, check_query_id
 from connectors.base import NativeScan
-from connectors.native import SHORT_LIST, Compiled, Compiler, Hole
+from connectors.native import SHORT_LIST, Compiled, Compiler, Hole, commented
 
 __all__ = ["Texts"]
 
@@ -45,7 +45,7 @@ class _Written:
 
     def compiled(self, keys: Sequence[pa.Array], query_id: str) -> Compiled:
         sql = "".join(p if isinstance(p, str) else p[1](keys[p[0]]) for p in self.pieces)
-        return Compiled(f"/* atoll:{query_id} */ {sql}" if query_id else sql, wires=self.wires)
+        return Compiled(commented(sql, query_id), wires=self.wires)
 
 
 class Texts:

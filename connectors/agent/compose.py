@@ -95,20 +95,22 @@ class Sources:
 def composed(select: exp.Select, sources: Sources) -> Composed:
     """One scan for the whole SELECT, or for its FROM and WHERE. Raises Stays."""
     build = _Build(sources)
-    if select.args.get("with_") is not None:
-        rest, native = _furthest(build, select)
-        return Composed(rest, native, tuple({r.name: r for r in build.occurrences}.values()))
+    rest, native = _whole(build, select) if select.args.get("with_") is None else _furthest(build, select)
+    return Composed(rest, native, tuple({r.name: r for r in build.occurrences}.values()))
+
+
+def _whole(build: _Build, select: exp.Select) -> tuple[exp.Select, NativeScan]:
+    """Groups, or rows of several relations."""
     if not _clauses(select) <= CLAUSES:
         raise Stays
     below = _Below(build, select, None)
     group = _grouped(build, select, below)
-    if group is None:
-        rest, native = _plain(select, below)
-    else:
-        rest, native = group
-    if len(build.occurrences) < 2 and group is None:
+    if group is not None:
+        return group
+    found = _plain(select, below)
+    if len(build.occurrences) < 2:
         raise Stays  # a plain scan does as much, and more where masks are
-    return Composed(rest, native, tuple({r.name: r for r in build.occurrences}.values()))
+    return found
 
 
 def _furthest(build: _Build, select: exp.Select) -> tuple[exp.Select, NativeScan]:
@@ -135,19 +137,20 @@ def _furthest(build: _Build, select: exp.Select) -> tuple[exp.Select, NativeScan
     if not own or function.this.name.lower() != columns[0].name.lower():
         raise Stays
     derived = _derived(build, asked)
-    found = [derived.labels.get(node.name.lower()) for node in (*listed, *columns)]
-    named = [one for one in found if one is not None]
-    by = named[-1] if len(named) == len(found) else None
-    if by is None or not derived.native.group_by or not build.allowed.ties or by.type.name not in build.allowed.orders:
+    names = [node.name.lower() for node in (*listed, *columns)]
+    if not derived.labels.keys() >= set(names) or not derived.native.group_by or not build.allowed.ties:
+        raise Stays
+    *named, by = (derived.labels[name] for name in names)
+    if by.type.name not in build.allowed.orders:
         raise Stays
     rest = exp.Select(
         expressions=[
             exp.alias_(exp.column(one.name, table=COMPOSED), item.alias_or_name)
-            for one, item in zip(named, select.expressions, strict=False)
+            for one, item in zip(named, select.expressions, strict=True)
         ]
     )
     outputs = dict(derived.native.outputs)
-    shown = tuple(OutputColumn(n, outputs[n], n) for n in dict.fromkeys(one.name for one in named))
+    shown = tuple(OutputColumn(n, outputs[n], n) for n in dict.fromkeys(one.name for one in (*named, by)))
     order = (Order(by.name, descending=isinstance(function, exp.Max)),)
     there = (Predicate(by.name, "is not null"),)
     return rest, NativeScan((derived.native,), False, outputs, shown, predicates=there, order=order, limit=1, ties=True)
@@ -402,12 +405,14 @@ class _Below:
         if column is None or len(found.labels) != 1 or not is_one_row(found.native) or not never_fails(found.native):
             raise Stays
         (value,) = found.labels.values()
-        number = column.type.is_integer or column.type.name == "decimal"
-        if not number or not same_family(column.type, value.type):
+        if not column.type.is_exact or not same_family(column.type, value.type):
             raise Stays
-        only = (OutputColumn(value.name, value.type, self._build.name("c")),)
-        part = NativeScan((found.native,), False, dict(found.native.outputs), only)
-        return Scalar(column.name, FLIPPED[op] if asked == [sides[0]] else op, part)
+        return Scalar(column.name, FLIPPED[op] if asked == [sides[0]] else op, self._only(found, value))
+
+    def _only(self, asked: _Derived, column: Named) -> NativeScan:
+        """A derived table of this one column: it may deliver more, such as what it is grouped by."""
+        only = (OutputColumn(column.name, column.type, self._build.name("c")),)
+        return NativeScan((asked.native,), False, dict(asked.native.outputs), only)
 
     def _bind(self, operands: Sequence[exp.Expr], name: str) -> None:
         columns = [column for one in operands if (column := self.resolve(one)) is not None]
@@ -445,9 +450,7 @@ class _Below:
         if not (self._build.allowed.excludes if negated else self._build.allowed.exists):
             raise Stays
         if negated:
-            # It may deliver more columns than the one that is asked for: what it is grouped by.
-            only = (OutputColumn(right.name, right.type, self._build.name("c")),)
-            return NotIn(left.name, NativeScan((asked.native,), False, dict(asked.native.outputs), only))
+            return NotIn(left.name, self._only(asked, right))
         return Exists((asked.native,), (Comparison(right.name, "=", left.name),))
 
     # -- joins

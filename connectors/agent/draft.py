@@ -166,7 +166,7 @@ def _fitting(mask: str, kind: TrinoType) -> str:
     """The proposed mask if the type can carry it, else the nearest stricter one."""
     if mask.startswith("date(") and kind.name not in ("date", "timestamp"):
         return "prefix(4)" if kind.is_text else "deny"
-    if mask.startswith("number(") and not (kind.is_integer or kind.name == "decimal"):
+    if mask.startswith("number(") and not kind.is_exact:
         return "deny"
     if mask.startswith(("prefix", "email")) and not kind.is_text:
         return "deny"

@@ -161,7 +161,7 @@ class Grouping:
         if value is None:
             return None
         if when is not None:
-            if not (value[1].is_integer or value[1].name == "decimal"):
+            if not value[1].is_exact:
                 return None
             value = Case(when, value[0], None, value[1]), value[1]
         if isinstance(node, exp.Avg):

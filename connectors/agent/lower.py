@@ -125,7 +125,7 @@ class Lower:
         left, right = self.expression(node.this), self.expression(node.expression)
         if left is None or right is None or not (never_raises(left[0]) and never_raises(right[0])):
             return None
-        if any(not (kind.is_integer or kind.name == "decimal") for _, kind in (left, right)):
+        if not (left[1].is_exact and right[1].is_exact):
             return None
         return Computed(left[0], op, right[0])
 
@@ -239,7 +239,7 @@ class Lower:
         if None in whens or None in thens or (default is not None and last is None):
             return None
         kind = common([t[1] for t in [*thens, last] if t is not None])
-        if kind is None or not (kind.is_integer or kind.name == "decimal"):
+        if kind is None or not kind.is_exact:
             return None
         found: Expression | None = None if last is None else last[0]
         for when, then in zip(reversed(whens), reversed(thens), strict=True):
