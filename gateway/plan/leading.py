@@ -43,7 +43,7 @@ __all__ = ["Leading", "leading"]
 
 ADDS = {"tinyint", "smallint", "integer", "bigint", "decimal"}
 """Types of which the sum of one value is that value."""
-LOOKED_AT = 10
+LOOKED_AT = 20
 """Rows among which one is looked for that comes twice, at most, for each row that the leader would deliver."""
 
 ROWS = {"expressions", "from_", "joins", "where"}

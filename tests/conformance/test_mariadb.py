@@ -225,6 +225,19 @@ def test_equality_and_keys_on_text_use_the_columns_index(source: Source, cursor:
     assert rows_read() - before < 10_000
 
 
+def test_many_keys_are_not_made_a_table_of_the_servers(source: Source, cursor: Any) -> None:
+    """Of more than 1,000 it would make one, and look for each of them in the relation, however many rows that takes."""
+
+    def rows_written() -> int:
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Handler_tmp_write'")
+        return int(cursor.fetchall()[0][1])
+
+    before = rows_written()
+    keys = ((("id",), pa.array(range(1, 3001))),)
+    assert len(read(source, "big", types_of(id="integer", name="varchar"), keys=keys)) == 3000
+    assert rows_written() - before < 1000
+
+
 def test_a_connection_that_died_is_replaced(source: Source, cursor: Any) -> None:
     assert len(read(source, "odd", types_of(id="integer"))) == 4
     cursor.execute("SELECT id FROM information_schema.processlist WHERE id <> connection_id()")
