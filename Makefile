@@ -1,6 +1,12 @@
 # Two commands matter: `make demo` and `make test`. Everything they need is made on the way.
 SHELL := /bin/bash
-PYTHON ?= python3
+SYSTEM_PYTHON ?= /usr/bin/python3
+# A python3 that was built without optimisation, as version managers build it, takes a quarter more time for a small
+# question than the system's (docs/decisions/014): then that one, where it will do.
+PYTHON ?= $(shell { python3 -c 'import sysconfig as s, sys; \
+	sys.exit("--enable-optimizations" in (s.get_config_var("CONFIG_ARGS") or ""))' && \
+	$(SYSTEM_PYTHON) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'; } 2>/dev/null && \
+	echo $(SYSTEM_PYTHON) || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
