@@ -78,6 +78,11 @@ _TOO_WIDE = re.compile(
     r" destination type INT(?:8|16|32)\b"
 )
 """Integers that do not fit a smaller type, doubles that do not fit an integer: Trino's errors differ by the type."""
+_KINDS: dict[str, type[duckdb.Error]] = {
+    "Out of Range Error: ": duckdb.OutOfRangeException, "Conversion Error: ": duckdb.ConversionException,
+    "Invalid Input Error: ": duckdb.InvalidInputException, "Out of Memory Error: ": duckdb.OutOfMemoryException,
+}  # fmt: skip
+"""How a text begins, and of which class it is: a reader of batches knows DuckDB's errors by their texts alone."""
 _BINDING = {
     "must appear in the GROUP BY clause": TrinoError.EXPRESSION_NOT_AGGREGATE,
     "clause cannot contain aggregates": TrinoError.EXPRESSION_NOT_SCALAR,
@@ -95,14 +100,15 @@ _WORDS = {
 
 
 def translate_error(error: BaseException) -> CityError:
-    """A DuckDB exception as an analyst may see it: one constant text per kind, never DuckDB's own.
+    """An exception of DuckDB, or of a reader of its batches, as an analyst may see it: one constant text per kind.
 
     DuckDB's texts hold values, so they go to the operator's log only.
     """
     text = str(error)
     if isinstance(error, CityError):
         return error
-    if isinstance(error, duckdb.OutOfMemoryException):
+    kind = next((known for words, known in _KINDS.items() if text.startswith(words)), type(error))
+    if issubclass(kind, duckdb.OutOfMemoryException):
         return DepartmentError(
             "The query needs more memory than it may use.", Outcome.LIMIT,
             trino=TrinoError.EXCEEDED_LOCAL_MEMORY_LIMIT, rule="memory",
@@ -114,17 +120,17 @@ def translate_error(error: BaseException) -> CityError:
         return _user("Division by zero.", TrinoError.DIVISION_BY_ZERO)
     if _TOO_WIDE.search(text):
         return _user("A number is out of range.", TrinoError.NUMERIC_VALUE_OUT_OF_RANGE)
-    if isinstance(error, duckdb.ConversionException):
+    if issubclass(kind, duckdb.ConversionException):
         return _user("A value cannot be cast to the wanted type.", TrinoError.INVALID_CAST_ARGUMENT)
-    if isinstance(error, duckdb.OutOfRangeException):
+    if issubclass(kind, duckdb.OutOfRangeException):
         return _user("A number is out of range.", TrinoError.NUMERIC_VALUE_OUT_OF_RANGE)
     if "More than one row returned by a subquery" in text:
         return _user("A scalar subquery returned more than one row.", TrinoError.SUBQUERY_MULTIPLE_ROWS)
-    if isinstance(error, duckdb.InvalidInputException):
+    if issubclass(kind, duckdb.InvalidInputException):
         return _user("A function got an argument that it cannot take.", TrinoError.INVALID_FUNCTION_ARGUMENT)
     if "escape character" in text:
         return _user("A LIKE pattern ends with its escape character.", TrinoError.INVALID_FUNCTION_ARGUMENT)
-    if isinstance(error, duckdb.BinderException):
+    if issubclass(kind, duckdb.BinderException):
         for words, trino in _BINDING.items():
             if words in text:
                 return UserError("The query does not group its columns.", trino=trino, rule="binding")

@@ -27,6 +27,7 @@ from catalog.exchange import KEY_COLUMNS, distinct
 from catalog.types import TrinoType, field_type
 from gateway.execution import Execution
 from gateway.merge import small
+from gateway.merge.shapes import Shape, shape_of
 from gateway.plan import KeySet
 from gateway.settings import Limits
 
@@ -327,17 +328,17 @@ class Merge:
         """
         if (found := small.numbers(query)) is not None:
             return found
-        shape = small.shape_of(query, self._tables)
+        shape = shape_of(query, self._tables)
         if shape is not None and (passed := self._passed(shape)) is not None:
             return passed
         rows = None if shape is None else self._few(shape.answers)
         found = None if shape is None or rows is None else small.matched(shape, rows)
         return duck.compile_query(query, self._tables) if found is None else found
 
-    def _passed(self, shape: small.Shape) -> Passed | None:
+    def _passed(self, shape: Shape) -> Passed | None:
         """The only answer that a merge reads, if it is a stream of which every row is passed on."""
-        (name, *others), columns = shape.answers, tuple(column for _, column in shape.outputs)
-        if others or shape.tests or shape.equal or name not in self._streams:
+        name, columns = shape.answers[0], shape.passed_on
+        if columns is None or name not in self._streams:
             return None
         return Passed(shape.columns, columns, self._streams.pop(name)[1])
 
@@ -377,10 +378,10 @@ class Merge:
         try:
             for batch in self._asked(compiled).to_arrow_reader(_batch_rows(types)):
                 yield conform(batch, types)
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:  # OSError: what is met while batches are read
             raise self._told(error) from error
 
-    def _told(self, error: duckdb.Error) -> CityError:
+    def _told(self, error: duckdb.Error | OSError) -> CityError:
         """A department's error travels through DuckDB as text only; the streams keep the real one."""
         self._execution.check()
         return duck.translate_error(error)

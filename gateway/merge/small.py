@@ -1,66 +1,47 @@
-"""A merge of few rows without an engine: answers matched by equal keys, as most look-ups over departments are.
+"""A merge of few rows without an engine: joined by equal keys, filtered, grouped and put in order.
 
-    shape = shape_of(query, tables)      what a merge query asks for, None if it is any other one
-    found = matched(shape, rows)         its answer out of the fragments' rows, None if that would be large
+    found = matched(shape, rows)         the answer to a shape out of the fragments' rows, None if it is the engine's
     found = numbers(query)               the answer of `SELECT 1`, by which tools ask whether anybody is there
 
-The shape is `SELECT column, .. FROM answer JOIN answer ON a = b .. WHERE a = b AND c < literal ..`: inner joins of
-fragments' answers, with their columns renamed at most. An engine takes longer to be told such a query than to
-answer it, and longer than this takes.
+An engine takes longer to be told such a query than to answer it, and longer than this takes. The queries are those
+that `shapes` reads.
 
-Proof. The answer of inner joins and WHERE is the set of combinations of one row of each that make every condition
-true. Each condition here is a comparison of two columns, or of a column with a literal, of types whose values Python
-compares as Trino does: integers by value, texts by their code points (the order of their UTF-8 bytes), days. NULL makes
-no comparison true. Columns are passed on as they came, in the types of their own answers. There is no ORDER BY, so any
-order will do.
+Proof. The answer of inner joins and WHERE is the set of combinations of one row of each that make every condition true.
+Conditions on one answer are asked of its rows before they are combined; equal columns of two answers find the
+combinations (NULL equals nothing); any other condition is asked of combinations as soon as all that it reads is there.
+What a condition means is proved in `conditions`, what groups, aggregates and order mean in `groups`. Columns are passed
+on as they came, in the types of their own answers: so are those of a group, which are equal in all its rows, and what
+MIN and MAX find. Without ORDER BY any order will do.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 from sqlglot import exp
 
-from catalog.duck import Table
 from catalog.types import INTEGER, TrinoType
+from gateway.merge.conditions import DIGITS, OtherShape, Place, Values, values
+from gateway.merge.groups import Call, arranged, grouped, keys_of
+from gateway.merge.shapes import Columns, Shape
 
-__all__ = ["MOST", "Matched", "Shape", "matched", "numbers", "shape_of"]
+__all__ = ["MOST", "Matched", "matched", "numbers"]
 
 MOST = 512
 """Rows of an answer, and of what comes of them."""
-_COMPARE: dict[type[exp.Expr], Callable[[Any, Any], bool]] = {
-    exp.EQ: operator.eq, exp.NEQ: operator.ne, exp.LT: operator.lt, exp.LTE: operator.le,
-    exp.GT: operator.gt, exp.GTE: operator.ge,
-}  # fmt: skip
-
-Place = tuple[int, str]
-"""Which of the answers, and its column."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """answers: fragments, in the order of FROM. equal: columns that must be equal, of the later answer first.
-    tests: a column of one answer, how it is compared, and with what. outputs: columns. columns: labels and types."""
-
-    answers: tuple[str, ...]
-    equal: tuple[tuple[Place, Place], ...]
-    tests: tuple[tuple[Place, Callable[[Any, Any], bool], object], ...]
-    outputs: tuple[Place, ...]
-    columns: tuple[tuple[str, TrinoType], ...]
+Combinations = Sequence[Sequence[int]]
+"""For each answer so far the numbers of its rows: one for each combination."""
 
 
 @dataclass(frozen=True)
 class Matched:
-    """The rows of an answer. columns: labels and types, as of a compiled query."""
+    """The rows of an answer, as of a compiled query."""
 
-    columns: tuple[tuple[str, TrinoType], ...]
+    columns: Columns
     batch: pa.RecordBatch
 
 
@@ -68,193 +49,130 @@ def numbers(query: exp.Query) -> Matched | None:
     """One row of whole numbers, None for any other query."""
     if not isinstance(query, exp.Select) or any(v and name != "expressions" for name, v in query.args.items()):
         return None
-    values = [item.unalias() for item in query.expressions]
-    if not all(isinstance(v, exp.Literal) and not v.is_string and v.name.isdecimal() for v in values):
+    literals = [item.unalias() for item in query.expressions]
+    if not all(isinstance(v, exp.Literal) and not v.is_string and v.name.isdecimal() for v in literals):
         return None
-    if max((int(v.name) for v in values), default=1 << 31) >= 1 << 31:
+    if max((int(v.name) for v in literals), default=1 << 31) >= 1 << 31:
         return None
-    arrays = [pa.array([int(v.name)], INTEGER.arrow()) for v in values]
     columns = tuple((item.alias_or_name, INTEGER) for item in query.expressions)
+    return _made(columns, [pa.array([int(v.name)], INTEGER.arrow()) for v in literals])
+
+
+def _made(columns: Columns, arrays: list[pa.Array]) -> Matched:
     return Matched(columns, pa.RecordBatch.from_arrays(arrays, names=[f"c{i}" for i in range(len(arrays))]))
 
 
-class _OtherShape(Exception):
-    """The query asks for more than this."""
-
-
-def shape_of(query: exp.Query, tables: Mapping[str, Table]) -> Shape | None:
-    """tables: the fragments' answers."""
+def matched(shape: Shape, rows: Mapping[str, pa.Table]) -> Matched | None:
+    """The answer, its columns named c0..; None if more rows than `MOST` came of it on the way, or too large numbers."""
     try:
-        return _Reading(tables).shape(query)
-    except _OtherShape:
+        return _Answer(shape, rows).made()
+    except OtherShape:
         return None
 
 
-def _only(node: exp.Expr, *names: str) -> None:
-    if any(value and name not in names for name, value in node.args.items()):
-        raise _OtherShape
+class _Answer:
+    def __init__(self, shape: Shape, rows: Mapping[str, pa.Table]) -> None:
+        self._shape = shape
+        self._tables = [rows[name] for name in shape.answers]
+        self._whole: dict[Place, list[Any]] = {}
 
+    def made(self) -> Matched:
+        shape, found = self._shape, self._found()
+        column = self._of(found)
+        if shape.keys is None:
+            groups = [[k] for k in range(len(found[0]))]
+        else:
+            groups = grouped([column(key) for key in shape.keys], len(found[0]))
+        first: list[int | None] = [group[0] for group in groups if group]
+        cells = [o.cells(column, groups) if isinstance(o, Call) else first for o in shape.outputs]
+        if shape.order:
+            ordered = [(shape.outputs[k], cells[k]) if isinstance(k, int) else (k, first) for k, _, _ in shape.order]
+            keys = [_values_of(output, its, column) for output, its in ordered]
+            places = arranged(keys, shape.order, len(groups))[: shape.limit]
+            cells = [[its[k] for k in places] for its in cells]
+        kinds = [kind for _, kind in shape.columns]
+        return _made(shape.columns, [self._array(*of, found) for of in zip(shape.outputs, cells, kinds, strict=True)])
 
-class _Reading:
-    def __init__(self, tables: Mapping[str, Table]) -> None:
-        self._tables = tables
-        self._answers: list[str] = []
-        self._columns: dict[tuple[str, str], Place] = {}
-        self._equal: list[tuple[Place, Place]] = []
-        self._tests: list[tuple[Place, Callable[[Any, Any], bool], object]] = []
+    def _array(
+        self, output: Place | Call, cells: Sequence[int | None], kind: TrinoType, found: Combinations
+    ) -> pa.Array:
+        wanted = kind.arrow()
+        if isinstance(output, Call) and not output.takes_a_row:
+            if kind.name != "decimal":
+                return pa.array(cells, wanted)
+            return pa.array(cells, pa.decimal128(DIGITS, 0)).view(wanted)
+        number, name = _place_of(output)
+        own = found[number]
+        rows = pa.array([None if k is None else own[k] for k in cells], pa.int64())
+        taken = self._tables[number].column(name).combine_chunks().take(rows)
+        return taken if taken.type == wanted else taken.cast(wanted)
 
-    def shape(self, query: exp.Query) -> Shape:
-        if not isinstance(query, exp.Select) or not query.args.get("from_"):
-            raise _OtherShape
-        _only(query, "expressions", "from_", "joins", "where")
-        self._relation(query.args["from_"].this)
-        conditions = []
-        for join in query.args.get("joins") or ():
-            _only(join, "this", "on", "kind")
-            if (join.kind or "").upper() not in ("", "INNER", "CROSS"):
-                raise _OtherShape
-            self._relation(join.this)
-            conditions.append(join.args.get("on"))
-        where = query.args.get("where")
-        conditions.append(where.this if where else None)
-        for condition in filter(None, conditions):
-            for part in condition.flatten() if isinstance(condition, exp.And) else (condition,):
-                self._condition(part.unnest())
-        outputs = tuple(self._place(item.this if isinstance(item, exp.Alias) else item) for item in query.expressions)
-        columns = tuple((e.alias_or_name, self._type(o)) for e, o in zip(query.expressions, outputs, strict=True))
-        return Shape(tuple(self._answers), tuple(self._equal), tuple(self._tests), outputs, columns)
+    def _values(self, place: Place) -> list[Any]:
+        """A column's values, one for each row of its answer."""
+        if place not in self._whole:
+            self._whole[place] = values(self._tables[place[0]].column(place[1]), self._shape.kinds[place])
+        return self._whole[place]
 
-    def _relation(self, node: exp.Expr) -> None:
-        """`f0`, or `(SELECT f0.c0 AS a, .. FROM f0) AS t0`."""
-        if not isinstance(node, (exp.Table, exp.Subquery)):
-            raise _OtherShape
-        _only(node, "this", "alias")
-        alias = node.args.get("alias")
-        if alias is not None and alias.args.get("columns"):
-            raise _OtherShape
-        number, name = len(self._answers), node.alias_or_name
-        found = {c: c for c in self._answer(node)} if isinstance(node, exp.Table) else self._renamed(node.this)
-        for shown, column in found.items():
-            if self._columns.setdefault((name, shown), (number, column)) != (number, column):
-                raise _OtherShape
+    def _of(self, found: Combinations) -> Values:
+        """Columns' values, one for each of these combinations."""
+        known: dict[Place, list[Any]] = {}
 
-    def _renamed(self, select: exp.Expr) -> dict[str, str]:
-        table = select.args["from_"].this if isinstance(select, exp.Select) and select.args.get("from_") else None
-        if not isinstance(table, exp.Table):
-            raise _OtherShape
-        _only(select, "expressions", "from_")
-        _only(table, "this", "alias")
-        columns, found = self._answer(table), {}
-        for item in select.expressions:
-            column = item.this if isinstance(item, exp.Alias) else item
-            if not isinstance(column, exp.Column) or column.table not in ("", table.alias_or_name):
-                raise _OtherShape
-            if column.name not in columns or item.alias_or_name in found:
-                raise _OtherShape
-            found[item.alias_or_name] = column.name
+        def column(place: Place) -> list[Any]:
+            if place not in known:
+                whole = self._values(place)
+                known[place] = [whole[k] for k in found[place[0]]]
+            return known[place]
+
+        return column
+
+    def _found(self) -> Combinations:
+        """The combinations of which all conditions are true."""
+        found = [self._passing(0)]
+        for number in range(1, len(self._tables)):
+            pairs = list(islice(self._joined(number, self._of(found), len(found[0])), MOST + 1))
+            if len(pairs) > MOST:
+                raise OtherShape
+            found = [*([own[i] for i, _ in pairs] for own in found), [k for _, k in pairs]]
+            column, kept = self._of(found), list(range(len(pairs)))
+            for condition, answers in self._shape.conditions:
+                if len(answers) > 1 and max(answers) == number:
+                    kept = condition.keep(column, kept)
+            if len(kept) < len(pairs):
+                found = [[own[i] for i in kept] for own in found]
         return found
 
-    def _answer(self, table: exp.Table) -> Mapping[str, TrinoType]:
-        if table.name not in self._tables:
-            raise _OtherShape
-        self._answers.append(table.name)
-        return self._tables[table.name].columns
+    def _passing(self, number: int) -> Sequence[int]:
+        """Rows of one answer that pass the conditions on it alone."""
+        kept: Sequence[int] = range(self._tables[number].num_rows)
+        for condition, answers in self._shape.conditions:
+            if answers == {number}:
+                kept = condition.keep(self._values, kept)
+        return kept
 
-    def _place(self, node: exp.Expr) -> Place:
-        if not isinstance(node, exp.Column) or (node.table, node.name) not in self._columns:
-            raise _OtherShape
-        return self._columns[node.table, node.name]
-
-    def _type(self, place: Place) -> TrinoType:
-        return self._tables[self._answers[place[0]]].columns[place[1]]
-
-    def _condition(self, node: exp.Expr) -> None:
-        compare = _COMPARE.get(type(node))
-        if compare is None:
-            raise _OtherShape
-        left, right = self._place(node.this), node.expression
-        kind = self._type(left)
-        if not isinstance(right, exp.Column):
-            self._tests.append((left, compare, _value(right, kind)))
-            return
-        other = self._place(right)
-        if compare is not operator.eq or left[0] == other[0] or not _is_alike(kind, self._type(other)):
-            raise _OtherShape
-        self._equal.append((left, other) if left[0] > other[0] else (other, left))
-
-
-def _is_alike(one: TrinoType, other: TrinoType) -> bool:
-    """Whether Python's values of both are compared as Trino compares them."""
-    if one.is_integer and other.is_integer:
-        return True
-    return one.name == other.name and one.name in ("varchar", "date")
-
-
-def _value(node: exp.Expr, kind: TrinoType) -> object:
-    """A literal of a column's own type."""
-    if isinstance(node, exp.Literal) and node.is_string and kind.name == "varchar":
-        return node.name
-    if isinstance(node, exp.Literal) and not node.is_string and kind.is_integer and node.name.isdecimal():
-        return int(node.name)
-    if kind.name == "date" and isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal):
-        with suppress(ValueError):
-            if node.to.is_type(exp.DataType.Type.DATE):
-                return (date.fromisoformat(node.this.name) - date(1970, 1, 1)).days
-    raise _OtherShape
-
-
-# ---- the answer
-
-
-def matched(shape: Shape, rows: Mapping[str, pa.Table]) -> Matched | None:
-    """The answer, its columns named c0..; None if more rows than `MOST` came of it on the way."""
-    found: list[tuple[int, ...]] = [(k,) for k in _passing(shape, 0, rows)]
-    for number in range(1, len(shape.answers)):
-        found = list(islice(_joined(shape, number, rows, found), MOST + 1))
-        if len(found) > MOST:
-            return None
-    places = list(zip(*found, strict=True)) or [()] * len(shape.answers)
-    taken = [_taken(rows[name], chosen) for name, chosen in zip(shape.answers, places, strict=True)]
-    arrays = []
-    for (number, column), (_, kind) in zip(shape.outputs, shape.columns, strict=True):
-        values, wanted = taken[number].column(column).combine_chunks(), kind.arrow()
-        arrays.append(values if values.type == wanted else values.cast(wanted))
-    return Matched(shape.columns, pa.RecordBatch.from_arrays(arrays, names=[f"c{i}" for i in range(len(arrays))]))
-
-
-def _taken(table: pa.Table, places: tuple[int, ...]) -> pa.Table:
-    """Rows of an answer, in this order; often all of them as they came."""
-    return table if places == tuple(range(table.num_rows)) else table.take(pa.array(places, pa.int64()))
-
-
-def _passing(shape: Shape, number: int, rows: Mapping[str, pa.Table]) -> Iterator[int]:
-    """Rows of one answer that pass its own tests."""
-    table = rows[shape.answers[number]]
-    tests = [(_values(table, column), compare, wanted) for (n, column), compare, wanted in shape.tests if n == number]
-    for k in range(table.num_rows):
-        if all(values[k] is not None and compare(values[k], wanted) for values, compare, wanted in tests):
-            yield k
-
-
-def _joined(
-    shape: Shape, number: int, rows: Mapping[str, pa.Table], before: list[tuple[int, ...]]
-) -> Iterator[tuple[int, ...]]:
-    """Combinations of earlier rows, each with every row of one more answer that has equal keys."""
-    equal = [(later[1], earlier) for later, earlier in shape.equal if later[0] == number]
-    table = rows[shape.answers[number]]
-    own = [_values(table, column) for column, _ in equal]
-    theirs = [(n, _values(rows[shape.answers[n]], column)) for _, (n, column) in equal]
-    index: dict[tuple[object, ...], list[int]] = {}
-    for k in _passing(shape, number, rows):
-        key = tuple(values[k] for values in own)
-        if None not in key:
+    def _joined(self, number: int, column: Values, count: int) -> Iterator[tuple[int, int]]:
+        """Of `count` combinations so far each, by its number, with every row of one more answer that has equal keys."""
+        equal = [(later, earlier) for later, earlier in self._shape.equal if later[0] == number]
+        own, kept = [self._values(later) for later, _ in equal], self._passing(number)
+        for of in own:
+            kept = [k for k in kept if of[k] is not None]
+        index: dict[Any, list[int]] = {}
+        for k, key in zip(kept, keys_of([[of[k] for k in kept] for of in own], len(kept)), strict=True):
             index.setdefault(key, []).append(k)
-    for row in before:
-        for k in index.get(tuple(values[row[n]] for n, values in theirs), ()):
-            yield (*row, k)
+        for i, key in enumerate(keys_of([column(earlier) for _, earlier in equal], count)):
+            for k in index.get(key, ()):
+                yield i, k
 
 
-def _values(table: pa.Table, column: str) -> list[Any]:
-    """Python's values of a column that is compared; a day by its number, since Python's years end early."""
-    found = table.column(column)
-    return list((found.cast(pa.int32()) if pa.types.is_date32(found.type) else found).to_pylist())
+def _place_of(output: Place | Call) -> Place:
+    """The column that an output's values come from."""
+    place = output.place if isinstance(output, Call) else output
+    assert place is not None
+    return place
+
+
+def _values_of(output: Place | Call, cells: Sequence[int | None], column: Values) -> Sequence[Any]:
+    """An output's values, by which it is put in order."""
+    if isinstance(output, Call) and not output.takes_a_row:
+        return cells
+    found = column(_place_of(output))
+    return [None if k is None else found[k] for k in cells]

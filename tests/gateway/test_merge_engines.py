@@ -116,6 +116,15 @@ def test_an_engine_whose_statement_failed_is_not_used_again(pool: MergePool) -> 
         assert merge._instance is not used[0]
 
 
+@pytest.mark.parametrize("rows", [1, 200_000])
+def test_a_number_that_grows_too_large_is_the_users_error_wherever_it_stands(pool: MergePool, rows: int) -> None:
+    """Also when others have been read before it."""
+    with Merge(pool, execution("q1"), LIN) as merge:
+        merge.load("t", pa.table({"a": [1] * rows + [2**63 - 1]}))
+        with pytest.raises(UserError, match="out of range"):
+            ask(merge, "SELECT t.a + 1 AS b FROM t")
+
+
 def test_settings_are_locked_for_every_statement(pool: MergePool) -> None:
     for at in range(2):
         with Merge(pool, execution(f"q{at}"), LIN) as merge, pytest.raises(Exception, match="locked"):
