@@ -143,11 +143,13 @@ def public_jwk(jwk: Jwk) -> Jwk:
 
 def in_force(jwk: Jwk, now: float) -> bool:
     """Whether a key counts at `now` (unix seconds). Terms that are no numbers make it count never."""
-    terms = (jwk.get("nbf", 0), jwk.get("exp", math.inf), jwk.get("revoked", math.inf))
-    if not all(isinstance(t, (int, float)) and not isinstance(t, bool) for t in terms):
+    nbf, exp, revoked = jwk.get("nbf", 0), jwk.get("exp", math.inf), jwk.get("revoked", math.inf)
+    if not {type(nbf), type(exp), type(revoked)} <= _NUMBERS:
         return False
-    nbf, exp, revoked = terms
-    return bool(nbf <= now < min(exp, revoked))
+    return bool(nbf <= now < exp and now < revoked)
+
+
+_NUMBERS = {int, float}
 
 
 # ---------------------------------------------------------------- key files

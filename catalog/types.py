@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -269,6 +270,7 @@ TRINO_KEY = b"trino"
 """Metadata key of an Arrow field that holds its exact Trino type, where Arrow alone loses it."""
 
 
+@lru_cache(1024)
 def arrow_field(name: str, kind: TrinoType) -> pa.Field:
     """The Arrow field that carries a column, with its exact Trino type noted where Arrow alone loses it."""
     dtype = kind.arrow()

@@ -22,6 +22,7 @@ from connectors.base import (
     AllOf,
     AnyOf,
     Arithmetic,
+    Blank,
     Capabilities,
     Case,
     Comparison,
@@ -48,6 +49,7 @@ __all__ = [
     "columns_of",
     "fitted",
     "is_one_row",
+    "is_whole",
     "may_bind",
     "named",
     "never_fails",
@@ -399,6 +401,11 @@ def check_values(values: Iterable[Any], type_: TrinoType, column: str) -> None:
         raise ValueError(f"a literal for {column!r} is no {type_}")
 
 
+def is_whole(value: object) -> bool:
+    """Whether it is a literal for columns of whole numbers, which are all asked for 64 bits."""
+    return type(value) is int and value in _INT64
+
+
 _LITERALS: dict[str, Callable[[Any], bool]] = {
     "boolean": lambda v: type(v) is bool,
     "decimal": lambda v: type(v) in (int, Decimal) and Decimal(v).is_finite(),
@@ -406,7 +413,7 @@ _LITERALS: dict[str, Callable[[Any], bool]] = {
     "varchar": lambda v: type(v) is str and "\0" not in v and _is_unicode(v),
     "date": lambda v: type(v) is date,
     "timestamp": lambda v: type(v) is datetime and v.tzinfo is None,
-} | dict.fromkeys(_WHOLE_NUMBERS, lambda v: type(v) is int and v in _INT64)
+} | dict.fromkeys(_WHOLE_NUMBERS, lambda v: is_whole(v) or type(v) is Blank)
 
 
 def _is_unicode(text: str) -> bool:

@@ -32,6 +32,7 @@ __all__ = [
     "AllOf",
     "AnyOf",
     "Arithmetic",
+    "Blank",
     "BoundKeys",
     "Cancel",
     "Cancelled",
@@ -58,7 +59,15 @@ __all__ = [
     "Truth",
 ]
 
-Value = bool | int | Decimal | float | str | date | datetime
+
+@dataclass(frozen=True)
+class Blank:
+    """The place of a whole number of 64 bits in a scan whose statement is kept, whatever stands there (`written`)."""
+
+    place: int
+
+
+Value = bool | int | Decimal | float | str | date | datetime | Blank
 Op = Literal["=", "<>", "<", "<=", ">", ">=", "in", "is null", "is not null"]
 CompareOp = Literal["=", "<>", "<", "<=", ">", ">="]
 AggregateFunction = Literal["count", "sum", "min", "max", "avg"]

@@ -1,7 +1,8 @@
 """Rows of PostgreSQL's binary COPY -> columns, a buffer of rows at a time.
 
 A driver makes an object of every cell, or a text of every number. Here a row is one message, copied behind the last one
-as soon as it is there; the cells of a column are then cut out of the buffer together.
+as soon as it is there; the cells of a column are then cut out of the buffer together. A few rows are read cell by cell:
+numpy takes longer to be called than they do.
 
 The stream opens with a signature and two lengths. A row is its number of cells (int16) and the cells in order: a length
 (int32; -1 is NULL) and so many bytes, numbers big-endian. A row of -1 cells ends it. The server sends a message a row.
@@ -12,8 +13,10 @@ The stream opens with a signature and two lengths. A row is its number of cells 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,9 @@ __all__ = ["WIRES", "Elements", "batches", "columns", "copied"]
 
 FIRST_BYTES, BUFFER_BYTES = 1 << 16, 1 << 21
 """Of rows in the first buffer, which goes out early, and at last: so large that a buffer hardly costs by itself."""
+FEW = 10
+"""Rows that are read cell by cell."""
+_OTHER_CELLS = "a row of the server has other cells than were asked for"
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 _HEAD, _END, _SIZE = len(_SIGNATURE) + 8, 2, 4
 _PAD = 24
@@ -50,6 +56,8 @@ _UNITS = 10_000 ** np.arange(5)
 _QUAD = pa.scalar(10**16, pa.decimal256(17, 0))
 
 Numbers = npt.NDArray[Any]
+Few = Sequence[bytes | None]
+"""The cells of a column of a few rows."""
 
 
 def batches(
@@ -135,10 +143,39 @@ def columns(rows: bytearray, lengths: Sequence[int], wires: Sequence[str], outpu
     wires: as which of WIRES the server sends each. Raises SourceError naming the column whose cells do not fit its
     type, psycopg.InternalError where the bytes are not such rows.
     """
+    if len(lengths) <= FEW:
+        few = _apart(bytes(rows), lengths, wires)
+        readings = [partial(WIRES[wire].read_few, cells) for cells, wire in zip(few, wires, strict=True)]
+    else:
+        many = _cut(rows, lengths, wires)
+        readings = [partial(WIRES[wire].read, cells) for cells, wire in zip(many, wires, strict=True)]
     found = []
-    for cells, wire, (name, type_) in zip(_cut(rows, lengths, wires), wires, outputs, strict=True):
+    for reading, (name, type_) in zip(readings, outputs, strict=True):
         with naming(name, type_):
-            found.append(fit(WIRES[wire].read(cells, type_), type_))
+            found.append(fit(reading(type_), type_))
+    return found
+
+
+def _apart(rows: bytes, lengths: Sequence[int], wires: Sequence[str]) -> list[list[bytes | None]]:
+    """The cells of each column, as `_cut` finds them."""
+    found: list[list[bytes | None]] = [[] for _ in wires]
+    columns = [(cells, WIRES[wire].width) for cells, wire in zip(found, wires, strict=True)]
+    begin = 0
+    for length in lengths:
+        at, end = begin + 2, begin + length
+        wrong = rows[begin:at] != len(wires).to_bytes(2)
+        for cells, width in columns:
+            size = int.from_bytes(rows[at : at + 4], signed=True)
+            at += 4
+            if size == -1:
+                cells.append(None)
+                continue
+            wrong |= size < 0 or at + size > end or (width > 0 and size != width)
+            cells.append(rows[at : at + size])
+            at += size
+        if wrong or at != end:
+            raise psycopg.InternalError(_OTHER_CELLS)
+        begin = end
     return found
 
 
@@ -157,7 +194,7 @@ def _cut(rows: bytearray, lengths: Sequence[int], wires: Sequence[str]) -> list[
         if not np.array_equal(at, ends):
             raise IndexError
     except IndexError:
-        raise psycopg.InternalError("a row of the server has other cells than were asked for") from None
+        raise psycopg.InternalError(_OTHER_CELLS) from None
     return found
 
 
@@ -217,13 +254,14 @@ class Elements(_Cells):
 
 
 Reader = Callable[[_Cells, TrinoType], pa.Array]
+FewReader = Callable[[Few, TrinoType], pa.Array]
 
 
 class _Wire:
     """How cells of a type are read. width: bytes that each holds, 0 if they differ. form: what stands at each."""
 
-    def __init__(self, read: Reader, width: int = 0, **begin: str) -> None:
-        self.read, self.width = read, width
+    def __init__(self, read: Reader, read_few: FewReader, width: int = 0, **begin: str) -> None:
+        self.read, self.read_few, self.width = read, read_few, width
         self.form = np.dtype([("size", ">i4"), *begin.items()])
 
 
@@ -236,7 +274,25 @@ def _plain(kind: str, arrow: pa.DataType, epoch: int = 0) -> _Wire:
             values += epoch
         return cells.array(arrow, values)
 
-    return _Wire(read, np.dtype(kind).itemsize, value=kind)
+    def number(cell: bytes) -> int:
+        return int.from_bytes(cell, signed=True) + epoch
+
+    return _Wire(read, _each(number, arrow), np.dtype(kind).itemsize, value=kind)
+
+
+def _float(kind: str, form: str, arrow: pa.DataType) -> _Wire:
+    unpack = struct.Struct(form).unpack
+    whole = _plain(kind, arrow)
+    return _Wire(whole.read, _each(lambda cell: unpack(cell)[0], arrow), whole.width, value=kind)
+
+
+def _each(value: Callable[[bytes], Any], arrow: pa.DataType) -> FewReader:
+    """Reads cells one by one."""
+
+    def read(cells: Few, _: TrinoType) -> pa.Array:
+        return pa.array([None if cell is None else value(cell) for cell in cells], arrow)
+
+    return read
 
 
 def _booleans(cells: _Cells, _: TrinoType) -> pa.Array:
@@ -244,9 +300,17 @@ def _booleans(cells: _Cells, _: TrinoType) -> pa.Array:
 
 
 def _times(cells: _Cells, _: TrinoType) -> pa.Array:
-    ticks = cells.array(pa.int64(), cells.numbers("value"))
-    if pc.any(pc.greater_equal(ticks, _DAY)).as_py():
-        raise Unfit("the time of day 24:00")
+    return _of_day(cells.array(pa.int64(), cells.numbers("value")))
+
+
+def _few_times(cells: Few, type_: TrinoType) -> pa.Array:
+    return _of_day(WIRES["int8"].read_few(cells, type_))
+
+
+def _of_day(ticks: pa.Array) -> pa.Array:
+    found = pc.min_max(ticks).as_py()
+    if found["min"] is not None and (found["min"] < 0 or found["max"] >= _DAY):
+        raise Unfit("the time of day 24:00, or none")
     return ticks.cast(pa.time64("us"))
 
 
@@ -260,8 +324,16 @@ def _binaries(cells: _Cells, _: TrinoType) -> pa.Array:
     return pieces.take(pa.array(np.arange(0, 2 * count, 2), mask=cells.null))
 
 
+def _few_binaries(cells: Few, _: TrinoType) -> pa.Array:
+    return pa.array(cells, pa.binary())
+
+
 def _texts(cells: _Cells, type_: TrinoType) -> pa.Array:
     return _binaries(cells, type_).cast(pa.string())  # raises where they are not UTF-8
+
+
+def _few_texts(cells: Few, type_: TrinoType) -> pa.Array:
+    return _few_binaries(cells, type_).cast(pa.string())
 
 
 # --- numeric -----------------------------------------------------------------------------------------
@@ -269,7 +341,7 @@ def _texts(cells: _Cells, type_: TrinoType) -> pa.Array:
 
 def _numerics(cells: _Cells, type_: TrinoType) -> pa.Array:
     """Exact decimals of the declared digits; whole numbers as decimals without a fraction."""
-    digits, scale = type_.args if type_.name == "decimal" else (38, 0)
+    digits, scale = _digits(type_)
     exact = pa.decimal128(digits, scale)
     head = cells.numbers("head")
     if cells.null is not None:
@@ -297,6 +369,47 @@ def _numerics(cells: _Cells, type_: TrinoType) -> pa.Array:
     if many.size:
         found[many] = large
     return cells.array(exact, found)
+
+
+def _digits(type_: TrinoType) -> tuple[int, int]:
+    return type_.args if type_.name == "decimal" else (38, 0)
+
+
+def _few_numerics(cells: Few, type_: TrinoType) -> pa.Array:
+    """As `_numerics`, number by number."""
+    digits, scale = _digits(type_)
+    bits = b"".join([_numeric(cell, digits, scale).to_bytes(16, "little", signed=True) for cell in cells])
+    valid = None if None not in cells else pa.array([cell is not None for cell in cells]).buffers()[1]
+    return pa.Array.from_buffers(pa.decimal128(digits, scale), len(cells), [valid, pa.py_buffer(bits)])
+
+
+def _numeric(cell: bytes | None, digits: int, scale: int) -> int:
+    """How many of the smallest units of the type a number is, 0 for NULL."""
+    if cell is None:
+        return 0
+    groups = [int.from_bytes(cell[at : at + 2]) for at in range(8, len(cell), 2)]
+    if len(cell) % 2 or len(cell) < 8 or len(groups) != int.from_bytes(cell[:2]):
+        raise Unfit("other groups than it says")
+    sign = int.from_bytes(cell[4:6])
+    if sign & ~_MINUS:
+        raise Unfit("NaN or infinity")
+    found = 0
+    for group in groups:
+        found = 10_000 * found + group
+    behind = -(-scale // 4)  # groups behind the point that the type can hold, the last one perhaps in part
+    places = int.from_bytes(cell[2:4], signed=True) + 1 + behind  # from the first group down to the last of these
+    if len(groups) > places:
+        raise Unfit("more digits behind the point")
+    if places > 12:
+        raise Unfit("more digits before the point")
+    last: int = 10_000 ** (places - len(groups))
+    unit: int = 10 ** (4 * behind - scale)
+    found, rest = divmod(found * last, unit)
+    if rest:
+        raise Unfit("more digits behind the point")
+    if found >= 10**digits:
+        raise Unfit("more digits before the point")
+    return -found if sign else found
 
 
 def _few(first: Numbers, count: Numbers, groups: Numbers, rest: int) -> Numbers:
@@ -340,15 +453,15 @@ WIRES: dict[str, _Wire] = {
     "int2": _plain(">i2", pa.int16()),
     "int4": _plain(">i4", pa.int32()),
     "int8": _plain(">i8", pa.int64()),
-    "numeric": _Wire(_numerics, head=">i8", first=">u8"),
-    "float4": _plain(">f4", pa.float32()),
-    "float8": _plain(">f8", pa.float64()),
-    "bool": _Wire(_booleans, 1, value="u1"),
+    "numeric": _Wire(_numerics, _few_numerics, head=">i8", first=">u8"),
+    "float4": _float(">f4", ">f", pa.float32()),
+    "float8": _float(">f8", ">d", pa.float64()),
+    "bool": _Wire(_booleans, _each(lambda cell: cell != b"\0", pa.bool_()), 1, value="u1"),
     "date": _plain(">i4", pa.date32(), 10_957),
-    "time": _Wire(_times, 8, value=">i8"),
+    "time": _Wire(_times, _few_times, 8, value=">i8"),
     "timestamp": _plain(">i8", pa.timestamp("us"), 10_957 * _DAY),
     "timestamptz": _plain(">i8", pa.timestamp("us", "UTC"), 10_957 * _DAY),
-    "bytea": _Wire(_binaries),
-    "text": _Wire(_texts),
+    "bytea": _Wire(_binaries, _few_binaries),
+    "text": _Wire(_texts, _few_texts),
 }
 """PostgreSQL's names of the types that it is asked for."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache, partial, reduce
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,6 +37,7 @@ from connectors.base import (
     AllOf,
     AnyOf,
     Arithmetic,
+    Blank,
     Capabilities,
     Case,
     Comparison,
@@ -56,10 +57,10 @@ from connectors.base import (
 )
 
 __all__ = [
-    "SHORT_LIST",
     "Compiled",
     "Compiler",
     "DuckDBCompiler",
+    "Filling",
     "Hole",
     "MariaDBCompiler",
     "PostgresCompiler",
@@ -142,8 +143,10 @@ def _read(text: str, dialect: str) -> exp.Expr:
     return sqlglot.parse_one(text, read=dialect)
 
 
-Hole = Callable[[pa.Array], str]
-"""Writes a set of many whole numbers, or of rows of such, as a literal."""
+Hole = Callable[[Any], str]
+"""Writes whole numbers as a literal: those of a set of keys, or of rows of such, or a list."""
+Filling: TypeAlias = "pa.Array | tuple[Value, ...]"
+"""What a hole is filled with: a set of keys, or whole numbers, for which there may be blanks."""
 Natives = Callable[[NativeScan], Mapping[str, str]]
 """Of a scan over an owner's text: raw column -> the source's own type name, where the source told it."""
 
@@ -171,7 +174,7 @@ class Compiler:
         self._natives = natives
         self._nonce = secrets.token_hex(8)
         self._splices: dict[str, str] = {}
-        self._holes: dict[str, tuple[pa.Array, Hole]] = {}
+        self._holes: dict[str, tuple[Filling, Hole]] = {}
         self._aliases = itertools.count()
         self._enter(scan, None)
 
@@ -180,15 +183,15 @@ class Compiler:
         sql = "".join(p if isinstance(p, str) else p[1](p[0]) for p in self.pieces())
         return Compiled(commented(sql, self.scan.query_id), self.params, self.key_tables, tuple(self.wires))
 
-    def pieces(self) -> list[str | tuple[pa.Array, Hole]]:
-        """The text of the statement without its comment, sets of keys apart that stand in it as a literal each."""
+    def pieces(self) -> list[str | tuple[Filling, Hole]]:
+        """The text of the statement without its comment, apart from what fills its holes: keys, and blanks."""
         text = self._splice(self._emit(self._select(delivering=True)))
         holes = {self._quoted(marker): hole for marker, hole in self._holes.items()}
         if not holes:
             return [text]
         found = re.split(f"({'|'.join(map(re.escape, holes))})", text)
-        if len(found) != 2 * len(holes) + 1:
-            raise ValueError("a set of keys has no place in the statement")
+        if not holes.keys() <= set(found):
+            raise ValueError("a hole has no place in the statement")
         return [holes.get(part, part) for part in found]
 
     def _within(self, scan: NativeScan, around: Self | None) -> Self:
@@ -577,10 +580,10 @@ class Compiler:
             raise ValueError("the scan's text does not read back as the same statement")
         return text
 
-    def _hole(self, keys: pa.Array, write: Hole) -> exp.Column:
-        """What stands for a set of keys until the statement has been checked. write: gives digits and commas alone."""
-        marker = f"keys_{len(self._holes)}_{self._nonce}"
-        self._holes[marker] = keys, write
+    def _hole(self, filling: Filling, write: Hole) -> exp.Column:
+        """What stands for numbers until the statement has been checked. write: gives digits, signs and commas alone."""
+        marker = f"numbers_{len(self._holes)}_{self._nonce}"
+        self._holes[marker] = filling, write
         return exp.column(marker, quoted=True)
 
     def _quoted(self, marker: str) -> str:
@@ -602,6 +605,20 @@ def _listed(keys: pa.Array) -> str:
     """Whole numbers as a text, a comma between them."""
     texts = pa.ListArray.from_arrays([0, len(keys)], keys.cast(pa.string()))
     return str(pc.binary_join(texts, ",")[0].as_py())
+
+
+def _in_order(numbers: Sequence[int]) -> str:
+    return ", ".join(f"{number:d}" for number in numbers)
+
+
+def _quoted_one(numbers: Sequence[int]) -> str:
+    (number,) = numbers
+    return f"'{number:d}'"
+
+
+def _quoted_array(bits: int, numbers: Sequence[int]) -> str:
+    """As PostgreSQL's array, without numbers of more bits than its column."""
+    return f"'{{{','.join(f'{number:d}' for number in numbers if -(2**bits) <= number < 2**bits)}}}'"
 
 
 def _array_of(bits: tuple[int, ...], place: int, keys: pa.Array) -> str:
@@ -902,15 +919,20 @@ class PostgresCompiler(Compiler):
                 exact = self.comparable(left, name, type_)
                 found.append(exp.In(this=exact, expressions=[v.copy() for v in literals]))
             return found
-        element, fitting = self._elements(name, values)
-        array = self.sql(f"ANY(CAST(:k AS {element}[]))", k=self._array([v for v in fitting if v is not None]))
+        if not self._bind and (native := self.native_types[name]) in _POSTGRES_INTEGERS:
+            element, bits = _POSTGRES_INTEGERS[native]
+            literal: exp.Expr = self._hole(tuple(values), partial(_quoted_array, bits))
+        else:
+            element, fitting = self._elements(name, values)
+            literal = self._array([v for v in fitting if v is not None])
+        array = self.sql(f"ANY(CAST(:k AS {element}[]))", k=literal)
         if type_.name == "varchar":
             return self._equality("=", name, array)
         return [self.sql(":c = :a", c=self.column(name), a=array)]
 
     def one_of_numbers(self, name: str, type_: TrinoType, keys: pa.Array) -> list[exp.Expr]:
         native = self.native_types[name]
-        if self._bind or len(keys) <= SHORT_LIST or native not in _POSTGRES_INTEGERS:
+        if self._bind or native not in _POSTGRES_INTEGERS:
             return super().one_of_numbers(name, type_, keys)
         element, bits = _POSTGRES_INTEGERS[native]
         array = self._hole(keys, partial(_array_of, (bits,), 0))
@@ -926,7 +948,7 @@ class PostgresCompiler(Compiler):
     def among_numbers(self, columns: Sequence[str], keys: pa.Array) -> list[exp.Expr]:
         found = [_POSTGRES_INTEGERS.get(self.native_types[c]) for c in columns]
         known = [one for one in found if one is not None]
-        if self._bind or len(keys) <= SHORT_LIST or len(known) < len(columns):
+        if self._bind or len(known) < len(columns):
             return super().among_numbers(columns, keys)
         bits = tuple(most for _, most in known)
         holes = [self._hole(keys, partial(_array_of, bits, i)) for i in range(len(columns))]
@@ -951,6 +973,8 @@ class PostgresCompiler(Compiler):
     def _elements(self, name: str, values: Sequence[Value]) -> tuple[str, list[Value | None]]:
         """The type of an array to compare a column with, and the values in it; None where one equals no value of it."""
         native, type_ = self.native_types[name], self.types[name]
+        if any(isinstance(v, Blank) for v in values):
+            raise ValueError("what fills a blank would have to be looked at")
         if native in _POSTGRES_INTEGERS:
             # An array of the column's very own type is hashed, of another one searched from end to end.
             element, bits = _POSTGRES_INTEGERS[native]
@@ -970,8 +994,11 @@ class PostgresCompiler(Compiler):
         return self.sql(f"CAST(EXTRACT({function.upper()} FROM :c) AS BIGINT)", c=self.column(name))
 
     def value(self, value: Value, type_: TrinoType) -> exp.Expr:
-        text = _plain_text(value)
-        inner = self._parameter(text) if self._bind else exp.Literal.string(text)
+        if isinstance(value, Blank):
+            inner: exp.Expr = self._hole((value,), _quoted_one)
+        else:
+            text = _plain_text(value)
+            inner = self._parameter(text) if self._bind else exp.Literal.string(text)
         return self.sql(f"CAST(:v AS {_POSTGRES_TYPES[type_.name]})", v=inner)
 
     def _array(self, values: Sequence[Value]) -> exp.Expr:
@@ -1063,10 +1090,9 @@ class MariaDBCompiler(Compiler):
         return self.sql(_EXACT_TEXT, c=column) if type_.name == "varchar" else column
 
     def compare(self, predicate: Predicate, type_: TrinoType) -> list[exp.Expr]:
-        column, op = self.column(predicate.column), predicate.op
-        value = self.value(predicate.values[0], type_)
-        if op == "=" and _is_ascii(predicate.values):
-            plain = self.sql(":c = :v", c=column, v=value)
+        column = self.column(predicate.column)
+        if predicate.op == "=" and _is_ascii(predicate.values):
+            plain = self.sql(":c = :v", c=column, v=self.value(predicate.values[0], type_))
             return [plain, *super().compare(predicate, type_)]
         found = super().compare(predicate, type_)
         if type_.name in ("date", "timestamp"):
@@ -1080,6 +1106,8 @@ class MariaDBCompiler(Compiler):
         return self.sql("NOT :c IS NULL", c=self._valid(name, type_))
 
     def one_of(self, name: str, type_: TrinoType, values: Sequence[Value]) -> list[exp.Expr]:
+        if type_.is_integer:
+            return [exp.In(this=self.column(name), expressions=[self._hole(tuple(values), _in_order)])]
         # Spliced as text like the owner's own: sqlglot would need half a second for 10,000 literals.
         literals = ", ".join(_mariadb_literal(v, type_) for v in values)
         column = self.column(name)
@@ -1191,6 +1219,8 @@ class MariaDBCompiler(Compiler):
         return list(tree.args["order"].expressions)
 
     def value(self, value: Value, type_: TrinoType) -> exp.Expr:
+        if isinstance(value, Blank):
+            return self._hole((value,), _in_order)
         return sqlglot.parse_one(_mariadb_literal(value, type_), read=self.dialect)
 
     def _valid(self, name: str, type_: TrinoType) -> exp.Expr:

@@ -1,8 +1,8 @@
-"""PostgreSQL silos: rows by binary COPY (`copied`), and as Python objects where few keys are looked up.
+"""PostgreSQL silos: rows by binary COPY (`copied`), and as Python objects where few keys with texts are looked up.
 
 Every session is read-only with a statement timeout, `TimeZone=UTC` and the owner's `search_path`; the
 role in department.yaml should own nothing and be able to SELECT only what the department serves.
-A key look-up binds its literals; in the text of a COPY, which has no parameters, `native` quotes them.
+Such a look-up binds its literals; in the text of a COPY, which has no parameters, `native` quotes them.
 
 A column's own type must fit its declared type (`_FITS`); NaN in a numeric column, infinite dates and
 years before 1 are errors that name the column.
@@ -56,8 +56,8 @@ from connectors.written import Texts
 __all__ = ["PostgresConfig", "PostgresSource"]
 
 STREAM_ROWS = 2_000
-BOUND_KEYS = 64
-"""So many keys are looked up with bound parameters."""
+FEW_KEYS = 64
+"""So many keys are looked up without asking the server what it expects."""
 DESCRIBE_SECONDS = 60.0
 CANCEL_SECONDS = 2.0
 FEW_GROUPS = 5_000
@@ -258,7 +258,9 @@ class PostgresSource(Source):
     ) -> Iterator[pa.RecordBatch]:
         """counted: what it delivers of which only those that are not NULL will be counted."""
         cancel.check()
-        bind = 0 < sum(len(keys) for part in scan.scans() for _, keys in part.keys) <= BOUND_KEYS
+        sets = [keys for part in scan.scans() for _, keys in part.keys]
+        looks_up = 0 < sum(map(len, sets)) <= FEW_KEYS
+        bind = looks_up and not all(map(_is_whole, sets))  # with whole numbers it is written once
         owners = [part for part in scan.scans() if isinstance(part.relation, str)]
         known = {(part.relation, part.is_query): self._native_types(part, cancel) for part in owners}
 
@@ -278,7 +280,7 @@ class PostgresSource(Source):
             compiled, beside = compiled_of(two_steps), None
         else:
             compiled, beside = compiled_of(scan), apart(scan)
-        if bind:
+        if looks_up:
             return self._control.stream(cancel, lambda lease: self._looked_up(lease, scan, compiled, cancel))
         if beside is not None and min(_most_groups(scan), self._expected(compiled, cancel)) > HASHED_GROUPS:
             rows, groups = beside
@@ -385,6 +387,9 @@ class PostgresSource(Source):
         self, lease: Lease[Connection], scan: NativeScan, compiled: Compiled, cancel: Cancel
     ) -> Generator[pa.RecordBatch]:
         with self._reading(lease, cancel) as connection:
+            if not compiled.params:
+                yield from batches(connection, compiled, scan, cancel)
+                return
             values = list(compiled.params.values())
             rows = psycopg.RawCursor(connection).stream(compiled.sql, values, size=STREAM_ROWS)
             with closing(cast("Generator[tuple[Any, ...]]", rows)):
@@ -552,6 +557,12 @@ class PostgresSource(Source):
         for name in ("date", "timestamp", "timestamptz"):
             connection.adapters.register_loader(name, TextLoader)
         return connection
+
+
+def _is_whole(keys: pa.Array) -> bool:
+    """Whether keys are whole numbers, or rows of such."""
+    parts = keys.flatten() if isinstance(keys, pa.StructArray) else [keys]
+    return all(pa.types.is_signed_integer(part.type) for part in parts)
 
 
 def _taken(left: deque[Reading]) -> Iterator[Reading]:

@@ -1,13 +1,21 @@
-"""Statements as they were written once, by the shape of their scans: the same with other keys is not written again.
+"""Statements as they were written once, by the shape of their scans: the same with other numbers is not written again.
 
 To build a statement, write it and read it back takes longer than a small question takes in its source: 9 ms of TPC-H's
-q19, which is asked with other keys each time, and half a millisecond of a look-up.
+q19, which is asked with other keys each time, and half a millisecond of a look-up, which is asked with another number.
 
 Proof. What a compiler writes is a function of the scan, of what it is told beside (`also`), and of nothing else: its
-random names do not stay in the text. So equal scans have equal texts. Sets of keys stand in the shape as what a
-compiler asks of them before it leaves a hole: which types, which of them are one set, and that they are not few. In the
-text such a set is one literal, which its `Hole` writes, of digits and commas alone. A scan whose keys are anything else
-is written anew. Keys and a question's name are held to what `allowed.check` asks of them each time.
+random names do not stay in the text. A text that is kept is written of its shape alone, from which the compiler's scan
+is read back. So it holds nothing that the shape does not, however the compiler came to it: no question's number can
+stay in it, and no other literal of a scan, an owner's condition or a mask's form is taken for one, for these are texts.
+
+    numbers   What a `Predicate` compares with, if each is a whole number of 64 bits, which is all that a compiler's
+              `check` asks of one beside a column of such. The shape has a `Blank` for each and place, equal or not.
+              A compiler writes a hole for it, or raises ValueError.
+    keys      Sets of whole numbers, or of rows of such. The shape has their types, and which of them are one set. A
+              hole writes them as one literal. Where they stand in the text in another way (`spelled`) it is not kept.
+
+What is filled in are digits, signs and commas. A scan of whose shape no text could be kept is written anew. Keys and a
+question's name are held to what `allowed.check` asks of them each time.
 """
 
 from __future__ import annotations
@@ -22,9 +30,9 @@ from typing import Any
 import pyarrow as pa
 from cachetools import LRUCache
 
-from connectors.allowed import MAX_KEYS, check_query_id
-from connectors.base import NativeScan
-from connectors.native import SHORT_LIST, Compiled, Compiler, Hole, commented
+from connectors.allowed import MAX_KEYS, check_query_id, is_whole
+from connectors.base import Blank, NativeScan, Op, Predicate
+from connectors.native import Compiled, Compiler, Filling, Hole, commented
 
 __all__ = ["Texts"]
 
@@ -34,25 +42,29 @@ TEXTS, LONGEST = 256, 20_000
 
 @dataclass(frozen=True)
 class _Written:
-    """pieces: text, or the number of a set of keys and how it is written."""
+    """pieces: text, or where in a shape's fillings a set of keys is, or numbers are, and how they are written."""
 
-    pieces: tuple[str | tuple[int, Hole], ...]
+    pieces: tuple[str | tuple[int | tuple[int, ...], Hole], ...]
     wires: tuple[str, ...]
 
     @property
     def is_short(self) -> bool:
         return sum(len(piece) for piece in self.pieces if isinstance(piece, str)) <= LONGEST
 
-    def compiled(self, keys: Sequence[pa.Array], query_id: str) -> Compiled:
-        sql = "".join(p if isinstance(p, str) else p[1](keys[p[0]]) for p in self.pieces)
+    def compiled(self, fillings: Sequence[Any], query_id: str) -> Compiled:
+        sql = "".join(p if isinstance(p, str) else p[1](_at(p[0], fillings)) for p in self.pieces)
         return Compiled(commented(sql, query_id), wires=self.wires)
+
+
+def _at(place: int | tuple[int, ...], fillings: Sequence[Any]) -> Any:
+    return fillings[place] if isinstance(place, int) else [fillings[p] for p in place]
 
 
 class Texts:
     """The statements of one source. Thread-safe."""
 
     def __init__(self) -> None:
-        self._known: LRUCache[bytes, _Written] = LRUCache(TEXTS)
+        self._known: LRUCache[bytes, _Written | None] = LRUCache(TEXTS)
         self._lock = threading.Lock()
 
     def compiled(self, scan: NativeScan, also: object, make: Callable[[NativeScan], Compiler]) -> Compiled:
@@ -69,49 +81,87 @@ class Texts:
             return make(scan).compile()
         text = shape.text()
         with self._lock:
-            known = self._known.get(text)
-        if known is None:
-            known = _written(make(scan), shape.keys)
-            if known is None:
-                return make(scan).compile()
-            if known.is_short:
+            is_known, known = text in self._known, self._known.get(text)
+        if not is_known:
+            known = _written(shape, make)
+            if known is not None or len(text) <= LONGEST:
                 with self._lock:
                     self._known[text] = known
-        return known.compiled(shape.keys, scan.query_id)
+        return make(scan).compile() if known is None else known.compiled(shape.fillings, scan.query_id)
 
 
-def _written(compiler: Compiler, keys: Sequence[pa.Array]) -> _Written | None:
-    """None for one with parameters, or with keys elsewhere than in holes: a column may hold them in its own way."""
-    numbers = {id(array): number for number, array in enumerate(keys)}
-    pieces = tuple(p if isinstance(p, str) else (numbers[id(p[0])], p[1]) for p in compiler.pieces())
-    if compiler.params or compiler.spelled:
-        return None
-    return _Written(pieces, tuple(compiler.wires))
+def _written(shape: _Shape, make: Callable[[NativeScan], Compiler]) -> _Written | None:
+    """What is kept for a shape, None if nothing can be."""
+    sets = {id(filling): place for place, filling in enumerate(shape.fillings) if isinstance(filling, pa.Array)}
+
+    def place(filling: Filling) -> int | tuple[int, ...]:
+        if not isinstance(filling, tuple):
+            return sets[id(filling)]
+        places = tuple(value.place for value in filling if isinstance(value, Blank))
+        if len(places) < len(filling):
+            raise ValueError("a number that is not of the shape's")
+        return places
+
+    try:
+        compiler = make(shape.scan())
+        pieces = tuple(p if isinstance(p, str) else (place(p[0]), p[1]) for p in compiler.pieces())
+    except (ValueError, KeyError, RecursionError):
+        return None  # no hole for a blank; or it may not be asked at all, as it will turn out once more
+    found = _Written(pieces, tuple(compiler.wires))
+    return None if compiler.params or compiler.spelled or not found.is_short else found
 
 
 class _Shape(pickle.Pickler):
-    """Bytes that are equal for equal scans only; sets of keys stand in them by their types. keys: in order.
+    """Bytes that are equal for equal scans only, with places in them for `fillings`: whole numbers and sets of keys.
 
-    fits: whether each set is of many whole numbers, or of rows of such.
+    fits: whether each set is of whole numbers, or of rows of such.
     """
 
     def __init__(self) -> None:
         self._to = io.BytesIO()
         super().__init__(self._to, protocol=5)
-        self.keys: list[pa.Array] = []
-        self._numbers: dict[int, int] = {}
+        self.dispatch_table = {Predicate: self._predicate}
+        self.fillings: list[Any] = []
+        self._sets: dict[int, int] = {}
         self.fits = True
+
+    def _predicate(self, thing: Predicate) -> str | tuple[Any, ...]:
+        if not thing.values or not all(map(is_whole, thing.values)):
+            return thing.__reduce_ex__(5)
+        place = len(self.fillings)
+        self.fillings += thing.values
+        return _of_blanks, (thing.column, thing.op, place, len(thing.values))
 
     def persistent_id(self, thing: Any) -> object:
         if not isinstance(thing, pa.Array):
             return None
-        number = self._numbers.setdefault(id(thing), len(self.keys))
-        if number == len(self.keys):
-            self.keys.append(thing)
+        place = self._sets.setdefault(id(thing), len(self.fillings))
+        if place == len(self.fillings):
+            self.fillings.append(thing)
         parts = thing.flatten() if isinstance(thing, pa.StructArray) else [thing]
         whole = all(pa.types.is_signed_integer(part.type) and not part.null_count for part in parts)
-        self.fits = self.fits and whole and SHORT_LIST < len(thing) <= MAX_KEYS
-        return number, *(str(part.type) for part in parts)
+        self.fits = self.fits and whole and 0 < len(thing) <= MAX_KEYS
+        return place, *(str(part.type) for part in parts)
 
     def text(self) -> bytes:
         return self._to.getvalue()
+
+    def scan(self) -> NativeScan:
+        """A scan of this shape, with blanks for its numbers."""
+        found: NativeScan = _Scan(self).load()[0]
+        return found
+
+
+class _Scan(pickle.Unpickler):
+    """Reads a shape that was made in this process."""
+
+    def __init__(self, shape: _Shape) -> None:
+        super().__init__(io.BytesIO(shape.text()))
+        self._shape = shape
+
+    def persistent_load(self, found: Any) -> pa.Array:
+        return self._shape.fillings[found[0]]
+
+
+def _of_blanks(column: str, op: Op, place: int, count: int) -> Predicate:
+    return Predicate(column, op, tuple(Blank(place + i) for i in range(count)))

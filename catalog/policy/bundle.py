@@ -56,7 +56,7 @@ def read_bundle(path: Path) -> Bundle:
 
     A file that cannot be understood names no other files: whoever parses it says why.
     """
-    look = _look(path.parent, path.name)
+    look = _look(str(path.parent), path.name)
     _, data = read_file(path, MAX_POLICY)
     left = MAX_POLICY - len(data)
     text = data.decode("utf-8")
@@ -65,7 +65,7 @@ def read_bundle(path: Path) -> Bundle:
     named = (*_lists(document), *_public_keys(document), *sorted(secrets))
     looks, found = [look], {path.name: data}
     for name in _others(path, named):
-        looks.append(_look(path.parent, name))
+        looks.append(_look(str(path.parent), name))
         try:
             _, found[name] = read_file(path.parent / name, left)
         except FileNotFoundError:
@@ -88,26 +88,43 @@ def stamp(path: Path, named: Iterable[str]) -> Stamp:
 
     named: what the policy named when it was read. A file that comes or goes is a change too.
     """
-    return tuple(_look(path.parent, name) for name in (path.name, *_others(path, named)))
+    folder = str(path.parent)
+    return tuple([_look(folder, name) for name in (path.name, *_others(path, named))])
 
 
 def _others(path: Path, named: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys([signed_name(path.name), *_in_folders(path.parent), *named]))
+    return list(dict.fromkeys([signed_name(path.name), *_in_folders(str(path.parent)), *named]))
 
 
-def _look(folder: Path, name: str) -> tuple[str, int, int, int, int]:
+def _look(folder: str, name: str) -> tuple[str, int, int, int, int]:
+    """Asked of every file before every answer."""
     try:
-        found = os.stat(os.path.join(folder, name))  # asked of every file before every answer
+        found = os.stat(os.path.join(folder, name))  # a secret may lie anywhere
     except OSError:
         return name, 0, 0, 0, 0
     # The time of the last change of the inode cannot be set back as that of the content can.
     return name, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
-def _in_folders(folder: Path) -> list[str]:
-    there = [folder / name for name in FOLDERS if os.path.isdir(os.path.join(folder, name))]
-    found = [p for inner in there for p in inner.rglob("*") if p.suffix in ENDINGS and p.is_file()]
-    return sorted(p.relative_to(folder).as_posix() for p in found if not p.name.startswith("."))
+def _in_folders(folder: str) -> list[str]:
+    found = list[str]()
+    for name in FOLDERS:
+        _add_files(folder, name, found)
+    return sorted(found)
+
+
+def _add_files(folder: str, name: str, found: list[str]) -> None:
+    """Add what is read of a folder, and of those within it that are no links."""
+    try:
+        entries = list(os.scandir(f"{folder}/{name}"))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    for entry in entries:
+        inner = f"{name}/{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            _add_files(folder, inner, found)
+        elif not entry.name.startswith(".") and os.path.splitext(inner)[1] in ENDINGS and entry.is_file():
+            found.append(inner)
 
 
 def _document(text: str) -> dict[str, Any]:

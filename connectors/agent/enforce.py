@@ -64,6 +64,8 @@ class Scan:
     @property
     def ingested(self) -> pa.Schema:
         """The schema of `ingest`'s batches: the source's, with the types of what was masked early."""
+        if not self.early:
+            return self.native.schema
         kinds = {name: mask.type.arrow() for name, mask in self.early.items()}
         return pa.schema([pa.field(f.name, kinds.get(f.name, f.type)) for f in self.native.schema])
 

@@ -118,7 +118,7 @@ class FragmentRun:
         self._rows: RowRun | None = None
         self._table: pa.Table | None = None
         self._stack = ExitStack()
-        self._until = _Until(stop, grant_ended(services.department.department))
+        self._until = _Until(lambda: stop(grant_ended(services.department.department)))
         self._stack.callback(self._until.close)
         self._begun = False
         self._ended = False
@@ -388,7 +388,7 @@ class FragmentRun:
 
     def _timers(self) -> None:
         seconds = min(self.services.department.limits.seconds, self.fragment.timeout)
-        self._timer(seconds, self._too_long(seconds))
+        self._timer(seconds)
 
     def _too_long(self, seconds: int) -> CityError:
         return DepartmentError(
@@ -415,11 +415,11 @@ class FragmentRun:
         self._charge_questions()
         seconds = min((s for r in self._account.relations if (s := r.decision.max_seconds) is not None), default=None)
         if seconds is not None:
-            self._timer(seconds, self._too_long(seconds))
+            self._timer(seconds)
         self._until.set(_end_of(r.decision for r in self._account.relations), first=True)
 
-    def _timer(self, seconds: float, reason: CityError) -> None:
-        self._stack.callback(after(seconds, lambda: self.stop(reason)).cancel)
+    def _timer(self, seconds: int) -> None:
+        self._stack.callback(after(seconds, lambda: self.stop(self._too_long(seconds))).cancel)
 
     def renew(self, access: Access) -> None:
         """Take from a newer policy, which still grants all of this run, when its grants end."""
@@ -626,8 +626,8 @@ class FragmentRun:
 class _Until:
     """Stops a run when its grants end. A policy may move that moment while the run goes on; thread-safe."""
 
-    def __init__(self, stop: Stop, reason: CityError) -> None:
-        self._stop, self._reason = stop, reason
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
         self._lock = threading.Lock()
         self._timer: Alarm | None = None
         self._settled = self._closed = False
@@ -643,7 +643,7 @@ class _Until:
                 self._timer = None
             if moment is not None:
                 left = (moment - datetime.now(UTC)).total_seconds()
-                self._timer = after(max(0.0, left), lambda: self._stop(self._reason))
+                self._timer = after(max(0.0, left), self._stop)
 
     def close(self) -> None:
         with self._lock:

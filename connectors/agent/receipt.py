@@ -55,7 +55,7 @@ class Frames:
 
     def end(self, record: EndRecord) -> bytes:
         """The end record and the stream's end marker."""
-        empty = pa.record_batch([pa.array([], f.type) for f in self._schema], schema=self._schema)
+        empty = pa.record_batch([pa.nulls(0, f.type) for f in self._schema], schema=self._schema)
         return self._message(empty, _PLAIN, record.to_metadata()) + _END
 
     def _message(

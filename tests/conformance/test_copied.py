@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
 from itertools import groupby
@@ -23,6 +24,14 @@ from tests.conformance.helpers import read, types_of
 from tests.servers import PostgresServer
 
 Row = tuple[bytes | None, ...]
+
+
+@pytest.fixture(autouse=True, scope="module", params=[0, 1_000], ids=["together", "cell by cell"])
+def few(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test reads its rows in both ways."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copied, "FEW", request.param)
+        yield
 
 
 def packed(row: Row) -> bytes:
@@ -155,6 +164,45 @@ def test_a_number_of_another_width_is_an_error() -> None:
         cut([(b"\0\0\0\1",)], ("int8", "bigint"))
 
 
+def outcome(few: int, rows: list[Row], *kinds: tuple[str, str]) -> list[str]:
+    """What comes of rows: the cells, or which error."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copied, "FEW", few)
+        try:
+            return [repr(row) for row in cut(rows, *kinds)]
+        except (SourceError, psycopg.InternalError) as bad:
+            return [type(bad).__name__]
+
+
+NUMERIC = st.builds(
+    lambda head, groups: struct.pack(">hhHh", *head) + struct.pack(f">{len(groups)}H", *groups),
+    st.tuples(st.integers(-1, 6), st.integers(-4, 9) | st.sampled_from([-(2**15), 2**15 - 1]),
+              st.sampled_from([0, 0x4000, 0xC000, 1]), st.integers(0, 9)),
+    st.lists(st.integers(0, 9_999), max_size=6),
+)  # fmt: skip
+ANY_CELL = {
+    "numeric": st.one_of(NUMERIC, st.binary(max_size=12)),
+    "text": st.binary(max_size=3),
+    "bool": st.binary(min_size=1, max_size=1),
+    "date": st.binary(min_size=4, max_size=4),
+    "time": st.binary(min_size=8, max_size=8),
+    "timestamp": st.binary(min_size=7, max_size=8),
+}
+DECLARED = {
+    "numeric": ["decimal(38,10)", "decimal(9,2)", "decimal(4,0)", "decimal(20,20)", "bigint"], "text": ["varchar"],
+    "bool": ["boolean"], "date": ["date"], "time": ["time(6)"], "timestamp": ["timestamp(6)"],
+}  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=st.data())
+def test_whatever_a_cell_holds_a_few_rows_are_read_and_refused_as_many_are(data: st.DataObject) -> None:
+    wire = data.draw(st.sampled_from(list(ANY_CELL)))
+    kind = (wire, data.draw(st.sampled_from(DECLARED[wire])))
+    rows: list[Row] = data.draw(st.lists(st.tuples(st.one_of(st.none(), ANY_CELL[wire])), min_size=1, max_size=3))
+    assert outcome(0, rows, kind) == outcome(1_000, rows, kind)
+
+
 # --- from a server ------------------------------------------------------------------------------------
 
 
@@ -200,7 +248,7 @@ def test_an_error_after_some_rows_is_raised(connection: psycopg.Connection[Any])
 
 @pytest.mark.servers
 def test_a_second_statement_is_refused_and_does_nothing(connection: psycopg.Connection[Any]) -> None:
-    connection.execute("CREATE TABLE kept AS SELECT 1 AS i")
+    connection.execute("CREATE TABLE IF NOT EXISTS kept AS SELECT 1 AS i")
     for text in ("SELECT 1) TO STDOUT; DROP TABLE kept; COPY (SELECT 1", "DROP TABLE kept"):
         with pytest.raises(psycopg.Error):
             list(copied.copied(connection, text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,15 @@ from connectors.packets import Rows, columns
 
 END = b"\xfe\x00\x00\x02\x00"
 Row = tuple[bytes | None, ...]
+
+
+@pytest.fixture(autouse=True, scope="module", params=[0, 1 << 40], ids=["together", "cell by cell"])
+def few(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test reads its rows in both ways."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packets, "FEW", request.param)
+        patch.setattr(packets, "FEW_BYTES", request.param)
+        yield
 
 
 def length(size: int) -> bytes:

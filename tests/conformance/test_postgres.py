@@ -275,10 +275,22 @@ def test_equality_on_text_and_keys_use_the_columns_index(source: Source, connect
     assert any("Index" in line for (line,) in text)
 
 
-def test_statements_are_recognisable_and_literals_of_keys_are_bound(source: Source, postgres: PostgresServer) -> None:
-    read(source, "odd", types_of(id="integer"), keys=((("id",), pa.array([1])),), query_id="q_bound")
-    written = next(line for line in postgres.log.read_text().splitlines() if "atoll:q_bound" in line)
-    assert "ANY(CAST($1 AS INT[]))" in written
+@pytest.mark.parametrize(
+    ("columns", "keys", "form"),
+    [({"v": "varchar"}, pa.array(["v1"]), "ANY(CAST($1 AS TEXT[]))"),
+     ({"id": "integer"}, pa.array([1]), "ANY(CAST('{1}' AS INT[]))"),
+     ({"s": "smallint"}, pa.array([7, 70_000]), "ANY(CAST('{7}' AS SMALLINT[]))"),
+     ({"num": "bigint"}, pa.array([2]), "IN (CAST('2' AS BIGINT))")],
+    ids=["texts", "numbers", "numbers beyond the column", "numbers in a numeric column"],
+)  # fmt: skip
+def test_statements_are_recognisable_and_texts_of_few_keys_are_bound(
+    source: Source, postgres: PostgresServer, columns: dict[str, str], keys: pa.Array, form: str
+) -> None:
+    (name,) = columns
+    found = read(source, "odd", types_of(**columns), keys=(((name,), keys),), query_id=f"q_few_{name}")
+    written = next(line for line in postgres.log.read_text().splitlines() if f"atoll:q_few_{name}" in line)
+    assert form in written
+    assert found == [row for row in [("v1",), (1,), (7,)] if row[0] in keys.to_pylist()]
 
 
 def test_a_password_comes_from_its_reference_and_never_shows(

@@ -116,6 +116,14 @@ def test_row_filters_hold_together_with_predicates(silo: Silo) -> None:
     assert found == [2, 11, 13]
 
 
+def test_look_ups_one_after_the_other_select_their_own_rows(silo: Silo) -> None:
+    for wanted in (3, 7, 11, 3, -1, 2**63 - 1, -(2**63)):
+        found = ids(silo, row_filters=("id <> 7",), predicates=(Predicate("id", "=", (wanted,)),))
+        assert found == [wanted] * (wanted in (3, 11)), "the owner's 7 stays, whatever was asked before"
+        found = ids(silo, row_filters=("id <> 7",), predicates=(Predicate("id", "in", (wanted, 5)),))
+        assert found == sorted({5} | {wanted} & {3, 11})
+
+
 def test_a_limit_stops_early_and_zero_rows_is_an_answer(silo: Silo) -> None:
     assert len(ids(silo, limit=7)) == 7
     assert ids(silo, limit=0) == []
