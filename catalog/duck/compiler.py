@@ -2083,9 +2083,11 @@ def _need_moment(what: str, value: Typed) -> None:
 
 
 def _count(node: exp.Expr) -> int:
-    if not isinstance(node, exp.Literal) or node.is_string or not re.fullmatch(r"[0-9]{1,18}", node.name):
+    """At most what DuckDB takes, which is more rows than there are."""
+    text = node.name if isinstance(node, exp.Literal) and not node.is_string else ""
+    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) >= 1 << 63:
         raise refuse("a LIMIT, OFFSET or position that is no number")
-    return int(node.name)
+    return min(int(text), 1 << 62)
 
 
 def no_column(name: str) -> UserError:

@@ -38,7 +38,7 @@ class Order(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An aggregate. place: of its column, None for COUNT(*). kind: its type. most: a sum is less, without its sign.
+    """An aggregate. place: of its column, None for COUNT(*). kind: its type. most: what the size of a sum stays below.
     zero: whether 0 stands for NULL. quotient: what the sum is multiplied by and divided by."""
 
     function: type[exp.Expr]

@@ -85,9 +85,9 @@ def test_a_running_query_shows_its_lanes_and_can_be_stopped(page: Page, city: St
     ask(page, "SELECT slow on page")
     expect(page.locator('[data-lane="health"]')).to_contain_text("waiting")
     expect(page.locator('[data-lane="water"]')).to_contain_text("1,200 rows")
-    page.locator("#stop").click()
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.locator("#stop").click()
     expect(page.locator("#result")).to_contain_text("Stopped.")
-    page.wait_for_function("() => true")
     expect(page.locator("#run")).to_be_enabled()
     assert "SELECT slow on page" in city.cancelled
 

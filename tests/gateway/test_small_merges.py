@@ -70,6 +70,7 @@ MATCHED = [
     "SELECT f0.c0 AS k FROM f0 JOIN f1 ON f1.c0 = f0.c1 OR f1.c1 = f0.c2",
     "SELECT f0.c0 AS k, f1.c0 AS other FROM f0 JOIN f1 ON f1.c0 > f0.c1",
     "SELECT f0.c0 AS k FROM f0, f2 WHERE f0.c4 = f2.c0",
+    "SELECT f1.c1 AS name FROM f1 WHERE f1.c0 > 10",
 ]
 """Rows of joins."""
 CONDITIONS = [
@@ -113,6 +114,8 @@ ORDERED = [
     "SELECT SUM(f0.c4) AS total FROM f0 GROUP BY f0.c1 ORDER BY total DESC, f0.c1 LIMIT 2",
     "SELECT f0.c0 AS k FROM f0 ORDER BY k LIMIT 0",
     "SELECT COUNT(*) AS n FROM f0 ORDER BY n LIMIT 5",
+    "SELECT f1.c0 AS id, f1.c1 AS name FROM f1 ORDER BY id DESC, name",
+    "SELECT f0.c1 AS c0, f0.c0 AS c1 FROM f0 ORDER BY c0, f0.c0 DESC",
 ]
 """Each to one certain order."""
 OTHERS = [
@@ -124,6 +127,7 @@ OTHERS = [
     "SELECT f0.c0 AS k FROM f0 WHERE f0.c2 LIKE 'a%'",
     "SELECT f0.c0 AS k FROM f0 WHERE f0.c0 + 1 = 2",
     "SELECT f0.c0 AS k FROM f0 WHERE f0.c0 IN (1, NULL)",
+    "SELECT f0.c0 AS k FROM f0 WHERE f0.c0 IN (SELECT f2.c0 FROM f2)",
     "SELECT f0.c0 AS k FROM f0 WHERE f0.c0 = 1e0",
     "SELECT f0.c0 AS k FROM f0 WHERE f0.c6 < 0.00001",
     "SELECT f0.c0 AS k FROM f0 WHERE f0.c5 IS TRUE",
@@ -132,16 +136,22 @@ OTHERS = [
     "SELECT SUM(f0.c0 + 1) AS n FROM f0",
     "SELECT SUM(f0.c0) + 1 AS n FROM f0",
     "SELECT SUM(f0.c0) / 2 AS n FROM f0",
+    "SELECT SUM(f0.c4) / 7.0 / 3.0 AS n FROM f0",
+    "SELECT COALESCE(SUM(f0.c4) / 7.0, 0) AS n FROM f0",
+    "SELECT MAX(f0.c4) / 7.0 AS n FROM f0",
     "SELECT SUM(f0.c4) / 0.0 AS n FROM f0 WHERE f0.c0 > 100",
     "SELECT COALESCE(SUM(f0.c0), 1) AS n FROM f0",
     "SELECT COUNT(DISTINCT f0.c1) AS n FROM f0",
     "SELECT SUM(f0.c0) FILTER (WHERE f0.c5) AS n FROM f0",
     "SELECT SUM(f1.c2) AS n FROM f1",
     "SELECT MIN(f0.c5) AS n FROM f0",
+    "SELECT MIN(f0.c0, 2) AS least FROM f0",
     "SELECT f1.c2 AS part FROM f1 GROUP BY f1.c2",
     "SELECT f0.c1 AS k, COUNT(*) AS n FROM f0 GROUP BY f0.c1 HAVING COUNT(*) > 1",
     "SELECT f0.c1 AS k, COUNT(*) AS n FROM f0 GROUP BY ROLLUP (f0.c1)",
     "SELECT f0.c1 AS k FROM f0 GROUP BY 1",
+    "SELECT f0.c1 AS k FROM f0 GROUP BY f0.c1, f0.c3 ORDER BY f0.c1 + 1",
+    "SELECT t.c0 AS k FROM f3 AS t (c1, c0)",
     "SELECT f1.c2 AS part FROM f1 ORDER BY part",
     "SELECT f0.c0 AS k FROM f0 ORDER BY 1",
     "SELECT f0.c0 AS k FROM f0 ORDER BY k OFFSET 1",
@@ -155,6 +165,27 @@ OTHERS = [
     "SELECT 1 AS n WHERE 1 = 2",
 ]
 """Other joins, conditions and aggregates, types that Python compares in its own way, and whatever is computed."""
+
+REFUSED = [
+    "SELECT f0.c0 AS k FROM f0 WHERE f0.c0",
+    "SELECT f0.c0 AS k FROM f0 WHERE f0.c0 = f0.c2",
+    "SELECT f0.c0 AS k FROM f0 WHERE f0.c2 = f0.c3",
+    "SELECT f0.c0 AS k FROM f0 WHERE f0.c0 = 9223372036854775808",
+    "SELECT f0.c0 AS k FROM f0 WHERE f0.c0 BETWEEN SYMMETRIC 3 AND 1",
+    f"SELECT SUM(f0.c4) / 0.{'0' * 29}1 AS n FROM f0",
+    f"SELECT SUM(f0.c4) / 0.{'0' * 38}1 AS n FROM f0 WHERE f0.c0 > 100",
+    "SELECT f0.c0 AS k, COUNT(*) AS n FROM f0",
+    "SELECT f0.c1 AS k FROM f0 GROUP BY f0.c1 ORDER BY f0.c0",
+    "SELECT COUNT(*) AS n FROM f0 ORDER BY f0.c0",
+    "SELECT f0.c0 AS k, f0.c1 AS k FROM f0 ORDER BY k",
+    "SELECT f0.c0 AS k FROM f0 ORDER BY k LIMIT 2.5",
+    "SELECT other.f0.c0 AS k FROM f0",
+    "SELECT t.c0 AS k FROM f0 AS t, f1 AS t",
+    "SELECT t.k AS k FROM (SELECT f1.c0 AS k FROM f0) AS t",
+    "SELECT t.k AS k FROM (SELECT f0.c0 AS k FROM f0 TABLESAMPLE BERNOULLI (50)) AS t",
+    "SELECT t.k AS k FROM (SELECT f0.c0 AS k FROM other.f0) AS t",
+]
+"""What has no meaning, a value that has no room, and what is not on the closed list."""
 
 
 @pytest.fixture
@@ -170,6 +201,13 @@ def opened(pool: MergePool) -> Merge:
     for name, rows in {**GIVEN, "f4": table(c0=("double", [1.5, 2.0]))}.items():
         give = merge.store if name in ("f0", "f2") else merge.attach
         give(name, rows.schema, rows.to_batches(max_chunksize=4))
+    return merge
+
+
+def loaded(pool: MergePool, rows: pa.Table) -> Merge:
+    """A merge that was given f0 alone."""
+    merge = Merge(pool, Execution("q1", "", Session(user="lin")), LIN)
+    merge.load("f0", rows)
     return merge
 
 
@@ -207,6 +245,12 @@ def test_anything_else_is_the_engines(pool: MergePool, sql: str) -> None:
     assert ask(opened(pool), sql)[2]
 
 
+@pytest.mark.parametrize("sql", REFUSED)
+def test_what_the_engine_refuses_is_refused(pool: MergePool, sql: str) -> None:
+    with pytest.raises(UserError):
+        ask(opened(pool), sql)
+
+
 @pytest.mark.parametrize("most", [0, 3, 5])
 @pytest.mark.parametrize("sql", [*MATCHED[:4], *GROUPED[:3]])
 def test_more_rows_are_the_engines_and_none_of_them_is_lost(
@@ -224,19 +268,46 @@ def test_more_rows_are_the_engines_and_none_of_them_is_lost(
 )
 def test_a_sum_that_does_not_fit_is_the_error_it_always_was(pool: MergePool, kind: str, values: list[int]) -> None:
     rows = table(c0=(kind, [Decimal(v) if kind != "bigint" else v for v in values]))
-    with Merge(pool, Execution("q1", "", Session(user="lin")), LIN) as merge:
-        merge.load("f0", rows)
+    with loaded(pool, rows) as merge:
         made = merge.compile(parse_one("SELECT SUM(f0.c0) AS n FROM f0", dialect="trino"))
         with pytest.raises(UserError, match="out of range"):
             list(merge.run(made))
+
+
+def test_more_combinations_than_few_are_the_engines(pool: MergePool) -> None:
+    _, rows, by_engine = ask(loaded(pool, table(c0=("bigint", [*range(30)]))), "SELECT a.c0 AS n FROM f0 AS a, f0 AS b")
+    assert by_engine
+    assert len(rows) == 900
+
+
+@pytest.mark.parametrize(
+    ("sql", "by_engine", "value"),
+    [
+        ("SELECT f0.c0 AS word FROM f0 WHERE f0.c1 < 2", False, "a"),
+        ("SELECT MAX(f0.c0) AS word FROM f0", True, "b"),
+        ("SELECT MAX(f0.c2) AS price FROM f0", True, Decimal("2.50")),
+    ],
+)
+def test_a_column_in_another_form_than_its_type_is_told_in_its_type(
+    pool: MergePool, sql: str, by_engine: bool, value: object
+) -> None:
+    """Its values are read by the engine only: here they would be taken for those of another scale."""
+    price = pa.field("c2", pa.decimal128(12, 4), metadata={b"trino": b"decimal(10, 2)"})
+    schema = pa.schema([pa.field("c0", pa.dictionary(pa.int32(), pa.string())), pa.field("c1", pa.int64()), price])
+    columns = [pa.array(["a", "b"]).dictionary_encode(), [1, 2], [Decimal("1.5"), Decimal("2.5")]]
+    with loaded(pool, pa.table(columns, schema=schema)) as merge:
+        made = merge.compile(parse_one(sql, dialect="trino"))
+        (batch,) = merge.run(made)
+        assert batch.schema.types == [kind.arrow() for _, kind in made.columns]
+        assert batch.to_pylist() == [{"c0": value}]
+        assert (merge._taken is not None) is by_engine
 
 
 def test_large_decimals_are_the_engines(pool: MergePool) -> None:
     """Those of more units than 64 bits hold: few of these always have a sum."""
     rows = table(c0=("decimal(38, 2)", [Decimal("92233720368547758.07"), Decimal("92233720368547758.08")]))
     for count, by_engine in ((1, False), (2, True)):
-        with Merge(pool, Execution("q1", "", Session(user="lin")), LIN) as merge:
-            merge.load("f0", rows[:count])
+        with loaded(pool, rows[:count]) as merge:
             made = merge.compile(parse_one("SELECT SUM(f0.c0) AS n FROM f0", dialect="trino"))
             assert isinstance(made, small.Matched) is not by_engine
             (batch,) = merge.run(made)

@@ -23,9 +23,10 @@ from gateway.merge.duckdb import Merge, MergePool, Prepared
 from gateway.merge.shapes import shape_of
 from gateway.settings import Limits
 
-WORDS = ["", "a", "A", "a ", "ab", "é", "e\u0301", "\uffff", "\U0001f600"]
+WORDS = ["", "a", "A", "a ", "a\0", "ab", "é", "e\u0301", "\uffff", "\U0001f600"]
 DAYS = [date(1, 1, 1), date(1969, 12, 31), date(1970, 1, 1), date(2024, 2, 29), date(9999, 12, 31)]
 NUMBERS = {
+    "tinyint": [-128, -1, 0, 1, 2, 127],
     "smallint": [-32768, -1, 0, 1, 2, 7, 32767],
     "integer": [-(2**31), -1, 0, 1, 2, 3, 2**31 - 1],
     "bigint": [-(2**63), -(2**62), -1, 0, 1, 2, 3, 2**62, 2**63 - 1],
@@ -64,7 +65,8 @@ def tables(draw: st.DrawFn) -> dict[str, pa.Table]:
         size = draw(st.sampled_from([0, 1, 4, 6, 8]))
         cells = [draw(st.lists(st.sampled_from([None, *VALUES[k]]), min_size=size, max_size=size)) for k in kinds]
         arrays = [pa.array(values, f.type) for values, f in zip(cells, fields, strict=True)]
-        made[name] = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+        whole, cut = pa.Table.from_arrays(arrays, schema=pa.schema(fields)), draw(st.integers(0, size))
+        made[name] = pa.concat_tables([whole.slice(0, cut), whole.slice(cut)])
     return made
 
 

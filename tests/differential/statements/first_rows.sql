@@ -66,3 +66,10 @@ ORDER BY r.m3 DESC LIMIT 0;
 -- more rows are wanted than there are (ordered)
 SELECT r.meter_id, r.m3, c.name FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
 ORDER BY r.m3, r.meter_id, c.name LIMIT 100;
+
+-- all rows, by the largest LIMIT that there is (ordered)
+SELECT r.m3, c.staff FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+ORDER BY r.m3, c.staff LIMIT 9223372036854775807;
+
+-- no row, by the largest OFFSET that there is
+SELECT r.m3 FROM water.main.reading r ORDER BY r.m3 OFFSET 9223372036854775807;
