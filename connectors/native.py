@@ -422,7 +422,7 @@ class Compiler:
                 hole.replace(parts[hole.name.removeprefix(_HOLE)].copy())
         return tree
 
-    def column(self, name: str) -> exp.Column:
+    def column(self, name: str) -> exp.Expr:
         return exp.column(name, table=self._homes[name], quoted=True)
 
     def _next(self, prefix: str) -> str:
@@ -1085,6 +1085,11 @@ class MariaDBCompiler(Compiler):
         if native == "bit":
             return self.sql("CAST(:c AS UNSIGNED)", c=column)
         return column
+
+    def column(self, name: str) -> exp.Expr:
+        column = super().column(name)
+        # Beside a year the server takes 70 for 1970 and 32768 for 0.
+        return self.sql("CAST(:c AS SIGNED)", c=column) if self.native_types.get(name) == "year" else column
 
     def comparable(self, column: exp.Expr, name: str, type_: TrinoType) -> exp.Expr:
         return self.sql(_EXACT_TEXT, c=column) if type_.name == "varchar" else column

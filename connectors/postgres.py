@@ -1,8 +1,8 @@
-"""PostgreSQL silos: rows by binary COPY (`copied`), and as Python objects where few keys with texts are looked up.
+"""PostgreSQL silos: rows by binary COPY (`copied`), and as Python objects where few keys are looked up.
 
 Every session is read-only with a statement timeout, `TimeZone=UTC` and the owner's `search_path`; the
 role in department.yaml should own nothing and be able to SELECT only what the department serves.
-Such a look-up binds its literals; in the text of a COPY, which has no parameters, `native` quotes them.
+A look-up by keys with texts binds its literals; in a text that is kept, and in that of a COPY, `native` quotes them.
 
 A column's own type must fit its declared type (`_FITS`); NaN in a numeric column, infinite dates and
 years before 1 are errors that name the column.
@@ -291,7 +291,8 @@ class PostgresSource(Source):
             halved = [partial(self._in_order, scan, part, cancel) for part in parts]
             return self._bulk.stream(cancel, lambda lease: self._together(lease, compiled, lambda _: halved, cancel))
         if self._spreads and may_be_blocks(scan) and self._reads_all(compiled, cancel):
-            within = partial(self._in_blocks, Blocks(scan, compiled_of, counted), scan, compiled, cancel)
+            blocks = Blocks(scan, lambda part: of(part).compile(), counted)  # its text is nobody else's: not kept
+            within = partial(self._in_blocks, blocks, scan, compiled, cancel)
             return self._bulk.stream(cancel, lambda lease: self._together(lease, compiled, within, cancel))
         cheap = self._spreads and _is_plain_join(scan)
         return self._bulk.stream(cancel, lambda lease: self._copied(lease, scan, compiled, cancel, cheap))
@@ -387,9 +388,7 @@ class PostgresSource(Source):
         self, lease: Lease[Connection], scan: NativeScan, compiled: Compiled, cancel: Cancel
     ) -> Generator[pa.RecordBatch]:
         with self._reading(lease, cancel) as connection:
-            if not compiled.params:
-                yield from batches(connection, compiled, scan, cancel)
-                return
+            # Not by COPY, which has settled what it sees before it has its locks (`_whole`).
             values = list(compiled.params.values())
             rows = psycopg.RawCursor(connection).stream(compiled.sql, values, size=STREAM_ROWS)
             with closing(cast("Generator[tuple[Any, ...]]", rows)):

@@ -36,8 +36,8 @@ from connectors.native import Compiled, Compiler, Filling, Hole, commented
 
 __all__ = ["Texts"]
 
-TEXTS, LONGEST = 256, 20_000
-"""Texts that are kept, and the characters of the longest one."""
+TEXTS, LONGEST, MOST = 256, 20_000, 1_000
+"""Texts that are kept, the characters of the longest one, and the numbers that fill one: the place of each is kept."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ class Texts:
             is_known, known = text in self._known, self._known.get(text)
         if not is_known:
             known = _written(shape, make)
-            if known is not None or len(text) <= LONGEST:
+            if known.is_short if known is not None else len(text) <= LONGEST:
                 with self._lock:
                     self._known[text] = known
         return make(scan).compile() if known is None else known.compiled(shape.fillings, scan.query_id)
 
 
 def _written(shape: _Shape, make: Callable[[NativeScan], Compiler]) -> _Written | None:
-    """What is kept for a shape, None if nothing can be."""
+    """What may be kept for a shape, None if nothing can be."""
     sets = {id(filling): place for place, filling in enumerate(shape.fillings) if isinstance(filling, pa.Array)}
 
     def place(filling: Filling) -> int | tuple[int, ...]:
@@ -107,14 +107,13 @@ def _written(shape: _Shape, make: Callable[[NativeScan], Compiler]) -> _Written 
         pieces = tuple(p if isinstance(p, str) else (place(p[0]), p[1]) for p in compiler.pieces())
     except (ValueError, KeyError, RecursionError):
         return None  # no hole for a blank; or it may not be asked at all, as it will turn out once more
-    found = _Written(pieces, tuple(compiler.wires))
-    return None if compiler.params or compiler.spelled or not found.is_short else found
+    return None if compiler.params or compiler.spelled else _Written(pieces, tuple(compiler.wires))
 
 
 class _Shape(pickle.Pickler):
     """Bytes that are equal for equal scans only, with places in them for `fillings`: whole numbers and sets of keys.
 
-    fits: whether each set is of whole numbers, or of rows of such.
+    fits: whether each set is of whole numbers, or of rows of such, and there are not too many other numbers.
     """
 
     def __init__(self) -> None:
@@ -130,6 +129,7 @@ class _Shape(pickle.Pickler):
             return thing.__reduce_ex__(5)
         place = len(self.fillings)
         self.fillings += thing.values
+        self.fits = self.fits and len(self.fillings) <= MOST
         return _of_blanks, (thing.column, thing.op, place, len(thing.values))
 
     def persistent_id(self, thing: Any) -> object:

@@ -114,16 +114,19 @@ def _in_folders(folder: str) -> list[str]:
 
 
 def _add_files(folder: str, name: str, found: list[str]) -> None:
-    """Add what is read of a folder, and of those within it that are no links."""
+    """Add what is read of a folder, and of those within it that are no links.
+
+    What cannot be looked at, as a link to itself, is not there: a policy that needs it is refused.
+    """
     try:
         entries = list(os.scandir(f"{folder}/{name}"))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    except OSError:
         return
     for entry in entries:
         inner = f"{name}/{entry.name}"
         if entry.is_dir(follow_symlinks=False):
             _add_files(folder, inner, found)
-        elif not entry.name.startswith(".") and os.path.splitext(inner)[1] in ENDINGS and entry.is_file():
+        elif not entry.name.startswith(".") and os.path.splitext(inner)[1] in ENDINGS and os.path.isfile(entry):
             found.append(inner)
 
 

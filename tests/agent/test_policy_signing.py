@@ -189,6 +189,21 @@ def test_what_decides_nothing_is_not_covered(house: House) -> None:
     start(house).close()
 
 
+LINKS = {
+    "to itself": ("views/loop.sql", "loop.sql"),
+    "through a file": ("views/through.sql", "usage.sql/x"),
+    "a folder to itself": ("mappings", "mappings"),
+}
+
+
+@pytest.mark.parametrize(("link", "target"), LINKS.values(), ids=LINKS.keys())
+async def test_a_link_that_leads_nowhere_decides_nothing(house: House, running: Agent, link: str, target: str) -> None:
+    async with house.client("lin", "mass-balance", running) as ask:
+        rows = await ask.rows(SQL)
+        (house.folder / link).symlink_to(target)
+        assert await ask.rows(SQL) == rows
+
+
 def test_a_policy_that_names_a_file_that_is_not_there_is_not_signed(house: House) -> None:
     (house.folder / "jwks.json").unlink()
     with pytest.raises(PolicyError, match=r"no file jwks\.json"):

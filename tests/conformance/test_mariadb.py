@@ -177,6 +177,20 @@ def test_flags_bits_years_enums_json_blobs_and_times(source: Source) -> None:
     assert str(row[7]) == "23:59:59"
 
 
+def test_a_year_is_compared_as_the_number_that_it_is_delivered_as(source: Source) -> None:
+    """The server would take 24 for 2024, and what is no year for the year 0."""
+    columns = types_of(y="integer")
+
+    def found(**asked: Any) -> bool:
+        return read(source, "odd", columns, **asked) == [(2024,)]
+
+    for op, value in (("<>", 24), (">", 24), ("<", 32_768), ("<", 2**63 - 1), ("=", 2024), ("in", 2024)):
+        assert found(predicates=(Predicate("y", op, (value,)),)), (op, value)  # type: ignore[arg-type]
+    for value in (24, 2024):
+        assert found(keys=((("y",), pa.array([value])),)) is (value == 2024)
+        assert found(predicates=(Predicate("y", "in", (7, value)),)) is (value == 2024)
+
+
 @pytest.mark.parametrize(("column", "declared", "row"), [("flag", "boolean", 2), ("t", "time", 2), ("t", "time", 3)])
 def test_a_value_of_no_such_type_is_an_error_that_names_its_column(
     source: Source, column: str, declared: str, row: int

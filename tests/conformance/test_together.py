@@ -22,6 +22,7 @@ from connectors import postgres as postgres_source
 from connectors.ahead import Ahead
 from connectors.base import (
     Aggregate,
+    BoundKeys,
     Cancel,
     Cancelled,
     Comparison,
@@ -444,17 +445,29 @@ def reload_of(
         each.close()
 
 
-@pytest.mark.parametrize("large", [True, False], ids=["blocks", "one statement"])
+WANTED: dict[str, tuple[BoundKeys, ...]] = {
+    "blocks": (),
+    "one statement": (),
+    "few numbers": ((("id",), pa.array([1, 2, 3])),),
+    "few texts": ((("word",), pa.array(["w1", "w2"])),),
+    "many numbers": ((("id",), pa.array(range(100))),),
+}
+
+
+@pytest.mark.parametrize("wanted", WANTED)
 def test_who_waits_for_a_table_that_is_filled_again_sees_it_full(
-    opened: Callable[..., Source], reload_of: Callable[[str], Reload], monkeypatch: pytest.MonkeyPatch, large: bool
+    opened: Callable[..., Source], reload_of: Callable[[str], Reload], monkeypatch: pytest.MonkeyPatch, wanted: str
 ) -> None:
-    if large:
+    if wanted == "blocks":
         monkeypatch.setattr("connectors.postgres.BLOCK_ROWS", -1)
-    source, columns = opened(), types_of(id="bigint")
-    whole = sorted_rows(read(source, "facts", columns))  # what it is made of is known from now on
+    source, columns, keys = opened(), types_of(id="bigint", word="varchar"), WANTED[wanted]
+    if not keys:
+        del columns["word"]
+    whole = sorted_rows(read(source, "facts", columns, keys=keys))  # what it is made of is known from now on
+    assert whole
     reload, got = reload_of("facts"), list[Any]()
     reload.empty()
-    reader = threading.Thread(target=lambda: got.extend(read(source, "facts", columns)))
+    reader = threading.Thread(target=lambda: got.extend(read(source, "facts", columns, keys=keys)))
     reader.start()
     while not reload.is_awaited():
         reader.join(0.01)

@@ -340,6 +340,25 @@ def test_a_list_is_the_same_text_as_another_of_its_length(make: Callable[[Native
     written(scan_of(predicates=(Predicate("a", "in", ()),)))
 
 
+def test_of_very_long_lists_nothing_is_kept(make: Callable[[NativeScan], Compiler]) -> None:
+    """Else whoever asks for lists of 100,000 numbers, each of another length, fills the agent's memory."""
+    written = Counted(make)
+    for length in (1_001, 501):
+        condition = Predicate("a", "in", tuple(range(length)))
+        for _ in range(2):
+            written(scan_of(predicates=(condition, replace(condition))))
+    assert written.count == 4
+
+
+def test_a_text_too_long_to_be_kept_is_written_once_each_time(make: Callable[[NativeScan], Compiler]) -> None:
+    written = Counted(make)
+    for value in (5, 6):
+        texts = tuple(f"{value} of {i}" for i in range(3_000))
+        written(scan_of(predicates=(Predicate("t", "in", texts), asked(value))))
+    assert written.count == 2
+    assert not written.texts._known
+
+
 def test_a_long_list_for_a_column_with_its_own_type_for_whole_numbers_is_written_each_time() -> None:
     natives = {**NATIVES["postgres"], "a": "numeric"}
     written = Counted(lambda s: PostgresCompiler(s, postgres.CAPABILITIES, lambda _: natives, bind=False))
