@@ -88,7 +88,7 @@ def read(wire: Wire, sql: str, asked: dict[str, str], keep: bool = False, only_f
         page = wire.send("GET", urlsplit(following[1].decode()).path)
     found.seconds = time.perf_counter() - started
     if b'"errorName"' in page:
-        raise RuntimeError(page[:1000].decode(errors="replace"))
+        raise RuntimeError(f"{json.loads(page)['error']['message']}\n{sql}")
     return found
 
 
