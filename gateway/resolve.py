@@ -318,7 +318,8 @@ def _column_error(tree: exp.Query, bad: OptimizeError, columns: Columns) -> User
     if not column:
         return UserError("A name in the statement does not resolve.", trino=TrinoError.COLUMN_NOT_FOUND)
     short = column.split(".")[-1].strip('"')
-    visible = sorted({c.name for known in columns.values() for c in known})
+    # Not that very name, which another relation of the statement may have.
+    visible = sorted({c.name for known in columns.values() for c in known} - {short})
     near = difflib.get_close_matches(short, visible, n=1, cutoff=0.6)
     where = next((location_of(c) for c in tree.find_all(exp.Column) if c.name == short and location_of(c)), None)
     return UserError(

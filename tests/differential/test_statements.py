@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 from sqlglot import parse_one
 
-from catalog.errors import AccessDenied, CityError, Outcome
+from catalog.errors import AccessDenied, CityError, Outcome, UserError
 from gateway.plan import bind
 from gateway.plan.split import split
 from gateway.rewrite import RULES, Context, Rule, rewrite
@@ -163,6 +163,13 @@ REFUSED = {
     "SELECT w.id FROM health.main.ward w WHERE EXISTS (SELECT 1 FROM water.main.meter m WHERE m.district = w.district "
     "AND verify('housing.main.owner', m.id))": "not for a subquery that reads the rows around it",
 }  # fmt: skip
+
+
+def test_no_name_is_suggested_in_place_of_itself() -> None:
+    """Another relation of the statement has it, and does not show it here."""
+    with pytest.raises(UserError, match="Column 'name' cannot be resolved") as refused:
+        resolved(CITY, "SELECT name FROM (SELECT id FROM market.main.company) d")
+    assert "name?" not in refused.value.hint
 
 
 def test_an_interval_travels_as_what_it_counts() -> None:
