@@ -50,6 +50,7 @@ __all__ = [
     "encode_keys",
     "first_warnings",
     "key_fields",
+    "key_parts",
     "key_table",
 ]
 
@@ -250,11 +251,15 @@ def first_warnings(schema: pa.Schema) -> tuple[str, ...]:
 _WARNINGS = TypeAdapter(tuple[str, ...])
 
 
+def key_parts(keys: pa.Array) -> list[pa.Array]:
+    """The parts of a set of keys, an array each: of values one, of structs (`distinct`) as many as they have fields."""
+    return list(keys.flatten()) if isinstance(keys, pa.StructArray) else [keys]
+
+
 def key_table(keys: pa.Array) -> pa.Table:
-    """A set of keys as a table: of the column `k`, or of each part (`distinct`)."""
-    if isinstance(keys, pa.StructArray):
-        return pa.table(keys.flatten(), names=list(KEY_COLUMNS[: keys.type.num_fields]))
-    return pa.table([keys], names=list(KEY_COLUMNS[:1]))
+    """A set of keys as a table: of the column `k`, or of each part."""
+    parts = key_parts(keys)
+    return pa.table(parts, names=list(KEY_COLUMNS[: len(parts)]))
 
 
 def distinct(table: pa.Table) -> pa.Array:

@@ -14,7 +14,10 @@ from datetime import date, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
+import pyarrow as pa
+
 from catalog.duck.typing import decimal_of
+from catalog.exchange import key_parts
 from catalog.types import BOOLEAN, TrinoType
 from connectors.base import (
     PART_TYPES,
@@ -43,6 +46,7 @@ __all__ = [
     "MAX_KEYS",
     "MAX_PATTERN",
     "answers",
+    "are_whole",
     "check",
     "check_query_id",
     "check_values",
@@ -404,6 +408,11 @@ def check_values(values: Iterable[Any], type_: TrinoType, column: str) -> None:
 def is_whole(value: object) -> bool:
     """Whether it is a literal for columns of whole numbers, which are all asked for 64 bits."""
     return type(value) is int and value in _INT64
+
+
+def are_whole(keys: pa.Array) -> bool:
+    """Whether a set of keys is of whole numbers, or of rows of such, none of them NULL."""
+    return all(pa.types.is_signed_integer(part.type) and not part.null_count for part in key_parts(keys))
 
 
 _LITERALS: dict[str, Callable[[Any], bool]] = {

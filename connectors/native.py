@@ -29,9 +29,9 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from catalog.duck.typing import decimal_of
-from catalog.exchange import KEY_COLUMNS
+from catalog.exchange import KEY_COLUMNS, key_parts
 from catalog.types import VARCHAR, TrinoType
-from connectors.allowed import check, check_values, fitted, result_of
+from connectors.allowed import are_whole, check, check_values, fitted, result_of
 from connectors.base import (
     Aggregate,
     AllOf,
@@ -467,11 +467,10 @@ class Compiler:
         """The columns together are one of the keys."""
         if len(columns) == 1:
             name, type_ = columns[0], self.types[columns[0]]
-            if type_.is_integer and pa.types.is_signed_integer(keys.type) and len(keys):
+            if type_.is_integer and are_whole(keys) and len(keys):
                 return self.one_of_numbers(name, type_, keys)
             return self._one_of(name, type_, keys.to_pylist())
-        whole = all(pa.types.is_signed_integer(part.type) for part in keys.flatten())
-        if whole and all(self.types[c].is_integer for c in columns) and len(keys):
+        if all(self.types[c].is_integer for c in columns) and are_whole(keys) and len(keys):
             return self.among_numbers(columns, keys)
         return self._among_parts(columns, keys)
 
@@ -623,8 +622,7 @@ def _quoted_array(bits: int, numbers: Sequence[int]) -> str:
 
 def _array_of(bits: tuple[int, ...], place: int, keys: pa.Array) -> str:
     """The keys' part at a place, as PostgreSQL's array, without keys of which a part has more bits than its column."""
-    flat = keys.flatten() if isinstance(keys, pa.StructArray) else [keys]
-    parts = [part.cast(pa.int64()) for part in flat]
+    parts = [part.cast(pa.int64()) for part in key_parts(keys)]
     within = [
         pc.and_(pc.greater_equal(part, -(2**most)), pc.less_equal(part, 2**most - 1))
         for part, most in zip(parts, bits, strict=True)

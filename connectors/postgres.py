@@ -32,6 +32,7 @@ from pydantic import Field
 from catalog.types import BIGINT, BOOLEAN, DATE, DOUBLE, VARCHAR, TrinoType
 from connectors import cells
 from connectors.ahead import Ahead
+from connectors.allowed import are_whole
 from connectors.base import (
     Cancel,
     Cancelled,
@@ -260,7 +261,7 @@ class PostgresSource(Source):
         cancel.check()
         sets = [keys for part in scan.scans() for _, keys in part.keys]
         looks_up = 0 < sum(map(len, sets)) <= FEW_KEYS
-        bind = looks_up and not all(map(_is_whole, sets))  # with whole numbers it is written once
+        bind = looks_up and not all(map(are_whole, sets))  # with whole numbers it is written once
         owners = [part for part in scan.scans() if isinstance(part.relation, str)]
         known = {(part.relation, part.is_query): self._native_types(part, cancel) for part in owners}
 
@@ -556,12 +557,6 @@ class PostgresSource(Source):
         for name in ("date", "timestamp", "timestamptz"):
             connection.adapters.register_loader(name, TextLoader)
         return connection
-
-
-def _is_whole(keys: pa.Array) -> bool:
-    """Whether keys are whole numbers, or rows of such."""
-    parts = keys.flatten() if isinstance(keys, pa.StructArray) else [keys]
-    return all(pa.types.is_signed_integer(part.type) for part in parts)
 
 
 def _taken(left: deque[Reading]) -> Iterator[Reading]:

@@ -30,7 +30,8 @@ from typing import Any
 import pyarrow as pa
 from cachetools import LRUCache
 
-from connectors.allowed import MAX_KEYS, check_query_id, is_whole
+from catalog.exchange import key_parts
+from connectors.allowed import MAX_KEYS, are_whole, check_query_id, is_whole
 from connectors.base import Blank, NativeScan, Op, Predicate
 from connectors.native import Compiled, Compiler, Filling, Hole, commented
 
@@ -138,10 +139,8 @@ class _Shape(pickle.Pickler):
         place = self._sets.setdefault(id(thing), len(self.fillings))
         if place == len(self.fillings):
             self.fillings.append(thing)
-        parts = thing.flatten() if isinstance(thing, pa.StructArray) else [thing]
-        whole = all(pa.types.is_signed_integer(part.type) and not part.null_count for part in parts)
-        self.fits = self.fits and whole and 0 < len(thing) <= MAX_KEYS
-        return place, *(str(part.type) for part in parts)
+        self.fits = self.fits and are_whole(thing) and 0 < len(thing) <= MAX_KEYS
+        return place, *(str(part.type) for part in key_parts(thing))
 
     def text(self) -> bytes:
         return self._to.getvalue()

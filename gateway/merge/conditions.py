@@ -33,7 +33,7 @@ from catalog.duck.typing import decimal_of
 from catalog.types import BIGINT, INTEGER, TrinoType
 
 __all__ = [
-    "DIGITS", "All", "Condition", "Find", "OtherShape", "Pair", "Place", "Values", "is_readable", "number", "only",
+    "DIGITS", "All", "Condition", "Find", "OtherShape", "Pair", "Place", "ReadColumn", "is_readable", "number", "only",
     "read", "values",
 ]  # fmt: skip
 
@@ -41,7 +41,7 @@ Place = tuple[int, str]
 """Which of the answers, and its column."""
 Find = Callable[[exp.Expr], tuple[Place, TrinoType]]
 """A column's place and type. Raises OtherShape."""
-Values = Callable[[Place], list[Any]]
+ReadColumn = Callable[[Place], list[Any]]
 """A column's values, one a row."""
 Compare = Callable[[Any, Any], bool]
 
@@ -84,7 +84,7 @@ class Test:
     def places(self) -> Iterator[Place]:
         yield self.place
 
-    def keep(self, column: Values, rows: Iterable[int]) -> list[int]:
+    def keep(self, column: ReadColumn, rows: Iterable[int]) -> list[int]:
         found, compare, wanted = column(self.place), self.compare, self.value
         return [k for k in rows if (value := found[k]) is not None and compare(value, wanted)]
 
@@ -107,7 +107,7 @@ class Pair:
         yield self.left
         yield self.right
 
-    def keep(self, column: Values, rows: Iterable[int]) -> list[int]:
+    def keep(self, column: ReadColumn, rows: Iterable[int]) -> list[int]:
         lefts, rights, compare, (m, n) = column(self.left), column(self.right), self.compare, self.times
         both = [k for k in rows if lefts[k] is not None and rights[k] is not None]
         if m == n:
@@ -125,35 +125,34 @@ class Null:
     def places(self) -> Iterator[Place]:
         yield self.place
 
-    def keep(self, column: Values, rows: Iterable[int]) -> list[int]:
+    def keep(self, column: ReadColumn, rows: Iterable[int]) -> list[int]:
         found = column(self.place)
         return [k for k in rows if (found[k] is None) is self.is_null]
 
 
 @dataclass(frozen=True, slots=True)
-class All:
+class _Parts:
     parts: tuple[Condition, ...]
 
     def places(self) -> Iterator[Place]:
         for part in self.parts:
             yield from part.places()
 
-    def keep(self, column: Values, rows: Iterable[int]) -> list[int]:
+
+class All(_Parts):
+    __slots__ = ()
+
+    def keep(self, column: ReadColumn, rows: Iterable[int]) -> list[int]:
         kept = list(rows)
         for part in self.parts:
             kept = part.keep(column, kept)
         return kept
 
 
-@dataclass(frozen=True, slots=True)
-class Some:
-    parts: tuple[Condition, ...]
+class Some(_Parts):
+    __slots__ = ()
 
-    def places(self) -> Iterator[Place]:
-        for part in self.parts:
-            yield from part.places()
-
-    def keep(self, column: Values, rows: Iterable[int]) -> list[int]:
+    def keep(self, column: ReadColumn, rows: Iterable[int]) -> list[int]:
         waiting = list(rows)
         passed: set[int] = set()
         for part in self.parts:

@@ -23,7 +23,7 @@ from sqlglot import exp
 
 from catalog.duck.typing import Typed, arithmetic, decimal_of
 from catalog.types import BIGINT, INTEGER, TrinoType
-from gateway.merge.conditions import DIGITS, Find, OtherShape, Place, Values, number, only
+from gateway.merge.conditions import DIGITS, Find, OtherShape, Place, ReadColumn, number, only
 
 __all__ = ["Call", "Order", "arranged", "grouped", "keys_of", "read_call"]
 
@@ -52,7 +52,7 @@ class Call:
     def takes_a_row(self) -> bool:
         return self.function in (exp.Min, exp.Max)
 
-    def cells(self, column: Values, groups: Sequence[Sequence[int]]) -> list[int | None]:
+    def cells(self, column: ReadColumn, groups: Sequence[Sequence[int]]) -> list[int | None]:
         """One a group: a number, units of a decimal, or a row that has the value; None for NULL. Raises OtherShape."""
         if self.place is None:
             return [len(group) for group in groups]

@@ -68,7 +68,7 @@ class _Reading:
         self._answers: list[str] = []
         self._relations: set[str] = set()
         self._columns: dict[tuple[str, str], Place] = {}
-        self._free: set[tuple[str, str]] | None = None
+        self._grouped_by: set[tuple[str, str]] | None = None
         self._kinds: dict[Place, TrinoType] = {}
 
     def shape(self, query: exp.Query) -> Shape:
@@ -163,9 +163,9 @@ class _Reading:
     def _value(self, node: exp.Expr) -> tuple[Place, TrinoType]:
         """A column whose values are read."""
         place = self._place(node)
-        return place, self._known(place)
+        return place, self._readable(place)
 
-    def _known(self, place: Place) -> TrinoType:
+    def _readable(self, place: Place) -> TrinoType:
         kind = self._kinds[place] = self._type(place)
         if not is_readable(kind):
             raise OtherShape
@@ -180,13 +180,13 @@ class _Reading:
             only(group, "expressions")
             nodes = group.expressions
         keys = tuple(self._value(node)[0] for node in nodes)
-        self._free = {(node.text("table"), node.name) for node in nodes}
+        self._grouped_by = {(node.text("table"), node.name) for node in nodes}
         return keys
 
     def _shown(self, node: exp.Expr) -> Place:
         """A column that stands by itself."""
         place = self._place(node)
-        if self._free is not None and (node.text("table"), node.name) not in self._free:
+        if self._grouped_by is not None and (node.text("table"), node.name) not in self._grouped_by:
             raise OtherShape
         return place
 
@@ -201,7 +201,7 @@ class _Reading:
             key = labels.index(node.name.lower()) if named else self._shown(node)
             found = outputs[key] if isinstance(key, int) else key
             if not isinstance(found, Call):
-                self._known(found)
+                self._readable(found)
             yield Order(key, bool(item.args.get("desc")), bool(item.args.get("nulls_first")))
 
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from catalog.types import INTEGER, TrinoType
-from gateway.merge.conditions import DIGITS, OtherShape, Place, Values, values
+from gateway.merge.conditions import DIGITS, OtherShape, Place, ReadColumn, values
 from gateway.merge.groups import Call, arranged, grouped, keys_of
 from gateway.merge.shapes import Columns, Shape
 
@@ -113,7 +113,7 @@ class _Answer:
             self._whole[place] = values(self._tables[place[0]].column(place[1]), self._shape.kinds[place])
         return self._whole[place]
 
-    def _of(self, found: Combinations) -> Values:
+    def _of(self, found: Combinations) -> ReadColumn:
         """Columns' values, one for each of these combinations."""
         known: dict[Place, list[Any]] = {}
 
@@ -149,7 +149,7 @@ class _Answer:
                 kept = condition.keep(self._values, kept)
         return kept
 
-    def _joined(self, number: int, column: Values, count: int) -> Iterator[tuple[int, int]]:
+    def _joined(self, number: int, column: ReadColumn, count: int) -> Iterator[tuple[int, int]]:
         """Of `count` combinations so far each, by its number, with every row of one more answer that has equal keys."""
         equal = [(later, earlier) for later, earlier in self._shape.equal if later[0] == number]
         own, kept = [self._values(later) for later, _ in equal], self._passing(number)
@@ -170,7 +170,7 @@ def _place_of(output: Place | Call) -> Place:
     return place
 
 
-def _values_of(output: Place | Call, cells: Sequence[int | None], column: Values) -> Sequence[Any]:
+def _values_of(output: Place | Call, cells: Sequence[int | None], column: ReadColumn) -> Sequence[Any]:
     """An output's values, by which it is put in order."""
     if isinstance(output, Call) and not output.takes_a_row:
         return cells
