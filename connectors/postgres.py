@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast
 
 import psycopg
 import pyarrow as pa
@@ -47,7 +47,7 @@ from connectors.blocks import Blocks, may_be_blocks
 from connectors.config import SecretRef, SourceConfig, resolve_secret
 from connectors.copied import batches
 from connectors.factored import factored
-from connectors.halves import cuts, halves
+from connectors.halves import cuts, halves, halves_by_keys
 from connectors.native import Compiled, PostgresCompiler, describe
 from connectors.pool import Lease, Pool
 from connectors.regroup import Grouper, apart
@@ -67,6 +67,15 @@ HASHED_GROUPS = 50_000
 """More groups than these are made beside the server (`regroup`)."""
 BLOCK_ROWS = 100_000
 """More rows of a whole table come by blocks (`blocks`)."""
+KEYED_COST = 10_000.0
+"""Of looking rows up by keys, by the server's own count: about 25 ms, which is worth a second connection."""
+BY_ROW = frozenset(
+    {
+        "Aggregate", "Bitmap Heap Scan", "Bitmap Index Scan", "Gather", "Gather Merge", "Group", "Index Only Scan",
+        "Index Scan", "Memoize", "Nested Loop", "Result", "Sort", "Subquery Scan", "Unique",
+    }
+)  # fmt: skip
+"""Steps of the server's plans that take half as long with half of the rows."""
 MANY_GROUPS, MANY_ROWS = 20_000, 1_000_000
 _WORKERS = """
 SELECT CAST(current_setting('max_parallel_workers_per_gather') AS int) > 0
@@ -75,7 +84,8 @@ SELECT CAST(current_setting('max_parallel_workers_per_gather') AS int) > 0
 _LITERAL = re.compile(r"/\*[^*]*\*/|'[^']*(?:''[^']*)*'")
 DEARER = 3.0
 """How much more an order may cost by the server's own count before it is not taken."""
-IN_ORDER = ("enable_hashagg = off", "max_parallel_workers_per_gather = 0")
+ALONE = "max_parallel_workers_per_gather = 0"
+IN_ORDER = ("enable_hashagg = off", ALONE)
 """Groups inside a join are read in an index's order; each worker would make all of them."""
 WORKERS_ROWS = "parallel_tuple_cost = 0.02"
 """The server reckons with 0.1, which keeps its workers from answers of many rows."""
@@ -218,7 +228,7 @@ class PostgresSource(Source):
             for connect in (partial(self._connect, _IMPATIENT), self._connect)
         )
         self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
-        self._rows: TTLCache[tuple[str, int], tuple[str, float]] = TTLCache(256, DESCRIBE_SECONDS)
+        self._looked: TTLCache[tuple[str, int], _Look] = TTLCache(256, DESCRIBE_SECONDS)
         self._grouper = Grouper(private_dir)
         self._texts = Texts()
         self._lock = threading.Lock()
@@ -289,8 +299,11 @@ class PostgresSource(Source):
         if any(p.group_by for p in scan.scans() if p is not scan) and self._reads_groups_in_order(compiled, cancel):
             cut = self._halves(scan, cancel) if self._spreads else ()
             parts = [compiled_of(half) for half in cut] or [compiled]
-            halved = [partial(self._in_order, scan, part, cancel) for part in parts]
+            halved = [partial(self._with, IN_ORDER, scan, part, cancel) for part in parts]
             return self._bulk.stream(cancel, lambda lease: self._together(lease, compiled, lambda _: halved, cancel))
+        if self._spreads and self._looks_up(scan, compiled, cancel) and (cut := halves_by_keys(scan)):
+            by_keys = [partial(self._with, (ALONE,), scan, compiled_of(half), cancel) for half in cut]
+            return self._bulk.stream(cancel, lambda lease: self._together(lease, compiled, lambda _: by_keys, cancel))
         if self._spreads and may_be_blocks(scan) and self._reads_all(compiled, cancel):
             blocks = Blocks(scan, lambda part: of(part).compile(), counted)  # its text is nobody else's: not kept
             within = partial(self._in_blocks, blocks, scan, compiled, cancel)
@@ -322,11 +335,11 @@ class PostgresSource(Source):
                 connection.execute("RESET parallel_tuple_cost")
 
     @staticmethod
-    def _in_order(
-        scan: NativeScan, compiled: Compiled, cancel: Cancel, connection: Connection
+    def _with(
+        settings: Sequence[str], scan: NativeScan, compiled: Compiled, cancel: Cancel, connection: Connection
     ) -> Generator[pa.RecordBatch]:
-        """Inside a transaction: groups are read in an index's order."""
-        for setting in IN_ORDER:
+        """Inside a transaction: what a statement delivers under settings of the server's planner."""
+        for setting in settings:
             connection.execute(f"SET LOCAL {setting}".encode())
         yield from batches(connection, compiled, scan, cancel)
 
@@ -433,24 +446,30 @@ class PostgresSource(Source):
 
     def _expected(self, compiled: Compiled, cancel: Cancel) -> float:
         """Rows that a statement is expected to give (`_looks`)."""
-        return self._looks(compiled, cancel)[1]
+        return self._looks(compiled, cancel).rows
 
     def _reads_all(self, compiled: Compiled, cancel: Cancel) -> bool:
         """Whether a statement over a table reads it from end to end, for many rows."""
-        node, rows = self._looks(compiled, cancel)
-        return node == "Seq Scan" and rows > BLOCK_ROWS
+        look = self._looks(compiled, cancel)
+        return look.node == "Seq Scan" and look.rows > BLOCK_ROWS
 
-    def _looks(self, compiled: Compiled, cancel: Cancel) -> tuple[str, float]:
-        """How the server begins a statement, and the rows that it expects, as it said of one that differs in literals
-        alone, and by its length has not many more or fewer keys, if one came."""
+    def _looks_up(self, scan: NativeScan, compiled: Compiled, cancel: Cancel) -> bool:
+        """Whether a statement looks its rows up by keys, and by nothing else, for long enough to be worth a second
+        connection."""
+        keyed = any(len(columns) == 1 for part in scan.scans() for columns, _ in part.keys)
+        return keyed and self._looks(compiled, cancel).keyed_cost > KEYED_COST
+
+    def _looks(self, compiled: Compiled, cancel: Cancel) -> _Look:
+        """How the server reads a statement, as it said of one that differs in literals alone, and by its length has
+        not many more or fewer keys, if one came."""
         shape = _LITERAL.sub("?", compiled.sql), len(compiled.sql).bit_length()
         with self._lock:
-            known = self._rows.get(shape)
+            known = self._looked.get(shape)
         if known is None:
             plan = self._plan(compiled, cancel)
-            known = _first_node(plan), float(plan["Plan Rows"])
+            known = _Look(_first_node(plan), float(plan["Plan Rows"]), _keyed_cost(plan))
             with self._lock:
-                self._rows[shape] = known
+                self._looked[shape] = known
         return known
 
     def _reads_groups_in_order(self, compiled: Compiled, cancel: Cancel) -> bool:
@@ -481,7 +500,9 @@ class PostgresSource(Source):
                 raise self._failure(bad, cancel) from bad
         (middle,) = found or (None,)
         # A numeric column that is declared as a whole number may hold anything.
-        return halves(scan, cut, int(middle)) if middle is not None and abs(middle).compare(2**63) == -1 else ()
+        return (
+            halves(scan, cut.delivered, int(middle)) if middle is not None and abs(middle).compare(2**63) == -1 else ()
+        )
 
     def _plan(self, compiled: Compiled, cancel: Cancel, *settings: str) -> dict[str, Any]:
         """The root of the server's plan."""
@@ -636,6 +657,25 @@ def _most_groups(scan: NativeScan) -> float:
     """No more groups than this, by the keys that were asked for: the server does not count with them."""
     many = {columns[0]: len(keys) for columns, keys in scan.keys if len(columns) == 1}
     return math.prod(3 if key.truth else many.get(key.column, math.inf) for key in scan.group_by)
+
+
+class _Look(NamedTuple):
+    """How the server begins a statement, the rows that it expects, and what it costs if all it does is to look them up
+    by keys, else 0."""
+
+    node: str
+    rows: float
+    keyed_cost: float
+
+
+def _keyed_cost(plan: dict[str, Any]) -> float:
+    """The cost of a statement that begins with an index and a list of keys, and goes on from row to row; 0 of any
+    other, and where the index says it all, in which keys beside each other are found at once."""
+    first = plan
+    while first.get("Plans"):
+        first = first["Plans"][0]
+    by_keys = " = ANY (" in first.get("Index Cond", "") and first["Node Type"] != "Index Only Scan"
+    return float(plan["Total Cost"]) if by_keys and all(n["Node Type"] in BY_ROW for n in _nodes(plan)) else 0.0
 
 
 def _first_node(plan: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ from connectors.base import (
     SourceError,
 )
 from connectors.copied import batches
-from connectors.halves import Cut, cuts, halves
+from connectors.halves import Cut, cuts, halves, halves_by_keys
 from connectors.native import Compiled
 from connectors.postgres import PostgresSource
 from connectors.sources import open_source, parse_source
@@ -621,7 +621,7 @@ def test_the_halves_together_are_the_whole(
     assert len(whole) > 100
     assert Cut("lines", "l_key", delivered) in cuts(scan)
     for middle in (-5, 1, 450, 5000):
-        below, above = halves(scan, Cut("lines", "l_key", delivered), middle)
+        below, above = halves(scan, delivered, middle)
         assert sorted_rows(rows_of(opened(), below) + rows_of(opened(), above)) == whole
     monkeypatch.setattr(PostgresSource, "_reads_groups_in_order", lambda *_: True)
     word = f"q_{delivered}_{len(whole)}"
@@ -665,6 +665,96 @@ def test_nothing_is_cut_where_the_server_knows_no_middle(
     assert bool(found.num_rows) == (not key)  # no order has such keys
 
 
+def meeting(*keys: int) -> NativeScan:
+    """The orders beside their lines, those of a few keys, which stand beside the join."""
+    return replace(joined_plainly(), keys=((("d_l_key",), pa.array(keys)),))
+
+
+def joined_plainly() -> NativeScan:
+    parts = tuple(
+        NativeScan(t, False, types_of(**{c: "bigint"}), columns=(OutputColumn(c, BIGINT, f"d_{c}"),))
+        for t, c in (("orders", "o_key"), ("lines", "l_key"))
+    )
+    return NativeScan(
+        parts, False, dict.fromkeys(("d_o_key", "d_l_key"), BIGINT), columns=(OutputColumn("d_o_key", BIGINT, "k"),),
+        predicates=(Comparison("d_o_key", "=", "d_l_key"),),
+    )  # fmt: skip
+
+
+def lines_of(*sets: list[int], **parts: Any) -> NativeScan:
+    types = types_of(l_key="bigint", l_other="bigint")
+    scan = NativeScan("lines", False, types, keys=tuple((("l_key",), pa.array(keys)) for keys in sets), **parts)
+    return scan if parts else replace(scan, columns=tuple(OutputColumn(c, t, f"d_{c}") for c, t in types.items()))
+
+
+MANY = list(range(3, 400, 2))
+
+
+@pytest.mark.parametrize(
+    "scan",
+    [
+        lines_of(MANY),
+        lines_of(MANY, list(range(100, 300))),
+        lines_of(MANY, group_by=(GroupKey("l_key", BIGINT, "k"),)),
+        meeting(*MANY),
+        replace(large(), keys=((("o_key",), pa.array(MANY, pa.int32())),)),
+        replace(joined(), keys=((("d_o_key",), pa.array(MANY)),)),
+    ],
+    ids=["a table", "two sets", "groups by the key", "a join", "EXISTS with groups", "a join with groups"],
+)
+def test_the_rows_of_half_of_the_keys_and_of_the_others_are_all_rows(
+    opened: Callable[..., Source], postgres: PostgresServer, scan: NativeScan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = rows_of(opened(), scan)
+    found = halves_by_keys(scan)
+    parts = [rows_of(opened(), half) for half in found]
+    assert sorted_rows(parts[0] + parts[1]) == whole
+    assert all(parts)
+    largest = [max(len(keys) for _, keys in half.keys) for half in found]
+    assert abs(largest[0] - largest[1]) <= 1
+    monkeypatch.setattr(PostgresSource, "_looks_up", lambda *_: True)
+    monkeypatch.setattr(PostgresSource, "_reads_groups_in_order", lambda *_: False)
+    word = f"keyed_{len(whole)}_{len(scan.keys)}"
+    assert rows_of(opened(), replace(scan, query_id=word)) == whole
+    assert sum(word in line and "COPY" in line for line in postgres.log.read_text().splitlines()) == 2
+
+
+def test_what_may_stand_in_both_halves_of_the_keys_is_not_cut() -> None:
+    other = {"group_by": (GroupKey("l_other", BIGINT, "k"),)}
+    assert not halves_by_keys(lines_of(MANY, **other))  # lines of one group have keys of both
+    assert not halves_by_keys(lines_of(MANY, aggregates=(Aggregate("count", None, BIGINT, "n"),)))
+    assert not halves_by_keys(replace(lines_of(MANY), limit=3))
+    assert not halves_by_keys(replace(lines_of(MANY), order=(Order("l_key"),)))
+    assert not halves_by_keys(lines_of())
+    pairs = pa.StructArray.from_arrays([pa.array(MANY)] * 2, names=["k", "k1"])
+    assert not halves_by_keys(replace(lines_of(), keys=((("l_key", "l_other"), pairs),)))
+
+
+def test_two_statements_read_only_what_is_looked_up_by_an_index(
+    opened: Callable[..., Source], connection: psycopg.Connection, postgres: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    connection.execute(
+        "CREATE TABLE indexed AS SELECT i AS k, i AS other, repeat('x', 200) AS word FROM generate_series(1, 40000) i;"
+        "CREATE INDEX ON indexed (k); ANALYZE indexed"
+    )
+    keys = pa.array(range(1, 40000, 400))
+    types = types_of(k="bigint", other="bigint")
+    columns = tuple(OutputColumn(c, BIGINT, f"d_{c}") for c in types)
+
+    def statements(least: float, by: str, source: Source) -> int:
+        monkeypatch.setattr("connectors.postgres.KEYED_COST", least)
+        word = f"indexed_{least}_{by}_{id(source)}".replace(".", "_")
+        scan = NativeScan("indexed", False, types, columns=columns, keys=(((by,), keys),), query_id=word)
+        assert [row[0] for row in sorted(rows_of(source, scan))] == keys.to_pylist()
+        return sum(word in line and "COPY" in line for line in postgres.log.read_text().splitlines())
+
+    assert statements(10.0, "k", opened()) == 2
+    assert statements(10.0, "other", opened()) == 1  # read from end to end
+    assert statements(10_000.0, "k", opened()) == 1
+    assert statements(10.0, "k", opened(parallel=1)) == 1
+
+
 # --- the server's own workers ------------------------------------------------------------------------
 
 
@@ -676,22 +766,18 @@ def test_workers_are_made_cheaper_for_a_join_of_tables_and_for_nothing_else(
 
     source = opened(connections=1)
     assert isinstance(source, PostgresSource)
-    parts = tuple(
-        NativeScan(t, False, types_of(**{c: "bigint"}), columns=(OutputColumn(c, BIGINT, f"d_{c}"),))
-        for t, c in (("orders", "o_key"), ("lines", "l_key"))
-    )
-    types = dict.fromkeys(("d_o_key", "d_l_key"), BIGINT)
-    both = NativeScan(
-        parts, False, types, columns=(OutputColumn("d_o_key", BIGINT, "k"),),
-        predicates=(Comparison("d_o_key", "=", "d_l_key"),),
-    )  # fmt: skip
+    both = joined_plainly()
     before = told()
     assert len(rows_of(source, both)) == 899 * 6 - 6
     assert told() == before + 1
     with source._bulk.lease() as lease:
         assert lease.connection.execute("SHOW parallel_tuple_cost").fetchone() == ("0.1",)
     pairs = pa.StructArray.from_arrays([pa.array(range(99))] * 2, names=["k0", "k1"])
-    for other in (joined(), scan_of("orders", types_of(o_key="bigint")), replace(both, keys=((tuple(types), pairs),))):
+    for other in (
+        joined(),
+        scan_of("orders", types_of(o_key="bigint")),
+        replace(both, keys=((tuple(both.types), pairs),)),
+    ):
         assert rows_of(source, other)
     assert rows_of(opened(parallel=1), both)
     assert told() == before + 1
