@@ -827,7 +827,8 @@ class PostgresCompiler(Compiler):
     """PostgreSQL: COLLATE "C" wherever text has an order (R6), NaN never compares as a number.
 
     bind: parameters `$1`..; without it literals stand in the text, as COPY has no parameters. folding: the database
-    has a nondeterministic collation, so equality needs "C" too.
+    has a nondeterministic collation, so equality needs "C" too. hides: lists of whole numbers from the server's
+    planner, which looks at each of them, and takes them for ten then.
     """
 
     dialect = "postgres"
@@ -840,9 +841,11 @@ class PostgresCompiler(Compiler):
         *,
         bind: bool,
         folding: bool = False,
+        hides: bool = False,
     ) -> None:
         self._bind = bind
         self._folding = folding
+        self._hides = hides
         self._guards = False
         super().__init__(scan, allowed, natives)
 
@@ -933,8 +936,10 @@ class PostgresCompiler(Compiler):
         if self._bind or native not in _POSTGRES_INTEGERS:
             return super().one_of_numbers(name, type_, keys)
         element, bits = _POSTGRES_INTEGERS[native]
-        array = self._hole(keys, partial(_array_of, (bits,), 0))
-        return [self.sql(f":c = ANY(CAST(:k AS {element}[]))", c=self.column(name), k=array)]
+        array = self.sql(f"CAST(:k AS {element}[])", k=self._hole(keys, partial(_array_of, (bits,), 0)))
+        if self._hides:
+            array = self.sql(f"CAST((SELECT :k) AS {element}[])", k=array)
+        return [self.sql(":c = ANY(:k)", c=self.column(name), k=array)]
 
     def among(self, columns: Sequence[str], parts: Sequence[Sequence[Value]]) -> list[exp.Expr]:
         """By EXISTS over arrays: what stands in an index is looked up there, key by key."""

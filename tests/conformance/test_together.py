@@ -730,14 +730,20 @@ def test_what_may_stand_in_both_halves_of_the_keys_is_not_cut() -> None:
     assert not halves_by_keys(replace(lines_of(), keys=((("l_key", "l_other"), pairs),)))
 
 
-def test_two_statements_read_only_what_is_looked_up_by_an_index(
-    opened: Callable[..., Source], connection: psycopg.Connection, postgres: PostgresServer,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+@pytest.fixture
+def indexed(connection: psycopg.Connection) -> None:
     connection.execute(
+        "DROP TABLE IF EXISTS indexed;"
         "CREATE TABLE indexed AS SELECT i AS k, i AS other, repeat('x', 200) AS word FROM generate_series(1, 40000) i;"
-        "CREATE INDEX ON indexed (k); ANALYZE indexed"
+        "INSERT INTO indexed SELECT * FROM indexed WHERE k % 4 = 0;"
+        "CREATE INDEX ON indexed (k)"
     )
+    connection.execute("VACUUM ANALYZE indexed")
+
+
+def test_two_statements_read_only_what_is_looked_up_by_an_index(
+    opened: Callable[..., Source], indexed: None, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = pa.array(range(1, 40000, 400))
     types = types_of(k="bigint", other="bigint")
     columns = tuple(OutputColumn(c, BIGINT, f"d_{c}") for c in types)
@@ -753,6 +759,34 @@ def test_two_statements_read_only_what_is_looked_up_by_an_index(
     assert statements(10.0, "other", opened()) == 1  # read from end to end
     assert statements(10_000.0, "k", opened()) == 1
     assert statements(10.0, "k", opened(parallel=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "keys", "others", "hidden"),
+    [
+        ("k", range(39_000, 41_000), {}, True),
+        ("k", range(39_000, 39_060), {}, False),  # a look-up
+        ("other", range(39_000, 41_000), {}, False),  # in no index: each key would be compared with each row
+        ("k", range(39_000, 41_000), {"row_filters": ("other % 2 = 0",)}, False),  # beside the index
+        ("k", range(39_000, 41_000), {"aggregates": (Aggregate("count", None, BIGINT, "n"),)}, False),
+    ],
+    ids=["an index", "few keys", "no index", "a row filter", "counted"],
+)
+def test_which_of_many_keys_are_there_is_not_planned_key_by_key(
+    opened: Callable[..., Source], indexed: None, postgres: PostgresServer, column: str, keys: range,
+    others: dict[str, Any], hidden: bool,
+) -> None:  # fmt: skip
+    types = types_of(k="bigint", other="bigint")
+    word = f"there_{column}_{len(keys)}_{len(others)}_{hidden}_{'aggregates' in others}"
+    group = (GroupKey(column, BIGINT, "d"),)
+    scan = NativeScan(
+        "indexed", False, types, keys=(((column,), pa.array(keys)),), group_by=group, query_id=word, **others
+    )
+    found = [row[0] for row in rows_of(opened(), scan)]
+    assert sorted(found) == [k for k in keys if k <= 40_000 and ("row_filters" not in others or k % 2 == 0)]
+    asked = [line for line in postgres.log.read_text().splitlines() if word in line and "EXPLAIN" not in line]
+    assert len(asked) == 1
+    assert ("CAST((SELECT" in asked[0]) == hidden
 
 
 # --- the server's own workers ------------------------------------------------------------------------
