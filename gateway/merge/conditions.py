@@ -7,12 +7,14 @@ Proof. A condition is true, false or unknown, and only rows of which it is true 
 read: Kleene's logic has De Morgan's laws, and NOT of a comparison is the opposite comparison, which is unknown of the
 same rows (those with a NULL). What is left are AND and OR over comparisons, and there "is true" is all that counts: AND
 is true of the rows of which all parts are, OR of those of which one is. BETWEEN is two comparisons, IN with literals is
-unknown of NULL alone, IS NULL is never unknown.
+unknown of NULL alone, IS NULL is never unknown. What nested queries mean is proved in `joins`.
 
 Values are compared as Trino compares them: integers by value, texts by their code points (the order of their UTF-8
 bytes), days by their number, FALSE before TRUE. A decimal is the number of its smallest units, in whole numbers of any
 length; two scales are brought to one before. The engine compares them in their common type, which holds all digits of
-both: where it would need more than 38, the condition is the engine's.
+both: where it would need more than 38, the condition is the engine's. A literal times a column is a number of the
+smallest units of the decimal that Trino makes of both. It fits in there: a column's units are 64 bits, and a literal
+whose units times these need more than 38 digits is the engine's too.
 """
 
 from __future__ import annotations
@@ -29,12 +31,12 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from catalog.duck.typing import decimal_of
+from catalog.duck.typing import Typed, arithmetic, decimal_of
 from catalog.types import BIGINT, INTEGER, TrinoType
 
 __all__ = [
-    "DIGITS", "All", "Condition", "Find", "OtherShape", "Pair", "Place", "ReadColumn", "is_readable", "number", "only",
-    "read", "values",
+    "DIGITS", "All", "Among", "Condition", "Find", "OtherShape", "Pair", "Place", "ReadColumn", "factors",
+    "is_readable", "number", "only", "parts_of", "read", "values",
 ]  # fmt: skip
 
 Place = tuple[int, str]
@@ -91,7 +93,7 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`column < column`, both without NULL. times: what makes one scale of two."""
+    """`column < column`, both without NULL. times: literals, and what makes one scale of two."""
 
     left: Place
     compare: Compare
@@ -109,10 +111,13 @@ class Pair:
 
     def keep(self, column: ReadColumn, rows: Iterable[int]) -> list[int]:
         lefts, rights, compare, (m, n) = column(self.left), column(self.right), self.compare, self.times
-        both = [k for k in rows if lefts[k] is not None and rights[k] is not None]
-        if m == n:
-            return [k for k in both if compare(lefts[k], rights[k])]
-        return [k for k in both if compare(lefts[k] * m, rights[k] * n)]
+        if not m == n == 1:
+            lefts, rights = _times(m, lefts), _times(n, rights)
+        return [k for k in rows if (a := lefts[k]) is not None and (b := rights[k]) is not None and compare(a, b)]
+
+
+def _times(factor: int, values: list[Any]) -> list[Any]:
+    return [None if value is None else value * factor for value in values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,22 @@ class Null:
     def keep(self, column: ReadColumn, rows: Iterable[int]) -> list[int]:
         found = column(self.place)
         return [k for k in rows if (found[k] is None) is self.is_null]
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """Whether a column's value is one of these, or is none of them, as NULL is."""
+
+    place: Place
+    values: frozenset[object]
+    holds: bool
+
+    def places(self) -> Iterator[Place]:
+        yield self.place
+
+    def keep(self, column: ReadColumn, rows: Iterable[int]) -> list[int]:
+        found, wanted, holds = column(self.place), self.values, self.holds
+        return [k for k in rows if (found[k] in wanted) is holds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +181,7 @@ class Some(_Parts):
         return [k for k in waiting if k in passed]
 
 
-Condition = Test | Pair | Null | All | Some
+Condition = Test | Pair | Null | Among | All | Some
 
 
 # ---- reading
@@ -171,7 +192,7 @@ def read(node: exp.Expr, find: Find, holds: bool = True) -> Condition:
     while isinstance(node, (exp.Paren, exp.Not)):
         node, holds = node.this, holds is not isinstance(node, exp.Not)
     if isinstance(node, (exp.And, exp.Or)):
-        parts = tuple(read(part, find, holds) for part in _chain(node))
+        parts = tuple(read(part, find, holds) for part in parts_of(node))
         return All(parts) if isinstance(node, exp.And) is holds else Some(parts)
     if isinstance(node, exp.Column):
         place, kind = find(node)
@@ -195,7 +216,7 @@ def read(node: exp.Expr, find: Find, holds: bool = True) -> Condition:
     return _compared(node.this, compare if holds else _OPPOSITE[compare], node.expression, find)
 
 
-def _chain(node: exp.Expr) -> Iterator[exp.Expr]:
+def parts_of(node: exp.Expr) -> Iterator[exp.Expr]:
     """The parts of `a AND b AND c`, in their order; a long chain is no matter of recursion."""
     parts, kind = [], type(node)
     while type(node) is kind:
@@ -214,18 +235,44 @@ def _is_not_in(value: object, wanted: frozenset[object]) -> bool:
 
 
 def _compared(left: exp.Expr, compare: Compare, right: exp.Expr, find: Find) -> Condition:
-    if isinstance(right, exp.Column) and not isinstance(left, exp.Column):
+    if not _has_column(left):
         left, compare, right = right, _MIRRORED[compare], left
-    place, kind = find(left)
-    if not isinstance(right, exp.Column):
+    if not _has_column(right):
+        place, kind = find(left)
         return Test(place, compare, _literals([right], kind)[0])
-    other, its = find(right)
+    (place, kind, m), (other, its, n) = _multiple(left, find), _multiple(right, find)
+    a, b = factors(kind, its)
+    return Pair(place, compare, other, (m * a, n * b))
+
+
+def _has_column(node: exp.Expr) -> bool:
+    return isinstance(node.unnest(), (exp.Column, exp.Mul))
+
+
+def _multiple(node: exp.Expr, find: Find) -> tuple[Place, TrinoType, int]:
+    """`column` or `literal * column`: the column, the type, and how many of its units each of the column's makes."""
+    node = node.unnest()
+    if not isinstance(node, exp.Mul):
+        return *find(node), 1
+    only(node, "this", "expression")
+    literal, column = sorted((node.this, node.expression), key=_has_column)
+    (units, its), (place, kind) = number(literal), find(column)
+    if not kind.is_exact:
+        raise OtherShape
+    product = arithmetic("*", Typed("", its), Typed("", kind)).type
+    if product.name != "decimal" or abs(units) << 63 >= 10**DIGITS:  # a product of integers may have no room
+        raise OtherShape
+    return place, product, units
+
+
+def factors(kind: TrinoType, its: TrinoType) -> tuple[int, int]:
+    """What makes one scale of these types' values. Raises OtherShape for types that are not compared by values."""
     if not kind.is_exact:
         if kind.name != its.name:
             raise OtherShape
-        return Pair(place, compare, other)
+        return 1, 1
     a, b = _scales((kind, its))
-    return Pair(place, compare, other, (10 ** max(0, b - a), 10 ** max(0, a - b)))
+    return 10 ** max(0, b - a), 10 ** max(0, a - b)
 
 
 def _scales(kinds: Sequence[TrinoType]) -> list[int]:

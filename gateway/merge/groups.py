@@ -1,6 +1,6 @@
 """Groups of few rows, what is counted and summed of them, and their order.
 
-    groups = grouped(keys, count)        numbers of the rows that have equal keys
+    groups = grouped(keys, count)        which rows have equal keys
     call = read_call(node, find)         an aggregate, and the type that the engine gives it
     cells = call.cells(column, groups)   its value for each group
 
@@ -15,7 +15,9 @@ directions; rows that it leaves equal may come in any order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -25,7 +27,7 @@ from catalog.duck.typing import Typed, arithmetic, decimal_of
 from catalog.types import BIGINT, INTEGER, TrinoType
 from gateway.merge.conditions import DIGITS, Find, OtherShape, Place, ReadColumn, number, only
 
-__all__ = ["Call", "Order", "arranged", "grouped", "keys_of", "read_call"]
+__all__ = ["Call", "Groups", "Order", "arranged", "grouped", "keys_of", "read_call"]
 
 
 class Order(NamedTuple):
@@ -34,6 +36,13 @@ class Order(NamedTuple):
     key: int | Place
     is_descending: bool
     nulls_first: bool
+
+
+class Groups(NamedTuple):
+    """Groups, named by their first rows. of: that of each row. first: all of them."""
+
+    of: Sequence[int]
+    first: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +61,24 @@ class Call:
     def takes_a_row(self) -> bool:
         return self.function in (exp.Min, exp.Max)
 
-    def cells(self, column: ReadColumn, groups: Sequence[Sequence[int]]) -> list[int | None]:
+    def cells(self, column: ReadColumn, groups: Groups) -> list[int | None]:
         """One a group: a number, units of a decimal, or a row that has the value; None for NULL. Raises OtherShape."""
-        if self.place is None:
-            return [len(group) for group in groups]
-        found = column(self.place)
-        if self.takes_a_row:
-            chosen = min if self.function is exp.Min else max
-            rows = ([k for k in group if found[k] is not None] for group in groups)
-            return [chosen(group, key=found.__getitem__, default=None) for group in rows]
-        present = [[value for k in group if (value := found[k]) is not None] for group in groups]
+        found = None if self.place is None else column(self.place)
+        if found is not None and self.takes_a_row:
+            return _extremes(found, groups, operator.lt if self.function is exp.Min else operator.gt)
         if self.function is exp.Count:
-            return [len(group) for group in present]
-        sums = [sum(group) if group else 0 if self.zero else None for group in present]
-        if any(abs(total) >= self.most for total in sums if total is not None):
+            counts = Counter(g for k, g in enumerate(groups.of) if found is None or found[k] is not None)
+            return [counts[g] for g in groups.first]
+        assert found is not None
+        totals: dict[int, int] = {}
+        for g, value in zip(groups.of, found, strict=True):
+            if value is not None:
+                totals[g] = totals.get(g, 0) + value
+        if any(abs(total) >= self.most for total in totals.values()):
             raise OtherShape
-        return [None if total is None else self._divided(total) for total in sums] if self.quotient else sums
+        if self.quotient:
+            totals = {g: self._divided(total) for g, total in totals.items()}
+        return [totals.get(g, 0 if self.zero else None) for g in groups.first]
 
     def _divided(self, total: int) -> int:
         assert self.quotient is not None
@@ -121,14 +132,21 @@ def _quotient(call: Call, node: exp.Expr) -> Call:
     return replace(call, kind=kind, quotient=(10 ** (kind.args[1] - one + other), units))
 
 
-def grouped(keys: Sequence[Sequence[Any]], count: int) -> list[list[int]]:
-    """Numbers of the rows that have equal keys; all `count` rows are one group without any key."""
+def grouped(keys: Sequence[Sequence[Any]], count: int) -> Groups:
+    """Groups of the rows that have equal keys; without any key all `count` rows are one, also if there are none."""
     if not keys:
-        return [[*range(count)]]
-    groups: dict[Any, list[int]] = {}
-    for k, key in enumerate(keys_of(keys, count)):
-        groups.setdefault(key, []).append(k)
-    return list(groups.values())
+        return Groups([0] * count, [0])
+    first: dict[Any, int] = {}
+    of = [first.setdefault(key, k) for k, key in enumerate(keys_of(keys, count))]
+    return Groups(of, list(first.values()))
+
+
+def _extremes(found: Sequence[Any], groups: Groups, is_before: Callable[[Any, Any], bool]) -> list[int | None]:
+    rows: dict[int, int] = {}
+    for k, g in enumerate(groups.of):
+        if found[k] is not None and (g not in rows or is_before(found[k], found[rows[g]])):
+            rows[g] = k
+    return [rows.get(g) for g in groups.first]
 
 
 def keys_of(columns: Sequence[Sequence[Any]], count: int) -> Iterable[Any]:
