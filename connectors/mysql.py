@@ -2,13 +2,12 @@
 
 Every session is read-only, in UTC, with `max_statement_time` and a strict sql_mode
 (ANSI_QUOTES,NO_BACKSLASH_ESCAPES,ONLY_FULL_GROUP_BY,STRICT_ALL_TABLES: owner views are read in it).
-Text compares by bytes, zero dates read as NULL, decimals travel as text and stay exact: see
-`native.MariaDBCompiler`.
+Text compares by bytes, zero dates read as NULL: see `native.MariaDBCompiler`.
 
-Rows come unconverted (as the protocol's own text) over kept PyMySQL connections and are cut into Arrow
-columns a buffer at a time (`packets`). connectorx is as fast, but it holds the interpreter lock while it
-waits for the server and panics when its statement is killed, so one slow query would stall the whole
-agent. A cancelled or abandoned scan is ended on the server by KILL QUERY.
+Rows come unconverted (as the protocol's own text, in which decimals are exact) over kept PyMySQL connections
+and are cut into Arrow columns a buffer at a time (`packets`). connectorx is as fast, but it holds the
+interpreter lock while it waits for the server and panics when its statement is killed, so one slow query would
+stall the whole agent. A cancelled or abandoned scan is ended on the server by KILL QUERY.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
+from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -37,7 +38,7 @@ from connectors.base import (
     SourceTable,
 )
 from connectors.config import SecretRef, SourceConfig, resolve_secret
-from connectors.native import Compiled, MariaDBCompiler, describe
+from connectors.native import MariaDBCompiler, describe
 from connectors.packets import Rows
 from connectors.pool import Lease, Pool
 from connectors.written import Texts
@@ -45,6 +46,9 @@ from connectors.written import Texts
 __all__ = ["MysqlConfig", "MysqlSource"]
 
 DESCRIBE_SECONDS = 60.0
+MANY_KEYS, ROWS_A_KEY = 1_000, 15
+"""A row that is looked up by its key takes the server as long as so many that it reads one after the other; of how many
+keys on it matters."""
 MODES = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,ONLY_FULL_GROUP_BY,STRICT_ALL_TABLES"
 
 _INTEGERS = frozenset({"tinyint", "smallint", "integer", "bigint"})
@@ -94,7 +98,10 @@ _NATIVE = {
     16: "bit", 245: "text", 15: "text", 247: "text", 248: "text", 249: "text", 250: "text", 251: "text",
     252: "text", 253: "text", 254: "text",
 }  # fmt: skip
-"""Field types of the protocol; `text` is `binary` when its character set is 63."""
+"""Field types of the protocol; `text` is `binary` or `utf8mb4 text` when its character set is."""
+_BINARY, _UTF8MB4 = 63, frozenset((45, 46, *range(224, 248)))
+"""Collations by their numbers in the protocol, which never change. Those of utf8mb4 that are not among these are of
+MariaDB alone: texts in them are compared as any other's."""
 
 _WHOLE = _INTEGERS | {"boolean", "decimal"}
 _FITS: dict[str, frozenset[str]] = {
@@ -106,10 +113,11 @@ _FITS: dict[str, frozenset[str]] = {
     "date": frozenset({"date"}),
     "time": frozenset({"time"}),
     "bit": _WHOLE,
-    "text": frozenset({"varchar", "char", "json", "uuid"}),
     "binary": frozenset({"varbinary"}),
     "null": _ANY,
-} | dict.fromkeys(("tinyint", "smallint", "int", "mediumint", "bigint", "year"), _WHOLE)
+    **dict.fromkeys(("text", "utf8mb4 text"), frozenset({"varchar", "char", "json", "uuid"})),
+    **dict.fromkeys(("tinyint", "smallint", "int", "mediumint", "bigint", "year"), _WHOLE),
+}
 
 _NUMBERS = {"float": pa.float32(), "double": pa.float64()}
 
@@ -151,6 +159,14 @@ class MysqlConfig(SourceConfig):
         return MysqlSource(settings, self.timeout, self.connections)
 
 
+@dataclass(frozen=True)
+class _Described:
+    """natives: raw column -> native type. rows: about how many a table has; None if nobody knows."""
+
+    natives: dict[str, str]
+    rows: int | None
+
+
 class MysqlSource(Source):
     """One MariaDB database, read-only. Connects when first used."""
 
@@ -161,7 +177,7 @@ class MysqlSource(Source):
         self._settings = settings
         self._timeout = timeout
         self._pool: Pool[Any] = Pool(self._connect, _disconnect, connections, alive=_alive)
-        self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
+        self._described: TTLCache[tuple[str, bool], _Described] = TTLCache(256, DESCRIBE_SECONDS)
         self._lock = threading.Lock()
         self._texts = Texts()
 
@@ -183,26 +199,29 @@ class MysqlSource(Source):
     def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
         cancel.check()
         owners = [part for part in scan.scans() if isinstance(part.relation, str)]
-        known = {(part.relation, part.is_query): self._native_types(part, cancel) for part in owners}
+        described = {_relation(part): self._fitting(part, cancel) for part in owners}
+        natives = {relation: found.natives for relation, found in described.items()}
 
         def of(scan: NativeScan) -> MariaDBCompiler:
-            return MariaDBCompiler(scan, CAPABILITIES, lambda part: known[part.relation, part.is_query])
+            return MariaDBCompiler(scan, CAPABILITIES, lambda part: natives[_relation(part)])
 
-        compiled = self._texts.compiled(scan, known, of)
-        return self._pool.stream(cancel, lambda lease: self._run(lease, scan, compiled, cancel))
+        sql = self._texts.compiled(scan, natives, of).sql
+        count, relation = max(_keyed(scan), key=itemgetter(0), default=(0, None))
+        rows = described[relation].rows if relation is not None else None
+        if count > MANY_KEYS and rows is not None:
+            sql = _looking_up(rows // ROWS_A_KEY, sql)
+        return self._pool.stream(cancel, lambda lease: self._run(lease, scan, sql, cancel))
 
     def close(self) -> None:
         self._pool.close()
 
-    def _run(
-        self, lease: Lease[Any], scan: NativeScan, compiled: Compiled, cancel: Cancel
-    ) -> Generator[pa.RecordBatch]:
+    def _run(self, lease: Lease[Any], scan: NativeScan, sql: str, cancel: Cancel) -> Generator[pa.RecordBatch]:
         thread = lease.connection.thread_id()
         lease.broken = running = True  # until the result has been read to its end
         try:
             with cancel.calling(lambda: self._kill(thread)):
                 cancel.check()
-                rows = Rows(lease.connection, compiled.sql)
+                rows = Rows(lease.connection, sql)
                 natives = [_native(field) for field in rows.fields]
                 for columns in rows.batches():
                     cancel.check()
@@ -210,6 +229,7 @@ class MysqlSource(Source):
             lease.broken = running = False
         except pymysql.MySQLError as bad:
             running = False
+            self._forget(scan)
             raise _failure(bad, cancel) from bad
         finally:
             if running:  # abandoned, and the connection is discarded
@@ -226,10 +246,9 @@ class MysqlSource(Source):
 
     # -- what the relation's columns really are
 
-    def _native_types(self, scan: NativeScan, cancel: Cancel) -> dict[str, str]:
-        """Raw column -> native type, checked against the declared types; kept for a minute."""
-        assert isinstance(scan.relation, str)
-        key = (scan.relation, scan.is_query)
+    def _fitting(self, scan: NativeScan, cancel: Cancel) -> _Described:
+        """What the relation is, checked against the declared types; kept for a minute, or until it fails."""
+        key = _relation(scan)
         with self._lock:
             found = self._described.get(key)
         if found is None:
@@ -237,25 +256,30 @@ class MysqlSource(Source):
             with self._lock:
                 self._described[key] = found
         for name, declared in scan.types.items():
-            native = found.get(name)
+            native = found.natives.get(name)
             if native is None:
                 raise SourceError(f"column {name!r} does not exist in the source")
             if declared.name not in _FITS.get(native, frozenset()):
                 raise SourceError(f"column {name!r} is {native} in the source, not {declared}")
         return found
 
-    def _describe(self, scan: NativeScan, cancel: Cancel) -> dict[str, str]:
-        text = describe(scan, self.dialect, MariaDBCompiler.owner_dialect)
+    def _forget(self, scan: NativeScan) -> None:
+        """Describe again what was asked: perhaps it failed because it is not what it was."""
+        with self._lock:
+            for part in scan.scans():
+                if isinstance(part.relation, str):
+                    self._described.pop(_relation(part), None)
 
-        def fields(lease: Lease[Any]) -> Generator[dict[str, str]]:
+    def _describe(self, scan: NativeScan, cancel: Cancel) -> _Described:
+        def found(lease: Lease[Any]) -> Generator[_Described]:
             try:
-                yield _fields(lease.connection, text)
+                yield _described(lease.connection, scan)
             except pymysql.MySQLError as bad:
                 lease.broken = True
                 raise _failure(bad, cancel) from bad
 
-        (found,) = self._pool.stream(cancel, fields)
-        return found
+        (one,) = self._pool.stream(cancel, found)
+        return one
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         with self._pool.lease() as lease:
@@ -287,6 +311,8 @@ def session_statements(timeout: float) -> list[str]:
         "SET SESSION time_zone = '+00:00'",
         f"SET SESSION max_statement_time = {float(timeout)}",
         "SET SESSION TRANSACTION READ ONLY",
+        # Answers of an EXISTS are kept by the columns around it, as their own collations tell texts apart: 'a' is 'A '.
+        "SET SESSION optimizer_switch = 'subquery_cache=off'",
         # Joins by hashing where there is no index; else each row would be held against all of the other table.
         "SET SESSION join_cache_level = 8",
         # Keys stay a sorted list, in which each row is looked for. As a table of their own, which the server makes of
@@ -312,16 +338,56 @@ def _failure(bad: Exception, cancel: Cancel) -> SourceError:
     return Cancelled("cancelled") if cancel.is_set() else SourceError(f"MariaDB: {bad}")
 
 
-def _fields(connection: Any, sql: str) -> dict[str, str]:
+def _relation(scan: NativeScan) -> tuple[str, bool]:
+    assert isinstance(scan.relation, str)
+    return scan.relation, scan.is_query
+
+
+def _described(connection: Any, scan: NativeScan) -> _Described:
+    """The server tells a text's own character set only where it need not send it in another one."""
+    text = describe(scan, MysqlSource.dialect, MariaDBCompiler.owner_dialect)
+    relation, is_query = _relation(scan)
     with connection.cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(f"SET STATEMENT character_set_results = NULL FOR {text}")
         fields = cursor._result.fields  # the only place where PyMySQL keeps a column's character set
-    return {field.name: _native(field) for field in fields}
+        natives = {field.name: _native(field) for field in fields}
+        if is_query:
+            return _Described(natives, None)
+        schema, _, table = relation.rpartition(".")
+        cursor.execute(_ROWS.format(schema=_literal(schema) if schema else "DATABASE()", table=_literal(table)))
+        rows = [int(count) for (count,) in cursor.fetchall() if count is not None]
+        return _Described(natives, rows[0] if rows else None)
+
+
+def _literal(name: str) -> str:
+    return f"_utf8mb4 x'{name.encode().hex()}'"
+
+
+def _keyed(scan: NativeScan) -> Iterator[tuple[int, tuple[str, bool] | None]]:
+    """Each set of keys: how many, and the relation whose column they are of, if it is one's."""
+    for part in scan.scans():
+        for columns, keys in part.keys:
+            yield len(keys), _home(part, columns[0])
+
+
+def _home(scan: NativeScan, column: str) -> tuple[str, bool] | None:
+    if isinstance(scan.relation, str):
+        return _relation(scan)
+    homes = (_home(part, o.column) for part in scan.parts for o in part.columns if o.name == column)
+    return next(homes, None)
+
+
+def _looking_up(most: int, sql: str) -> str:
+    """The statement, in which at most so many keys of a column are looked up one by one; of more the rows are read and
+    each is looked for among them. The server would go by a number of its own (32,000), however many rows there are."""
+    return f"/*M!100509 SET STATEMENT optimizer_max_sel_arg_weight = {max(most, 1)} FOR */ {sql}"
 
 
 def _native(field: Any) -> str:
     native = _NATIVE.get(field.type_code, "unknown")
-    return "binary" if native == "text" and field.charsetnr == 63 else native
+    if native == "text":
+        return "binary" if field.charsetnr == _BINARY else "utf8mb4 text" if field.charsetnr in _UTF8MB4 else "text"
+    return native
 
 
 def _to_batch(columns: list[pa.Array], natives: list[str], scan: NativeScan) -> pa.RecordBatch:
@@ -356,6 +422,8 @@ JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE
 WHERE t.TABLE_SCHEMA = DATABASE()
 ORDER BY t.TABLE_NAME, c.ORDINAL_POSITION
 """
+
+_ROWS = "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {table}"
 
 _TYPES: dict[str, TrinoType] = {
     "smallint": TrinoType("smallint"), "mediumint": TrinoType("integer"), "int": TrinoType("integer"),

@@ -20,6 +20,7 @@ from decimal import Decimal
 from functools import lru_cache, partial, reduce
 from typing import Any, ClassVar, Self, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlglot
@@ -1065,16 +1066,22 @@ class AnsiMySQL(MySQL):
 _VALID_DAY = "DAYOFMONTH(:c) BETWEEN 1 AND DAYOFMONTH(LAST_DAY(:c)) AND YEAR(:c) > 0"
 _BEGIN = re.compile(r"([^%_\\]+)%\Z")
 """A LIKE pattern that says how a text begins, and nothing else."""
-_EXACT_TEXT = "CAST(:c AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_nopad_bin"
+_UNICODE = "CAST(:c AS CHAR CHARACTER SET utf8mb4)"
+_EXACT = ":c COLLATE utf8mb4_nopad_bin"
 
 
 class MariaDBCompiler(Compiler):
-    """MariaDB: text compared by `utf8mb4_nopad_bin` (R7), zero dates read as NULL, decimals as text.
+    """MariaDB: text compared by `utf8mb4_nopad_bin` (R7), zero dates read as NULL.
 
     No driver binds on the server's side here, so literals stand in the text: text as hexadecimal, which
     means the same under any sql_mode, numbers and dates in their own spelling. An equality on ASCII text is
     written twice, once plain so that the column's index is used, once exact; other text only once, for a
     column of another character set (latin1) refuses to be compared with what it cannot hold.
+
+    A text of the native type "utf8mb4 text" is not brought into that character set, which takes a third of the time of
+    a comparison. Both forms have the same characters then. Should the column have got another character set since it
+    was described, the server refuses the COLLATE of a character set that is not the text's own (error 1253); what is
+    no text any more it makes one of utf8mb4 first, as the cast does.
     """
 
     dialect = "mysql"
@@ -1083,7 +1090,7 @@ class MariaDBCompiler(Compiler):
     def output(self, column: exp.Expr, name: str, type_: TrinoType) -> exp.Expr:
         column = self._valid(name, type_)
         native = self.native_types[name]
-        if native in ("decimal", "time"):
+        if native == "time":
             return self.sql("CAST(:c AS CHAR)", c=column)
         if native == "bit":
             return self.sql("CAST(:c AS UNSIGNED)", c=column)
@@ -1095,7 +1102,7 @@ class MariaDBCompiler(Compiler):
         return self.sql("CAST(:c AS SIGNED)", c=column) if self.native_types.get(name) == "year" else column
 
     def comparable(self, column: exp.Expr, name: str, type_: TrinoType) -> exp.Expr:
-        return self.sql(_EXACT_TEXT, c=column) if type_.name == "varchar" else column
+        return self.sql(_EXACT, c=self._unicode(column, name)) if type_.name == "varchar" else column
 
     def compare(self, predicate: Predicate, type_: TrinoType) -> list[exp.Expr]:
         column = self.column(predicate.column)
@@ -1130,7 +1137,7 @@ class MariaDBCompiler(Compiler):
         return found
 
     def one_of_numbers(self, name: str, type_: TrinoType, keys: pa.Array) -> list[exp.Expr]:
-        return [exp.In(this=self.column(name), expressions=[self._hole(keys, _listed)])]
+        return [exp.In(this=self.column(name), expressions=[self._hole(keys, _sorted)])]
 
     def among_numbers(self, columns: Sequence[str], keys: pa.Array) -> list[exp.Expr]:
         left = exp.Tuple(expressions=[self.column(c) for c in columns])
@@ -1163,12 +1170,8 @@ class MariaDBCompiler(Compiler):
             return self.sql(f"{key.function.upper()}(:c)", c=self._valid(key.column, type_))
         if key.form:
             shown = self.masked(key, self.comparable(self._valid(key.column, type_), key.column, type_))
-            return self.sql(_EXACT_TEXT, c=shown) if key.type.is_text else shown
+            return self.sql(_EXACT, c=self.sql(_UNICODE, c=shown)) if key.type.is_text else shown
         return self.comparable(self._valid(key.column, type_), key.column, type_)
-
-    def key_output(self, form: exp.Expr, key: GroupKey) -> exp.Expr:
-        is_decimal = self._is_decimal(key.column) if key.is_plain else key.type.name == "decimal"
-        return self.sql("CAST(:c AS CHAR)", c=form) if is_decimal else form
 
     def told_apart(self) -> list[exp.Expr]:
         """A server that groups by sorting looks at the first 1024 bytes of a text (`mysql.session_statements`)."""
@@ -1182,17 +1185,10 @@ class MariaDBCompiler(Compiler):
         inner = self._valid(value, self.types[value])
         return self.comparable(inner, value, self.types[value]) if aggregate.function in ("min", "max") else inner
 
-    def aggregate_output(self, form: exp.Expr, aggregate: Aggregate) -> exp.Expr:
-        value = aggregate.value
-        is_decimal = aggregate.function == "sum" or (  # sums are decimals, of integers too
-            aggregate.function != "count" and (self._is_decimal(value) if isinstance(value, str) else True)
-        )
-        return self.sql("CAST(:c AS CHAR)", c=form) if is_decimal else form
-
     def native_of(self, type_: TrinoType, is_sum: bool = False) -> str:
         if is_sum or type_.name == "decimal":
             return "decimal"
-        return {"varchar": "text", "boolean": "tinyint"}.get(type_.name, type_.name)
+        return {"varchar": "utf8mb4 text", "boolean": "tinyint"}.get(type_.name, type_.name)
 
     def comparison(self, comparison: Comparison) -> list[exp.Expr]:
         left, right = (
@@ -1204,14 +1200,16 @@ class MariaDBCompiler(Compiler):
     def any_of(self, condition: AnyOf) -> exp.Expr:
         """Several beginnings of one text, of one length, are one list: the text is brought into its exact form once,
         which takes longer than all comparisons (TPC-H's q22: 25 ms in place of 60)."""
-        begins = [_BEGIN.match(p.pattern) if isinstance(p, Like) and not p.negated else None for p in condition.parts]
-        columns = {p.column for p in condition.parts if isinstance(p, Like)}
-        texts = [found[1] for found in begins if found is not None]
-        if len(texts) < len(begins) or len(columns) > 1 or len(set(map(len, texts))) > 1:
+        texts = _beginnings(condition)
+        if not texts:
             return super().any_of(condition)
-        text = self.sql("CAST(:c AS CHAR CHARACTER SET utf8mb4)", c=self.column(columns.pop()))
-        left = self.sql(f"LEFT(:c, {len(texts[0])}) COLLATE utf8mb4_nopad_bin", c=text)
-        return exp.In(this=left, expressions=[self.value(t, VARCHAR) for t in texts])
+        (name,) = {p.column for p in condition.parts if isinstance(p, Like)}
+        begin = self.sql(f"LEFT(:c, {len(texts[0])})", c=self._unicode(self.column(name), name))
+        return exp.In(this=self.sql(_EXACT, c=begin), expressions=[self.value(t, VARCHAR) for t in texts])
+
+    def _cost(self, condition: Condition) -> int:
+        """A list of beginnings takes hardly longer than a decimal: which of them comes first is as it was asked."""
+        return 2 if isinstance(condition, AnyOf) and _beginnings(condition) else super()._cost(condition)
 
     average_form = "SIGN(:s) * ((ABS(:s) * :t + :n) DIV (:n * 2)) * :u"
 
@@ -1238,8 +1236,22 @@ class MariaDBCompiler(Compiler):
             return self.sql(f"CASE WHEN {_VALID_DAY} THEN :c END", c=column)
         return column
 
-    def _is_decimal(self, name: str) -> bool:
-        return self.native_types[name] == "decimal"
+    def _unicode(self, column: exp.Expr, name: str) -> exp.Expr:
+        """A text in the character set that has the exact collation."""
+        return column if self.native_types[name] == "utf8mb4 text" else self.sql(_UNICODE, c=column)
+
+
+def _beginnings(condition: AnyOf) -> list[str]:
+    """With what one text begins, if that is all that is asked, and they are of one length; else nothing."""
+    begins = [_BEGIN.match(p.pattern) if isinstance(p, Like) and not p.negated else None for p in condition.parts]
+    columns = {p.column for p in condition.parts if isinstance(p, Like)}
+    texts = [found[1] for found in begins if found is not None]
+    return texts if len(texts) == len(begins) and len(columns) == len(set(map(len, texts))) == 1 else []
+
+
+def _sorted(keys: pa.Array) -> str:
+    """Whole numbers as a text, in order: the server sorts them, and looks them up, in half of the time then."""
+    return _listed(pa.array(np.sort(keys.to_numpy())))
 
 
 def _is_ascii(values: Sequence[Value]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -13,8 +14,23 @@ import pyarrow as pa
 import pymysql
 import pytest
 
-from catalog.types import BIGINT, DATE, VARCHAR
-from connectors.base import Aggregate, AnyOf, Cancel, GroupKey, Like, Order, Predicate, Source, SourceError
+from catalog.types import BIGINT, DATE, INTEGER, VARCHAR
+from catalog.types import parse as parse_type
+from connectors.base import (
+    Aggregate,
+    AnyOf,
+    Cancel,
+    Comparison,
+    Exists,
+    GroupKey,
+    Like,
+    NativeScan,
+    Order,
+    OutputColumn,
+    Predicate,
+    Source,
+    SourceError,
+)
 from connectors.mysql import CAPABILITIES, session_statements
 from connectors.native import MariaDBCompiler
 from connectors.packets import READ_BYTES
@@ -39,8 +55,14 @@ INSERT INTO odd VALUES
     (4, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 CREATE TABLE big (id int PRIMARY KEY, name varchar(40), KEY (name));
 INSERT INTO big SELECT seq, concat('n', seq) FROM seq_1_to_50000;
+CREATE TABLE some (id int PRIMARY KEY, more char(200)) SELECT seq AS id, 'x' AS more FROM seq_1_to_50000;
+CREATE TABLE many (id int PRIMARY KEY) SELECT seq AS id FROM seq_1_to_700000;
+ANALYZE TABLE some, many;
 CREATE TABLE long_texts (id int PRIMARY KEY, t text);
 INSERT INTO long_texts SELECT seq, concat(repeat('a', 3000), char(100 - seq % 4)) FROM seq_1_to_16;
+CREATE TABLE collated (id int PRIMARY KEY, ci varchar(9) COLLATE utf8mb4_general_ci,
+    uca char(9) COLLATE utf8mb4_unicode_ci, nopad text COLLATE utf8mb4_unicode_nopad_ci, bin text COLLATE utf8mb4_bin,
+    newer varchar(9) COLLATE uca1400_ai_ci, three varchar(9) CHARACTER SET utf8mb3, KEY (ci), KEY (uca));
 CREATE SEQUENCE counter;
 CREATE FUNCTION sneaky() RETURNS int MODIFIES SQL DATA BEGIN DELETE FROM odd; RETURN 1; END
 """
@@ -106,6 +128,21 @@ def test_decimals_keep_all_their_digits(source: Source) -> None:
     assert found == [(Decimal("12345678901234567.12345678901234567890"),)]
 
 
+def test_decimals_that_are_filled_with_zeros_are_the_same_numbers(source: Source, cursor: Any) -> None:
+    cursor.execute("CREATE OR REPLACE TABLE filled (z decimal(10,2) zerofill, n decimal(30,4))")
+    cursor.execute("INSERT INTO filled VALUES (3.5, -0.00004), (0, -12345678901234567890.5)")
+    columns = types_of(z="decimal(10,2)", n="decimal(30,4)")
+    rows = [(Decimal("3.50"), Decimal(0)), (Decimal(0), Decimal("-12345678901234567890.5"))]
+    assert read(source, "filled", columns) == rows
+    kinds = columns.values()
+    sums = tuple(
+        Aggregate("sum", c, parse_type(f"decimal(38,{k.args[1]})"), c) for c, k in zip("zn", kinds, strict=True)
+    )
+    assert read(source, "filled", columns, aggregates=sums) == [(Decimal("3.50"), Decimal("-12345678901234567890.5"))]
+    keys = tuple(GroupKey(c, k, c) for c, k in columns.items())
+    assert sorted(read(source, "filled", columns, group_by=keys)) == sorted(rows)
+
+
 def test_other_character_sets_are_read_and_compared(source: Source) -> None:
     columns = types_of(id="integer", l="varchar", g="varchar")
     assert read(source, "odd", columns, row_filters=("id < 3",)) == [(1, "é", "中"), (2, "É", "文")]
@@ -138,6 +175,123 @@ def test_the_beginnings_of_a_text_are_compared_letter_by_letter(
     assert sorted(read(source, "odd", columns, predicates=(likes,))) == [(text,) for text in found]
     text = MariaDBCompiler(scan_of("odd", columns, predicates=(likes,)), CAPABILITIES, lambda _: {column: "text"})
     assert (" IN (" in text.compile().sql) == (len(set(map(len, begins))) == 1)
+
+
+COLLATED = ["a", "A", "á", "a ", "a  ", "", " ", "ab", "Ab", "ß", "ss", "a\u0301", "\uffee", None]
+COLLATIONS = ["ci", "uca", "nopad", "bin", "newer", "three"]
+
+
+@pytest.fixture(scope="module")
+def collated(cursor: Any) -> None:
+    for id_, text in enumerate(COLLATED):
+        cursor.execute("INSERT INTO collated VALUES (%s, %s, %s, %s, %s, %s, %s)", (id_, *[text] * len(COLLATIONS)))
+    cursor.execute("INSERT INTO collated VALUES (99, '🐚', '🐚', '🐚', '🐚', '🐚', '?')")
+
+
+@pytest.mark.parametrize("relation", ["collated", "SELECT * FROM collated", "SELECT DISTINCT * FROM collated"])
+@pytest.mark.parametrize("column", COLLATIONS)
+def test_in_every_collation_texts_are_compared_by_their_characters(
+    source: Source, collated: None, relation: str, column: str
+) -> None:
+    """In a column of the type CHAR the server keeps no spaces at the end."""
+    columns = types_of(**{column: "varchar"})
+    kept = [*COLLATED, "?" if column == "three" else "🐚"]
+    texts = sorted(text.rstrip(" ") if column == "uca" else text for text in kept if text is not None)
+
+    def found(**asked: Any) -> list[str]:
+        return sorted(text for (text,) in read(source, relation, columns, **asked))
+
+    assert found(predicates=(Predicate(column, "is not null"),)) == texts
+    for text in {*texts, "AB", "\U0001f41b"} if column != "three" else set(texts):
+        for op, holds in (("=", text.__eq__), ("<>", text.__ne__), ("<", text.__gt__), (">=", text.__le__)):
+            assert found(predicates=(Predicate(column, op, (text,)),)) == list(filter(holds, texts)), (op, text)  # type: ignore[arg-type]
+        assert found(predicates=(Predicate(column, "in", (text, "ab")),)) == [t for t in texts if t in (text, "ab")]
+        assert found(keys=(((column,), pa.array([text, "ab"])),)) == [t for t in texts if t in (text, "ab")]
+    for begin in ("a", "A", "a ", "á", "s"):
+        likes = Like(column, f"{begin}%"), Like(column, f"{begin[::-1]}%")
+        begun = [t for t in texts if t.startswith((begin, begin[::-1]))]
+        assert found(predicates=(AnyOf(likes),)) == begun, begin
+        assert found(predicates=(likes[0],)) == [t for t in begun if t.startswith(begin)], begin
+    low, high = Aggregate("min", column, VARCHAR, "low"), Aggregate("max", column, VARCHAR, "high")
+    assert read(source, relation, columns, aggregates=(low, high)) == [(min(texts), max(texts))]
+    groups = read(source, relation, columns, group_by=(GroupKey(column, VARCHAR, "k"),))
+    assert sorted((text for (text,) in groups), key=str) == sorted({*texts, None}, key=str)
+
+
+@pytest.mark.parametrize("right", COLLATIONS)
+@pytest.mark.parametrize("left", COLLATIONS)
+def test_texts_of_every_two_collations_meet_by_their_characters(
+    source: Source, collated: None, cursor: Any, left: str, right: str
+) -> None:
+    def part(column: str, number: int) -> NativeScan:
+        columns = (OutputColumn("id", INTEGER, f"i{number}"), OutputColumn(column, VARCHAR, f"t{number}"))
+        return NativeScan("collated", False, {"id": INTEGER, column: VARCHAR}, columns)
+
+    def found(parts: tuple[NativeScan, ...], condition: Comparison | Exists) -> list[tuple[int, ...]]:
+        kinds = {name: kind for one in parts for name, kind in one.outputs}
+        columns = tuple(OutputColumn(name, INTEGER, name) for name in kinds if name.startswith("i"))
+        asked = NativeScan(parts, False, kinds, columns, predicates=(condition,))
+        return sorted(tuple(row.values()) for batch in source.scan(asked, Cancel()) for row in batch.to_pylist())
+
+    cursor.execute(f"SELECT id, {left}, {right} FROM collated")
+    rows = cursor.fetchall()
+    meets = Comparison("t0", "=", "t1")
+    pairs = [(i, j) for i, text, _ in rows for j, _, other in rows if text is not None and text == other]
+    assert found((part(left, 0), part(right, 1)), meets) == sorted(pairs)
+    within = {i for i, _ in pairs}
+    assert found((part(left, 0),), Exists((part(right, 1),), (meets,))) == [(i,) for i in sorted(within)]
+    without = sorted(i for i, *_ in rows if i not in within)
+    assert found((part(left, 0),), Exists((part(right, 1),), (meets,), negated=True)) == [(i,) for i in without]
+
+
+def test_only_texts_of_another_character_set_are_brought_into_the_one_that_is_compared(
+    source: Source, mariadb: MariaDBServer, collated: None
+) -> None:
+    columns = types_of(id="integer", **dict.fromkeys(COLLATIONS, "varchar"))
+    for relation in ("collated", "SELECT * FROM collated"):
+        likes = tuple(Predicate(column, ">", ("zz",)) for column in COLLATIONS)
+        read(source, relation, columns, predicates=likes)
+        asked = [line for line in mariadb.log.read_text().splitlines() if "x'7a7a'" in line][-1]
+        assert asked.count("CAST(") == 2, asked
+        for column in ("nopad", "three"):
+            assert f"CAST(`r`.`{column}` AS" in asked
+
+
+def test_a_column_that_gets_another_character_set_is_an_error_once_and_right_thereafter(
+    source: Source, cursor: Any
+) -> None:
+    cursor.execute("CREATE OR REPLACE TABLE altered (t varchar(9) CHARACTER SET utf8mb4)")
+    cursor.execute("INSERT INTO altered VALUES ('é'), ('É')")
+    columns = types_of(t="varchar")
+    asked = {"predicates": (Predicate("t", "=", ("É",)),)}
+    assert read(source, "altered", columns, **asked) == [("É",)]
+    for changed in ("latin1", "utf8mb3", "utf8mb4"):
+        cursor.execute(f"ALTER TABLE altered MODIFY t varchar(9) CHARACTER SET {changed}")
+        if changed == "latin1":
+            with pytest.raises(SourceError, match="not valid for CHARACTER SET 'latin1'"):
+                read(source, "altered", columns, **asked)
+        assert read(source, "altered", columns, **asked) == [("É",)]
+
+
+def test_what_is_no_text_any_more_is_still_compared_as_one(source: Source, cursor: Any) -> None:
+    cursor.execute("CREATE OR REPLACE TABLE renumbered (t varchar(9))")
+    cursor.execute("INSERT INTO renumbered VALUES ('7'), ('07'), ('10')")
+    columns = types_of(t="varchar")
+    asked = {"predicates": (Predicate("t", "<", ("7",)),)}
+    assert sorted(read(source, "renumbered", columns, **asked)) == [("07",), ("10",)]
+    cursor.execute("ALTER TABLE renumbered MODIFY t int")
+    assert read(source, "renumbered", columns, **asked) == [("10",)]
+
+
+def test_beginnings_and_decimals_are_compared_in_the_order_in_which_they_are_asked() -> None:
+    """None of them takes the server much longer; any other text comes after the decimals."""
+    columns = types_of(amt="decimal(12,2)", t="varchar")
+    likes, more = AnyOf((Like("t", "a%"), Like("t", "b%"))), Predicate("amt", ">", (Decimal(1),))
+    natives = {"amt": "decimal", "t": "utf8mb4 text"}
+    for asked in ((likes, more), (more, likes), (Like("t", "%a%"), more)):
+        text = MariaDBCompiler(scan_of("odd", columns, predicates=asked), CAPABILITIES, lambda _: natives).compile().sql
+        conditions = text.split(" WHERE ")[1]
+        assert (conditions.index("`t`") < conditions.index("`amt`")) is (asked[0] is likes), text
 
 
 def test_long_texts_that_begin_alike_are_groups_of_their_own(
@@ -250,6 +404,31 @@ def test_many_keys_are_not_made_a_table_of_the_servers(source: Source, cursor: A
     keys = ((("id",), pa.array(range(1, 3001))),)
     assert len(read(source, "big", types_of(id="integer", name="varchar"), keys=keys)) == 3000
     assert rows_written() - before < 1000
+
+
+@pytest.mark.parametrize(
+    ("relation", "count", "looked_up"),
+    [("many", 40_000, True), ("SELECT * FROM many", 40_000, False), ("some", 5_000, False),
+     ("SELECT * FROM some", 5_000, True)],
+)  # fmt: skip
+def test_rows_are_looked_up_by_their_keys_where_there_are_many_for_each_of_these(
+    source: Source, cursor: Any, relation: str, count: int, looked_up: bool
+) -> None:
+    """The server's own limit is 32,000 keys, of however many rows. How many a query has nobody knows."""
+
+    def look_ups() -> int:
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Handler_read_key'")
+        return int(cursor.fetchall()[0][1])
+
+    keys = list(range(50_000, 50_000 - count, -1))
+    bound: Any = ((("id",), pa.array(keys)),)
+    plain = scan_of(relation, types_of(id="integer"))
+    joined = NativeScan((plain,), False, plain.types, plain.columns, keys=bound)
+    for asked in (replace(plain, keys=bound), joined):
+        before = look_ups()
+        found = pa.Table.from_batches(source.scan(asked, Cancel()))
+        assert found["id"].to_pylist() == sorted(keys)
+        assert (look_ups() - before >= count) is looked_up
 
 
 def test_a_connection_that_died_is_replaced(source: Source, cursor: Any) -> None:
