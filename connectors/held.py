@@ -1,7 +1,7 @@
 """Columns of files that are asked for again and again, in the memory of the engine that reads the files.
 
     first and second scan    partsupp.parquet, read in place
-    meanwhile                CREATE TABLE held AS SELECT the columns that they named: a thread's work, nobody waits
+    meanwhile                a table of the columns that they named is filled: a thread's work, nobody waits
     later scans              held, where it has all columns that they name
     a file changed           read in place, the copy is dropped, and so on
 
@@ -14,7 +14,9 @@ it the same size at the same time. A copy must have every column that a scan rea
 files, and so does what is behind a row filter that is more than columns compared with literals.
 
 Copies take at most a quarter of the engine's memory. They lie in its own instance, which spills them like whatever
-else does not fit.
+else does not fit. Each is a database of its own, for that is what the engine packs: of texts that are few it keeps each
+once, and compares them once. TPC-H's parts of a brand and a container take 1.1 ms then in place of 3.7; names, of which
+there is one a row, would take 5.3 in place of 1.5, and are not packed.
 """
 
 from __future__ import annotations
@@ -49,6 +51,10 @@ WIDTH = 16
 """Bytes of a value, without its text."""
 SAMPLE = 10_000
 """Rows by which the length of texts is judged."""
+ROWS, PLAIN = "rows", " USING COMPRESSION uncompressed"
+"""Name of the table of a copy; of a column as it is."""
+FEW = 1_000
+"""Different texts of a column that is packed, at most."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Stamp:
 
 @dataclass(eq=False)
 class _Copy:
-    """users: scans that read it. left: for no scan to come; it goes with its last user."""
+    """name: of its database. users: scans that read it. left: for no scan to come; it goes with its last user."""
 
     name: str
     columns: frozenset[str]
@@ -188,11 +194,31 @@ class Held:
         if self._size(cursor, name, columns) + self._taken(cursor) > self._budget:
             return False
         listed = ", ".join(map(_quoted, columns))
-        cursor.execute(f"CREATE TABLE {_quoted(copy.name)} AS SELECT {listed} FROM {_quoted(name)}")
-        if self._taken(cursor) <= self._budget:
-            return True
-        cursor.execute(f"DROP TABLE {_quoted(copy.name)}")
-        return False
+        database, files = _quoted(copy.name), _quoted(name)
+        kinds = [str(row[1]) for row in cursor.execute(f"DESCRIBE SELECT {listed} FROM {files}").fetchall()]
+        packed = self._few(cursor, files, [c for c, kind in zip(columns, kinds, strict=True) if kind == "VARCHAR"])
+        form = ", ".join(
+            f"{_quoted(c)} {kind}{'' if c in packed else PLAIN}" for c, kind in zip(columns, kinds, strict=True)
+        )
+        cursor.execute(f"ATTACH ':memory:' AS {database} (COMPRESS)")
+        try:
+            cursor.execute(f"CREATE TABLE {database}.{ROWS} ({form})")
+            cursor.execute(f"INSERT INTO {database}.{ROWS} SELECT {listed} FROM {files}")
+            cursor.execute(f"CHECKPOINT {database}")
+            made = self._taken(cursor) <= self._budget
+        except duckdb.Error:
+            made = False
+        if not made:
+            cursor.execute(f"DETACH {database}")
+        return made
+
+    def _few(self, cursor: duckdb.DuckDBPyConnection, files: str, columns: list[str]) -> set[str]:
+        """Those of these columns that have few values."""
+        if not columns:
+            return set()
+        counts = ", ".join(f"approx_count_distinct({_quoted(c)})" for c in columns)
+        (found,) = cursor.execute(f"SELECT {counts} FROM {files}").fetchall()
+        return {c for c, count in zip(columns, found, strict=True) if count <= FEW}
 
     def _size(self, cursor: duckdb.DuckDBPyConnection, name: str, columns: list[str]) -> float:
         """About how many bytes columns take, out of their number of rows and the texts of the first of them."""
@@ -216,7 +242,7 @@ class Held:
             ):  # a closed engine holds nothing any more
                 for name in names:
                     with suppress(duckdb.Error):
-                        cursor.execute(f"DROP TABLE {_quoted(name)}")
+                        cursor.execute(f"DETACH {_quoted(name)}")
 
 
 def begin(work: Callable[[], None]) -> None:
@@ -249,7 +275,7 @@ def _wanted(scan: NativeScan) -> dict[str, frozenset[str]]:
 
 
 def _over(leaf: NativeScan, copy: _Copy | None) -> NativeScan:
-    return leaf if copy is None or leaf.is_query else replace(leaf, relation=copy.name)
+    return leaf if copy is None or leaf.is_query else replace(leaf, relation=f"{copy.name}.{ROWS}")
 
 
 def _mapped(scan: NativeScan, placed: Callable[[NativeScan], NativeScan]) -> NativeScan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,8 @@ def copies(source: FilesSource) -> dict[str, set[str]]:
     """What the source's engine has in memory: table -> columns."""
     found: dict[str, set[str]] = {}
     with source._snapshot._current().cursor() as cursor:
-        for table, column in cursor.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE table_name "
-                                            "LIKE 'atoll_held%'").fetchall():  # fmt: skip
+        for table, column in cursor.execute("SELECT database_name, column_name FROM duckdb_columns() WHERE "
+                                            "database_name LIKE 'atoll_held%'").fetchall():  # fmt: skip
             found.setdefault(table, set()).add(column)
     return found
 
@@ -273,6 +274,34 @@ def test_copies_stay_within_their_part_of_the_memory(open_files: Opener, folder:
     for _ in range(3):
         rows(source, scan("t", "id"))
     assert not reads_memory(source, scan("t", "id"))  # what was refused once is not tried again until it changes
+
+
+def test_texts_that_are_few_are_packed_and_nothing_else_is(open_files: Opener, folder: Path) -> None:
+    few = ["", "ä", None, "b ", "B"]
+    write(folder / "t.parquet", [(i, few[i % 5], Decimal(i % 3), i / 2) for i in range(30_000)])
+    write(folder / "u.parquet", [(i, f"name {i}", Decimal(i % 7), i / 3) for i in range(30_000)])
+    source = open_files()
+    asked = [scan("t", *TYPES), scan("u", *TYPES), scan("t", predicates=(Predicate("name", "=", ("ä",)),))]
+    whole = [sorted(rows(source, each), key=repr) for each in asked]
+    assert [len(found) for found in whole] == [30_000, 30_000, 6_000]
+    rows(source, asked[1])
+    assert all(reads_memory(source, each) for each in asked)
+    assert [sorted(rows(source, each), key=repr) for each in asked] == whole
+    assert {frozenset(forms(source, name).items()) for name in copies(source)} == {
+        frozenset({"id": "Uncompressed", "name": name, "price": "Uncompressed", "x": "Uncompressed"}.items())
+        for name in ("DICT_FSST", "Uncompressed")
+    }
+
+
+def forms(source: FilesSource, name: str) -> dict[str, str]:
+    """Column -> how a copy keeps its values."""
+    with source._snapshot._current().cursor() as cursor:
+        found = cursor.execute(
+            f"SELECT DISTINCT column_name, compression FROM pragma_storage_info('{name}.rows') "
+            "WHERE segment_type <> 'VALIDITY'"
+        ).fetchall()
+    assert len(found) == len(dict(found))
+    return dict(found)
 
 
 def test_a_table_that_cannot_be_copied_answers_as_before(tmp_path: Path) -> None:
