@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, cast
 
 import psycopg
 import pyarrow as pa
@@ -91,6 +91,7 @@ WORKERS_ROWS = "parallel_tuple_cost = 0.02"
 """The server reckons with 0.1, which keeps its workers from answers of many rows."""
 
 Connection = psycopg.Connection[Any]
+Told = TypeVar("Told")
 Reading = Callable[[Connection], Generator[pa.RecordBatch]]
 """A statement, and what it delivers over a connection."""
 
@@ -229,6 +230,7 @@ class PostgresSource(Source):
         )
         self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
         self._looked: TTLCache[tuple[str, int], _Look] = TTLCache(256, DESCRIBE_SECONDS)
+        self._ordered: TTLCache[tuple[str, int], bool] = TTLCache(256, DESCRIBE_SECONDS)
         self._grouper = Grouper(private_dir)
         self._texts = Texts()
         self._lock = threading.Lock()
@@ -300,7 +302,9 @@ class PostgresSource(Source):
         if beside is not None and min(_most_groups(scan), self._expected(compiled, cancel)) > HASHED_GROUPS:
             rows, groups = beside
             return self._grouper.groups(groups, self._scan(rows, cancel, only_counted(groups)), cancel)
-        if any(p.group_by for p in scan.scans() if p is not scan) and self._reads_groups_in_order(compiled, cancel):
+        if any(p.group_by for p in scan.scans() if p is not scan) and self._told(
+            self._ordered, compiled, lambda: self._reads_groups_in_order(compiled, cancel)
+        ):
             cut = self._halves(scan, cancel) if self._spreads else ()
             parts = [compiled_of(half) for half in cut] or [compiled]
             halved = [partial(self._with, IN_ORDER, scan, part, cancel) for part in parts]
@@ -466,17 +470,20 @@ class PostgresSource(Source):
         return look.by_row and look.keyed_by not in ("", "Index Only Scan") and look.cost > KEYED_COST
 
     def _looks(self, compiled: Compiled, cancel: Cancel) -> _Look:
-        """How the server reads a statement, as it said of one that differs in literals alone, and by its length has
-        not many more or fewer keys, if one came."""
+        """How the server reads a statement."""
+        return self._told(self._looked, compiled, lambda: _Look.at(self._plan(compiled, cancel)))
+
+    def _told(self, known: TTLCache[tuple[str, int], Told], compiled: Compiled, ask: Callable[[], Told]) -> Told:
+        """What the server said of a statement that differs in literals alone, and by its length has not many more or
+        fewer keys; asked if it did not say it lately."""
         shape = _LITERAL.sub("?", compiled.sql), len(compiled.sql).bit_length()
         with self._lock:
-            known = self._looked.get(shape)
-        if known is None:
-            plan = self._plan(compiled, cancel)
-            known = _Look.at(plan)
+            found = known.get(shape)
+        if found is None:
+            found = ask()
             with self._lock:
-                self._looked[shape] = known
-        return known
+                known[shape] = found
+        return found
 
     def _reads_groups_in_order(self, compiled: Compiled, cancel: Cancel) -> bool:
         """Whether groups of a part of a join, too many to be hashed in memory, stand in an index one after the other.

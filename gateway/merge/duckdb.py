@@ -46,7 +46,7 @@ USES = 64
 IDLE = 8
 """Instances that wait for another statement of their owners, at most."""
 IDLE_SECONDS = 30.0
-SMALL_BYTES = 1 << 20
+SMALL_BYTES = 1 << 22
 """Of a stored answer that stays as it came."""
 GROUPED = 100_000
 """Rows of all answers of which groups are made at once."""
