@@ -1,11 +1,12 @@
 """A table in blocks of pages: each comes as one row that holds an array a column.
 
-    SELECT array_agg(x.part), array_agg(CAST(x.quantity * 100 AS BIGINT))
+    SELECT array_agg(CAST(x.part AS BIGINT) * 4294967296 + CAST(x.quantity * 100 AS INT))
     FROM (SELECT .. FROM lineitem AS r WHERE .. AND r.ctid >= '(2048,0)' AND r.ctid < '(4096,0)') AS x
 
 A row of COPY costs the server a message and the agent a call, whatever it holds: of a million narrow rows that is most
 of the work. So whole tables are asked for like this, where all columns are whole numbers, dates or decimals that fit
-64 bits as whole numbers of their last digit. Blocks can be read over two connections.
+64 bits as whole numbers of their last digit. Two columns go into one array, half a number each, as long as their values
+have room there: an array costs the server as much as all that it computes. Blocks can be read over two connections.
 
 Proof. A snapshot sees one version of a row, which has one ctid, below the number of pages that the table has once the
 snapshot is taken. The table stays locked against being written anew until the transaction ends, so that the blocks hold
@@ -14,14 +15,17 @@ column of numeric(p, s) holds no more digits, times ten to the declared scale (s
 most 18 digits fits 64 bits; the declaration is read inside the transaction. NaN ends the statement. Where an array
 tells of a NULL, the block is read again row by row. A column of which only those that are not NULL will be counted is
 counted there: where they are as many as the block's rows, any values stand for them, else it is read again, too.
+Of h * 2^32 + l, where l has 32 bits, l is the lower half, as a number with a sign, and h what is left without it. The
+server refuses an l of more bits, and an h with which the product or the sum has no room in 64: the block is asked for
+once more then, from the savepoint before it on, an array a column. A NULL in either makes one of the sum.
 """
 
 from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Callable, Container, Generator
-from contextlib import closing
+from collections.abc import Callable, Container, Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -43,6 +47,9 @@ PAGES, COLUMNS = 2048, 4
 """Of a block: of narrow rows some 100,000, 16 MB in the server. Of so many columns; of more columns fewer pages, since
 up to ten blocks wait here for a slow reader."""
 DIGITS = 18
+HALF = 1 << 32
+EPOCH = 10_957
+"""Days from 1970, where Arrow's begin, to 2000, where PostgreSQL's do."""
 _HEAD = struct.Struct(">iiIii")
 """Of an array: dimensions, whether it holds NULLs, type of its elements; size of the dimension, where that begins."""
 _ORDINARY = """
@@ -53,6 +60,13 @@ WHERE c.oid = %s AND c.relkind = 'r' AND NOT c.relhassubclass AND m.amname = 'he
 """
 
 Connection = psycopg.Connection[Any]
+Numbers = np.ndarray[Any, np.dtype[Any]]
+Together = tuple[int, ...]
+"""Columns that go into one array, one or two, by their place."""
+_NO_ROOM = (
+    psycopg.errors.FeatureNotSupported, psycopg.errors.NumericValueOutOfRange, psycopg.errors.DatetimeFieldOverflow,
+)  # fmt: skip
+_KINDS: dict[str, pa.DataType] = {"int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64(), "date": pa.date32()}
 
 
 def may_be_blocks(scan: NativeScan) -> bool:
@@ -71,13 +85,21 @@ class Blocks:
     """A scan that `may_be_blocks`, in a transaction that sees one state of the database.
 
     compiled_of: the statement of a scan. counted: names of what it delivers of which only those that are not NULL will
-    be counted, so that any values do.
+    be counted, so that any values do. pairs: whether columns are to go into arrays in pairs. wide: called once their
+    values have no room there.
     """
 
     def __init__(
-        self, scan: NativeScan, compiled_of: Callable[[NativeScan], Compiled], counted: Container[str] = ()
+        self,
+        scan: NativeScan,
+        compiled_of: Callable[[NativeScan], Compiled],
+        counted: Container[str] = (),
+        pairs: bool = False,
+        wide: Callable[[], None] = lambda: None,
     ) -> None:
-        self._scan, self._counted = scan, [o.name in counted for o in scan.columns]
+        self._scan, self._counted, self._wide = scan, [o.name in counted for o in scan.columns], wide
+        self._alone: list[Together] = [(place,) for place in range(len(scan.columns))]
+        self._arrays = self._pairs() if pairs else self._alone
         self._size = max(1, PAGES * COLUMNS // max(COLUMNS, len(scan.columns)))
         self._first, self._last = secrets.token_hex(16), secrets.token_hex(16)
         pages = f"r.ctid >= '{self._first}'::tid AND r.ctid < '{self._last}'::tid"
@@ -97,22 +119,54 @@ class Blocks:
     def read(self, cancel: Cancel, block: Compiled, connection: Connection) -> Generator[pa.RecordBatch]:
         """The rows of a block. Raises SourceError, psycopg.Error."""
         cancel.check()
-        buffer = bytearray()
         try:
-            with closing(copied(connection, self._in_arrays(block))) as buffers:
-                for rows, _ in buffers:
-                    buffer += rows
-        except (psycopg.errors.FeatureNotSupported, psycopg.errors.NumericValueOutOfRange) as bad:
+            columns = self._columns(block, connection)
+        except _NO_ROOM as bad:
             names = ", ".join(repr(name) for name, _ in self._scan.outputs)
             raise SourceError(f"columns {names}: a number that is none, or has too many digits") from bad
-        elements = _elements(buffer, [
-            None if counted else "int8" if wire == "numeric" else wire
-            for wire, counted in zip(block.wires, self._counted, strict=True)
-        ])  # fmt: skip
-        if elements is None:
+        if columns is None:
             yield from batches(connection, block, self._scan, cancel)
-        elif (batch := self._batch(elements, block.wires)).num_rows:
+        elif (batch := self._batch(columns, block.wires)).num_rows:
             yield batch
+
+    def _columns(self, block: Compiled, connection: Connection) -> list[Numbers | int] | None:
+        """What stands in each column, or how many values of it; None if there are NULLs. Raises _NO_ROOM."""
+        arrays = self._arrays
+        if arrays != self._alone:
+            connection.execute("SAVEPOINT atoll")
+            with suppress(*_NO_ROOM):
+                found = self._asked(block, connection, arrays)
+                connection.execute("RELEASE SAVEPOINT atoll")
+                return found
+            connection.execute("ROLLBACK TO SAVEPOINT atoll")
+            self._arrays = self._alone
+            self._wide()
+        return self._asked(block, connection, self._alone)
+
+    def _asked(self, block: Compiled, connection: Connection, arrays: list[Together]) -> list[Numbers | int] | None:
+        buffer = bytearray()
+        with closing(copied(connection, self._in_arrays(block, arrays))) as buffers:
+            for rows, _ in buffers:
+                buffer += rows
+        found = _elements(buffer, [self._wire(block, together) for together in arrays])
+        return None if found is None else self._apart(found, arrays)
+
+    def _apart(self, found: list[Numbers | int], arrays: list[Together]) -> list[Numbers | int]:
+        """The columns of arrays, in their order."""
+        columns: dict[int, Numbers | int] = {}
+        for numbers, (first, *second) in zip(found, arrays, strict=True):
+            columns[first] = numbers
+            if second and not isinstance(numbers, int):
+                low = numbers.astype(np.int32)
+                columns[first], columns[second[0]] = (numbers - low) >> 32, low
+        return [columns[place] for place in range(len(columns))]
+
+    def _pairs(self) -> list[Together]:
+        """Dates last, which are no numbers yet, and may stay alone."""
+        listed = [place for place, counted in enumerate(self._counted) if not counted]
+        listed.sort(key=lambda place: self._scan.columns[place].type.name == "date")
+        pairs: list[Together] = [*zip(listed[::2], listed[1::2], strict=False)]
+        return [*pairs, *((place,) for place in range(len(self._counted)) if not any(place in pair for pair in pairs))]
 
     def _pages(self, connection: Connection) -> int:
         """How many pages the table has; 0 if its rows don't lie in pages of its own, or don't fit arrays."""
@@ -129,24 +183,48 @@ class Blocks:
         text = self._one.sql.replace(self._first, f"({first},0)").replace(self._last, f"({first + self._size},0)")
         return replace(self._one, sql=text)
 
-    def _in_arrays(self, block: Compiled) -> str:
+    def _in_arrays(self, block: Compiled, arrays: list[Together]) -> str:
         forms = []
-        for (name, type_), wire, counted in zip(self._scan.outputs, block.wires, self._counted, strict=True):
-            value = f"x.{sql.Identifier(name).as_string()}"
-            if wire == "numeric" and not counted:
-                value = f"CAST({value} * {10 ** (_scale(type_) or 0)} AS BIGINT)"
-            forms.append(f"count({value})" if counted else f"array_agg({value})")
+        for first, *second in arrays:
+            if second:
+                high, low = self._number(block, first, "BIGINT"), self._number(block, second[0], "INT")
+                forms.append(f"array_agg({high} * {HALF} + {low})")
+            elif self._counted[first]:
+                forms.append(f"count({self._value(first)})")
+            elif block.wires[first] == "numeric":
+                forms.append(f"array_agg({self._number(block, first, 'BIGINT')})")
+            else:
+                forms.append(f"array_agg({self._value(first)})")
         return f"SELECT {', '.join(forms)} FROM ({block.sql}) AS x"
 
-    def _batch(self, elements: list[Elements | int], wires: tuple[str, ...]) -> pa.RecordBatch:
+    def _value(self, place: int) -> str:
+        return f"x.{sql.Identifier(self._scan.columns[place].name).as_string()}"
+
+    def _number(self, block: Compiled, place: int, kind: str) -> str:
+        """A column as whole numbers: of a decimal the units of its last digit, of a date the days since 2000."""
+        value, wire = self._value(place), block.wires[place]
+        if wire == "numeric":
+            value = f"{value} * {10 ** (_scale(self._scan.columns[place].type) or 0)}"
+        elif wire == "date":
+            value = f"{value} - DATE '2000-01-01'"
+        return f"CAST({value} AS {kind})"
+
+    def _wire(self, block: Compiled, together: Together) -> str | None:
+        """Of what an array's elements are; None of a number of values."""
+        if self._counted[together[0]]:
+            return None
+        wire = block.wires[together[0]]
+        return "int8" if len(together) > 1 or wire == "numeric" else wire
+
+    def _batch(self, columns: list[Numbers | int], wires: tuple[str, ...]) -> pa.RecordBatch:
         found = []
-        for (name, type_), wire, cells in zip(self._scan.outputs, wires, elements, strict=True):
-            if isinstance(cells, int):
+        for (name, type_), wire, numbers in zip(self._scan.outputs, wires, columns, strict=True):
+            if isinstance(numbers, int):
                 zero = Decimal(0) if type_.name == "decimal" else 0
-                found.append(pa.repeat(pa.scalar(zero, type_.arrow()), cells))
+                found.append(pa.repeat(pa.scalar(zero, type_.arrow()), numbers))
                 continue
             with naming(name, type_):
-                values = _decimals(cells, type_) if wire == "numeric" else WIRES[wire].read(cells, type_)
+                values = _decimals(numbers, type_) if wire == "numeric" else _plain(numbers, wire)
                 found.append(fit(values, type_))
         return pa.record_batch(found, schema=self._scan.schema)
 
@@ -156,10 +234,10 @@ def _fits(digits: int | None, behind: int | None, scale: int) -> bool:
     return digits is not None and behind is not None and 0 <= behind <= scale and digits - behind + scale <= DIGITS
 
 
-def _elements(row: bytearray, wires: list[str | None]) -> list[Elements | int] | None:
+def _elements(row: bytearray, wires: Sequence[str | None]) -> list[Numbers | int] | None:
     """The arrays of the only row, a number where there is no wire; None if they are not all of as many elements, none
     of them NULL."""
-    found: list[Elements | int] = []
+    found: list[Numbers | int] = []
     at = 2
     try:
         for wire in wires:
@@ -168,7 +246,7 @@ def _elements(row: bytearray, wires: list[str | None]) -> list[Elements | int] |
             if wire is None:
                 found += struct.unpack_from(">q", row, at)
             elif size < 0:  # array_agg of no rows
-                found.append(Elements(row, 0, 0, wire))
+                found.append(np.empty(0, np.int64))
                 continue
             else:
                 dimensions, nulls, _, count, _ = _HEAD.unpack_from(row, at)
@@ -176,21 +254,28 @@ def _elements(row: bytearray, wires: list[str | None]) -> list[Elements | int] |
                     return None
                 if dimensions != 1 or size != _HEAD.size + count * WIRES[wire].form.itemsize:
                     raise IndexError
-                found.append(Elements(row, at + _HEAD.size, count, wire))
+                found.append(Elements(row, at + _HEAD.size, count, wire).numbers("value"))
             at += size
         if at != len(row):
             raise IndexError
     except (IndexError, ValueError, struct.error):
         raise psycopg.InternalError("the server's arrays are not those that were asked for") from None
-    return found if len({one if isinstance(one, int) else one.count for one in found}) == 1 else None
+    return found if len({one if isinstance(one, int) else one.size for one in found}) == 1 else None
 
 
-def _decimals(cells: Elements, type_: TrinoType) -> pa.Array:
+def _plain(numbers: Numbers, wire: str) -> pa.Array:
+    """Whole numbers, or days; what is infinite lands outside all years."""
+    kind = _KINDS[wire]
+    if wire == "date":
+        numbers = numbers + EPOCH
+    return pa.array(numbers.astype(f"i{kind.bit_width // 8}", copy=False)).view(kind)
+
+
+def _decimals(units: Numbers, type_: TrinoType) -> pa.Array:
     """Decimals of their last digits' units; whole numbers as decimals without a fraction."""
     digits, scale = type_.args if type_.name == "decimal" else (DIGITS, 0)
-    units = cells.numbers("value")
     if digits < DIGITS and (np.abs(units) >= 10**digits).any():
         raise Unfit("more digits before the point")
-    found = np.empty((cells.count, 2), np.int64)
+    found = np.empty((units.size, 2), np.int64)
     found[:, 0], found[:, 1] = units, units >> 63
-    return cells.array(pa.decimal128(digits, scale), found)
+    return pa.Array.from_buffers(pa.decimal128(digits, scale), units.size, [None, pa.py_buffer(found)])

@@ -231,6 +231,7 @@ class PostgresSource(Source):
         self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
         self._looked: TTLCache[tuple[str, int], _Look] = TTLCache(256, DESCRIBE_SECONDS)
         self._ordered: TTLCache[tuple[str, int], bool] = TTLCache(256, DESCRIBE_SECONDS)
+        self._wide: TTLCache[tuple[Any, ...], bool] = TTLCache(256, DESCRIBE_SECONDS)
         self._grouper = Grouper(private_dir)
         self._texts = Texts()
         self._lock = threading.Lock()
@@ -290,7 +291,8 @@ class PostgresSource(Source):
 
         if _asks_which_are_there(scan):
             hidden = self._texts.compiled(scan, (known, folding, "hides"), partial(of, hides=True))
-            if self._looks(hidden, cancel).keyed_by == "Index Only Scan":
+            look = self._looks(hidden, cancel)
+            if look.keyed_by == "Index Only Scan" and not look.searches:
                 return self._bulk.stream(cancel, lambda lease: self._copied(lease, scan, hidden, cancel, cheap=False))
         two_steps = factored(scan, CAPABILITIES)
         if two_steps is not None and self._expected(compiled_of(two_steps.parts[0]), cancel) <= FEW_GROUPS:
@@ -313,7 +315,7 @@ class PostgresSource(Source):
             by_keys = [partial(self._with, (ALONE,), scan, compiled_of(half), cancel) for half in cut]
             return self._bulk.stream(cancel, lambda lease: self._together(lease, compiled, lambda _: by_keys, cancel))
         if self._spreads and may_be_blocks(scan) and self._reads_all(compiled, cancel):
-            blocks = Blocks(scan, lambda part: of(part).compile(), counted)  # its text is nobody else's: not kept
+            blocks = self._blocks(scan, lambda part: of(part).compile(), counted)  # its text is nobody else's: not kept
             within = partial(self._in_blocks, blocks, scan, compiled, cancel)
             return self._bulk.stream(cancel, lambda lease: self._together(lease, compiled, within, cancel))
         cheap = self._spreads and _is_plain_join(scan)
@@ -350,6 +352,20 @@ class PostgresSource(Source):
         for setting in settings:
             connection.execute(f"SET LOCAL {setting}".encode())
         yield from batches(connection, compiled, scan, cancel)
+
+    def _blocks(
+        self, scan: NativeScan, compiled_of: Callable[[NativeScan], Compiled], counted: frozenset[str]
+    ) -> Blocks:
+        """Without pairs of columns where their values had no room in them a moment ago."""
+        columns = scan.relation, tuple(o.column for o in scan.columns)
+
+        def wide() -> None:
+            with self._lock:
+                self._wide[columns] = True
+
+        with self._lock:
+            pairs = columns not in self._wide
+        return Blocks(scan, compiled_of, counted, pairs, wide)
 
     def _in_blocks(
         self, blocks: Blocks, scan: NativeScan, compiled: Compiled, cancel: Cancel, connection: Connection
@@ -688,7 +704,8 @@ class _Look(NamedTuple):
     """What the server says of a statement.
 
     node: how it begins. rows, cost: what it expects. by_row: whether it takes half as long with half of the rows.
-    keyed_by: what reads an index for a list of keys before anything else, "" if nothing does.
+    keyed_by: what reads an index for a list of keys before anything else, "" if nothing does. searches: whether rows
+    are looked for in a list, from its beginning to its end if it is hidden.
     """
 
     node: str
@@ -696,6 +713,7 @@ class _Look(NamedTuple):
     cost: float
     by_row: bool
     keyed_by: str
+    searches: bool
 
     @classmethod
     def at(cls, plan: dict[str, Any]) -> _Look:
@@ -705,7 +723,8 @@ class _Look(NamedTuple):
             first = below[0]
         keyed_by = first["Node Type"] if " = ANY (" in first.get("Index Cond", "") else ""
         by_row = all(n["Node Type"] in BY_ROW for n in _nodes(plan))
-        return cls(_first_node(plan), float(plan["Plan Rows"]), float(plan["Total Cost"]), by_row, keyed_by)
+        searches = any(" = ANY (" in n.get(f, "") for n in _nodes(plan) for f in ("Filter", "Join Filter"))
+        return cls(_first_node(plan), float(plan["Plan Rows"]), float(plan["Total Cost"]), by_row, keyed_by, searches)
 
 
 def _first_node(plan: dict[str, Any]) -> str:
