@@ -379,8 +379,12 @@ def _home(scan: NativeScan, column: str) -> tuple[str, bool] | None:
 
 def _looking_up(most: int, sql: str) -> str:
     """The statement, in which at most so many keys of a column are looked up one by one; of more the rows are read and
-    each is looked for among them. The server would go by a number of its own (32,000), however many rows there are."""
-    return f"/*M!100509 SET STATEMENT optimizer_max_sel_arg_weight = {max(most, 1)} FOR */ {sql}"
+    each is looked for among them. The server would go by a number of its own (32,000), however many rows there are.
+
+    It holds for every column of the statement: fewer keys, of a larger table, are looked up still.
+    """
+    weight = min(max(most, MANY_KEYS), 2**32 - 1)
+    return f"/*M!100509 SET STATEMENT optimizer_max_sel_arg_weight = {weight} FOR */ {sql}"
 
 
 def _native(field: Any) -> str:

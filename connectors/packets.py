@@ -227,7 +227,7 @@ def _lengths(raw: npt.NDArray[np.uint8], at: Places) -> tuple[Places, Places, np
 def _cut(raw: npt.NDArray[np.uint8], begin: Places, size: Places, null: npt.NDArray[np.bool_]) -> pa.Array:
     """The cells, which are every second value of an array that also has what stands between them."""
     ends = begin + size
-    if int(size.min()) < 0 or int(ends.max()) > raw.size:
+    if int(size.min()) < 0 or int(ends.view(np.uint64).max()) > raw.size:  # too large a size makes an end negative
         raise IndexError
     places = np.stack((begin, ends), axis=1).astype(np.int32)
     whole = pa.Array.from_buffers(pa.binary(), places.size - 1, [None, pa.py_buffer(places), pa.py_buffer(raw)])

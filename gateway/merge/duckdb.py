@@ -8,12 +8,10 @@ Trino's meaning decides, not DuckDB's: all text comes from `catalog.duck`.
 
 from __future__ import annotations
 
-import math
 import queue
 import shutil
 import threading
 import time
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -31,12 +29,9 @@ from gateway.execution import Execution
 from gateway.merge import small
 from gateway.merge.shapes import Shape, shape_of
 from gateway.plan import KeySet
-from gateway.rewrite.tree import is_aggregate_select
 from gateway.settings import Limits
 
 __all__ = ["NOBODY", "Merge", "MergePool", "Owner", "Prepared", "conform"]
-
-warnings.filterwarnings("ignore", "Arrow output on a DB-API result")  # it is as if it were a relation's: see `_asked`
 
 BATCH_BYTES = 1 << 21
 """Of a batch of the result, about: what its reader has not taken is held as such."""
@@ -48,8 +43,6 @@ IDLE = 8
 IDLE_SECONDS = 30.0
 SMALL_BYTES = 1 << 22
 """Of a stored answer that stays as it came."""
-GROUPED = 100_000
-"""Rows of all answers of which groups are made at once."""
 TEXT_BYTES = 32
 LINGER = 0.01
 """Seconds between the end of a statement and the making of an instance, which takes a processor as long."""
@@ -64,15 +57,7 @@ class Passed:
     batches: Iterator[pa.RecordBatch]
 
 
-@dataclass(frozen=True, eq=False)
-class Grouped:
-    """A query whose rows are groups of not too many rows. columns: labels and types."""
-
-    columns: tuple[tuple[str, TrinoType], ...]
-    sql: str
-
-
-Prepared = duck.Compiled | Grouped | small.Matched | Passed
+Prepared = duck.Compiled | small.Matched | Passed
 Owner = tuple[str, str]
 """User and purpose."""
 NOBODY: Owner = ("", "")
@@ -331,14 +316,10 @@ class Merge:
         ]
         return columns[0] if len(columns) == 1 else _as_keys(columns)
 
-    def _asked(self, compiled: duck.Compiled | Grouped) -> duckdb.DuckDBPyRelation | duckdb.DuckDBPyConnection:
-        """A relation is bound twice; a statement is read to its end, which lies in memory, before it gives any row.
-
-        Groups are made before the first is given all the same (TPC-H's q08: 8 ms in place of 10).
-        """
+    def _asked(self, compiled: duck.Compiled) -> duckdb.DuckDBPyRelation:
         connection = self._con
         self._instance.library.need(compiled.sql)
-        return connection.execute(compiled.sql) if isinstance(compiled, Grouped) else connection.sql(compiled.sql)
+        return connection.sql(compiled.sql)
 
     def compile(self, query: exp.Query) -> Prepared:
         """The merge query and the Trino types of its result: its DuckDB text, or the rows where no engine is needed.
@@ -352,16 +333,7 @@ class Merge:
             return passed
         rows = None if shape is None else self._few(shape.answers)
         found = None if shape is None or rows is None else small.matched(shape, rows)
-        if found is not None:
-            return found
-        compiled = duck.compile_query(query, self._tables)
-        is_grouped = isinstance(query, exp.Select) and is_aggregate_select(query)
-        return Grouped(compiled.columns, compiled.sql) if is_grouped and self._rows() <= GROUPED else compiled
-
-    def _rows(self) -> float:
-        """How many rows were given, as far as they are known."""
-        known = {**self._small, **self._untold}
-        return sum(known[name].num_rows if name in known else math.inf for name in self._tables)
+        return duck.compile_query(query, self._tables) if found is None else found
 
     def _passed(self, shape: Shape) -> Passed | None:
         """The only answer that a merge reads, if it is a stream of which every row is passed on."""

@@ -152,6 +152,22 @@ def test_other_character_sets_are_read_and_compared(source: Source) -> None:
     assert read(source, "odd", columns, predicates=(Predicate("l", "=", ("🐚",)),)) == []
 
 
+@pytest.mark.parametrize(
+    "kind", ["varchar(9) CHARACTER SET latin1", "text CHARACTER SET ucs2", "char(9) CHARACTER SET gbk"]
+)
+def test_the_least_and_the_greatest_text_of_a_group_keep_their_characters(
+    source: Source, cursor: Any, kind: str
+) -> None:
+    cursor.execute(f"CREATE OR REPLACE TABLE worded (k int, w {kind})")
+    cursor.execute("INSERT INTO worded VALUES (1, 'á'), (1, 'à'), (2, 'é'), (2, 'a'), (3, NULL), (4, 'ü'), (4, 'ü')")
+    least, greatest = (Aggregate(f, "w", VARCHAR, f) for f in ("min", "max"))  # type: ignore[arg-type]
+    rows = [(1, "à", "á"), (2, "a", "é"), (3, None, None), (4, "ü", "ü")]
+    group = (GroupKey("k", INTEGER, "g"),)
+    columns = types_of(k="integer", w="varchar")
+    for relation in ("worded", "SELECT k, CAST(w AS char) AS w FROM worded"):
+        assert sorted(read(source, relation, columns, group_by=group, aggregates=(least, greatest))) == rows
+
+
 def test_a_folding_padding_collation_does_not_fold_or_pad(source: Source) -> None:
     columns = types_of(q="varchar")
     for text in ("Straße", "STRASSE", "strasse "):
@@ -429,6 +445,34 @@ def test_rows_are_looked_up_by_their_keys_where_there_are_many_for_each_of_these
         found = pa.Table.from_batches(source.scan(asked, Cancel()))
         assert found["id"].to_pylist() == sorted(keys)
         assert (look_ups() - before >= count) is looked_up
+
+
+def test_few_keys_are_looked_up_beside_many_of_a_small_table(source: Source, cursor: Any) -> None:
+    cursor.execute("CREATE OR REPLACE TABLE few (id int PRIMARY KEY) SELECT seq AS id FROM seq_1_to_3000")
+    cursor.execute("ANALYZE TABLE few")
+
+    def rows_read() -> int:
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Handler_read%next'")
+        return sum(int(count) for _, count in cursor.fetchall())
+
+    columns = types_of(id="integer")
+    parts = tuple(
+        replace(scan_of(table, columns), columns=(OutputColumn("id", INTEGER, table),)) for table in ("few", "many")
+    )
+    few, many = pa.array(range(1, 2001)), pa.array(range(2000, 2900))
+    scan = NativeScan(
+        parts, False, types_of(few="integer", many="integer"), (OutputColumn("many", INTEGER, "id"),),
+        predicates=(Comparison("few", ">=", "many"),), keys=((("few",), few), (("many",), many)),
+    )  # fmt: skip
+    before = rows_read()
+    assert pa.Table.from_batches(source.scan(scan, Cancel())).to_pylist() == [{"id": 2000}]
+    assert rows_read() - before < 10_000
+
+
+def test_keys_of_a_table_without_an_end_are_looked_up(source: Source) -> None:
+    keys = list(range(5, 50_000, 10))
+    found = read(source, "seq_1_to_1000000000000", types_of(seq="bigint"), keys=((("seq",), pa.array(keys)),))
+    assert found == [(key,) for key in keys]
 
 
 def test_a_connection_that_died_is_replaced(source: Source, cursor: Any) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors import packets
-from connectors.packets import Rows, columns
+from connectors.packets import FEW, Rows, columns
 
 END = b"\xfe\x00\x00\x02\x00"
 Row = tuple[bytes | None, ...]
@@ -131,7 +131,21 @@ def test_a_second_result_is_an_error() -> None:
         read(packed(b"\xfe\x00\x00\x0a\x00"), 1)
 
 
-@pytest.mark.parametrize("row", [b"\x05ab", b"\x01ab", b"\xfc\x01", b"", b"\xfe" + b"\xff" * 8, b"\x02ab\x00\x00"])
-def test_cells_that_do_not_fit_their_packet_are_an_error(row: bytes) -> None:
+@pytest.mark.parametrize("others", [0, FEW])
+@pytest.mark.parametrize(
+    "row",
+    [
+        b"\x05ab",
+        b"\x01ab",
+        b"\xfc\x01",
+        b"",
+        b"\xfe" + b"\xff" * 8,
+        b"\xfe\xa0" + b"\xff" * 6 + b"\x7f",
+        b"\x02ab\x00\x00",
+    ],
+)
+def test_cells_that_do_not_fit_their_packet_are_an_error(row: bytes, others: int) -> None:
+    good = b"\x01a\x01b" * others
+    places = [(4 * i, 4 * i + 4) for i in range(others)]
     with pytest.raises(pymysql.InternalError, match="a row of the server"):
-        columns(row, np.array([(0, len(row))]), 2)
+        columns(good + row, np.array([*places, (len(good), len(good + row))]), 2)
