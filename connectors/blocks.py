@@ -38,7 +38,7 @@ from psycopg import sql
 from catalog.types import TrinoType
 from connectors.base import Cancel, NativeScan, SourceError
 from connectors.cells import Unfit, fit, naming
-from connectors.copied import WIRES, Elements, batches, copied
+from connectors.copied import WIRES, Elements, Whole, batches, copied
 from connectors.native import Compiled, describe
 
 __all__ = ["Blocks", "may_be_blocks"]
@@ -48,8 +48,6 @@ PAGES, COLUMNS = 2048, 4
 up to ten blocks wait here for a slow reader."""
 DIGITS = 18
 HALF = 1 << 32
-EPOCH = 10_957
-"""Days from 1970, where Arrow's begin, to 2000, where PostgreSQL's do."""
 _HEAD = struct.Struct(">iiIii")
 """Of an array: dimensions, whether it holds NULLs, type of its elements; size of the dimension, where that begins."""
 _ORDINARY = """
@@ -66,7 +64,6 @@ Together = tuple[int, ...]
 _NO_ROOM = (
     psycopg.errors.FeatureNotSupported, psycopg.errors.NumericValueOutOfRange, psycopg.errors.DatetimeFieldOverflow,
 )  # fmt: skip
-_KINDS: dict[str, pa.DataType] = {"int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64(), "date": pa.date32()}
 
 
 def may_be_blocks(scan: NativeScan) -> bool:
@@ -93,9 +90,9 @@ class Blocks:
         self,
         scan: NativeScan,
         compiled_of: Callable[[NativeScan], Compiled],
-        counted: Container[str] = (),
-        pairs: bool = False,
-        wide: Callable[[], None] = lambda: None,
+        counted: Container[str],
+        pairs: bool,
+        wide: Callable[[], None],
     ) -> None:
         self._scan, self._counted, self._wide = scan, [o.name in counted for o in scan.columns], wide
         self._alone: list[Together] = [(place,) for place in range(len(scan.columns))]
@@ -224,7 +221,8 @@ class Blocks:
                 found.append(pa.repeat(pa.scalar(zero, type_.arrow()), numbers))
                 continue
             with naming(name, type_):
-                values = _decimals(numbers, type_) if wire == "numeric" else _plain(numbers, wire)
+                whole = wire != "numeric"
+                values = WIRES[wire].read(Whole(numbers, wire), type_) if whole else _decimals(numbers, type_)
                 found.append(fit(values, type_))
         return pa.record_batch(found, schema=self._scan.schema)
 
@@ -261,14 +259,6 @@ def _elements(row: bytearray, wires: Sequence[str | None]) -> list[Numbers | int
     except (IndexError, ValueError, struct.error):
         raise psycopg.InternalError("the server's arrays are not those that were asked for") from None
     return found if len({one if isinstance(one, int) else one.size for one in found}) == 1 else None
-
-
-def _plain(numbers: Numbers, wire: str) -> pa.Array:
-    """Whole numbers, or days; what is infinite lands outside all years."""
-    kind = _KINDS[wire]
-    if wire == "date":
-        numbers = numbers + EPOCH
-    return pa.array(numbers.astype(f"i{kind.bit_width // 8}", copy=False)).view(kind)
 
 
 def _decimals(units: Numbers, type_: TrinoType) -> pa.Array:

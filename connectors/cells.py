@@ -15,6 +15,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,6 +27,7 @@ from connectors.base import SourceError
 __all__ = [
     "Column",
     "Unfit",
+    "cut",
     "fit",
     "from_arrow",
     "from_python",
@@ -238,6 +241,19 @@ def from_arrow(array: pa.Array, type_: TrinoType, name: str) -> pa.Array:
         array = array.dictionary_decode()
     with naming(name, type_):
         return fit(array, type_)
+
+
+def cut(
+    data: Any, begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64], null: npt.NDArray[np.bool_] | None
+) -> pa.Array:
+    """The cells that lie one behind the other in a buffer, as binaries. null: which are NULL, None if no one is.
+
+    One array over all bytes has as its elements a cell, what lies between it and the next, the next: each second one
+    is taken.
+    """
+    places = np.stack((begin, end), axis=1).astype(np.int32)
+    pieces = pa.Array.from_buffers(pa.binary(), places.size - 1, [None, pa.py_buffer(places), pa.py_buffer(data)])
+    return pieces.take(pa.array(np.arange(0, places.size, 2, dtype=np.int32), mask=null))
 
 
 def fit(array: pa.Array, type_: TrinoType) -> pa.Array:

@@ -32,7 +32,7 @@ from psycopg.waiting import Wait
 
 from catalog.types import TrinoType
 from connectors.base import Cancel, NativeScan
-from connectors.cells import Column, Unfit, fit, naming
+from connectors.cells import Column, Unfit, cut, fit, naming
 from connectors.native import Compiled
 
 __all__ = ["WIRES", "Elements", "batches", "columns", "copied"]
@@ -243,6 +243,14 @@ class _Cells:
         return pa.Array.from_buffers(type_, self._found.size, [valid, pa.py_buffer(values)])
 
 
+class Whole(_Cells):
+    """Numbers that were read another way, as if they were a column's cells, none of them NULL."""
+
+    def __init__(self, values: Numbers, wire: str) -> None:
+        kind = WIRES[wire].form["value"].newbyteorder("=")
+        self.null, self._found = None, values.astype(kind).view([("value", kind)])
+
+
 class Elements(_Cells):
     """The numbers of an array without NULLs, which lie behind each other like cells. Raises IndexError."""
 
@@ -315,13 +323,7 @@ def _of_day(ticks: pa.Array) -> pa.Array:
 
 
 def _binaries(cells: _Cells, _: TrinoType) -> pa.Array:
-    """One array over all bytes has as its elements a cell, what lies between it and the next, the next: each second
-    one is taken."""
-    count = cells.begin.size
-    places = np.empty(2 * count, np.int32)
-    places[0::2], places[1::2] = cells.begin, cells.end
-    pieces = pa.Array.from_buffers(pa.binary(), 2 * count - 1, [None, pa.py_buffer(places), pa.py_buffer(cells.rows)])
-    return pieces.take(pa.array(np.arange(0, 2 * count, 2), mask=cells.null))
+    return cut(cells.rows, cells.begin, cells.end, cells.null)
 
 
 def _few_binaries(cells: Few, _: TrinoType) -> pa.Array:

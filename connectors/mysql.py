@@ -38,7 +38,7 @@ from connectors.base import (
     SourceTable,
 )
 from connectors.config import SecretRef, SourceConfig, resolve_secret
-from connectors.native import MariaDBCompiler, describe
+from connectors.native import MariaDBCompiler, describe, mariadb_text
 from connectors.packets import Rows
 from connectors.pool import Lease, Pool
 from connectors.written import Texts
@@ -354,13 +354,9 @@ def _described(connection: Any, scan: NativeScan) -> _Described:
         if is_query:
             return _Described(natives, None)
         schema, _, table = relation.rpartition(".")
-        cursor.execute(_ROWS.format(schema=_literal(schema) if schema else "DATABASE()", table=_literal(table)))
+        cursor.execute(_ROWS.format(schema=mariadb_text(schema) if schema else "DATABASE()", table=mariadb_text(table)))
         rows = [int(count) for (count,) in cursor.fetchall() if count is not None]
         return _Described(natives, rows[0] if rows else None)
-
-
-def _literal(name: str) -> str:
-    return f"_utf8mb4 x'{name.encode().hex()}'"
 
 
 def _keyed(scan: NativeScan) -> Iterator[tuple[int, tuple[str, bool] | None]]:

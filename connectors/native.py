@@ -1078,8 +1078,8 @@ class MariaDBCompiler(Compiler):
     written twice, once plain so that the column's index is used, once exact; other text only once, for a
     column of another character set (latin1) refuses to be compared with what it cannot hold.
 
-    A text of the native type "utf8mb4 text" is not brought into that character set, which takes a third of the time of
-    a comparison. Both forms have the same characters then. Should the column have got another character set since it
+    A text of the native type "utf8mb4 text" is not brought into that character set, which would take longer than the
+    comparison. Both forms have the same characters then. Should the column have got another character set since it
     was described, the server refuses the COLLATE of a character set that is not the text's own (error 1253); what is
     no text any more it makes one of utf8mb4 first, as the cast does.
     """
@@ -1261,9 +1261,14 @@ def _is_ascii(values: Sequence[Value]) -> bool:
     return all(isinstance(value, str) and value.isascii() for value in values)
 
 
+def mariadb_text(value: str) -> str:
+    """A text's literal, which means the same under any sql_mode."""
+    return f"_utf8mb4 x'{value.encode().hex()}'"
+
+
 def _mariadb_literal(value: Value, type_: TrinoType) -> str:
     if isinstance(value, str):
-        return f"_utf8mb4 x'{value.encode().hex()}'"
+        return mariadb_text(value)
     text = _plain_text(value)
     if isinstance(value, bool):
         return str(int(value))

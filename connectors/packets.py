@@ -21,6 +21,8 @@ import pyarrow as pa
 import pymysql
 from pymysql.err import raise_mysql_exception
 
+from connectors.cells import cut
+
 __all__ = ["READ_BYTES", "Rows", "columns"]
 
 READ_BYTES = 1 << 18
@@ -225,12 +227,7 @@ def _lengths(raw: npt.NDArray[np.uint8], at: Places) -> tuple[Places, Places, np
 
 
 def _cut(raw: npt.NDArray[np.uint8], begin: Places, size: Places, null: npt.NDArray[np.bool_]) -> pa.Array:
-    """The cells, which are every second value of an array that also has what stands between them."""
     ends = begin + size
     if int(size.min()) < 0 or int(ends.view(np.uint64).max()) > raw.size:  # too large a size makes an end negative
         raise IndexError
-    places = np.stack((begin, ends), axis=1).astype(np.int32)
-    whole = pa.Array.from_buffers(pa.binary(), places.size - 1, [None, pa.py_buffer(places), pa.py_buffer(raw)])
-    valid = pa.py_buffer(np.packbits(~null, bitorder="little")) if null.any() else None
-    which = pa.py_buffer(np.arange(0, places.size, 2, dtype=np.int32))
-    return whole.take(pa.Array.from_buffers(pa.int32(), size.size, [valid, which]))
+    return cut(raw, begin, ends, null)

@@ -529,9 +529,9 @@ class PostgresSource(Source):
                 raise self._failure(bad, cancel) from bad
         (middle,) = found or (None,)
         # A numeric column that is declared as a whole number may hold anything.
-        return (
-            halves(scan, cut.delivered, int(middle)) if middle is not None and abs(middle).compare(2**63) == -1 else ()
-        )
+        if middle is None or abs(middle).compare(2**63) != -1:
+            return ()
+        return halves(scan, cut.delivered, int(middle))
 
     def _plan(self, compiled: Compiled, cancel: Cancel, *settings: str) -> dict[str, Any]:
         """The root of the server's plan."""

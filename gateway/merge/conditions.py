@@ -33,10 +33,11 @@ from sqlglot import exp
 
 from catalog.duck.typing import Typed, arithmetic, decimal_of
 from catalog.types import BIGINT, INTEGER, TrinoType
+from gateway.rewrite.tree import parts_of
 
 __all__ = [
     "DIGITS", "All", "Among", "Condition", "Find", "OtherShape", "Pair", "Place", "ReadColumn", "factors",
-    "is_readable", "number", "only", "parts_of", "read", "values",
+    "is_readable", "number", "only", "read", "values",
 ]  # fmt: skip
 
 Place = tuple[int, str]
@@ -214,16 +215,6 @@ def read(node: exp.Expr, find: Find, holds: bool = True) -> Condition:
     if compare is None:
         raise OtherShape
     return _compared(node.this, compare if holds else _OPPOSITE[compare], node.expression, find)
-
-
-def parts_of(node: exp.Expr) -> Iterator[exp.Expr]:
-    """The parts of `a AND b AND c`, in their order; a long chain is no matter of recursion."""
-    parts, kind = [], type(node)
-    while type(node) is kind:
-        parts.append(node.expression)
-        node = node.this
-    yield node
-    yield from reversed(parts)
 
 
 def _is_in(value: object, wanted: frozenset[object]) -> bool:

@@ -20,7 +20,8 @@ from sqlglot import exp
 
 from catalog.duck import Table
 from catalog.types import TrinoType
-from gateway.merge.conditions import All, Condition, OtherShape, Pair, Place, factors, is_readable, only, parts_of, read
+from gateway.merge.conditions import All, Condition, OtherShape, Pair, Place, factors, is_readable, only, read
+from gateway.rewrite.tree import conjuncts
 
 __all__ = ["Joined", "Nested", "Source"]
 
@@ -119,9 +120,9 @@ class Source:
                 raise OtherShape
             self._relation(join.this)
             if join.args.get("on") is not None:
-                yield from _conjuncts(join.args["on"])
+                yield from conjuncts(join.args["on"])
         if query.args.get("where") is not None:
-            yield from _conjuncts(query.args["where"].this)
+            yield from conjuncts(query.args["where"].this)
 
     def _nested(self, node: exp.Expr) -> Nested | None:
         """`column IN (SELECT ..)`, `EXISTS (SELECT ..)`, `NOT EXISTS (SELECT ..)`; None if it is none of these."""
@@ -202,15 +203,6 @@ class Source:
             raise OtherShape
         self._answers.append(table.name)
         return self._tables[table.name].columns
-
-
-def _conjuncts(node: exp.Expr) -> Iterator[exp.Expr]:
-    node = node.unnest()
-    if isinstance(node, exp.And):
-        for part in parts_of(node):
-            yield from _conjuncts(part)
-    else:
-        yield node
 
 
 def _parts(condition: Condition) -> Iterator[Condition]:

@@ -104,11 +104,20 @@ def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:
     """The top-level AND parts of a condition, none for no condition."""
     if condition is None:
         return []
-    if isinstance(condition, exp.Paren):
-        return conjuncts(condition.this)
-    if isinstance(condition, exp.And):
-        return [*conjuncts(condition.left), *conjuncts(condition.right)]
-    return [condition]
+    condition = condition.unnest()
+    if not isinstance(condition, exp.And):
+        return [condition]
+    return [one for part in parts_of(condition) for one in conjuncts(part)]
+
+
+def parts_of(node: exp.Expr) -> Iterator[exp.Expr]:
+    """The parts of `a AND b AND c`, or of OR, in their order; a long chain is no matter of recursion."""
+    parts, kind = [], type(node)
+    while type(node) is kind:
+        parts.append(node.expression)
+        node = node.this
+    yield node
+    yield from reversed(parts)
 
 
 def without(parts: Iterable[exp.Expr], taken: Sequence[exp.Expr]) -> list[exp.Expr]:
