@@ -61,10 +61,14 @@ Few = Sequence[bytes | None]
 
 
 def batches(
-    connection: psycopg.Connection[Any], compiled: Compiled, scan: NativeScan, cancel: Cancel
+    connection: psycopg.Connection[Any],
+    compiled: Compiled,
+    scan: NativeScan,
+    cancel: Cancel,
+    done: Callable[[], object] | None = None,
 ) -> Generator[pa.RecordBatch]:
-    """What a scan's statement delivers. Raises SourceError, psycopg.Error."""
-    with closing(copied(connection, compiled.sql)) as buffers:
+    """What a scan's statement delivers. done: called as in `copied`. Raises SourceError, psycopg.Error."""
+    with closing(copied(connection, compiled.sql, done)) as buffers:
         for rows, lengths in buffers:
             cancel.check()
             yield pa.record_batch(columns(rows, lengths, compiled.wires, scan.outputs), schema=scan.schema)
@@ -73,10 +77,13 @@ def batches(
 # --- rows from the server ----------------------------------------------------------------------------
 
 
-def copied(connection: psycopg.Connection[Any], select: str) -> Generator[tuple[bytearray, list[int]]]:
+def copied(
+    connection: psycopg.Connection[Any], select: str, done: Callable[[], object] | None = None
+) -> Generator[tuple[bytearray, list[int]]]:
     """The rows of a SELECT: buffers, and how long each row in them is.
 
-    No more is read than a buffer holds. Raises psycopg.Error.
+    No more is read than a buffer holds. done: called when the server has sent all, before the last rows are given: who
+    takes them may be slow. Raises psycopg.Error.
     """
     wait, pgconn = connection.wait, connection.pgconn
     # Not as a simple query: this form takes one statement only.
@@ -90,6 +97,8 @@ def copied(connection: psycopg.Connection[Any], select: str) -> Generator[tuple[
         if not opened:
             _open(rows, lengths)
             opened = True
+        if ended and done is not None:
+            done()
         if lengths:
             yield rows, lengths
         size = min(4 * size, BUFFER_BYTES)

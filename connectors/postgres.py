@@ -225,8 +225,7 @@ class PostgresSource(Source):
     def __init__(self, conninfo: str, connections: int, private_dir: Path, parallel: int = 1) -> None:
         self._conninfo, self._parallel = conninfo, parallel
         self._bulk, self._control = (
-            Pool(connect, lambda c: c.close(), connections, alive=lambda c: not c.closed)
-            for connect in (partial(self._connect, _IMPATIENT), self._connect)
+            Pool(self._connect, lambda c: c.close(), connections, alive=lambda c: not c.closed) for _ in range(2)
         )
         self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
         self._looked: TTLCache[tuple[str, int], _Look] = TTLCache(256, DESCRIBE_SECONDS)
@@ -310,14 +309,14 @@ class PostgresSource(Source):
             cut = self._halves(scan, cancel) if self._spreads else ()
             parts = [compiled_of(half) for half in cut] or [compiled]
             halved = [partial(self._with, IN_ORDER, scan, part, cancel) for part in parts]
-            return self._bulk.stream(cancel, lambda lease: self._together(lease, compiled, lambda _: halved, cancel))
+            return self._bulk.stream(cancel, lambda lease: self._together(lease, scan, lambda _: halved, cancel))
         if self._spreads and self._looks_up(scan, compiled, cancel) and (cut := halves_by_keys(scan)):
             by_keys = [partial(self._with, (ALONE,), scan, compiled_of(half), cancel) for half in cut]
-            return self._bulk.stream(cancel, lambda lease: self._together(lease, compiled, lambda _: by_keys, cancel))
+            return self._bulk.stream(cancel, lambda lease: self._together(lease, scan, lambda _: by_keys, cancel))
         if self._spreads and may_be_blocks(scan) and self._reads_all(compiled, cancel):
             blocks = self._blocks(scan, lambda part: of(part).compile(), counted)  # its text is nobody else's: not kept
             within = partial(self._in_blocks, blocks, scan, compiled, cancel)
-            return self._bulk.stream(cancel, lambda lease: self._together(lease, compiled, within, cancel))
+            return self._bulk.stream(cancel, lambda lease: self._together(lease, scan, within, cancel))
         cheap = self._spreads and _is_plain_join(scan)
         return self._bulk.stream(cancel, lambda lease: self._copied(lease, scan, compiled, cancel, cheap))
 
@@ -338,11 +337,11 @@ class PostgresSource(Source):
     ) -> Generator[pa.RecordBatch]:
         """cheap: rows of the server's workers cost what they do."""
         with self._reading(lease, cancel) as connection:
-            if cheap:
-                connection.execute(f"SET {WORKERS_ROWS}".encode())
-            yield from _whole(connection, compiled, scan, cancel)
-            if cheap:
-                connection.execute("RESET parallel_tuple_cost")
+            # COPY settles what it sees before it has its locks: a table that it waited for, while that was emptied and
+            # filled again (TRUNCATE), it would see empty.
+            _locked(connection, scan, "BEGIN READ ONLY", *([f"SET LOCAL {WORKERS_ROWS}"] if cheap else []))
+            cancel.check()
+            yield from batches(connection, compiled, scan, cancel, lambda: connection.execute("COMMIT"))
 
     @staticmethod
     def _with(
@@ -377,28 +376,28 @@ class PostgresSource(Source):
     def _together(
         self,
         lease: Lease[Connection],
-        compiled: Compiled,
+        scan: NativeScan,
         readings_on: Callable[[Connection], Sequence[Reading]],
         cancel: Cancel,
     ) -> Generator[pa.RecordBatch]:
         """What statements read of one state of the database, in any order; over a second connection at the same time
-        if the owner allows it and one is free. compiled: reads all tables that they do."""
+        if the owner allows it and one is free. scan: reads all tables that they do."""
         with self._reading(lease, cancel) as connection:
-            _begin(connection, compiled)
+            _begin(connection, scan)
             readings = readings_on(connection)
             if len(readings) > 1:
-                yield from self._shared(connection, compiled, readings, cancel)
+                yield from self._shared(connection, scan, readings, cancel)
             else:
                 for reading in readings:
                     yield from reading(connection)
                 connection.execute("COMMIT")
 
     def _shared(
-        self, connection: Connection, compiled: Compiled, readings: Sequence[Reading], cancel: Cancel
+        self, connection: Connection, scan: NativeScan, readings: Sequence[Reading], cancel: Cancel
     ) -> Generator[pa.RecordBatch]:
         (snapshot,) = connection.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
         left, own = deque(readings), 0
-        with closing(Ahead(lambda stop: self._beside(snapshot, compiled, left, stop), cancel)) as beside:
+        with closing(Ahead(lambda stop: self._beside(snapshot, scan, left, stop), cancel)) as beside:
             for reading in _taken(left):
                 own += 1
                 for batch in reading(connection):
@@ -409,11 +408,11 @@ class PostgresSource(Source):
                 yield from beside.rest()
 
     def _beside(
-        self, snapshot: str, compiled: Compiled, left: deque[Reading], cancel: Cancel
+        self, snapshot: str, scan: NativeScan, left: deque[Reading], cancel: Cancel
     ) -> Generator[pa.RecordBatch]:
         """What a second connection reads of what is left, until someone waits for it; nothing where there is none."""
         with self._bulk.spare() as lease:
-            if lease is None or not _sees(lease, snapshot, compiled):
+            if lease is None or not _sees(lease, snapshot, scan):
                 return
             with self._reading(lease, cancel) as connection:
                 for reading in _taken(left):
@@ -426,7 +425,6 @@ class PostgresSource(Source):
         self, lease: Lease[Connection], scan: NativeScan, compiled: Compiled, cancel: Cancel
     ) -> Generator[pa.RecordBatch]:
         with self._reading(lease, cancel) as connection:
-            # Not by COPY, which has settled what it sees before it has its locks (`_whole`).
             values = list(compiled.params.values())
             rows = psycopg.RawCursor(connection).stream(compiled.sql, values, size=STREAM_ROWS)
             with closing(cast("Generator[tuple[Any, ...]]", rows)):
@@ -596,11 +594,9 @@ class PostgresSource(Source):
             raise self._failure(bad, cancel) from bad
         yield {name: names[oid] for name, oid in columns}
 
-    def _connect(self, setting: str = "") -> Connection:
+    def _connect(self) -> Connection:
         try:
             connection = psycopg.connect(self._conninfo, autocommit=True)
-            if setting:
-                connection.execute(setting.encode())
         except psycopg.Error as bad:
             raise SourceError(f"PostgreSQL cannot be reached: {bad}") from bad
         # As text: `cells` reads them strictly, and an infinite date is an error that can name its column.
@@ -618,57 +614,32 @@ def _taken(left: deque[Reading]) -> Iterator[Reading]:
             return
 
 
-def _whole(connection: Connection, compiled: Compiled, scan: NativeScan, cancel: Cancel) -> Generator[pa.RecordBatch]:
-    """What a statement by itself delivers. What it sees it has settled before it has its locks, so that a table which
-    is written anew meanwhile would be empty (TRUNCATE): where it would have to wait it begins again."""
+def _locked(connection: Connection, scan: NativeScan, *before: str) -> psycopg.Cursor[Any]:
+    """Lock the tables of a scan as it does itself, after other statements. Raises psycopg.Error."""
+    relations = (describe(part, PostgresSource.dialect) for part in scan.scans() if isinstance(part.relation, str))
+    return connection.execute("; ".join([*before, *dict.fromkeys(relations)]).encode())
+
+
+def _begin(connection: Connection, scan: NativeScan) -> None:
+    """Begin a transaction that sees one state of a scan's tables, and keep them from being written anew.
+
+    What it sees is settled before it has its locks: where a table was written anew meanwhile, it begins again.
+    """
     while True:
-        with closing(batches(connection, compiled, scan, cancel)) as found:
-            try:
-                first = next(found, None)
-            except psycopg.errors.LockNotAvailable:
-                _wait(connection, compiled)
-                continue
-            if first is not None:
-                yield first
-                yield from found
+        _locked(connection, scan, _BEGIN)
+        if connection.execute(_WRITTEN_ANEW).fetchone() == (False,):
             return
+        connection.execute("ROLLBACK")
 
 
-def _begin(connection: Connection, compiled: Compiled) -> None:
-    """Begin a transaction that sees one state of a statement's tables, and keep them from being written anew."""
-    while True:
-        connection.execute(_BEGIN)
-        try:
-            _lock(connection, compiled)
-        except psycopg.errors.LockNotAvailable:
-            connection.execute("ROLLBACK")
-            _wait(connection, compiled)
-        else:
-            return
-
-
-def _wait(connection: Connection, compiled: Compiled) -> None:
-    """Until nobody keeps a statement from its tables. Raises psycopg.Error."""
-    connection.execute("RESET lock_timeout")
-    _lock(connection, compiled)
-    connection.execute(_IMPATIENT)
-
-
-def _lock(connection: Connection, compiled: Compiled) -> None:
-    """Lock the tables of a statement as it does itself."""
-    connection.execute(f"EXPLAIN {compiled.sql}".encode())
-
-
-def _sees(lease: Lease[Connection], snapshot: str, compiled: Compiled) -> bool:
+def _sees(lease: Lease[Connection], snapshot: str, scan: NativeScan) -> bool:
     """Begin a transaction that sees what another one does; False, and no longer lent, if the connection does not.
 
-    It has its locks before it takes anything: who waits for the other one's, and it for them, and the other one for
-    what it took, would wait for ever.
+    It does not wait for a lock: who would empty a table waits for the other one, and the other one for this one.
     """
+    taken = sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot).as_string(lease.connection)
     try:
-        lease.connection.execute(_BEGIN)
-        lease.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
-        _lock(lease.connection, compiled)
+        _locked(lease.connection, scan, _BEGIN, taken, "SET LOCAL lock_timeout = '1ms'")
     except psycopg.Error:
         lease.broken = True
         return False
@@ -739,7 +710,15 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_IMPATIENT = "SET lock_timeout = '1ms'"
+_WRITTEN_ANEW = """
+SELECT EXISTS (
+  SELECT FROM pg_locks AS held LEFT JOIN pg_class AS seen ON seen.oid = held.relation
+  WHERE held.pid = pg_backend_pid() AND held.locktype = 'relation'
+    AND (seen.oid IS NULL OR seen.relfilenode <> 0 AND seen.relfilenode <> pg_relation_filenode(seen.oid))
+)
+"""
+"""Whether a transaction has locked a table that lies elsewhere than where it sees it; views, and tables that the
+server must know by heart, lie nowhere (0)."""
 _MIDDLE = """
 SELECT (s.histogram_bounds::text::numeric[])[(cardinality(s.histogram_bounds::text::numeric[]) + 1) / 2]
 FROM pg_stats s

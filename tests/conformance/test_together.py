@@ -450,6 +450,11 @@ class Reload:
         self._connection.execute(f"CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT * FROM {name}".encode())
         self._connection.execute(f"TRUNCATE {name}; INSERT INTO {name} SELECT * FROM kept".encode())
 
+    def replace(self) -> None:
+        name = self._table
+        self._connection.execute(f"CREATE TABLE fresh AS SELECT * FROM {name}".encode())
+        self._connection.execute(f"DROP TABLE {name} CASCADE; ALTER TABLE fresh RENAME TO {name}".encode())
+
     def commit(self) -> None:
         self._connection.commit()
 
@@ -494,9 +499,14 @@ WANTED: dict[str, tuple[BoundKeys, ...]] = {
 }
 
 
+@pytest.mark.parametrize("written", ["filled again", "put in its place"])
 @pytest.mark.parametrize("wanted", WANTED)
-def test_who_waits_for_a_table_that_is_filled_again_sees_it_full(
-    opened: Callable[..., Source], reload_of: Callable[[str], Reload], monkeypatch: pytest.MonkeyPatch, wanted: str
+def test_who_waits_for_a_table_that_is_written_anew_sees_it_full(
+    opened: Callable[..., Source],
+    reload_of: Callable[[str], Reload],
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: str,
+    written: str,
 ) -> None:
     if wanted == "blocks":
         monkeypatch.setattr("connectors.postgres.BLOCK_ROWS", -1)
@@ -506,7 +516,10 @@ def test_who_waits_for_a_table_that_is_filled_again_sees_it_full(
     whole = sorted_rows(read(source, "facts", columns, keys=keys))  # what it is made of is known from now on
     assert whole
     reload, got = reload_of("facts"), list[Any]()
-    reload.empty()
+    if written == "filled again":
+        reload.empty()
+    else:
+        reload.replace()
     reader = threading.Thread(target=lambda: got.extend(read(source, "facts", columns, keys=keys)))
     reader.start()
     while not reload.is_awaited():
@@ -864,7 +877,7 @@ def test_workers_are_made_cheaper_for_a_join_of_tables_and_for_nothing_else(
     opened: Callable[..., Source], postgres: PostgresServer
 ) -> None:
     def told() -> int:
-        return postgres.log.read_text().count("SET parallel_tuple_cost =")
+        return postgres.log.read_text().count("SET LOCAL parallel_tuple_cost =")
 
     source = opened(connections=1)
     assert isinstance(source, PostgresSource)
