@@ -51,6 +51,7 @@ __all__ = [
     "check_query_id",
     "check_values",
     "columns_of",
+    "columns_read",
     "fitted",
     "is_one_row",
     "is_whole",
@@ -360,6 +361,16 @@ def columns_of(value: Expression) -> Iterator[str]:
         case Case(when, then, otherwise):
             yield from named(when)
             yield from (*columns_of(then), *(columns_of(otherwise) if otherwise is not None else ()))
+
+
+def columns_read(scan: NativeScan) -> set[str]:
+    """Of those that a scan knows, the columns that it reads; an owner's filter may name others."""
+    found = {o.column for o in scan.columns} | {k.column for k in scan.group_by} | {o.column for o in scan.order}
+    found |= {c for k in scan.group_by if k.truth is not None for c in (*named(k.truth.holds), *named(k.truth.fails))}
+    found |= {c for columns, _ in scan.keys for c in columns}
+    found |= {c for a in scan.aggregates if a.value is not None for c in columns_of(a.value)}
+    found |= {c for p in scan.predicates for c in named(p)}
+    return found & scan.types.keys()
 
 
 def same_family(a: TrinoType, b: TrinoType) -> bool:

@@ -36,7 +36,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from connectors.allowed import columns_of, named
+from connectors.allowed import columns_read
 from connectors.base import Condition, Exists, NativeScan, NotIn, Scalar, SourceError
 
 __all__ = ["MOST_FILES", "Held", "Stamp"]
@@ -302,12 +302,7 @@ def _named(leaf: NativeScan) -> frozenset[str] | None:
     filters = [_of_filter(text) for text in leaf.row_filters]
     if leaf.is_query or None in filters:
         return None
-    found = {o.column for o in leaf.columns} | {k.column for k in leaf.group_by} | {o.column for o in leaf.order}
-    found |= {c for k in leaf.group_by if k.truth is not None for c in (*named(k.truth.holds), *named(k.truth.fails))}
-    found |= {c for columns, _ in leaf.keys for c in columns}
-    found |= {c for a in leaf.aggregates if a.value is not None for c in columns_of(a.value)}
-    found |= {c for p in leaf.predicates for c in named(p)}
-    return frozenset(found & leaf.types.keys()).union(*(columns for columns in filters if columns is not None))
+    return frozenset(columns_read(leaf)).union(*(columns for columns in filters if columns is not None))
 
 
 _PLAIN = (

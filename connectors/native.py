@@ -56,6 +56,7 @@ from connectors.base import (
     Scalar,
     Value,
 )
+from connectors.once import NAME, read_once
 
 __all__ = [
     "Compiled",
@@ -829,7 +830,8 @@ class PostgresCompiler(Compiler):
 
     bind: parameters `$1`..; without it literals stand in the text, as COPY has no parameters. folding: the database
     has a nondeterministic collation, so equality needs "C" too. hides: lists of whole numbers from the server's
-    planner, which looks at each of them, and takes them for ten then.
+    planner, which looks at each of them, and takes them for ten then. once: read once what is read twice for the same
+    keys, if anything is.
     """
 
     dialect = "postgres"
@@ -843,12 +845,27 @@ class PostgresCompiler(Compiler):
         bind: bool,
         folding: bool = False,
         hides: bool = False,
+        once: bool = False,
     ) -> None:
         self._bind = bind
         self._folding = folding
         self._hides = hides
+        self._once = read_once(scan) if once else None
         self._guards = False
         super().__init__(scan, allowed, natives)
+
+    def _select(self, delivering: bool = False) -> exp.Select:
+        select = super()._select(delivering)
+        if self._once is None or not delivering:
+            return select
+        found = self._within(self._once.scan, None)._select()
+        name = exp.TableAlias(this=exp.to_identifier(NAME, quoted=True))
+        return select.with_(name, found, materialized=True, copy=False)
+
+    def _relation(self) -> exp.Expr:
+        if self._once is None or not self._once.is_read_by(self.scan):
+            return super()._relation()
+        return exp.alias_(_table(NAME), exp.to_identifier("r", quoted=True), table=True)
 
     def output(self, column: exp.Expr, name: str, type_: TrinoType) -> exp.Expr:
         native = self.native_types[name]

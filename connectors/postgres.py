@@ -49,6 +49,7 @@ from connectors.copied import batches
 from connectors.factored import factored
 from connectors.halves import cuts, halves, halves_by_keys
 from connectors.native import Compiled, PostgresCompiler, describe
+from connectors.once import read_once
 from connectors.pool import Lease, Pool
 from connectors.regroup import Grouper, apart
 from connectors.regroup import counted as only_counted
@@ -69,6 +70,8 @@ BLOCK_ROWS = 100_000
 """More rows of a whole table come by blocks (`blocks`)."""
 KEYED_COST = 10_000.0
 """Of looking rows up by keys, by the server's own count: about 25 ms, which is worth a second connection."""
+MOST_ONCE = 50_000.0
+"""Above it, by the same count, it is the server's workers who read a table twice sooner than one connection once."""
 BY_ROW = frozenset(
     {
         "Aggregate", "Bitmap Heap Scan", "Bitmap Index Scan", "Gather", "Gather Merge", "Group", "Index Only Scan",
@@ -282,8 +285,8 @@ class PostgresSource(Source):
 
         folding = bool(self._folding)
 
-        def of(scan: NativeScan, hides: bool = False) -> PostgresCompiler:
-            return PostgresCompiler(scan, CAPABILITIES, natives, bind=bind, folding=folding, hides=hides)
+        def of(scan: NativeScan, **how: bool) -> PostgresCompiler:
+            return PostgresCompiler(scan, CAPABILITIES, natives, bind=bind, folding=folding, **how)
 
         def compiled_of(scan: NativeScan) -> Compiled:
             return of(scan).compile() if bind else self._texts.compiled(scan, (known, folding), of)
@@ -300,6 +303,9 @@ class PostgresSource(Source):
             compiled, beside = compiled_of(scan), apart(scan)
         if looks_up:
             return self._control.stream(cancel, lambda lease: self._looked_up(lease, scan, compiled, cancel))
+        if read_once(scan) is not None and self._looks(compiled, cancel).cost < MOST_ONCE:
+            once = self._texts.compiled(scan, (known, folding, "once"), partial(of, once=True))
+            return self._bulk.stream(cancel, lambda lease: self._copied(lease, scan, once, cancel, cheap=False))
         if beside is not None and min(_most_groups(scan), self._expected(compiled, cancel)) > HASHED_GROUPS:
             rows, groups = beside
             return self._grouper.groups(groups, self._scan(rows, cancel, only_counted(groups)), cancel)
