@@ -293,7 +293,7 @@ async def test_a_look_up_that_takes_longer_for_some_would_show(sold: House, monk
     honest = FragmentRun._look_up
 
     def slower(self: Any, relation: Any, decision: Any, subjects: list[str]) -> list[str]:
-        self.stop.cancel.wait(GRID if subjects[0].startswith("S") else 0)
+        self.stop.cancel.wait(6 * GRID if subjects[0].startswith("S") else 0)
         return honest(self, relation, decision, subjects)
 
     monkeypatch.setattr(FragmentRun, "_look_up", slower)
