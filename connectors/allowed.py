@@ -50,6 +50,7 @@ __all__ = [
     "check",
     "check_query_id",
     "check_values",
+    "columns_asked",
     "columns_of",
     "columns_read",
     "fitted",
@@ -363,14 +364,18 @@ def columns_of(value: Expression) -> Iterator[str]:
             yield from (*columns_of(then), *(columns_of(otherwise) if otherwise is not None else ()))
 
 
+def columns_asked(scan: NativeScan) -> set[str]:
+    """Of those that a scan knows, the columns of its own conditions; an owner's filter may name others."""
+    found = {c for columns, _ in scan.keys for c in columns} | {c for p in scan.predicates for c in named(p)}
+    return found & scan.types.keys()
+
+
 def columns_read(scan: NativeScan) -> set[str]:
     """Of those that a scan knows, the columns that it reads; an owner's filter may name others."""
     found = {o.column for o in scan.columns} | {k.column for k in scan.group_by} | {o.column for o in scan.order}
     found |= {c for k in scan.group_by if k.truth is not None for c in (*named(k.truth.holds), *named(k.truth.fails))}
-    found |= {c for columns, _ in scan.keys for c in columns}
     found |= {c for a in scan.aggregates if a.value is not None for c in columns_of(a.value)}
-    found |= {c for p in scan.predicates for c in named(p)}
-    return found & scan.types.keys()
+    return found & scan.types.keys() | columns_asked(scan)
 
 
 def same_family(a: TrinoType, b: TrinoType) -> bool:

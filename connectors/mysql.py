@@ -16,6 +16,7 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -41,6 +42,7 @@ from connectors.config import SecretRef, SourceConfig, resolve_secret
 from connectors.native import MariaDBCompiler, describe, mariadb_text
 from connectors.packets import Rows
 from connectors.pool import Lease, Pool
+from connectors.total import Outputs, outputs
 from connectors.written import Texts
 
 __all__ = ["MysqlConfig", "MysqlSource"]
@@ -161,9 +163,11 @@ class MysqlConfig(SourceConfig):
 
 @dataclass(frozen=True)
 class _Described:
-    """natives: raw column -> native type. rows: about how many a table has; None if nobody knows."""
+    """natives: raw column -> native type. totals: which columns are an error of no row. rows: about how many a table
+    has; None if nobody knows."""
 
     natives: dict[str, str]
+    totals: Outputs
     rows: int | None
 
 
@@ -200,12 +204,14 @@ class MysqlSource(Source):
         cancel.check()
         owners = [part for part in scan.scans() if isinstance(part.relation, str)]
         described = {_relation(part): self._fitting(part, cancel) for part in owners}
-        natives = {relation: found.natives for relation, found in described.items()}
+        known = {relation: (found.natives, found.totals) for relation, found in described.items()}
 
         def of(scan: NativeScan) -> MariaDBCompiler:
-            return MariaDBCompiler(scan, CAPABILITIES, lambda part: natives[_relation(part)])
+            return MariaDBCompiler(
+                scan, CAPABILITIES, lambda part: known[_relation(part)][0], lambda part: known[_relation(part)][1]
+            )
 
-        sql = self._texts.compiled(scan, natives, of).sql
+        sql = self._texts.compiled(scan, known, of).sql
         count, relation = max(_keyed(scan), key=itemgetter(0), default=(0, None))
         rows = described[relation].rows if relation is not None else None
         if count > MANY_KEYS and rows is not None:
@@ -351,12 +357,24 @@ def _described(connection: Any, scan: NativeScan) -> _Described:
         cursor.execute(f"SET STATEMENT character_set_results = NULL FOR {text}")
         fields = cursor._result.fields  # the only place where PyMySQL keeps a column's character set
         natives = {field.name: _native(field) for field in fields}
+        totals = outputs(scan, MariaDBCompiler.owner_dialect, partial(_definition, cursor))
         if is_query:
-            return _Described(natives, None)
+            return _Described(natives, totals, None)
         schema, _, table = relation.rpartition(".")
         cursor.execute(_ROWS.format(schema=mariadb_text(schema) if schema else "DATABASE()", table=mariadb_text(table)))
         rows = [int(count) for (count,) in cursor.fetchall() if count is not None]
-        return _Described(natives, rows[0] if rows else None)
+        return _Described(natives, totals, rows[0] if rows else None)
+
+
+def _definition(cursor: Any, schema: str, name: str) -> str | None:
+    """The SELECT of a view, "" if this account may not see it; None of anything else."""
+    cursor.execute(_DEFINITION.format(schema=mariadb_text(schema) if schema else "DATABASE()", name=mariadb_text(name)))
+    found = cursor.fetchone()
+    return None if found is None else _text(found[0] or "")
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _keyed(scan: NativeScan) -> Iterator[tuple[int, tuple[str, bool] | None]]:
@@ -415,6 +433,9 @@ def _array(values: pa.Array, native: str, type_: TrinoType, name: str) -> pa.Arr
 
 # --- introspection -----------------------------------------------------------------------------------
 
+_DEFINITION = """
+SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {name}
+"""
 _INTROSPECT = """
 SELECT t.TABLE_NAME, t.TABLE_ROWS, c.COLUMN_NAME, c.COLUMN_TYPE, c.IS_NULLABLE, c.COLUMN_KEY
 FROM information_schema.TABLES t

@@ -13,7 +13,7 @@ import itertools
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -32,7 +32,16 @@ from sqlglot.tokenizer_core import Token, TokenType
 from catalog.duck.typing import decimal_of
 from catalog.exchange import KEY_COLUMNS, key_parts
 from catalog.types import VARCHAR, TrinoType
-from connectors.allowed import are_whole, check, check_values, fitted, result_of
+from connectors.allowed import (
+    are_whole,
+    check,
+    check_values,
+    columns_asked,
+    columns_read,
+    fitted,
+    named,
+    result_of,
+)
 from connectors.base import (
     Aggregate,
     AllOf,
@@ -57,6 +66,7 @@ from connectors.base import (
     Value,
 )
 from connectors.once import NAME, read_once
+from connectors.total import Kind, Outputs, outputs
 
 __all__ = [
     "Compiled",
@@ -151,6 +161,8 @@ Filling: TypeAlias = "pa.Array | tuple[Value, ...]"
 """What a hole is filled with: a set of keys, or whole numbers, for which there may be blanks."""
 Natives = Callable[[NativeScan], Mapping[str, str]]
 """Of a scan over an owner's text: raw column -> the source's own type name, where the source told it."""
+Totals = Callable[[NativeScan], Outputs]
+"""Of a scan over an owner's text: which of its columns are an error of no row."""
 
 
 class Compiler:
@@ -158,22 +170,36 @@ class Compiler:
 
     A compiler stands for one scan; those of the scans inside share its parameters and the owner's texts.
     types, native_types: of the columns in sight. spelled: columns whose keys stand in the text, not in a hole.
+
+    The fence: what asks anything of a column that may be an error (`total`), of a row that the owner's text or filter
+    leaves out, is asked of the rows that they leave. No source moves a condition into a SELECT with a LIMIT.
     """
 
     dialect: ClassVar[str]
     owner_dialect: ClassVar[str]
+    all_rows: ClassVar[str] = "9223372036854775807"
+    """A LIMIT that is none."""
+    computes_first: ClassVar[bool] = False
+    """Whether what a SELECT computes is computed before a filter around it that asks other tables."""
 
     def __init_subclass__(cls) -> None:
         if "owner_dialect" not in cls.__dict__:
             cls.owner_dialect = cls.dialect
 
-    def __init__(self, scan: NativeScan, allowed: Capabilities, natives: Natives | None = None) -> None:
+    def __init__(
+        self,
+        scan: NativeScan,
+        allowed: Capabilities,
+        natives: Natives | None = None,
+        totals: Totals | None = None,
+    ) -> None:
         check(scan, allowed)
         self.params: dict[str, Any] = {}
         self.key_tables: dict[str, pa.Array] = {}
         self.wires: list[str] = []
         self.spelled: list[tuple[str, ...]] = []
         self._natives = natives
+        self._totals = totals or self._of_text
         self._nonce = secrets.token_hex(8)
         self._splices: dict[str, str] = {}
         self._holes: dict[str, tuple[Filling, Hole]] = {}
@@ -199,11 +225,32 @@ class Compiler:
     def _within(self, scan: NativeScan, around: Self | None) -> Self:
         """The compiler of a scan inside this one. around: whose columns it may name, None for nobody's."""
         inner = copy.copy(self)
-        inner._enter(scan, around)
+        inner._enter(scan, around, True)
         return inner
 
-    def _enter(self, scan: NativeScan, around: Self | None) -> None:
+    def _of_text(self, scan: NativeScan) -> Outputs:
+        return outputs(scan, self.owner_dialect)
+
+    def _fence_of(self, scan: NativeScan, within: bool) -> Container[str] | None:
+        """The columns, of a scan over an owner's text, of which conditions stand inside its fence; None without one.
+
+        Of what is computed before all rows are left that will be, it is all that are there, or none: the question
+        chooses none of them.
+        """
+        totals = self._totals(scan)
+        read, asked = columns_read(scan), columns_asked(scan)
+        worst = max(map(totals.kind, read), default=Kind.TOTAL)
+        early = worst == Kind.EARLY or (
+            worst == Kind.LATE and self.computes_first and any(map(_asks, scan.row_filters))
+        )
+        if not (worst if within else (early and asked) or not all(map(totals.is_total, asked))):
+            return None
+        return () if early else {column for column in asked if totals.is_total(column)}
+
+    def _enter(self, scan: NativeScan, around: Self | None, within: bool = False) -> None:
+        """within: another scan may ask for what this one delivers."""
         self.scan = scan
+        self._fence = self._fence_of(scan, within) if isinstance(scan.relation, str) else None
         self._parts: list[tuple[str, Self]] = []
         homes = dict.fromkeys(scan.types, "r")
         if isinstance(scan.relation, str):
@@ -434,6 +481,8 @@ class Compiler:
         """Give the SELECT what it reads: the owner's text as `r`, or other scans as `p0`, `p1`, .."""
         if self._parts:
             read: list[exp.Expr] = [_named(part._select(), alias) for alias, part in self._parts]
+        elif self._fence is not None:
+            read = [self._fenced(self._fence)]
         else:
             read = [self._relation()]
         select.from_(read[0], copy=False)
@@ -451,14 +500,34 @@ class Compiler:
         table.set("alias", exp.TableAlias(this=exp.to_identifier("r", quoted=True)))
         return table
 
+    def _fenced(self, inside: Container[str]) -> exp.Expr:
+        """The owner's rows as `r`, without those that fail a condition on these columns."""
+        select = exp.Select().select(exp.Star(), copy=False).from_(self._relation(), copy=False)
+        conditions = [*self._filters(), *self._asked(lambda columns: all(c in inside for c in columns))]
+        if conditions:
+            select = select.where(*conditions, copy=False)
+        return _named(select.limit(exp.Literal.number(self.all_rows), copy=False), "r")
+
+    def _filters(self) -> list[exp.Expr]:
+        """The owner's conditions."""
+        markers = map(self._owner_marker, self.scan.row_filters)
+        return [exp.Paren(this=exp.column(marker, quoted=True)) for marker in markers]
+
     def _conditions(self) -> list[exp.Expr]:
+        if self._fence is None:
+            return [*self._filters(), *self._asked(lambda _: True)]
+        inside = self._fence
+        return self._asked(lambda columns: not all(c in inside for c in columns))
+
+    def _asked(self, wanted: Callable[[Collection[str]], bool]) -> list[exp.Expr]:
+        """The scan's conditions, as far as they are wanted. wanted: by the columns of what it reads."""
         found: list[exp.Expr] = []
-        for text in self.scan.row_filters:
-            marker = self._owner_marker(text)
-            found.append(exp.Paren(this=exp.column(marker, quoted=True)))
         for condition in sorted(self.scan.predicates, key=self._cost):
-            found += self._condition(condition)
+            if wanted(set(named(condition)) & self.scan.types.keys()):
+                found += self._condition(condition)
         for columns, keys in self.scan.keys:
+            if not wanted(columns):
+                continue
             before = len(self._holes)
             found += self._among(columns, keys)
             if len(self._holes) == before:
@@ -649,6 +718,12 @@ def describe(scan: NativeScan, dialect: str, owner_dialect: str = "") -> str:
     if scan.is_query:
         return f"SELECT * FROM ({trusted_text(scan.relation, owner_dialect or dialect)}\n) AS r LIMIT 0"
     return f"SELECT * FROM {_table(scan.relation).sql(dialect=dialect, identify=True)} LIMIT 0"
+
+
+@lru_cache(maxsize=512)
+def _asks(row_filter: str) -> bool:
+    """Whether an owner's filter asks other rows, as far as its words tell."""
+    return any(token.token_type in (TokenType.SELECT, TokenType.FROM) for token in _tokens(row_filter, "duckdb"))
 
 
 def _named(select: exp.Select, alias: str) -> exp.Subquery:
@@ -846,13 +921,14 @@ class PostgresCompiler(Compiler):
         folding: bool = False,
         hides: bool = False,
         once: bool = False,
+        totals: Totals | None = None,
     ) -> None:
         self._bind = bind
         self._folding = folding
         self._hides = hides
         self._once = read_once(scan) if once else None
         self._guards = False
-        super().__init__(scan, allowed, natives)
+        super().__init__(scan, allowed, natives, totals)
 
     def _select(self, delivering: bool = False) -> exp.Select:
         select = super()._select(delivering)
@@ -1308,6 +1384,7 @@ class DuckDBCompiler(Compiler):
     """
 
     dialect = "duckdb"
+    computes_first = True
 
     def compare(self, predicate: Predicate, type_: TrinoType) -> list[exp.Expr]:
         near = fitted(predicate, type_)

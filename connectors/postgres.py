@@ -53,6 +53,7 @@ from connectors.once import read_once
 from connectors.pool import Lease, Pool
 from connectors.regroup import Grouper, apart
 from connectors.regroup import counted as only_counted
+from connectors.total import Outputs, outputs
 from connectors.written import Texts
 
 __all__ = ["PostgresConfig", "PostgresSource"]
@@ -230,7 +231,7 @@ class PostgresSource(Source):
         self._bulk, self._control = (
             Pool(self._connect, lambda c: c.close(), connections, alive=lambda c: not c.closed) for _ in range(2)
         )
-        self._described: TTLCache[tuple[str, bool], dict[str, str]] = TTLCache(256, DESCRIBE_SECONDS)
+        self._described: TTLCache[tuple[str, bool], _Described] = TTLCache(256, DESCRIBE_SECONDS)
         self._looked: TTLCache[tuple[str, int], _Look] = TTLCache(256, DESCRIBE_SECONDS)
         self._ordered: TTLCache[tuple[str, int], bool] = TTLCache(256, DESCRIBE_SECONDS)
         self._wide: TTLCache[tuple[Any, ...], bool] = TTLCache(256, DESCRIBE_SECONDS)
@@ -278,15 +279,18 @@ class PostgresSource(Source):
         looks_up = 0 < sum(map(len, sets)) <= FEW_KEYS
         bind = looks_up and not all(map(are_whole, sets))  # with whole numbers it is written once
         owners = [part for part in scan.scans() if isinstance(part.relation, str)]
-        known = {(part.relation, part.is_query): self._native_types(part, cancel) for part in owners}
+        known = {(part.relation, part.is_query): self._fitting(part, cancel) for part in owners}
 
         def natives(part: NativeScan) -> dict[str, str]:
-            return known[part.relation, part.is_query]
+            return known[part.relation, part.is_query].natives
+
+        def totals(part: NativeScan) -> Outputs:
+            return known[part.relation, part.is_query].totals
 
         folding = bool(self._folding)
 
         def of(scan: NativeScan, **how: bool) -> PostgresCompiler:
-            return PostgresCompiler(scan, CAPABILITIES, natives, bind=bind, folding=folding, **how)
+            return PostgresCompiler(scan, CAPABILITIES, natives, totals=totals, bind=bind, folding=folding, **how)
 
         def compiled_of(scan: NativeScan) -> Compiled:
             return of(scan).compile() if bind else self._texts.compiled(scan, (known, folding), of)
@@ -560,8 +564,8 @@ class PostgresSource(Source):
 
     # -- what the relation's columns really are
 
-    def _native_types(self, scan: NativeScan, cancel: Cancel) -> dict[str, str]:
-        """Raw column -> PostgreSQL type name, checked against the declared types; kept for a minute."""
+    def _fitting(self, scan: NativeScan, cancel: Cancel) -> _Described:
+        """What the server said of a relation, checked against the declared types; kept for a minute."""
         assert isinstance(scan.relation, str)
         key = (scan.relation, scan.is_query)
         with self._lock:
@@ -571,18 +575,18 @@ class PostgresSource(Source):
             with self._lock:
                 self._described[key] = found
         for name, declared in scan.types.items():
-            native = found.get(name)
+            native = found.natives.get(name)
             if native is None:
                 raise SourceError(f"column {name!r} does not exist in the source")
             if declared.name not in _FITS.get(native, _TEXTS):
                 raise SourceError(f"column {name!r} is {native} in the source, not {declared}")
         return found
 
-    def _describe(self, scan: NativeScan, cancel: Cancel) -> dict[str, str]:
+    def _describe(self, scan: NativeScan, cancel: Cancel) -> _Described:
         (found,) = self._control.stream(cancel, lambda lease: self._described_on(lease, scan, cancel))
         return found
 
-    def _described_on(self, lease: Lease[Connection], scan: NativeScan, cancel: Cancel) -> Generator[dict[str, str]]:
+    def _described_on(self, lease: Lease[Connection], scan: NativeScan, cancel: Cancel) -> Generator[_Described]:
         connection = lease.connection
         try:
             if self._folding is None:
@@ -595,10 +599,11 @@ class PostgresSource(Source):
             oids = [oid for _, oid in columns]
             rows = connection.execute("SELECT oid, typname FROM pg_type WHERE oid = ANY(%s)", (oids,))
             names = dict(rows.fetchall())
+            totals = outputs(scan, self.dialect, partial(_definition, connection))
         except psycopg.Error as bad:
             lease.broken = True
             raise self._failure(bad, cancel) from bad
-        yield {name: names[oid] for name, oid in columns}
+        yield _Described({name: names[oid] for name, oid in columns}, totals)
 
     def _connect(self) -> Connection:
         try:
@@ -652,6 +657,12 @@ def _sees(lease: Lease[Connection], snapshot: str, scan: NativeScan) -> bool:
     return True
 
 
+def _definition(connection: Connection, schema: str, name: str) -> str | None:
+    """The SELECT of a view, None of anything else. Raises psycopg.Error."""
+    found = connection.execute(_DEFINITION, {"schema": schema, "name": name}).fetchone()
+    return None if found is None else str(found[0]).rstrip().removesuffix(";")
+
+
 def _is_plain_join(scan: NativeScan) -> bool:
     """Whether it joins tables alone: of groups and of lists of keys inside, each worker would make all."""
     inner = [part for part in scan.scans() if part is not scan]
@@ -675,6 +686,13 @@ def _most_groups(scan: NativeScan) -> float:
     """No more groups than this, by the keys that were asked for: the server does not count with them."""
     many = {columns[0]: len(keys) for columns, keys in scan.keys if len(columns) == 1}
     return math.prod(3 if key.truth else many.get(key.column, math.inf) for key in scan.group_by)
+
+
+class _Described(NamedTuple):
+    """natives: raw column -> PostgreSQL's type name. totals: which columns are an error of no row."""
+
+    natives: dict[str, str]
+    totals: Outputs
 
 
 class _Look(NamedTuple):
@@ -733,6 +751,11 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename
 WHERE c.oid = to_regclass(%(table)s) AND s.attname = %(column)s AND NOT s.inherited
 """
 """Half of the rows of a table have less in a column of numbers, as the last ANALYZE saw it."""
+_DEFINITION = """
+SELECT pg_get_viewdef(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'v' AND c.relname = %(name)s
+  AND (n.nspname = %(schema)s OR %(schema)s = '' AND pg_table_is_visible(c.oid))
+"""
 _INTROSPECT = """
 SELECT CASE WHEN pg_table_is_visible(c.oid) THEN c.relname ELSE n.nspname || '.' || c.relname END,
        c.reltuples, a.attname, format_type(a.atttypid, a.atttypmod), COALESCE(b.typname, t.typname),

@@ -20,10 +20,14 @@ import sqlite3
 import unicodedata
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from catalog.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, TrinoType
 from connectors import cells
@@ -32,6 +36,7 @@ from connectors.base import SourceTable as Table
 from connectors.config import SourceConfig, resolve_path
 from connectors.native import Compiled, SQLiteCompiler
 from connectors.pool import Pool
+from connectors.total import Outputs, outputs
 
 __all__ = ["FUNCTIONS", "SqliteConfig", "SqliteSource"]
 
@@ -133,11 +138,23 @@ class SqliteSource(Source):
             raise SourceError(f"the file cannot be read: {bad}") from bad
 
     def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
-        compiled = SQLiteCompiler(scan, CAPABILITIES).compile()
+        views = self._views(cancel)
+        compiled = SQLiteCompiler(
+            scan, CAPABILITIES, totals=lambda part: _outputs(part.relation, part.is_query, views)
+        ).compile()
         return self._run(scan, compiled, cancel)
 
     def close(self) -> None:
         self._pool.close()
+
+    def _views(self, cancel: Cancel) -> tuple[tuple[str, str], ...]:
+        """The file's views as they were created, by name."""
+        self._follow()
+        with self._pool.lease(cancel) as lease:
+            try:
+                return tuple(lease.connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'view'"))
+            except sqlite3.Error as bad:
+                raise SourceError(f"the file cannot be read: {bad}") from bad
 
     def _run(self, scan: NativeScan, compiled: Compiled, cancel: Cancel) -> Generator[pa.RecordBatch]:
         columns = scan.outputs
@@ -187,6 +204,27 @@ class SqliteSource(Source):
         connection.create_function("atoll_whole", 2, _whole, deterministic=True)
         connection.set_authorizer(_authorize)
         return connection
+
+
+@lru_cache(maxsize=512)
+def _outputs(relation: str, is_query: bool, views: tuple[tuple[str, str], ...]) -> Outputs:
+    created = {name.lower(): text for name, text in views}
+
+    def definition(_: str, name: str) -> str | None:
+        text = created.get(name.lower())
+        return None if text is None else _defined(text)
+
+    return outputs(NativeScan(relation, is_query), SqliteSource.dialect, definition)
+
+
+def _defined(text: str) -> str:
+    """The SELECT of a view; "" if it names its columns anew, or cannot be read."""
+    try:
+        created = sqlglot.parse_one(text, read=SqliteSource.dialect)
+    except SqlglotError:
+        return ""
+    select = created.args.get("expression")
+    return "" if select is None or not isinstance(created.this, exp.Table) else select.sql(SqliteSource.dialect)
 
 
 def _identity(path: Path) -> tuple[int, int]:

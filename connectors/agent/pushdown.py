@@ -90,7 +90,8 @@ def predicates_of(
       for R. p is not true there unless a row of NULLs may fulfil it (`_rejects_nulls`), so WHERE, which stays,
       removes it; otherwise p stays above.
     - ON of an inner join: as WHERE. ON of a LEFT join, R its right side: the row matches nothing.
-    Nothing else of Q sees a row of R before these. Errors cannot appear or vanish: p itself cannot raise.
+    Nothing else of Q sees a row of R before these. Errors cannot appear or vanish: p itself cannot raise, and where
+    an owner's view computes its column, the source asks p of the view's own rows alone (`native`, the fence).
     """
     select = select_of(table)
     if select is None:
