@@ -340,6 +340,7 @@ class NativeScan:
     Either `columns` (a plain scan) or `group_by`/`aggregates` (a grouped scan; without keys one row).
     limit: stop after so many rows; only ever set on plain scans without residual work above. order: of the rows, on
     plain scans. ties: with the rows that come together with the last one.
+    masked: of what it delivers, over which a mask is put: of a cell that does not fit its type that is NULL, no error.
     query_id: goes into a comment, so that owners recognise the query in their own monitoring.
     """
 
@@ -355,6 +356,7 @@ class NativeScan:
     limit: int | None = None
     order: tuple[Order, ...] = ()
     ties: bool = False
+    masked: tuple[str, ...] = ()
     query_id: str = ""
 
     @property

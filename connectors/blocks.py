@@ -70,6 +70,8 @@ def may_be_blocks(scan: NativeScan) -> bool:
     """Whether it reads a table, as far as it says, from end to end, and columns of types that go into arrays."""
     if not isinstance(scan.relation, str) or scan.is_query or scan.keys or scan.limit is not None or scan.order:
         return False
+    if scan.masked:  # of which a cell may not fit
+        return False
     return bool(scan.columns) and all(o.type.name == "date" or _scale(o.type) is not None for o in scan.columns)
 
 

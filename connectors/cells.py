@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import structlog
 
 from catalog.duck.json_texts import canonical
 from catalog.types import UNBOUNDED, TrinoType
@@ -29,6 +31,7 @@ __all__ = [
     "Unfit",
     "cut",
     "fit",
+    "fitting",
     "from_arrow",
     "from_python",
     "from_text",
@@ -37,6 +40,7 @@ __all__ = [
     "to_batch_from_arrow",
 ]
 
+_log = structlog.get_logger("atoll.agent")
 Column = tuple[str, TrinoType]
 """A result column: its name in the answer and its declared type."""
 
@@ -68,11 +72,45 @@ def naming(name: str, type_: TrinoType) -> Iterator[None]:
 # --- from Python cells -------------------------------------------------------------------------------
 
 
-def to_batch(rows: Sequence[Sequence[Any]], columns: Sequence[Column], schema: pa.Schema) -> pa.RecordBatch:
-    """Rows of Python cells -> one batch of `schema`. Raises SourceError naming the column that is at fault."""
+def to_batch(
+    rows: Sequence[Sequence[Any]], columns: Sequence[Column], schema: pa.Schema, masked: Sequence[str] = ()
+) -> pa.RecordBatch:
+    """Rows of Python cells -> one batch of `schema`. masked: columns whose cells that do not fit are NULL.
+
+    Raises SourceError naming the column that is at fault.
+    """
     cells: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(columns)
-    arrays = [from_python(values, type_, name) for values, (name, type_) in zip(cells, columns, strict=True)]
+    arrays = [
+        fitting(values, partial(from_python, type_=type_, name=name), type_, name in masked)
+        for values, (name, type_) in zip(cells, columns, strict=True)
+    ]
     return pa.record_batch(arrays, schema=schema)
+
+
+def fitting(values: Any, read: Callable[[Any], pa.Array], type_: TrinoType, masked: bool) -> pa.Array:
+    """What `read` makes of values, or of a slice of them. masked: one that does not fit is NULL.
+
+    A mask is an error of no value: whoever sees a row learns nothing of what it hides. Raises SourceError.
+    """
+    try:
+        return read(values)
+    except SourceError as bad:
+        if not masked:
+            raise
+        _log.warning("what does not fit under a mask is shown as NULL", error=str(bad))
+        return pa.concat_arrays(_fitting(values, read, type_))
+
+
+def _fitting(values: Any, read: Callable[[Any], pa.Array], type_: TrinoType) -> Iterator[pa.Array]:
+    try:
+        yield read(values)
+    except SourceError:
+        middle = len(values) // 2
+        if middle == 0:
+            yield pa.nulls(1, type_.arrow())
+            return
+        yield from _fitting(values[:middle], read, type_)
+        yield from _fitting(values[middle:], read, type_)
 
 
 def from_python(values: Sequence[Any], type_: TrinoType, name: str) -> pa.Array:
@@ -225,11 +263,16 @@ _PYTHON: dict[str, Callable[[Sequence[Any], set[type], TrinoType], pa.Array]] = 
 # --- from Arrow arrays -------------------------------------------------------------------------------
 
 
-def to_batch_from_arrow(batch: pa.RecordBatch, columns: Sequence[Column], schema: pa.Schema) -> pa.RecordBatch:
-    """A driver's Arrow batch -> one batch of `schema`. Raises SourceError naming the column at fault."""
+def to_batch_from_arrow(
+    batch: pa.RecordBatch, columns: Sequence[Column], schema: pa.Schema, masked: Sequence[str] = ()
+) -> pa.RecordBatch:
+    """A driver's Arrow batch -> one batch of `schema`, as `to_batch`. Raises SourceError naming the column at fault."""
     if batch.num_columns != len(columns):
         raise SourceError(f"the source returned {batch.num_columns} columns, not {len(columns)}")
-    arrays = [from_arrow(a, type_, name) for a, (name, type_) in zip(batch.columns, columns, strict=True)]
+    arrays = [
+        fitting(array, partial(from_arrow, type_=type_, name=name), type_, name in masked)
+        for array, (name, type_) in zip(batch.columns, columns, strict=True)
+    ]
     return pa.record_batch(arrays, schema=schema)
 
 

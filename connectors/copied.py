@@ -31,8 +31,8 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Wait
 
 from catalog.types import TrinoType
-from connectors.base import Cancel, NativeScan
-from connectors.cells import Column, Unfit, cut, fit, naming
+from connectors.base import Cancel, NativeScan, SourceError
+from connectors.cells import Column, Unfit, cut, fit, fitting, naming
 from connectors.native import Compiled
 
 __all__ = ["WIRES", "Elements", "batches", "columns", "copied"]
@@ -71,7 +71,8 @@ def batches(
     with closing(copied(connection, compiled.sql, done)) as buffers:
         for rows, lengths in buffers:
             cancel.check()
-            yield pa.record_batch(columns(rows, lengths, compiled.wires, scan.outputs), schema=scan.schema)
+            found = columns(rows, lengths, compiled.wires, scan.outputs, scan.masked)
+            yield pa.record_batch(found, schema=scan.schema)
 
 
 # --- rows from the server ----------------------------------------------------------------------------
@@ -146,11 +147,17 @@ def _open(rows: bytearray, lengths: list[int]) -> None:
 # --- rows to columns ---------------------------------------------------------------------------------
 
 
-def columns(rows: bytearray, lengths: Sequence[int], wires: Sequence[str], outputs: Sequence[Column]) -> list[pa.Array]:
+def columns(
+    rows: bytearray,
+    lengths: Sequence[int],
+    wires: Sequence[str],
+    outputs: Sequence[Column],
+    masked: Sequence[str] = (),
+) -> list[pa.Array]:
     """The cells of rows, an array of its declared type for each column.
 
-    wires: as which of WIRES the server sends each. Raises SourceError naming the column whose cells do not fit its
-    type, psycopg.InternalError where the bytes are not such rows.
+    wires: as which of WIRES the server sends each. masked: as of `cells.to_batch`. Raises SourceError naming the column
+    whose cells do not fit its type, psycopg.InternalError where the bytes are not such rows.
     """
     if len(lengths) <= FEW:
         few = _apart(bytes(rows), lengths, wires)
@@ -159,10 +166,22 @@ def columns(rows: bytearray, lengths: Sequence[int], wires: Sequence[str], outpu
         many = _cut(rows, lengths, wires)
         readings = [partial(WIRES[wire].read, cells) for cells, wire in zip(many, wires, strict=True)]
     found = []
-    for reading, (name, type_) in zip(readings, outputs, strict=True):
-        with naming(name, type_):
-            found.append(fit(reading(type_), type_))
+    for place, (reading, (name, type_)) in enumerate(zip(readings, outputs, strict=True)):
+        try:
+            with naming(name, type_):
+                found.append(fit(reading(type_), type_))
+        except SourceError:
+            if name not in masked:
+                raise
+            cells = _apart(bytes(rows), lengths, wires)[place]
+            found.append(fitting(cells, partial(_read_few, WIRES[wires[place]], outputs[place]), type_, True))
     return found
+
+
+def _read_few(wire: _Wire, column: Column, cells: Few) -> pa.Array:
+    name, type_ = column
+    with naming(name, type_):
+        return fit(wire.read_few(cells, type_), type_)
 
 
 def _apart(rows: bytes, lengths: Sequence[int], wires: Sequence[str]) -> list[list[bytes | None]]:

@@ -411,7 +411,7 @@ def _native(field: Any) -> str:
 def _to_batch(columns: list[pa.Array], natives: list[str], scan: NativeScan) -> pa.RecordBatch:
     """Columns as the server sent them -> one batch of the scan's schema."""
     arrays = [
-        _array(values, native, type_, name)
+        cells.fitting(values, partial(_array, native=native, type_=type_, name=name), type_, name in scan.masked)
         for values, native, (name, type_) in zip(columns, natives, scan.outputs, strict=True)
     ]
     return pa.record_batch(arrays, schema=scan.schema)

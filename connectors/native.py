@@ -31,7 +31,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from catalog.duck.typing import decimal_of
 from catalog.exchange import KEY_COLUMNS, key_parts
-from catalog.types import VARCHAR, TrinoType
+from catalog.types import UNBOUNDED, VARCHAR, TrinoType
 from connectors.allowed import (
     are_whole,
     check,
@@ -407,7 +407,20 @@ class Compiler:
 
     def masked(self, key: GroupKey, column: exp.Expr) -> exp.Expr:
         """What the mask shows of the column; text with the comparison that tells all texts apart."""
-        return self.sql(key.form, c=column)
+        return self.sql(key.form, c=self.fitting(key.column, column))
+
+    def fitting(self, name: str, column: exp.Expr) -> exp.Expr:
+        """A column that is masked: NULL where a cell does not fit its type, for a mask is an error of none."""
+        type_ = self.types[name]
+        if type_.is_text and type_.args and type_.args[0] != UNBOUNDED:
+            return self.sql(f"CASE WHEN {self.length_form} <= {type_.args[0]} THEN :c END", c=column)
+        bounds = _bounds(type_)
+        if bounds is None:
+            return column
+        least, most = (self.value(bound, type_) for bound in bounds)
+        return self.sql("CASE WHEN :c >= :l AND :c <= :m THEN :c END", c=column, l=least, m=most)
+
+    length_form: ClassVar[str] = "CHAR_LENGTH(:c)"
 
     def date_part(self, function: str, name: str) -> exp.Expr:
         raise NotImplementedError
@@ -720,6 +733,21 @@ def describe(scan: NativeScan, dialect: str, owner_dialect: str = "") -> str:
     return f"SELECT * FROM {_table(scan.relation).sql(dialect=dialect, identify=True)} LIMIT 0"
 
 
+def _bounds(type_: TrinoType) -> tuple[Value, Value] | None:
+    """The least and the greatest value of a type of numbers or days."""
+    match type_.name:
+        case "date":
+            return date.min, date.max
+        case "timestamp":
+            return datetime.min, datetime.max
+        case "decimal":
+            digits, scale = type_.args
+            nines = (9,) * digits
+            return Decimal((1, nines, -scale)), Decimal((0, nines, -scale))
+    bits = {"tinyint": 7, "smallint": 15, "integer": 31}.get(type_.name)
+    return None if bits is None else (-(2**bits), 2**bits - 1)
+
+
 @lru_cache(maxsize=512)
 def _asks(row_filter: str) -> bool:
     """Whether an owner's filter asks other rows, as far as its words tell."""
@@ -749,6 +777,7 @@ class SQLiteCompiler(Compiler):
     """
 
     dialect = "sqlite"
+    length_form = "LENGTH(:c)"
 
     def owner_text(self, text: str) -> str:
         """`"name"` becomes `` `name` ``: SQLite reads an unknown double-quoted name as a text literal."""
@@ -808,7 +837,7 @@ class SQLiteCompiler(Compiler):
             return self.date_part(key.function, key.column)
         type_ = self.types[key.column]
         if key.form:
-            shown = self.masked(key, self.comparable(self._typed(key.column, type_), key.column, type_))
+            shown = self.masked(key, self.comparable(self.column(key.column), key.column, type_))
             return self.sql(":c COLLATE BINARY", c=exp.Paren(this=shown)) if key.type.is_text else shown
         return self.comparable(self._typed(key.column, type_), key.column, type_)
 
@@ -839,6 +868,11 @@ class SQLiteCompiler(Compiler):
             good=self._good(name, type_),
             n=exp.Literal.string(name),
         )
+
+    def fitting(self, name: str, column: exp.Expr) -> exp.Expr:
+        good = self._good(name, self.types[name])
+        typed = self.sql("CASE WHEN :good THEN :c END", good=good, c=column)
+        return typed if self.types[name].name == "date" else super().fitting(name, typed)
 
     def _good(self, name: str, type_: TrinoType) -> exp.Expr:
         """Whether a cell that is not NULL has the declared type."""
@@ -1194,6 +1228,10 @@ class MariaDBCompiler(Compiler):
         # Beside a year the server takes 70 for 1970 and 32768 for 0.
         return self.sql("CAST(:c AS SIGNED)", c=column) if self.native_types.get(name) == "year" else column
 
+    def fitting(self, name: str, column: exp.Expr) -> exp.Expr:
+        """Days are within the years 1 to 9999 once they are `comparable`."""
+        return column if self.types[name].name in ("date", "timestamp") else super().fitting(name, column)
+
     def comparable(self, column: exp.Expr, name: str, type_: TrinoType) -> exp.Expr:
         return self.sql(_EXACT, c=self._unicode(column, name)) if type_.name == "varchar" else column
 
@@ -1385,6 +1423,7 @@ class DuckDBCompiler(Compiler):
 
     dialect = "duckdb"
     computes_first = True
+    length_form = "LENGTH(:c)"
 
     def compare(self, predicate: Predicate, type_: TrinoType) -> list[exp.Expr]:
         near = fitted(predicate, type_)

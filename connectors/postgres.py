@@ -465,10 +465,10 @@ class PostgresSource(Source):
             pending.append(row)
             if len(pending) == STREAM_ROWS:
                 cancel.check()
-                yield cells.to_batch(pending, scan.outputs, scan.schema)
+                yield cells.to_batch(pending, scan.outputs, scan.schema, scan.masked)
                 pending = []
         if pending:
-            yield cells.to_batch(pending, scan.outputs, scan.schema)
+            yield cells.to_batch(pending, scan.outputs, scan.schema, scan.masked)
 
     @staticmethod
     def _failure(bad: BaseException, cancel: Cancel) -> SourceError:

@@ -254,7 +254,7 @@ def run(
                 cursor.register(name, table)
             relation = cursor.sql(compiled.sql, params=compiled.params or None)
             for batch in _gathered(relation.to_arrow_reader(BATCH_ROWS), cancel):
-                yield cells.to_batch_from_arrow(batch, scan.outputs, scan.schema)
+                yield cells.to_batch_from_arrow(batch, scan.outputs, scan.schema, scan.masked)
     except (duckdb.Error, pa.ArrowException, OSError) as bad:
         if cancel.is_set():
             raise Cancelled("cancelled") from None

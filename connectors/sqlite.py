@@ -167,7 +167,7 @@ class SqliteSource(Source):
                 with closing(connection.execute(compiled.sql, compiled.params)) as cursor:
                     while rows := cursor.fetchmany(BATCH_ROWS):
                         cancel.check()
-                        yield cells.to_batch(rows, columns, scan.schema)
+                        yield cells.to_batch(rows, columns, scan.schema, scan.masked)
             except (sqlite3.Error, sqlite3.Warning, OverflowError) as bad:
                 if cancel.is_set():
                     raise Cancelled("cancelled") from None

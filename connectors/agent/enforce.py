@@ -113,7 +113,8 @@ def enforce(
     outputs = [OutputColumn(relation.raw(c), spec.columns[c].type, c) for c in (*wanted, *sorted(beside - {*wanted}))]
     outputs += [OutputColumn(relation.raw(c), spec.columns[c].type, f"raw_{c}") for c in hidden]
     native = _native(relation, view_text, predicates, keys, query_id)
-    native = replace(native, columns=tuple(outputs), limit=limit, order=tuple(order))
+    covered = tuple(o.name for o in outputs if o.name in masks or o.name in beside - {*wanted})
+    native = replace(native, columns=tuple(outputs), limit=limit, order=tuple(order), masked=covered)
     parts, columns = [], []
     for column in wanted:
         mask = masks.get(column)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Context, Decimal
 from typing import Any
@@ -67,11 +67,16 @@ def image(mask: Mask, op: Op, values: Values, above: Collection[str] = ()) -> Im
     """The image of `column op values`; None: the predicate stays above.
 
     values: of exactly `mask.type`, none for IS [NOT] NULL. above: kinds of masks whose rules are off.
+
+    A cell that does not fit the column's type shows NULL (`cells.fitting`) and is none in the source.
     """
     rule = RULES.get(mask.kind)
     if rule is None or mask.kind in above or mask.type.name == "char":
         return None
-    return rule(mask, op, values)
+    found = rule(mask, op, values)
+    if found == NULL:
+        return None
+    return replace(found, exact=False) if found == NOT_NULL else found
 
 
 # ---- masks that know nothing of the value -----------------------------------------------------------------

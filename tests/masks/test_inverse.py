@@ -130,7 +130,7 @@ DAY = date(1990, 1, 1)
         ("number(5)", "tinyint", "=", (125,), ((">=", (125,)),)),
         ("number(5)", "tinyint", "=", (-130,), NEVER.conditions),
         ("number(5)", "tinyint", "is null", (), None),
-        ("number(64)", "tinyint", "is null", (), (("is null", ()),)),
+        ("number(64)", "tinyint", "is null", (), None),
         ("number(5)", "double", "=", (5.0,), None),
         ("prefix(2)", "varchar", "=", ("J4",), ((">=", ("J4",)), ("<", ("J5",)))),
         ("prefix(2)", "varchar", "=", ("J",), (("=", ("J",)),)),
