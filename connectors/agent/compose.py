@@ -56,8 +56,8 @@ from connectors.base import (
 
 __all__ = ["COMPOSED", "Composed", "Sources", "Stays", "composed"]
 
-COMPOSED = "composed"
-"""What stands in FROM of what is left of a SELECT."""
+COMPOSED = "$composed"
+"""What stands in FROM of what is left of a SELECT; no name that a question may use."""
 
 
 class Stays(Exception):

@@ -21,7 +21,16 @@ from catalog.types import TrinoType, from_arrow
 from connectors.agent.authorise import Access, Governed
 from connectors.agent.compose import COMPOSED, Composed, Sources, Stays, composed
 from connectors.agent.enforce import Scan, enforce, enforce_composed, enforce_grouped, enforce_part
-from connectors.agent.pushdown import Bound, Grouped, grouped, keys_column, keys_of, limit_of, predicates_of
+from connectors.agent.pushdown import (
+    GROUPED,
+    Bound,
+    Grouped,
+    grouped,
+    keys_column,
+    keys_of,
+    limit_of,
+    predicates_of,
+)
 from connectors.agent.sideways import Hint, hints_of
 from connectors.agent.top import order_of, sorted_scan, top_of
 from connectors.allowed import same_family
@@ -96,14 +105,14 @@ class _Planner:
         if relation is not None and isinstance(table, exp.Table):
             group = grouped(select, table, relation, self.capabilities(relation.spec.source))
             if group is not None and self.binds(relation, group.bind):
-                node = exp.Table(this=exp.to_identifier("grouped"))
+                node = exp.Table(this=exp.to_identifier(GROUPED, quoted=True))
                 self._grouped[id(node)] = (relation, group)
                 return _over(group.select, node)
         if _is_plain(select):
             return None
         with suppress(Stays):
             found = composed(select, sources)
-            node = exp.Table(this=exp.to_identifier(COMPOSED))
+            node = exp.Table(this=exp.to_identifier(COMPOSED, quoted=True))
             self._composed[id(node)] = found
             return _over(found.select, node)
         return None
@@ -203,8 +212,9 @@ def mode_refusal(relation: Governed, department: str) -> AccessDenied:
     decision = relation.decision
     if relation.mode is Mode.aggregate:
         measures = f", sum or avg of {', '.join(decision.measures)}" if decision.measures else ""
+        counted = f", count(DISTINCT {decision.entity})" if decision.entity in relation.columns else ""
         hint = (
-            f"It answers count(*), count(DISTINCT {decision.entity}){measures}, grouped and filtered by "
+            f"It answers count(*){counted}{measures}, grouped and filtered by "
             f"{', '.join(decision.dimensions)}, in one SELECT over this table alone."
         )
     elif relation.mode is Mode.verify:

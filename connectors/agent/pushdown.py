@@ -46,6 +46,7 @@ from connectors.base import (
 )
 
 __all__ = [
+    "GROUPED",
     "Bound",
     "Grouped",
     "conjuncts",
@@ -60,6 +61,10 @@ __all__ = [
     "safe_predicate",
     "select_of",
 ]
+
+
+GROUPED = "$grouped"
+"""What a SELECT reads in place of what its source answered; no name that a question may use."""
 
 
 def conjuncts(node: exp.Expr | None) -> Iterator[exp.Expr]:
@@ -316,7 +321,7 @@ def grouped(select: exp.Select, table: exp.Table, relation: Governed, allowed: C
         counts[start] += 1
         return f"{start}{counts[start] - 1}"
 
-    grouping = Grouping("grouped", Lower(resolver(alias, relation, True), allowed), shown, name)
+    grouping = Grouping(GROUPED, Lower(resolver(alias, relation, True), allowed), shown, name)
     rewritten = regrouped(select, grouping)
     if rewritten is None:
         return None

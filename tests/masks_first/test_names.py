@@ -56,6 +56,14 @@ QUESTIONS = {
     "an expression over a label of a join": (
         f"SELECT t.v AS c0, t.w AS c1 FROM {P} JOIN {V} ON u.person = t.id WHERE u.x = 3 ORDER BY c0 + 0, u.no LIMIT 3"
     ),
+    "a CTE named as what was grouped": (
+        f"WITH grouped AS (SELECT 99 AS a0) SELECT x.n AS c0, y.a0 AS c1 FROM (SELECT count(*) AS n FROM {V}) AS x, "
+        "grouped AS y"
+    ),
+    "a CTE named as what was joined": (
+        f"WITH composed AS (SELECT 99 AS a0) SELECT x.n AS c0, y.a0 AS c1 FROM "
+        f"(SELECT count(*) AS n FROM {P} JOIN {V} ON u.person = t.id) AS x, composed AS y"
+    ),
     "an expression over several labels": (
         f"SELECT t.v AS c0, t.w AS c1, t.id AS c2 FROM {P} ORDER BY c1 * 100 + c0, c2 LIMIT 5"
     ),
