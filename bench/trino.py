@@ -64,9 +64,11 @@ def unpacked() -> Path:
         subprocess.run([*command, "-Dmdep.useBaseVersion=true"], check=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         with tarfile.open(archive) as packed:
+            if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
+                packed.extraction_filter = tarfile.data_filter
             for member in packed:
                 if member.name.partition("/")[2].startswith(wanted):
-                    packed.extract(member, folder, filter="data")
+                    packed.extract(member, folder)
         shutil.rmtree(HOME, ignore_errors=True)
         (Path(folder) / HOME.name).rename(HOME)
     return HOME
