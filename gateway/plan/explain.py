@@ -166,7 +166,7 @@ def _source_words(known: KeySet) -> str:
 def _governed(relation: Relation) -> str:
     parts = [f"{relation.mode.name} mode" + (": not real data" if relation.mode is Mode.synthetic else "")]
     if relation.min_group:
-        parts.append(f"cells of fewer than {relation.min_group} {relation.entity} are absent")
+        parts.append(f"cells of fewer than {relation.min_group} {relation.entity or 'entities'} are absent")
     masks = [f"{c.name} {c.mask}" for c in relation.columns if c.mask]
     parts.append(f"masked: {', '.join(masks)}" if masks else "nothing masked")
     parts.append("a row filter applies" if relation.filtered else "no row filter")
