@@ -398,6 +398,7 @@ def _family_faults(department: Department) -> Iterator[Fault]:
         elif grant.noise:
             text = "`noise` stays the same while somebody comes or leaves: leave the guard on, or `base_cells: true`"
             yield Fault(("grants", i, "noise"), text)
+    yield from _split_faults([s for sums in families.values() for s in sums])
     for sums in families.values():
         yield from _entity_faults(sums)
         yield from _column_name_faults(sums)
@@ -431,6 +432,22 @@ class _Sums:
     @property
     def source(self) -> tuple[str, str, str]:
         return self.spec.source, self.spec.table, self.spec.view
+
+
+def _split_faults(sums: Sequence[_Sums]) -> Iterator[Fault]:
+    """Two families over the same rows are two histories, and the difference of their sums would tell of a few."""
+    first: dict[tuple[str, str, str], _Sums] = {}
+    apart: set[str] = set()
+    for s in sums:
+        other = first.setdefault(s.source, s)
+        one, name = other.grant.relation, s.grant.relation
+        if s.spec.family != other.spec.family and name not in apart:
+            apart.add(name)
+            yield Fault(
+                ("relations", name, "family"), f"{one} and {name} sum the same rows of {s.spec.table or s.spec.view}, "
+                "and only sums of one family are held against each other: write "
+                f"`family: {other.spec.family or s.spec.family}` in both",
+            )  # fmt: skip
 
 
 def _entity_faults(sums: Sequence[_Sums]) -> Iterator[Fault]:

@@ -231,7 +231,7 @@ class Grant(_Model):
     epoch, public: `aggregate` mode. largest_share: no entity has more than so many % of a sum; p_percent: all but the
     two largest have at least so many % of the largest.
     round_to: measure -> step to which released cells are rounded. noise: measure or `count` -> scale of the
-    Laplace noise added to it, drawn once a cell and epoch.
+    Laplace noise added to it, drawn once a base cell and epoch.
     guard: differencing guard over history, on by default; `guard: false` needs `unguarded`, the reason why not.
     base_cells: instead of the history, base cells with fewer than min_group entities enter no answer.
     epoch: how long a cell keeps its answer while fewer than min_group entities change.

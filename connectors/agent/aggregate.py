@@ -30,7 +30,7 @@ from sqlglot import exp
 
 from catalog import duck
 from catalog.duck.compiler import no_column
-from catalog.errors import AccessDenied, Outcome, UserError
+from catalog.errors import AccessDenied, InternalError, Outcome, UserError
 from catalog.exchange import canonical_json, sha256
 from catalog.masks.base import sql_text
 from catalog.policy import Department
@@ -62,6 +62,7 @@ __all__ = [
 
 ENTITY = "entity"
 RENEWED = "renewed$"
+PLACES = "places$"
 
 
 @dataclass(frozen=True)
@@ -328,6 +329,13 @@ def _sum(sql: str, kind: TrinoType) -> str:
     return f"sum({sql} ORDER BY {sql})" if kind.name in ("double", "real") else f"sum({sql})"
 
 
+def _rest(sql: str, kind: TrinoType) -> str:
+    """What the double nearest to an exact sum leaves of it, as a double."""
+    exact = f"DECIMAL(38, {kind.args[1] if kind.name == 'decimal' else 0})"
+    near = f"TRY_CAST(CAST({sql} AS DOUBLE) AS {exact})"
+    return f"coalesce(CAST(TRY_CAST({sql} AS {exact}) - {near} AS DOUBLE), 0)"
+
+
 def _cells_sql(shape: Shape) -> str:
     """The rest of a WITH over `base`, one line per (dimensions, entity): the cells of a shape."""
     sums = [_sum(f"s{i}", shape.relation.columns[m]) for i, m in enumerate(shape.measures)]
@@ -584,7 +592,7 @@ class Contributions:
         base = self._base(shape)
         table = self._read(self.sql(shape))
         noisy = bool(self._relation.decision.noise)
-        return table.append_column("place", self._places(base, shape, table)) if noisy else table
+        return table.append_column(PLACES, self._places(base, shape, table)) if noisy else table
 
     def _check_range(self, shape: Shape) -> None:
         """Refuse sums of amounts that, times a hundred, may together have more than 38 digits, of whichever rows: to
@@ -616,18 +624,22 @@ class Contributions:
         base = f"SELECT {', '.join(columns)}, {ENTITY}, n{parts} FROM contributions{where}"
         return self._solid(base, shape) if decision.base_cells else base
 
-    def _places(self, base: str, shape: Shape, cells: pa.Table) -> pa.Array:
-        """A digest of the base cells in each cell, which names it in whatever words and under whatever grant."""
-        listed = ", ".join(f"CAST({c} AS VARCHAR)" for c in self._base_columns())
+    def _places(self, base: str, shape: Shape, cells: pa.Table) -> pa.ChunkedArray:
+        """The base cells in each cell, by names that are theirs in whatever words and under whatever grant.
+
+        Raises InternalError where they are not those of the same cells.
+        """
+        texts = [f"CAST({c} AS VARCHAR)" for c in self._base_columns()]
+        name = " || ".join(f"coalesce(length({t}) || ':' || {t}, '-')" for t in texts)
         keys = ", ".join(f'"{k}"' for k in shape.keys)
-        places = self._read(
-            f"SELECT {_names(shape.keys)}CAST(sum(hash({listed})) AS VARCHAR) AS place "
-            f"FROM (SELECT DISTINCT {_names(shape.keys)}{', '.join(self._base_columns())} FROM ({base}))"
-            f"{f' GROUP BY {keys}' if keys else ''}"
+        found = self._read(
+            f'SELECT {_names(shape.keys)}list("{PLACES}") AS "{PLACES}" '
+            f'FROM (SELECT DISTINCT {_names(shape.keys)}{name} AS "{PLACES}" FROM ({base}))'
+            f"{f' GROUP BY {keys} ORDER BY {keys}' if keys else ''}"
         )
-        known = {tuple(row[k] for k in shape.keys): row["place"] for row in places.to_pylist()}
-        rows = cells.select(shape.keys).to_pylist() if shape.keys else [{}]
-        return pa.array([known.get(tuple(row.values())) for row in rows], pa.string())
+        if found.num_rows != cells.num_rows:
+            raise InternalError(f"The noise of {self._relation.name} could not be drawn.")
+        return found.column(PLACES)
 
     def _base_columns(self) -> list[str]:
         """The base columns as `contributions` names them, in the family's order."""
@@ -722,6 +734,10 @@ class Contributions:
             f", CAST(k{place[m]} AS DOUBLE) AS k{i}"
             for i, m in enumerate(variant.measures)
         )
+        sums += "".join(
+            f", {_rest(f's{place[m]}', spec.columns[decision.measures[place[m]]].type)} AS r{i}"
+            for i, m in enumerate(variant.measures) if not _is_floating(self._relation, decision.measures[place[m]])
+        )  # fmt: skip
         return Crowd.of(variant, self._read(
             f"SELECT {shown}coalesce({_pseudonym(self._secret)}, 0::UBIGINT) AS entity, "
             f"CAST(n AS DOUBLE) AS n{sums} FROM contributions"
@@ -777,7 +793,10 @@ def release(
 
 @dataclass(frozen=True)
 class Noise:
-    """Laplace noise, the same for the same cell throughout an epoch: asked again it does not average out.
+    """Laplace noise, drawn once for each base cell and epoch; a cell has the sum of what its base cells drew.
+
+    So each answer is made of noisy base cells, however it puts them together: no number of answers tells more of a base
+    cell than the cell itself, asked once. A sum of n base cells has sqrt(n) times the noise of one.
 
     scales: measure or `count` -> scale. seed: secret, of relation and epoch.
     """
@@ -786,32 +805,41 @@ class Noise:
     seed: bytes
 
     def added(self, cell: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
-        """A cell with noise on what has a scale. `place` says which base cells are in it."""
+        """A cell with noise on what has a scale. `PLACES` says which base cells are in it.
+
+        Raises InternalError where that is not known.
+        """
         noisy = dict(cell)
         if "count" in self.scales:
             # One draw for all numbers of a cell: several would be several tries at what they have in common. The number
             # of values is among them, since an average beside a sum tells it.
-            drawn = self._draw("count", cell, self.scales["count"])
+            drawn = self._drawn("count", cell, self.scales["count"])
             for name in ("n", "entities", *(f"k{i}" for i in range(len(shape.measures)))):
                 noisy[name] = max(1 if name[0] == "k" else 0, round(int(cell[name]) + drawn))
         for i, measure in enumerate(shape.measures):
             scale = self.scales.get(measure)
             if scale is not None and cell[f"s{i}"] is not None:
-                drawn = self._draw(meaning(shape.relation.spec, measure), cell, scale)
+                drawn = self._drawn(meaning(shape.relation.spec, measure), cell, scale)
                 total = cell[f"s{i}"]
                 noisy[f"s{i}"] = total + drawn if isinstance(total, float) else total + round(Decimal(str(drawn)), 6)
         return noisy
 
-    def _draw(self, what: str, cell: Mapping[str, Any], scale: float) -> float:
+    def _drawn(self, what: str, cell: Mapping[str, Any], scale: float) -> float:
+        if not cell[PLACES]:
+            raise InternalError("A cell without base cells has no noise.")
+        return math.fsum(self._draw(what, place, scale) for place in cell[PLACES])
+
+    def _draw(self, what: str, place: str, scale: float) -> float:
         # Two scales of one draw would be two equations for what it hides.
-        digest = hmac.new(self.seed, f"{what}|{scale!r}|{cell['place']}".encode(), "sha256").digest()
+        digest = hmac.new(self.seed, f"{what}|{scale!r}|{place}".encode(), "sha256").digest()
         half = (int.from_bytes(digest[:8], "big") + 0.5) / 2**64 - 0.5
         return -scale * math.copysign(math.log1p(-2 * abs(half)), half)
 
     def told(self, shape: Shape) -> tuple[str, ...]:
         asked = {"count" if o.kind in ("count", "entities") else o.column for o in shape.outputs if o.kind != "key"}
         return tuple(
-            f"Values of {name} in {shape.relation.name} have Laplace noise of scale {scale:g}."
+            f"Values of {name} in {shape.relation.name} have Laplace noise of scale {scale:g} in each base cell: a "
+            "sum of n base cells has sqrt(n) times that noise."
             for name, scale in self.scales.items() if name in asked
         )  # fmt: skip
 
@@ -900,7 +928,9 @@ def _code(value: Any) -> str:
 
 
 def _entity(shape: Shape) -> str:
-    return f"distinct values of {shape.relation.decision.entity}"
+    """Who is counted, if the user may know that column."""
+    entity = shape.relation.decision.entity
+    return f"distinct values of {entity}" if entity in shape.relation.columns else "entities"
 
 
 def _holds(code: str, predicates: Sequence[Predicate], kind: TrinoType) -> bool:

@@ -217,6 +217,7 @@ class Budget:
     ) -> None:
         """Charge a batch: `claims` to the user, one to each of `subjects` (as `subject()` names them).
 
+        The user's are counted for this relation, a subject's wherever it bears the same name.
         now: local time of the department. Raises DepartmentError(BUDGET), and then nothing is charged.
         """
         day = now.date().isoformat()
@@ -224,12 +225,12 @@ class Budget:
             self._db.execute("DELETE FROM claims WHERE day < ?", (day,))
             # Which of the two was used up is not said: a subject's count would tell of other users.
             if self._number(day, relation, "user", user) + claims > per_day or any(
-                self._number(day, relation, "subject", s) + 1 > per_subject for s in subjects
+                self._number(day, "", "subject", s) + 1 > per_subject for s in subjects
             ):
                 raise self._used_up("checks", now)
             self._add(day, relation, "user", user, claims)
             for s in subjects:
-                self._add(day, relation, "subject", s, 1)
+                self._add(day, "", "subject", s, 1)
 
     def charge_sums(self, asked: Asked, predicates: int, budgets: Budgets, now: datetime) -> None:
         """Charge one question with so many literals. now: local. Raises DepartmentError(BUDGET)."""

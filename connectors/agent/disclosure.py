@@ -22,8 +22,23 @@ lower one together with the others; the strictest rule of dominance holds for al
 An equal question gets an equal answer. Where changed data would single out those who changed, it gets its old
 answer until the epoch of its grant ends; then answers over data that are no longer so are forgotten.
 
-Not covered: a COUNT(DISTINCT ..) over entities that lie in several base cells tells how many lie in one and not in
-another; a refusal tells that somebody is in the difference; other departments' sums over the same people.
+Which cells an answer has tells something too, and no span sees it: a floor is no sum. So answers without any cell are
+kept like others, and of a cell that is in one answer and not in another it is looked at what changed there between
+their data. `Field.changed_few` says whether that is somebody's, but of fewer than k entities that came or left, or that
+have other lines or amounts, or whether one of them outweighs the others.
+
+- In equal words: two answers of an epoch, both made anew, differ in no cell that changed by few. For a new one is held
+  against each that was made before, not the last alone (two changes of many can be one of few), and where it fails the
+  last is given again, to the byte: that one does not depend on the new data.
+- In other words: a cell of an answer that is made anew did not have fewer than k and change by few since any data of
+  the same rows that were asked about in an epoch that lasts. It stays absent as it was then.
+
+Not covered: in other words a cell that fell below the floor is absent, like one that is withheld for its change; where
+it is the only cell the one is NULL and the other refused. Either tells that somebody left, as a refusal tells that
+somebody is in the difference, and neither who. Nor is a cell that a rule of dominance held back, and does no more,
+absent in other words. Data that nobody asked about bind nothing. A COUNT(DISTINCT ..) over entities that lie in several
+base cells tells how many lie in one and not in another, and where one came while many have more lines, that one came.
+Other departments' sums over the same people.
 """
 
 from __future__ import annotations
@@ -38,6 +53,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +80,7 @@ MAX_ELEMENTS = 8_000_000
 MAX_TRIALS = 32
 TRIAL_WORK = 4_000_000
 ROUNDING = 1e-9
-"""Of two contributions that differ by a smaller part, nobody says which is the larger."""
+"""Floating contributions that differ by a smaller part may be equal but for rounding: then nobody has changed."""
 EPOCHS = ("day", "month", "quarter", "year")
 _VERSION = 2
 
@@ -170,7 +186,8 @@ class Crowd:
     """Who is counted: one row per (base, entity), as they were at one moment.
 
     codes: [rows, columns] into `values`. entity: a hash, 0 for nobody. lines: rows of the relation in each.
-    sums, counts: measure -> its sum and the number of its values.
+    sums, counts: measure -> its sum and the number of its values. rests: measure -> what `sums`, being doubles, leave
+    of exact sums: both together tell 31 digits apart. A measure without rests has floating values.
     """
 
     variant: Variant
@@ -180,23 +197,27 @@ class Crowd:
     lines: Floats
     sums: Mapping[str, Floats] = field(default_factory=dict)
     counts: Mapping[str, Floats] = field(default_factory=dict)
+    rests: Mapping[str, Floats] = field(default_factory=dict)
 
     @classmethod
     def of(cls, variant: Variant, table: pa.Table) -> Crowd:
-        """table: `c0`, `c1`, .. the columns, `entity` (uint64, 0 for nobody), `n`, and `s0`, `k0`, .. (double)."""
+        """table: `c0`, `c1`, .. the columns, `entity` (uint64, 0 for nobody), `n`, and `s0`, `k0`, .. (double), with
+        `r0`, .. (double) of those measures that have exact values."""
         coded = [
             table.column(f"c{i}").combine_chunks().dictionary_encode(null_encoding="encode")
             for i in range(len(variant.columns))
         ]
         codes = [c.indices.to_numpy(zero_copy_only=False).astype(np.int64) for c in coded]
-        number = range(len(variant.measures))
-        floats = {f"{c}{i}": table.column(f"{c}{i}").to_numpy().astype(float) for c in "sk" for i in number}
+        sums, counts, rests = (
+            {m: table.column(f"{c}{i}").to_numpy().astype(float) for i, m in enumerate(variant.measures)
+             if f"{c}{i}" in table.column_names}
+            for c in "skr"
+        )  # fmt: skip
         return cls(
             variant, tuple(tuple(c.dictionary.to_pylist()) for c in coded),
             np.stack(codes, axis=1) if codes else np.zeros((table.num_rows, 0), dtype=np.int64),
             table.column("entity").to_numpy().astype(np.uint64), table.column("n").to_numpy().astype(float),
-            {m: floats[f"s{i}"] for i, m in enumerate(variant.measures)},
-            {m: floats[f"k{i}"] for i, m in enumerate(variant.measures)},
+            sums, counts, rests,
         )  # fmt: skip
 
     def sorted(self) -> Crowd:
@@ -209,14 +230,15 @@ class Crowd:
             codes[:, i] = place[codes[:, i]]
             values.append(tuple(known[j] for j in order))
         rows = np.lexsort([self.lines, self.entity, *codes.T])
-        sums, counts = ({m: x[rows] for m, x in of.items()} for of in (self.sums, self.counts))
-        return Crowd(self.variant, tuple(values), codes[rows], self.entity[rows], self.lines[rows], sums, counts)
+        sums, counts, rests = ({m: x[rows] for m, x in of.items()} for of in (self.sums, self.counts, self.rests))
+        return Crowd(self.variant, tuple(values), codes[rows], self.entity[rows], self.lines[rows], sums, counts, rests)
 
     def to_blob(self) -> bytes:
         """For the history, in the agent's own state folder."""
         values = [[_text(v) for v in known] for known in self.values]
-        head = json.dumps({"rows": len(self.entity), "values": values}).encode()
-        arrays = (self.codes.astype("<i4"), self.entity, self.lines, *self.sums.values(), *self.counts.values())
+        head = json.dumps({"rows": len(self.entity), "values": values, "exact": list(self.rests)}).encode()
+        measured = (*self.sums.values(), *self.counts.values(), *self.rests.values())
+        arrays = (self.codes.astype("<i4"), self.entity, self.lines, *measured)
         return zlib.compress(len(head).to_bytes(8, "little") + head + b"".join(a.tobytes() for a in arrays), 1)
 
     @classmethod
@@ -224,19 +246,22 @@ class Crowd:
         data = zlib.decompress(blob)
         size = int.from_bytes(data[:8], "little")
         head = json.loads(data[8 : 8 + size])
-        rows, width, place = head["rows"], len(variant.columns), 8 + size
+        # A history from before sums were kept exactly has none that are.
+        rows, width, place, exact = head["rows"], len(variant.columns), 8 + size, head.get("exact", [])
         codes = np.frombuffer(data, "<i4", rows * width, place).reshape(rows, width).astype(np.int64)
         place += rows * width * 4
         entity = np.frombuffer(data, np.uint64, rows, place)
-        floats = np.frombuffer(data, float, rows * (1 + 2 * len(variant.measures)), place + rows * 8).reshape(-1, rows)
+        arrays = 1 + 2 * len(variant.measures) + len(exact)
+        floats = np.frombuffer(data, float, rows * arrays, place + rows * 8).reshape(arrays, rows)
         values = tuple(
             tuple(_typed(v, kind) for v in known)
             for kind, known in zip(variant.columns.values(), head["values"], strict=True)
         )
         after = 1 + len(variant.measures)
         sums = dict(zip(variant.measures, floats[1:after], strict=True))
-        counts = dict(zip(variant.measures, floats[after:], strict=True))
-        return cls(variant, values, codes, entity, floats[0], sums, counts)
+        counts = dict(zip(variant.measures, floats[after : after + len(variant.measures)], strict=True))
+        rests = dict(zip(exact, floats[arrays - len(exact) :], strict=True))
+        return cls(variant, values, codes, entity, floats[0], sums, counts, rests)
 
     @property
     def id(self) -> str:
@@ -267,9 +292,15 @@ class Ground:
     def cells(self) -> int:
         return len(self.present)
 
+    @cached_property
+    def people(self) -> Ints:
+        """How many persons are in each base cell, in whatever crowd."""
+        return self.atoms(np.arange(self.cells), self.cells).sizes
+
     def atoms(self, atom_of: Ints, count: int) -> Atoms:
+        """atom_of: the atom of each base cell, -1 for those that are left out."""
         atom, person = atom_of[self.cell], self.person
-        known = person >= 0
+        known = (person >= 0) & (atom >= 0)
         size = int(person.max(initial=-1)) + 1
         pairs, which = np.unique(atom[known] * size + person[known], return_inverse=True)
         weights: Floats | None = None
@@ -290,25 +321,32 @@ class Atoms:
     dominance: Dominance
 
     @property
-    def big(self) -> npt.NDArray[np.bool_]:
-        return np.bincount(self.atom, minlength=self.count) >= self.k
+    def sizes(self) -> Ints:
+        """How many persons are in each atom."""
+        return np.bincount(self.atom, minlength=self.count)
+
+    @property
+    def big(self) -> Bools:
+        return self.sizes >= self.k
+
+    @property
+    def pairs(self) -> Ints:
+        """One number for each pair."""
+        return self.person * self.count + self.atom
+
+    @property
+    def dominated(self) -> Ints:
+        """The atoms in which one person outweighs the others."""
+        if self.weight is None:
+            return np.zeros(0, dtype=np.int64)
+        beyond = [rule.excess_of(self.atom, self.weight) > 0 for rule in self._rules()]
+        return np.unique(self.atom[np.any(beyond, axis=0)]) if beyond else np.zeros(0, dtype=np.int64)
 
     def outweighed(self, span: Span) -> bool:
         """Whether one person may dominate a combination."""
         if self.weight is None or not self.dominance:
             return False
-        total: Floats = np.bincount(self.atom, self.weight, self.count).astype(np.float64)
-        order = np.lexsort((-self.weight, self.atom))
-        starts = np.searchsorted(self.atom, np.arange(self.count))
-        largest = np.zeros(self.count, dtype=np.int64)
-        live = np.flatnonzero(np.bincount(self.atom, minlength=self.count))
-        largest[live] = order[starts[live]]
-        first = np.zeros(self.count)
-        first[live] = self.weight[largest[live]]
-        second = np.zeros(self.count)
-        more = live[np.bincount(self.atom, minlength=self.count)[live] > 1]
-        second[more] = self.weight[order[starts[more] + 1]]
-        for rule in self._rules(total, first, second):
+        for rule in self._rules():
             # Under a share below one half several may dominate one atom, not the largest alone.
             own_excess = rule.excess_of(self.atom, self.weight)
             giants = np.unique(self.person[own_excess > 0])
@@ -320,11 +358,27 @@ class Atoms:
                 room = -rule.excess(own)
                 groups.append([(int(a), float(-room[a])) for a in np.flatnonzero(room < 0)])
                 slack.append(np.maximum(room, 0))
-            if overweighs(span, groups, slack, total):
+            if overweighs(span, groups, slack, self._total(self.weight)):
                 return True
         return False
 
-    def _rules(self, total: Floats, first: Floats, second: Floats) -> Iterable[_Rule]:
+    def _total(self, weight: Floats) -> Floats:
+        return np.bincount(self.atom, weight, self.count).astype(np.float64)
+
+    def _rules(self) -> Iterable[_Rule]:
+        if self.weight is None:
+            return
+        total = self._total(self.weight)
+        order = np.lexsort((-self.weight, self.atom))
+        starts = np.searchsorted(self.atom, np.arange(self.count))
+        largest = np.zeros(self.count, dtype=np.int64)
+        live = np.flatnonzero(np.bincount(self.atom, minlength=self.count))
+        largest[live] = order[starts[live]]
+        first = np.zeros(self.count)
+        first[live] = self.weight[largest[live]]
+        second = np.zeros(self.count)
+        more = live[np.bincount(self.atom, minlength=self.count)[live] > 1]
+        second[more] = self.weight[order[starts[more] + 1]]
         if self.dominance.share is not None:
             yield _Rule(total * self.dominance.share / 100, 1.0)
         if self.dominance.percent is not None:
@@ -453,18 +507,22 @@ class Terrain:
 
     def people(self, k: int) -> Ground:
         """The ground of counts: who has how many lines."""
-        return self._ground([self._matrix(lambda c: c.lines)], k)
+        return self._ground([_steps(self._matrix(lambda c: c.lines))], k)
 
     def measure(self, name: str, k: int, dominance: Dominance) -> Ground | None:
         """The ground of a measure's sums and averages; None where that of counts says the same."""
         has = [c for c in self._crowds if name in c.variant.measures]
         if len(self._crowds) == 1 and not dominance and all((c.counts[name] > 0).all() for c in has):
             return None
-        sums = self._matrix(lambda c: c.sums.get(name))
-        # Who has a value is told by an average, though the sum stays the same.
-        return self._ground(
-            [np.maximum(sums, 0), np.maximum(-sums, 0)], k, dominance, self._matrix(lambda c: c.counts.get(name))
+        sums, rests = self._matrix(lambda c: c.sums.get(name)), self._matrix(lambda c: c.rests.get(name))
+        exact = all(name in c.rests for c in has)
+        gains, losses = (
+            _steps(np.where(side > 0, side, 0), np.where(side > 0, rest, 0), exact)
+            for side, rest in ((sums, rests), (-sums, -rests))
         )
+        # Who has a value is told by an average, though the sum stays the same.
+        counted = _steps(self._matrix(lambda c: c.counts.get(name)))
+        return self._ground([gains, losses, replace(counted, amount=np.zeros_like(counted.amount))], k, dominance)
 
     def _matrix(self, of: Callable[[Crowd], Floats | None]) -> Floats:
         """[rows, crowds]: what each crowd has in a row, 0 where it has nothing."""
@@ -476,21 +534,17 @@ class Terrain:
                 found[there, i] = values[self._row[there, i]]
         return found
 
-    def _ground(
-        self, weighed: Sequence[Floats], k: int, dominance: Dominance | None = None, counted: Floats | None = None
-    ) -> Ground:
-        parts = [_steps(matrix) for matrix in weighed]
-        if counted is not None:
-            row, present, amount = _steps(counted)
-            parts.append((row, present, np.zeros_like(amount)))
-        row, present, amount = (np.concatenate(p) for p in zip(*parts, strict=True))
+    def _ground(self, parts: Sequence[_Steps], k: int, dominance: Dominance | None = None) -> Ground:
+        row, present = np.concatenate([p.row for p in parts]), np.concatenate([p.present for p in parts])
+        amount, sure = np.concatenate([p.amount for p in parts]), np.concatenate([p.sure for p in parts])
         bits = present @ (1 << np.arange(present.shape[1]))
         cells, cell = _dense([*(codes[row] for codes in self._codes.values()), bits])
         first = np.zeros(cells, dtype=np.int64)
         first[cell[::-1]] = np.arange(len(cell))[::-1]
         codes = {c: numbers[row[first]] for c, numbers in self._codes.items()}
         weight = None if dominance is None else amount
-        return Ground(codes, present[first], cell, self._person[row], k, weight, dominance or Dominance())
+        person = np.where(sure, self._person[row], -1)
+        return Ground(codes, present[first], cell, person, k, weight, dominance or Dominance())
 
     def labels(self, ground: Ground, crowd: int, question: Question) -> Ints:
         """For each base cell the number of the question's cell in which it lies, or -1."""
@@ -507,6 +561,8 @@ class Terrain:
                            or [np.zeros(ground.cells + len(question.cells), dtype=np.int64)])  # fmt: skip
         mine, wanted = number[: ground.cells], number[ground.cells :]
         order = np.argsort(wanted)
+        if not len(order):
+            return np.full(ground.cells, -1, dtype=np.int64)
         at = np.minimum(np.searchsorted(wanted[order], mine), len(order) - 1)
         hit = inside & (wanted[order][at] == mine)
         return np.where(hit, order[at], -1).astype(np.int64)
@@ -522,19 +578,37 @@ def _dense(keys: Sequence[Ints]) -> tuple[int, Ints]:
     return int(number.max(initial=-1)) + 1, number
 
 
-def _steps(matrix: Floats) -> tuple[Ints, Bools, Floats]:
-    """What rows have in common in all crowds, and beyond that in some: (row, crowds that have it, how much).
+@dataclass(frozen=True)
+class _Steps:
+    """Elements: of which row, [elements, crowds] which crowds have it, how much it is, and whether it surely is.
 
-    matrix: [rows, crowds], nothing negative. Amounts 3, 3, 5 are 3 in all crowds and 2 more in the last.
+    What may be rounding is there, so that it is not told as if it were nothing, and is nobody's, so that it does not
+    hide who did change.
+    """
+
+    row: Ints
+    present: Bools
+    amount: Floats
+    sure: Bools
+
+
+def _steps(matrix: Floats, rests: Floats | None = None, exact: bool = True) -> _Steps:
+    """What rows have in common in all crowds, and beyond that in some.
+
+    matrix: [rows, crowds], nothing negative; rests: what is left of its values, to be compared where they are equal.
+    Amounts 3, 3, 5 are 3 in all crowds and 2 more in the last. exact: no difference is rounding.
     """
     crowds = matrix.shape[1]
-    order = np.argsort(matrix, axis=1, kind="stable")
+    rests = np.zeros_like(matrix) if rests is None else rests
+    order = np.lexsort((rests, matrix), axis=1)
     ranked = np.take_along_axis(matrix, order, axis=1)
     more = np.diff(ranked, axis=1, prepend=0.0)
-    row, step = np.nonzero(more > ROUNDING * ranked)
+    finer = np.diff(np.take_along_axis(rests, order, axis=1), axis=1, prepend=0.0)
+    row, step = np.nonzero((more != 0) | (finer != 0))
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.broadcast_to(np.arange(crowds), order.shape), axis=1)
-    return row, rank[row] >= step[:, None], more[row, step]
+    sure = exact | (more > ROUNDING * ranked)[row, step]
+    return _Steps(row, rank[row] >= step[:, None], more[row, step] + finer[row, step], sure)
 
 
 def _passes(value: Any, p: Predicate) -> bool:
@@ -633,6 +707,39 @@ class Field:
         if not chosen or (whole and len(chosen) < len(question.cells)):
             return None
         return replace(question, cells=tuple(question.cells[i] for i in sorted(chosen)))
+
+    def were_few(self, answer: Answer, before: int) -> Bools:
+        """Of each cell, whether fewer than k entities were in it in another crowd, or fewer with a value."""
+        found = np.zeros(len(answer.question.cells), dtype=bool)
+        for ground, _, then in self._compared(answer, before):
+            # Most have a base cell of k: only in the others entities need to be told apart.
+            many = np.unique(then[(then >= 0) & (ground.people >= answer.rules.k)])
+            few = ground.atoms(np.where(np.isin(then, many), -1, then), len(found)).sizes < answer.rules.k
+            few[many] = False
+            found |= few
+        return found
+
+    def changed_few(self, answer: Answer, before: int) -> Bools:
+        """Of each cell, whether what changed in it since another crowd tells of few.
+
+        That is of somebody, but of fewer than k, as entities, as lines or in a measure; or one of them outweighs the
+        others.
+        """
+        cells, k = len(answer.question.cells), answer.rules.k
+        found = np.zeros(cells, dtype=bool)
+        for ground, now, then in self._compared(answer, before):
+            moved = np.where(now == then, -1, np.maximum(now, then))
+            change, there, here = (ground.atoms(labels, cells) for labels in (moved, then, now))
+            came_or_left = np.bincount(np.setxor1d(there.pairs, here.pairs) % max(cells, 1), minlength=cells)
+            few = (change.sizes < k) | ((came_or_left > 0) & (came_or_left < k))
+            few[change.dominated] = True
+            found |= few & np.isin(np.arange(cells), moved)
+        return found
+
+    def _compared(self, answer: Answer, before: int) -> Iterator[tuple[Ground, Ints, Ints]]:
+        """The grounds that an answer concerns, each with the answer's labels now and in another crowd."""
+        for _, space, now in self._concerned(answer):
+            yield space.ground, now, self._terrain.labels(space.ground, before, answer.question)
 
     def _follows(self, answer: Answer) -> Bools:
         """Of each cell, whether it follows from earlier answers, so that telling it again discloses nothing."""
@@ -774,21 +881,19 @@ class Guard:
         """
         self._check()
         with self._lock:
-            old = self._db.execute(
-                "SELECT answer, note FROM answers WHERE family = ? AND asked = ? AND epoch = ? "
-                "ORDER BY number DESC LIMIT 1",
+            kept = self._db.execute(
+                "SELECT crowd, question, answer, note FROM answers WHERE family = ? AND asked = ? AND epoch = ? "
+                "ORDER BY number",
                 (ask.family, ask.asked, ask.epoch_name),
-            ).fetchone()
+            ).fetchall()
             try:
-                family, crowd = self._family(ask)
-                # An answer that was given is not replaced by a part of another.
-                given = self._admit(family, crowd, ask, whole=old is not None)
+                given = self._anew(ask, [(of, text) for of, text, *_ in kept])
             except OverflowError:
                 given = None
             if given is not None:
                 return given
-            if old is not None:
-                return Given(ask.question, (bytes(old[0]), str(old[1])))
+            if kept:
+                return Given(ask.question, (bytes(kept[-1][2]), str(kept[-1][3])))
         raise AccessDenied(
             f"This answer, together with earlier ones, would single out fewer than {ask.rules.k} entities"
             + (", or one that makes most of a sum." if ask.rules.dominance else "."),
@@ -814,9 +919,39 @@ class Guard:
                     self._db.execute("INSERT OR REPLACE INTO steady VALUES (?, ?, ?)", (family, epoch, _stream(found)))
         return found
 
+    def _anew(self, ask: Ask, kept: Sequence[tuple[str, str]]) -> Given | None:
+        """What may be given of the data as they are now, None if nothing may, or what was given last is to stay.
+
+        kept: (crowd, question) of the answers that were given in these words and this epoch. Raises OverflowError.
+        """
+        family, crowd = self._family(ask)
+        if kept and kept[-1][0] == family.ids[crowd]:
+            return None
+        part = self._still_absent(family, crowd, ask)
+        if kept and (part.question != ask.question or any(_shows_few(family, crowd, ask, *one) for one in kept)):
+            return None
+        # An answer that was given is not replaced by a part of another.
+        return self._admit(family, crowd, part, whole=bool(kept))
+
+    def _still_absent(self, family: _Family, crowd: int, ask: Ask) -> Ask:
+        """Without cells that had few in data that were asked about in an epoch that lasts, and changed by few since."""
+        marks = ", ".join("?" * len(family.epochs))
+        binding = {i for (i,) in self._db.execute(
+            f"SELECT crowd FROM answers WHERE family = ? AND epoch IN ({marks})", (ask.family, *sorted(family.epochs))
+        )}  # fmt: skip
+        question = ask.question
+        absent = np.zeros(len(question.cells), dtype=bool)
+        named = {*question.keys, *(p.column for p in question.predicates)}
+        for before, (name, then) in enumerate(zip(family.ids, family.field.crowds, strict=True)):
+            same = (then.variant.relation, then.variant.filters) == (ask.variant.relation, ask.variant.filters)
+            if before != crowd and name in binding and same and named <= then.variant.columns.keys():
+                at = np.flatnonzero(family.field.were_few(Answer(crowd, question, ask.rules), before))
+                few = replace(question, cells=tuple(question.cells[i] for i in at))
+                absent[at] |= family.field.changed_few(Answer(crowd, few, ask.rules), before)
+        left = tuple(question.cells[i] for i in np.flatnonzero(~absent))
+        return replace(ask, question=replace(question, cells=left))
+
     def _admit(self, family: _Family, crowd: int, ask: Ask, whole: bool) -> Given | None:
-        if not ask.question.cells:
-            return Given(ask.question)
         crowd_id = family.ids[crowd]
         labels = sha256(family.field.labels(crowd, ask.question).tobytes())
         name = sha256(canonical_json([
@@ -826,11 +961,13 @@ class Guard:
             "SELECT question, asked, epoch FROM answers WHERE family = ? AND crowd = ? AND id = ?",
             (ask.family, crowd_id, name),
         ).fetchall()
-        if known:
-            given: Question | None = Question.from_json(known[0][0], ask.variant.columns)
+        if not ask.question.cells:
+            given: Question | None = ask.question
+        elif known:
+            given = Question.from_json(known[0][0], ask.variant.columns)
         else:
             given = family.field.admit(Answer(crowd, ask.question, ask.rules), whole)
-        if given is None:
+        if given is None or (whole and len(given.cells) < len(ask.question.cells)):
             return None
         # Told again it binds anew, in this epoch and in these words.
         if any((asked, epoch) == (ask.asked, ask.epoch_name) for _, asked, epoch in known):
@@ -891,11 +1028,12 @@ class Guard:
         crowds = [*known.values(), crowd]
         ids = [*known, crowd_id]
         history = [
-            Answer(ids.index(of), Question.from_json(text, crowds[ids.index(of)].variant.columns), Rules.from_json(r))
+            Answer(ids.index(of), question, Rules.from_json(r))
             for of, text, r in self._db.execute(
                 "SELECT crowd, question, rules FROM answers WHERE family = ? GROUP BY crowd, id ORDER BY min(number)",
                 (ask.family,),
             ).fetchall()
+            if (question := Question.from_json(text, crowds[ids.index(of)].variant.columns)).cells
         ]
         marks = {} if before is None else {
             mark: ids.index(before.ids[i]) for mark, i in before.marks.items() if before.ids[i] in ids
@@ -927,6 +1065,22 @@ class Guard:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _shows_few(family: _Family, crowd: int, ask: Ask, of: str, text: str) -> bool:
+    """Whether another answer to the same question has other cells than this one, and for the sake of few.
+
+    of, text: the other's crowd and question.
+    """
+    now, then = (
+        {tuple(map(_text, cell)): cell for cell in cells}
+        for cells in (ask.question.cells, Question.from_json(text, ask.variant.columns).cells)
+    )
+    different = tuple((now | then)[c] for c in now.keys() ^ then.keys())
+    if not different:
+        return False
+    answer = Answer(crowd, replace(ask.question, cells=different), ask.rules)
+    return bool(family.field.changed_few(answer, family.ids.index(of)).any())
 
 
 def _stream(table: pa.Table) -> bytes:

@@ -305,7 +305,7 @@ class FragmentRun:
                 return aggregate.release(shape, cells, relation.decision.public.get, keys, noise)
 
             found = answer()
-            if not relation.decision.guard or not found.released:
+            if not relation.decision.guard:
                 return found
             given = self.services.guard.release(everything.ask(shape, local, found, answer))
         return aggregate.Cells.from_blob(*given.old) if given.old else answer(given.question)
@@ -338,10 +338,13 @@ class FragmentRun:
             return
         budget = self.services.budget
         self._account.subjects = tuple(budget.subject(name, s) for s in claims.subjects)
+        # Another relation over the same rows is no second chance.
+        read = f"{relation.spec.source}|{relation.spec.table}|{relation.spec.view}"
+        counted = [budget.subject(read, s) for s in claims.subjects]
         zone = ZoneInfo(self.services.department.limits.timezone)
         budget.charge(
-            name, self.principal.sub, len(claims.canonical), self._account.subjects, decision.per_day,
-            decision.per_subject, self.access.now.astimezone(zone),
+            name, self.principal.sub, len(claims.canonical), counted, decision.per_day, decision.per_subject,
+            self.access.now.astimezone(zone),
         )  # fmt: skip
         self._table = verify.answer(claims, self._look_up(relation, decision, claims.subjects))
         self._align()

@@ -27,12 +27,12 @@ import structlog
 from catalog import duck, masks, tls
 from catalog.access import AccessAnswer, AccessRequest, Application, Listed
 from catalog.errors import CityError, DepartmentError, Outcome, UserError
-from catalog.exchange import KEY_COLUMNS, KEYS_TABLES, Fragment, Head, sha256
+from catalog.exchange import KEY_COLUMNS, KEYS_TABLES, Fragment, Head, canonical_json, sha256
 from catalog.identity import Pins, Principal, ReplayStore, Since, SqliteReplayStore, TokenVerifier, agent_audience
 from catalog.keys import Jwk, KeyFileError, KeyRing, SigningKey, load_or_create_secret
 from catalog.ledger import Ledger, LedgerError
 from catalog.masks.pseudonym import derive_key
-from catalog.policy import Department, Fit, PolicyError, Stamp
+from catalog.policy import Department, Fit, PolicyError, Stamp, decide
 from catalog.relation import Column, Mode, Relation, RelationList
 from connectors.agent.authorise import Access, Governed
 from connectors.agent.budget import Breaker, Budget, check_hours
@@ -46,7 +46,7 @@ from connectors.agent.mark import witnesses
 from connectors.agent.policy_file import Loaded, PolicyFile, record_refusal, refusal_facts
 from connectors.agent.refusals import Refusals
 from connectors.agent.requests import Decided, Requests, Row, grant_name, standing
-from connectors.agent.synthetic import STAND_IN, StandIn
+from connectors.agent.synthetic import STAND_IN, Fitted, Settled, StandIn, fit_key
 from connectors.agent.vault import Held, Vault, untoken
 from connectors.base import Source, SourceError
 from connectors.config import resolve_secret
@@ -359,9 +359,10 @@ class Agent:
         return Relation(
             catalog=self.name, name=governed.name, columns=tuple(columns), mode=decision.mode, purpose=purpose,
             comment=spec.comment, filtered=bool(decision.filters), min_group=decision.min_group,
-            entity=decision.entity, dimensions=decision.dimensions, measures=decision.measures,
+            entity=decision.entity if decision.entity in (None, *governed.columns) else "",
+            dimensions=decision.dimensions, measures=decision.measures,
             verify_keys=(decision.key,) if decision.key else (),
-            rows=spec.rows if decision.mode in (Mode.masked, Mode.raw) else None, key=_key_of(governed),
+            rows=_rows_of(governed), key=_key_of(governed),
             max_keys=self.department.limits.keys, key_sets=len(KEYS_TABLES), key_columns=len(KEY_COLUMNS),
             source_kind=source.kind,
             vintage=source.vintage(), notice=notice_of(governed, self.name),
@@ -370,7 +371,19 @@ class Agent:
     @property
     def _reach(self) -> Mapping[str, Source]:
         """Every source that a relation may name: the department's own, and the one that makes rows up."""
-        return {**self._sources, STAND_IN: StandIn(self.department, self._secret, self._fits.known)}
+        policy = self.policy
+        return {
+            **self._sources,
+            STAND_IN: StandIn(policy.department, self._secret, partial(self._fitted, policy)),
+        }
+
+    def _fitted(self, policy: _Policy, relation: str) -> Fitted | None:
+        """The cells that a relation's generated rows follow: those that were released under what decides them now."""
+        found, fit = self._fits.known.get(relation), policy.department.relations[relation].synthetic.fit
+        if found is None or fit is None:
+            return None
+        settled = _settled(policy, relation, fit, self._clock())
+        return found if found.key == fit_key(policy.department, relation, settled) else None
 
     def start(self, principal: Principal, fragment: Fragment, certificate: bytes | None = None) -> FragmentRun:
         """A run of one fragment, not yet prepared; `finish(run)` must follow. Raises BUSY for an id in use.
@@ -463,10 +476,11 @@ class Agent:
         Raises DepartmentError(CLOSED) while nothing is answered.
         """
         self.check_open()
-        department, told = self.department, {}
-        for relation, fit in self._fits.lacking(department):
+        policy, told = self.policy, {}
+        settled = _with_settled(policy, self._clock())
+        for relation, fit in self._fits.lacking(settled):
             try:
-                cells = self._fits.take(department, relation, fit, partial(self._fit_answer, department, fit))
+                cells = self._fits.take(settled, relation, fit, partial(self._fit_answer, policy.department, fit))
                 told[relation] = f"{cells} cells"
             except CityError as refused:
                 told[relation] = str(refused)
@@ -670,6 +684,36 @@ def _key_of(governed: Governed) -> tuple[str, ...]:
     key, masks_of = governed.spec.key, governed.masks
     kept = all(c in governed.columns and (c not in masks_of or masks_of[c].linkage is not None) for c in key)
     return key if kept and governed.mode in (Mode.masked, Mode.raw) else ()
+
+
+def _rows_of(governed: Governed) -> int | None:
+    """The published row count, in two significant digits; None for who sees no rows, or not all of them."""
+    rows, decision = governed.spec.rows, governed.decision
+    if rows is None or decision.filters or governed.mode not in (Mode.masked, Mode.raw):
+        return None
+    return round(rows, 2 - len(str(rows)))
+
+
+def _settled(policy: _Policy, relation: str, fit: Fit, now: datetime) -> Settled:
+    """A fit with what decides its answer now. Opening hours are no part of it: they say when it is told, not what."""
+    department = policy.department
+    grants = tuple(g.model_copy(update={"hours": ""}) for g in department.grants)
+    alone, who = granted_alone(department.model_copy(update={"grants": grants}), fit), asker(department, fit)
+    decision = decide(alone, who.sub, who.purpose, relation, now)
+    terms = None if decision is None else repr(replace(decision, ids=(), until=None))
+    spec, view = department.relations[relation], sha256(policy.views.get(relation, ""))
+    read = [spec.source, spec.table, {n: c.from_ for n, c in spec.columns.items()}, view]
+    return Settled(**fit.model_dump(), under=sha256(canonical_json([terms, read])))
+
+
+def _with_settled(policy: _Policy, now: datetime) -> Department:
+    """The department with all of its fits settled."""
+    relations = dict(policy.department.relations)
+    for name, spec in relations.items():
+        if spec.synthetic.fit is not None:
+            fit = _settled(policy, name, spec.synthetic.fit, now)
+            relations[name] = spec.model_copy(update={"synthetic": spec.synthetic.model_copy(update={"fit": fit})})
+    return policy.department.model_copy(update={"relations": relations})
 
 
 def _same_house(old: Department, new: Department) -> None:

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,7 +40,7 @@ from catalog.relation import Linkage
 from catalog.types import TrinoType
 from connectors.base import Cancel, Capabilities, NativeScan, Source, SourceError, SourceTable
 
-__all__ = ["STAND_IN", "Fitted", "StandIn", "blinded", "fit_key", "keys", "notice"]
+__all__ = ["STAND_IN", "Fitted", "Settled", "StandIn", "blinded", "fit_key", "keys", "notice"]
 
 STAND_IN = "$synthetic"
 """The name of this source; no entry of `sources:` can have it."""
@@ -67,11 +68,15 @@ class Fitted:
     counts: tuple[int, ...]
 
 
+class Settled(Fit):
+    """A fit at one moment. under: a digest of what decides its answer: all grants together, and what they read."""
+
+    under: str
+
+
 def fit_key(department: Department, relation: str, fit: Fit) -> str:
-    """A digest of what a fit asks and of the grant that answers it: another one, another fit."""
-    grant = next(g for g in department.grants if g.id == fit.grant)
-    told = [department.department, relation, fit.model_dump(mode="json"), repr(grant)]
-    return sha256(canonical_json(told))
+    """A digest of what a fit asks and, once it is settled, of what decides its answer: another one, another fit."""
+    return sha256(canonical_json([department.department, relation, fit.model_dump(mode="json")]))
 
 
 def notice(name: str) -> str:
@@ -118,15 +123,17 @@ class _Tokens:
 
 
 class StandIn(Source):
-    """Every generated relation of one policy. secret: the agent's own. fitted: relation -> released cells, if any."""
+    """Every generated relation of one policy. secret: the agent's own. fitted: relation -> cells it follows, if any."""
 
     kind: ClassVar[str] = "synthetic"
     dialect: ClassVar[str] = "duckdb"
 
-    def __init__(self, department: Department, secret: bytes, fitted: Mapping[str, Fitted] | None = None) -> None:
+    def __init__(
+        self, department: Department, secret: bytes, fitted: Callable[[str], Fitted | None] = lambda _: None
+    ) -> None:
         self._department = department
         self._secret = secret
-        self._fitted = fitted or {}
+        self._fitted = cache(fitted)  # all columns follow the same cells
 
     def tables(self) -> list[SourceTable]:
         return []
@@ -167,7 +174,7 @@ class StandIn(Source):
 
     def _values(self, relation: str, spec: RelationSpec, name: str) -> pa.Array:
         column, draws = spec.columns[name], self._draws(relation, f"column {name}")
-        fitted = self._cells(relation, spec)
+        fitted = self._cells(relation)
         if fitted is not None and name in (*fitted.by, *fitted.averages):
             return self._follow(relation, column.type, name, fitted, draws)
         found = self._plain(relation, spec, name, draws)
@@ -211,11 +218,9 @@ class StandIn(Source):
 
     # ---- cells that were released --------------------------------------------------------------------
 
-    def _cells(self, relation: str, spec: RelationSpec) -> Fitted | None:
-        fit, found = spec.synthetic.fit, self._fitted.get(relation)
-        if fit is None or found is None or found.key != fit_key(self._department, relation, fit):
-            return None
-        return found if sum(found.counts) else None
+    def _cells(self, relation: str) -> Fitted | None:
+        found = self._fitted(relation)
+        return found if found is not None and any(found.counts) else None
 
     def _follow(self, relation: str, kind: TrinoType, name: str, fitted: Fitted, draws: Draws) -> pa.Array:
         """Cells as often as they count; measures about their cell's average, which they keep."""

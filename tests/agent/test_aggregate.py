@@ -267,6 +267,22 @@ async def test_the_published_relation_says_what_it_answers(house: House, agent: 
     assert relation["rows"] is None
 
 
+async def test_an_entity_that_is_denied_is_not_named(tmp_path: Path) -> None:
+    """Its distinct values make the floor all the same."""
+    denial = {"id": "no", "relation": "discharge", "deny": True, "columns": ["org"]}
+    house = House(tmp_path, {**policy(), "grants": [GRANT, denial]}, {"discharge": (DDL, discharge())})
+    async with house.client("bi", "statistics") as ask:
+        (relation,) = (await ask.relations())["relations"]
+        refused = await ask.refusal(f"SELECT min(t.kg) AS c0 {FROM}")
+        shown = tuples(await ask.rows(f"SELECT t.district AS c0, count(*) AS c1 {FROM} GROUP BY t.district"))
+    assert (relation["mode"], relation["entity"], relation["min_group"]) == ("aggregate", "", 5)
+    assert "org" not in [c["name"] for c in relation["columns"]]
+    assert refused.outcome is Outcome.MODE
+    assert "It answers count(*), sum or avg of" in refused.hint
+    assert "org" not in refused.hint
+    assert [district for district, _ in shown] == [f"44990{i}" for i in range(1, 6)]
+
+
 async def test_answers_leave_in_the_order_of_their_keys(house: House, agent: Agent) -> None:
     async with house.client("bi", "statistics", agent) as ask:
         table: pa.Table = await ask.rows(f"SELECT count(*) AS c0, t.district AS c1 {FROM} GROUP BY t.district")

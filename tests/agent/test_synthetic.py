@@ -683,6 +683,78 @@ async def test_another_declaration_is_another_fit(tmp_path: Path) -> None:
     agent.close()
 
 
+DISTRICTS = {"449901", "449902", "449903"}
+EVERYBODY = {k: v for k, v in SUMS.items() if k != "users"}
+VIEW = "SELECT org_no, district_code, month, unit, qty, litres FROM usage"
+DENIED = {"id": "no", "relation": "usage", "deny": True, "columns": ["litres"]}
+
+
+def viewed_house(folder: Path) -> House:
+    """`fitted_house`, its rows by a view."""
+    house = fitted_house(folder)
+    (folder / "views").mkdir()
+    (folder / "views" / "all_usage.sql").write_text(VIEW)
+    usage = {k: v for k, v in house.policy["relations"]["usage"].items() if k != "table"}
+    house.write(relations={"usage": {**usage, "view": "all_usage"}})
+    return house
+
+
+async def follows(house: House, agent: Agent) -> bool:
+    """Whether generated rows follow the cells that were released."""
+    async with house.client("lin", "mass-balance", agent) as ask:
+        rows = await ask.rows("SELECT DISTINCT t.district_code AS c0 FROM water.main.usage AS t")
+    return bool({v for (v,) in tuples(rows)} & DISTRICTS)
+
+
+@pytest.mark.parametrize(
+    ("grants", "view", "still"),
+    [
+        ([SUMS, MADE_UP, {**EVERYBODY, "id": "coarse", "min_group": 25}], VIEW, False),
+        ([SUMS, MADE_UP, {**EVERYBODY, "id": "fewer", "row_filter": "litres > 0"}], VIEW, False),
+        ([SUMS, MADE_UP, DENIED], VIEW, False),
+        ([SUMS, MADE_UP], f"{VIEW} WHERE litres > 0", False),
+        ([SUMS, MADE_UP], VIEW, True),
+        ([SUMS, MADE_UP, {**EVERYBODY, "id": "alike"}], VIEW, True),
+        ([{**SUMS, "users": ["bi", "wu"], "hours": "00:00-00:01", "until": "2099-01-01"}, MADE_UP], VIEW, True),
+        ([SUMS, MADE_UP, {**SUMS, "id": "other", "users": ["wu"], "min_group": 25}], VIEW, True),
+    ],
+    ids=[
+        "a higher floor",
+        "a filter",
+        "a denial",
+        "the view",
+        "nothing",
+        "names",
+        "times and users",
+        "another's grant",
+    ],
+)
+async def test_rows_follow_sums_as_long_as_they_would_be_told_alike(
+    tmp_path: Path, grants: list[dict[str, Any]], view: str, still: bool
+) -> None:
+    house = viewed_house(tmp_path)
+    agent = house.open()
+    assert agent.fit() == {"usage": "3 cells"}
+    assert await follows(house, agent)
+    (tmp_path / "views" / "all_usage.sql").write_text(view)
+    house.write(grants=grants)
+    agent.reload()
+    assert await follows(house, agent) is still
+    agent.close()
+
+
+async def test_rows_follow_no_sums_of_before_a_floor_that_begins_later(tmp_path: Path) -> None:
+    house = fitted_house(tmp_path)
+    house.write(grants=[SUMS, MADE_UP, {**EVERYBODY, "id": "coarse", "min_group": 25, "from": "2030-01-01"}])
+    moment = [datetime(2029, 12, 30, tzinfo=UTC)]
+    agent = house.open(lambda: moment[0])
+    assert agent.fit() == {"usage": "3 cells"}
+    assert await follows(house, agent)
+    moment[0] = datetime(2030, 1, 3, tzinfo=UTC)
+    assert not await follows(house, agent)
+    agent.close()
+
+
 def test_a_file_of_sums_that_somebody_else_wrote_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "synthetic.json").write_text('{"usage": []}')
     with pytest.raises(ValueError, match=r"synthetic\.json cannot be read"):

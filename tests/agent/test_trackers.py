@@ -16,7 +16,7 @@ import pytest
 
 from connectors.agent.disclosure import Answer, Crowd, Field, Question, Rules, Variant
 from connectors.base import Predicate
-from tests.agent.trackers import VARCHAR, play, play_two
+from tests.agent.trackers import VARCHAR, play, play_two, watch
 
 SCRIPTS = int(os.environ.get("TRACKER_SCRIPTS") or (500 if os.environ.get("ATTACK") else 12))
 WORLDS = 8 if SCRIPTS >= 500 else 4
@@ -56,6 +56,18 @@ def test_the_people_of_two_grants_together_get_no_further(tmp_path: Path, greedy
         assert not found, (seed, found)
         answers += given
     assert answers > SCRIPTS // 2 * 6
+
+
+@pytest.mark.timeout(3600)
+def test_nobody_is_seen_to_cross_the_floor(tmp_path: Path) -> None:
+    """Of the same questions, asked again and again while somebody comes or leaves."""
+    anew = again = 0
+    for seed in range(SCRIPTS):
+        found, fresh, old = watch(seed, tmp_path)
+        assert not found, seed
+        anew, again = anew + fresh, again + old
+    assert anew > SCRIPTS * 3
+    assert again > SCRIPTS
 
 
 def dashboard_world() -> Crowd:

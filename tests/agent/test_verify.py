@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import random
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -318,3 +319,24 @@ async def test_one_subjects_sixth_claim_is_refused_whoever_asks_and_costs_them_n
                 assert (await ask.rows(SQL, keys=[OWNERS[41 + len(refusals)]])).num_rows == 1
         assert refusals[0] == refusals[1]
         assert CityError.from_dict(orjson.loads(refusals[0][1])).outcome is Outcome.BUDGET
+
+
+async def test_a_subject_is_counted_in_all_relations_over_its_table(house: House) -> None:
+    """A second name of the same rows gives nobody more guesses; another table counts for itself."""
+    owner = house.policy["relations"]["owner"]
+    with sqlite3.connect(house.folder / "silo.sqlite") as db:
+        db.execute("CREATE TABLE tenant AS SELECT * FROM owner")
+    house.write(
+        relations={"owner": owner, "again": owner, "tenant": {**owner, "table": "tenant"}},
+        grants=[grant(), *(grant(id=n, relation=n) for n in ("again", "tenant"))],
+    )
+    agent = house.open()
+    async with house.client("wu", "benefit-eligibility", agent) as ask:
+        for name in ("owner", "again", "owner", "again", "owner"):
+            assert tuples(await ask.rows(SQL.replace("owner", name), keys=[OWNERS[1]])) == [(OWNERS[1], "match")]
+        for name in ("owner", "again"):
+            assert (await ask.refusal(SQL.replace("owner", name), keys=[OWNERS[1]])).outcome is Outcome.BUDGET
+        # The control twins: another subject, and the same one in another table.
+        assert tuples(await ask.rows(SQL.replace("owner", "again"), keys=[OWNERS[2]])) == [(OWNERS[2], "match")]
+        assert tuples(await ask.rows(SQL.replace("owner", "tenant"), keys=[OWNERS[1]])) == [(OWNERS[1], "match")]
+    agent.close()

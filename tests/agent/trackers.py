@@ -5,6 +5,7 @@ ranks by singular values, dominated combinations by search.
 
 play(..)       one grant over data that stay the same
 play_two(..)   two grants with other measures, dimensions, filters, floors and epochs, over data that change
+watch(..)      one grant, whose people ask the same again and again, to see who crosses the floor
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -544,3 +546,70 @@ def _ask(guard: Guard, town: Town, terms: Terms, question: Question, now: dateti
         )
         for key in given.question.cells
     ], ""
+
+
+# ---- who crosses the floor -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A count: in which words, the cells that it has, and who was in all cells then."""
+
+    words: str
+    cells: frozenset[tuple[str, ...]]
+    parts: Mapping[tuple[str, ...], Mapping[Place, float]]
+
+    def people(self, key: tuple[str, ...]) -> set[int]:
+        return {person for _, person in self.parts.get(key, {})}
+
+    def few_changed(self, key: tuple[str, ...], other: Seen) -> bool:
+        """Whether somebody, but fewer than K, came to a cell or left it, or has another line there."""
+        lines = {person for _, person in self.parts.get(key, {}).keys() ^ other.parts.get(key, {}).keys()}
+        return 0 < len(self.people(key) ^ other.people(key)) < K or 0 < len(lines) < K
+
+    def tells_of_few(self, other: Seen) -> bool:
+        """Whether a cell is in this or in a later answer alone for the sake of few.
+
+        In other words one that fell below the floor is absent, as one is that is withheld: that is not looked at.
+        """
+        return any(
+            self.few_changed(key, other) for key in self.cells ^ other.cells
+            if self.words == other.words or (key in other.cells and len(self.people(key)) < K)
+        )  # fmt: skip
+
+
+def watch(seed: int, folder: Path, turns: int = 40) -> tuple[bool, int, int]:
+    """A few counts in several words each, while somebody comes or leaves.
+
+    (whether an answer told of few by the cells that it has, answers given anew, old ones given again)
+    """
+    rng = random.Random(seed)
+    town, terms = Town.of(seed, rng), GRANTS[0]
+    guard = Guard(folder / f"watch{seed}.db", "town")
+    questions = [replace(random_question(town.world, rng), measures=()) for _ in range(4)]
+    questions.append(Question((), tuple(town.world.dimensions), ()))
+    seen: dict[int, list[Seen]] = {i: [] for i in range(len(questions))}
+    anew = again = 0
+    for _ in range(turns):
+        if rng.random() < 0.3:
+            town.change(rng)
+        i, words = rng.randrange(len(questions)), rng.choice("aaabcdefgh")
+        crowd = town.crowd(terms)
+        ask = Ask(
+            "town", crowd.variant, terms.rules, town.answer(terms, questions[i]), f"{i} {words}", f"{town.version}",
+            partial(town.crowd, terms), lambda _: (b"", ""), datetime(2026, 5, 4, tzinfo=UTC), terms.epoch,
+        )  # fmt: skip
+        try:
+            given = guard.release(ask)
+        except AccessDenied:
+            continue
+        if given.old is not None:
+            again += 1
+            continue
+        anew += 1
+        answer = Seen(words, frozenset(given.question.cells), town.parts(terms, questions[i]))
+        if any(before.tells_of_few(answer) for before in seen[i]):
+            return True, anew, again
+        seen[i].append(answer)
+    guard.close()
+    return False, anew, again

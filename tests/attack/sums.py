@@ -1,7 +1,7 @@
 """The department whose sums are attacked: its visits, a register, and what is true of them, by pooled data.
 
-Every case asks relations of its own (`dept.main.sums` becomes `dept.main.sums_7`), each with a family of its own, so
-that no case's answers bind another's; and each on a day of its own, so that its budgets are whole.
+Every case asks relations of its own (`dept.main.sums` becomes `dept.main.sums_7`), what is guarded over tables of its
+own, so that no case's answers bind another's; and each on a day of its own, so that its budgets are whole.
 
 Relations of sums, floor 5 unless said otherwise:
     sums      guarded; for `statistics`, and by district and year alone for `planning`
@@ -28,7 +28,7 @@ from catalog.types import parse
 from tests.masks_first.people import Row
 from tests.masks_first.silos import Data
 
-__all__ = ["DATA", "FLOOR", "PRIVATE", "RELATIONS", "Days", "Truth", "policy_for"]
+__all__ = ["FLOOR", "PRIVATE", "RELATIONS", "Days", "Truth", "data_for", "policy_for"]
 
 FLOOR = 5
 VISITS = {
@@ -66,7 +66,6 @@ def _visits() -> list[Row]:
 
 REGISTER = {n: parse(t) for n, t in {"number": "varchar", "reason": "varchar", "hidden": "integer"}.items()}
 REGISTER_ROWS: list[Row] = [(f"REG-2024-{n:04d}", f"reason-Bw7Xt-{n:04d}", int(n == 66)) for n in range(1, 67)]
-DATA: Data = {"visits": (VISITS, _visits()), "register": (REGISTER, REGISTER_ROWS)}
 PRIVATE = sorted({
     *(r[0] for r in _visits() if r[0] and (r[2] in SMALL or r[-1] or r[4] == GIANT)), str(GIANT), str(UNSEEN),
     "reason-Bw7Xt-0066", "reason-Bw7Xt-0001",
@@ -92,6 +91,7 @@ RELATIONS: dict[str, tuple[dict[str, Any], ...]] = {
 }  # fmt: skip
 """Relation -> its grants."""
 GUARDED = ("sums", "most")
+UNGUARDED = ("loose", "shares")
 _NAMED = re.compile(rf"\b(?P<before>main\.|verify\(')(?P<name>{'|'.join(RELATIONS)})\b")
 BUDGETS = {
     "user": {"queries": 6, "cells": 24, "predicates": 24},
@@ -111,15 +111,29 @@ def apart(sql: str, mark: str) -> str:
     return _NAMED.sub(lambda m: f"{m['before']}{m['name']}_{mark}", sql)
 
 
+def _table_of(name: str, mark: str) -> str:
+    """The table of a relation; what is guarded over one table is of one family."""
+    if name == "register":
+        return name
+    return "visits" if name in UNGUARDED else f"visits_{mark}" if name in GUARDED else f"visits_{mark}{name}"
+
+
+def data_for(marks: Mapping[str, Iterable[str]]) -> Data:
+    """The tables of `policy_for`."""
+    visits = {"visits", *(_table_of(name, mark) for mark, names in marks.items() for name in names)} - {"register"}
+    return {**{name: (VISITS, _visits()) for name in sorted(visits)}, "register": (REGISTER, REGISTER_ROWS)}
+
+
 def policy_for(marks: Mapping[str, Iterable[str]]) -> dict[str, Any]:
     """A policy with these relations for each mark, those of one mark in a family of their own."""
     relations: dict[str, Any] = {}
     grants: list[dict[str, Any]] = []
     for mark, names in marks.items():
         for name in sorted(names):
-            table, columns = ("register", REGISTER) if name == "register" else ("visits", VISITS)
+            columns = REGISTER if name == "register" else VISITS
             family = f"f{mark}" if name in GUARDED else f"f{mark}{name}"
-            spec: dict[str, Any] = {"table": table, "columns": {n: str(t) for n, t in columns.items() if n != "hidden"}}
+            shown = {n: str(t) for n, t in columns.items() if n != "hidden"}
+            spec: dict[str, Any] = {"table": _table_of(name, mark), "columns": shown}
             if name == "register":
                 spec["columns"]["number"] = {"type": "varchar", "concept": "code"}
             else:

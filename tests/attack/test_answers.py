@@ -16,7 +16,7 @@ import pytest
 from tests.attack.answers import CLASSES, AnswerCase, answer_cases, judge, marks, play
 from tests.attack.conftest import FULL
 from tests.attack.door import Door
-from tests.attack.sums import DATA, Days, Truth, policy_for
+from tests.attack.sums import Days, Truth, data_for, policy_for
 from tests.attack.weak import SUMS
 from tests.attack.world import KINDS, open_world
 from tests.masks_first.silos import KINDS as ALL_KINDS
@@ -45,9 +45,10 @@ class Sums:
 @pytest.fixture(scope="module")
 def sums(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sums]:
     with ExitStack() as stack:
-        policy = policy_for(marks([*ASKED, *NOTICED.values()]))
+        needed = marks([*ASKED, *NOTICED.values()])
+        data, policy = data_for(needed), policy_for(needed)
         folder = tmp_path_factory.mktemp("sums")
-        world = stack.enter_context(open_world(folder, request, SILOS, gateway=False, data=DATA, policy=policy))
+        world = stack.enter_context(open_world(folder, request, SILOS, gateway=False, data=data, policy=policy))
         found = Sums({}, Days(), Truth())
         stack.callback(found.truth.close)
         for kind, department in world.departments.items():

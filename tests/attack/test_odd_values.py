@@ -60,17 +60,19 @@ def table(rows: list[tuple[Any, ...]]) -> pa.Table:
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Agent]]:
     folder: Path = tmp_path_factory.mktemp("odd")
     (folder / "files").mkdir()
-    pq.write_table(table(people()), folder / "files" / "odd.parquet")
+    for name in TERMS:  # one table has one family
+        pq.write_table(table(people()), folder / "files" / f"{name}.parquet")
     large = [(p, w, x, HUGE if p == "plain-7" else c, d) for p, w, x, c, d in people()]
     pq.write_table(table([*large, ("tiny-1", "tiny", 1.0, HUGE, 1)]), folder / "files" / "huge.parquet")
-    relations = {n: {"table": "odd", "columns": COLUMNS, "family": n} for n in TERMS}
+    relations = {n: {"table": n, "columns": COLUMNS} for n in TERMS}
     large = [(p, w, x, LARGE if c == HUGE else c, d) for p, w, x, c, d in [*large, ("tiny-1", "tiny", 1.0, HUGE, 1)]]
-    pq.write_table(table(large), folder / "files" / "large.parquet")
+    for name in ("large", "large_close"):
+        pq.write_table(table(large), folder / "files" / f"{name}.parquet")
     large_ones = {"huge": {}, "huge_loose": LOOSE, "large": {"base_cells": True, "largest_share": 60},
                   "large_close": {"base_cells": True, "p_percent": 10}}  # fmt: skip
-    relations |= {n: {"table": n.partition("_")[0], "columns": COLUMNS, "family": n} for n in large_ones}
+    relations |= {n: {"table": n.removesuffix("_loose"), "columns": COLUMNS} for n in large_ones}
     grants = [{"id": n, "relation": n, **GRANT, **terms} for n, terms in {**TERMS, **large_ones}.items()]
-    files = {n: {"format": "parquet", "glob": f"{n}.parquet"} for n in ("odd", "huge", "large")}
+    files = {n: {"format": "parquet", "glob": f"{n}.parquet"} for n in (*TERMS, "huge", "large", "large_close")}
     house = House(folder, {
         "department": "dept", "relations": relations, "grants": grants,
         "sources": {"main": {"kind": "files", "path": "files", "tables": files}}, "limits": {"seconds": 3600},

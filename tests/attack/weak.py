@@ -283,10 +283,39 @@ def _changed_amounts_are_the_same(patch: pytest.MonkeyPatch) -> None:
     """Who has something in two crowds is taken to have the same in both."""
     honest = disclosure._steps
 
-    def level(matrix: Any) -> Any:
+    def level(matrix: Any, *_: Any) -> Any:
         return honest(np.where(matrix > 0, matrix.max(axis=1, keepdims=True), 0.0))
 
     patch.setattr(disclosure, "_steps", level)
+
+
+def _small_parts_are_no_changes(patch: pytest.MonkeyPatch) -> None:
+    """Amounts are compared by their first digits."""
+    honest = disclosure._steps
+
+    def coarse(matrix: Any, *_: Any) -> Any:
+        unit = 10 ** np.floor(np.log10(np.where(matrix > 0, matrix, 1)))
+        return honest(np.round(matrix / unit, 6) * unit)
+
+    patch.setattr(disclosure, "_steps", coarse)
+
+
+def _cells_come_and_go(patch: pytest.MonkeyPatch) -> None:
+    """Which cells an answer has is decided anew each time."""
+    patch.setattr(disclosure, "_shows_few", lambda *_: False)
+
+
+def _cells_come_in_other_words(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(disclosure.Guard, "_still_absent", lambda self, family, crowd, ask: ask)
+
+
+def _noise_of_each_union(patch: pytest.MonkeyPatch) -> None:
+    """One draw for all base cells of a cell: each way to put them together is another try."""
+
+    def drawn(self: Any, what: str, cell: Any, scale: float) -> float:
+        return float(self._draw(what, " ".join(sorted(cell[aggregate.PLACES])), scale))
+
+    patch.setattr(aggregate.Noise, "_drawn", drawn)
 
 
 def _old_answers_on_any_terms(patch: pytest.MonkeyPatch) -> None:
@@ -348,7 +377,7 @@ def _anybodys_base_cells(patch: pytest.MonkeyPatch) -> None:
 
 def _one_draw_for_all_scales(patch: pytest.MonkeyPatch) -> None:
     honest = aggregate.Noise._draw
-    patch.setattr(aggregate.Noise, "_draw", lambda self, what, cell, scale: honest(self, what, cell, 1.0) * scale)
+    patch.setattr(aggregate.Noise, "_draw", lambda self, what, place, scale: honest(self, what, place, 1.0) * scale)
 
 
 def _noise_of_each_grant(patch: pytest.MonkeyPatch) -> None:
@@ -402,6 +431,12 @@ GUARDS: dict[str, tuple[Build, str]] = {
     "sums are not followed": (_sums_are_not_followed, "trackers"),
     "sums of two grants apart": (_sums_are_not_followed, "sums_of_two_grants_are_held_against_each_other"),
     "changed amounts are the same": (_changed_amounts_are_the_same, "trackers"),
+    "small parts are no changes": (_small_parts_are_no_changes, "a_small_part_of_an_amount_is_a_change"),
+    "cells come and go": (_cells_come_and_go, "a_cell_that_crosses_the_floor_does_not_show_before_the_next_epoch"),
+    "cells come in other words": (
+        _cells_come_in_other_words, "a_cell_that_crosses_the_floor_does_not_show_before_the_next_epoch",
+    ),
+    "noise of each union": (_noise_of_each_union, "the_noise_of_a_sum_is_that_of_its_parts"),
     "an old answer on any terms": (_old_answers_on_any_terms, "an_old_answer_is_given_again_on_the_same_terms_alone"),
     "another epoch forgets": (_another_epoch_forgets, "an_answer_binds_until_the_epoch_of_its_own_grant_ends"),
     "the newest rule of dominance": (_the_newest_rule_of_dominance, "the_strictest_rule_of_dominance_holds_for_all"),
@@ -564,7 +599,7 @@ SUMS: dict[str, tuple[Build, str, str]] = {
     "no complements": (_no_complements, "complements", "wards after their district"),
     "no guard": (_no_guard, "trackers", "all but few"),
     "the guard knows no more than one user": (_each_user_alone, "collusion", "one asks for all and another for most"),
-    "noise anew": (_noise_anew, "averaging", "sums asked again"),
+    "noise anew": (_noise_anew, "averaging", "asked by its wards"),
     "any number of checks": (_any_number_of_checks, "claims", "a ninth guess"),
     "any number of checks of a subject": (_any_number_a_subject, "claims", "a sixth guess at one subject"),
     "subjects are each user's own": (_subjects_of_each_user, "claims", "a sixth guess by another"),
