@@ -80,6 +80,8 @@ def parse_query(sql: str) -> exp.Query:
     named = {a.name.lower() for a in tree.find_all(exp.TableAlias) if a.name}
     duck.check_functions(tokens, named, extra=(VERIFY, *SESSION_FUNCTIONS))
     _open_brackets(tree)
+    for group in tree.find_all(exp.Group):
+        _open_group(group)
     _label(tree)
     _spell_out_truth(tree)
     for node in tree.walk():
@@ -89,7 +91,16 @@ def parse_query(sql: str) -> exp.Query:
             identifier.meta[WRITTEN] = identifier.this
         identifier.set("this", identifier.this.lower())
         identifier.set("quoted", False)
+    _bind_parameters(tree)
     return tree
+
+
+def _bind_parameters(tree: exp.Query) -> None:
+    """A parameter of a lambda in other letters than where it is declared: sqlglot took it for a column; in place."""
+    for one in tree.find_all(exp.Lambda):
+        names = {parameter.name for parameter in one.expressions}
+        for column in [c for c in one.this.find_all(exp.Column) if c.parts[0].name in names]:
+            column.replace(column.to_dot() if column.table else column.this)
 
 
 def _spell_out_truth(tree: exp.Query) -> None:
@@ -140,9 +151,7 @@ def _parse_one(sql: str, tokens: list[Token]) -> exp.Query:
             break
         tree = tree.this
     if isinstance(tree, exp.Values):
-        tree = (
-            exp.select("*").from_(exp.alias_(tree, "v", table=True)) if not tree.alias else exp.select("*").from_(tree)
-        )
+        tree = _selected(tree)
     if isinstance(tree, exp.Subquery):
         tree = exp.select("*").from_(tree)
     if isinstance(tree, exp.Select) and not tree.expressions:
@@ -155,6 +164,17 @@ def _parse_one(sql: str, tokens: list[Token]) -> exp.Query:
             hint="Accepted: SELECT, WITH, VALUES, TABLE, SHOW, DESCRIBE, EXPLAIN, PREPARE, EXECUTE, USE, SET SESSION.",
         )
     return tree
+
+
+def _selected(values: exp.Values) -> exp.Select:
+    """`VALUES .. ORDER BY .. LIMIT ..` as `SELECT * FROM (VALUES ..) AS v ORDER BY .. LIMIT ..`."""
+    clauses = {key: values.args.get(key) for key in ("order", "limit", "offset")}
+    for key in clauses:
+        values.set(key, None)
+    select = exp.select("*").from_(values if values.alias else exp.alias_(values, "v", table=True))
+    for key, clause in clauses.items():
+        select.set(key, clause)
+    return select
 
 
 def _check_depth(tree: exp.Expr) -> None:
@@ -240,6 +260,23 @@ def _open(item: exp.Expr, select: exp.Select) -> None:
     else:
         table.set("joins", inside or None)
     item.set("this", table)
+
+
+def _open_group(group: exp.Group) -> None:
+    """`GROUP BY (x, y)` as `GROUP BY x, y`, and `GROUP BY ()` as the one group of all rows, also of none; in place.
+
+    Raises UserError for DISTINCT over grouping sets, of which no engine here leaves out those that repeat.
+    """
+    if group.args.get("all") is False and group.find(exp.Rollup, exp.Cube, exp.GroupingSets):
+        raise UserError("GROUP BY DISTINCT over grouping sets is not supported.", Outcome.NODE, rule="node types")
+    if not group.expressions:
+        return
+    group.set("all", None)  # ALL says what is so anyway, DISTINCT what is so of one list of keys
+    keys: list[exp.Expr] = []
+    for item in group.expressions:
+        bare = item.this if isinstance(item, exp.Paren) else item
+        keys += item.expressions if isinstance(item, exp.Tuple) else [bare]
+    group.set("expressions", keys or [exp.GroupingSets(expressions=[exp.Tuple()])])
 
 
 def _label(tree: exp.Query) -> None:

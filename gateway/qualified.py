@@ -2,7 +2,7 @@
 
 `qualify` binds the columns of SELECT, FROM, WHERE and GROUP BY. Here: HAVING (sees the FROM items only),
 expressions in ORDER BY (see the outputs first), `(SELECT ..) AS x` among outputs, names that a derived
-table has twice.
+table has twice, what USING compares and hides.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from catalog.errors import TrinoError, UserError
 from catalog.names import RelationName
 from catalog.relation import Column
 from gateway.parse import LABEL, WRITTEN, first_select
-from gateway.rewrite.tree import outputs, sources, visible_ctes
+from gateway.rewrite.tree import conjuncts, outputs, sources, visible_ctes
 
-__all__ = ["Columns", "complete", "is_ambiguous", "labels_of", "note_columns", "renamed"]
+__all__ = ["Columns", "complete", "is_ambiguous", "labels_of", "note_columns", "note_using", "renamed"]
 
 Columns = dict[RelationName, tuple[Column, ...]]
 """Every relation and metadata table that one statement names, with its columns."""
@@ -27,6 +27,8 @@ Columns = dict[RelationName, tuple[Column, ...]]
 
 GIVEN = "columns"
 """Key under which a derived table's `meta` remembers how many columns its alias names."""
+USING = "using"
+"""Key under which a join's `meta` remembers the names of its USING."""
 
 
 def renamed(table: exp.Table, columns: Sequence[str], given: Sequence[exp.Identifier]) -> exp.Subquery:
@@ -48,6 +50,25 @@ def note_columns(tree: exp.Query) -> None:
             node.meta[GIVEN] = len(alias.args["columns"])
 
 
+def note_using(tree: exp.Query) -> None:
+    """Before `qualify`, which makes USING vanish: note its names for `complete`, and keep them out of `x.*`.
+
+    What a join merges belongs to neither side, so that only a bare `*` delivers it.
+    """
+    for select in tree.find_all(exp.Select):
+        joins = select.args.get("joins") or []
+        for join in joins:
+            join.meta[USING] = [name.name for name in join.args.get("using") or ()]
+        if not any(join.meta[USING] for join in joins):
+            continue
+        for place, source in enumerate(sources(select)):
+            merged = [name for join in joins[max(0, place - 1) :] for name in join.meta[USING]]
+            for item in select.expressions:
+                if isinstance(item, exp.Column) and isinstance(item.this, exp.Star) and item.table == source.alias:
+                    hidden = item.this.args.get("except_") or []
+                    item.this.set("except_", [*hidden, *map(exp.to_identifier, merged)])
+
+
 def _check_length(have: int, given: int) -> None:
     if have != given:
         raise UserError(
@@ -62,12 +83,43 @@ def complete(tree: exp.Query, columns: Columns) -> None:
     for node in tree.find_all(exp.Subquery, exp.CTE):
         if GIVEN in node.meta and isinstance(node.this, exp.Query):
             _check_length(len(node.this.named_selects), node.meta[GIVEN])
+    for select in tree.find_all(exp.Select):
+        _merge_keys(select, columns)
     _rename_references(tree)
     _check_ambiguous(tree)
     _name_subqueries(tree)
     for select in tree.find_all(exp.Select):
         _bind_having(select, columns)
         _bind_order(select)
+
+
+def _merge_keys(select: exp.Select, columns: Columns) -> None:
+    """USING compares with what the joins before it merged, where `qualify` takes the first item that has the name.
+
+    The merged key is the left side's where it cannot be NULL without the right's being so, and the right's likewise.
+    Raises AMBIGUOUS_NAME for a name that the left side has twice.
+    """
+    merged: dict[str, tuple[int, exp.Expr]] = {}
+    joins = select.args.get("joins") or []
+    if not any(join.meta.get(USING) for join in joins):
+        return
+    found = [(s.alias, _names(s.node, select, columns)) for s in sources(select)]
+    for place, join in enumerate(joins, 1):
+        conditions = []
+        named = join.meta.pop(USING, ())
+        for name, condition in zip(named, conjuncts(join.args["on"]) if named else (), strict=True):
+            own = exp.column(name, table=found[place][0])
+            first, left = merged.get(name, (0, None))
+            held = [exp.column(name, table=alias) for alias, names in found[first:place] if name in names]
+            if len(held) + (left is not None) > 1:
+                raise _ambiguous(name)
+            if left is None:
+                left = held[0] if held else condition.this
+            conditions.append(exp.EQ(this=left.copy(), expression=own))
+            side = {"RIGHT": own, "FULL": exp.func("coalesce", left.copy(), own.copy())}.get(join.side.upper(), left)
+            merged[name] = (place + 1, side)
+        if conditions:
+            join.set("on", exp.and_(*conditions, copy=False))
 
 
 def _rename_references(tree: exp.Query) -> None:

@@ -26,7 +26,7 @@ from gateway.catalogue import UserView
 from gateway.execution import Execution, Session
 from gateway.parse import Parsed, location_of, parse_query
 from gateway.plan.verify import verified_relations
-from gateway.qualified import Columns, complete, is_ambiguous, labels_of, note_columns, renamed
+from gateway.qualified import Columns, complete, is_ambiguous, labels_of, note_columns, note_using, renamed
 from gateway.rewrite.tree import part_names, sources
 
 __all__ = ["SYSTEM_TABLE", "Resolved", "resolve", "table_name"]
@@ -71,6 +71,7 @@ def _qualified(tree: exp.Query, columns: Columns) -> exp.Query:
         schemas: Any = known.setdefault(name.catalog, {})
         schemas.setdefault(name.schema, {})[name.table] = {c.name: str(c.type) for c in found}
     note_columns(tree)
+    note_using(tree)
     part_names(tree)
     try:
         tree = qualify(

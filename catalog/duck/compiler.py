@@ -107,6 +107,7 @@ _ARITHMETIC: dict[type[exp.Expr], str] = {
     exp.Div: "/",
     exp.Mod: "%",
 }
+_IS_NUMBER = "tr_is_number"
 _CONSTANT = re.compile(r"NULL|TRUE|FALSE|'(?:[^']|'')*'")
 _BITS: dict[type[exp.Expr], str] = {exp.BitwiseAnd: "&", exp.BitwiseOr: "|"}
 
@@ -286,7 +287,7 @@ class _Compiler:
         only(node, "this", "order", "limit", "offset", "with_")
         scope, prefix = self.with_clause(node, parent)
         inner = self.query(node.this, scope)
-        return _Query(f"{prefix}({inner.sql}){self.tail(node, _ordinals(inner))}", inner.columns)
+        return _Query(prefix + self.sorted_outputs(node, f"({inner.sql})", inner.columns, scope), inner.columns)
 
     def with_clause(self, node: exp.Expr, parent: _Scope | None) -> tuple[_Scope, str]:
         """A scope that knows the CTEs of `node`, and the text WITH ..; CTEs get names of our own."""
@@ -337,7 +338,11 @@ class _Compiler:
             raise refuse("DISTINCT with an order by arrays or rows", "(order it in a query around it)")
         if distinct and node.args.get("order"):
             self.check_distinct_order(node.args["order"], scope, [value.sql for _, value in items])
-        return _Query(f"{prefix}SELECT {'DISTINCT ' if distinct else ''}{listed}{text}{tail}", columns)
+        sql = f"SELECT {'DISTINCT ' if distinct else ''}{listed}{text}"
+        if distinct and _IS_NUMBER in tail:  # which DuckDB takes above a DISTINCT only
+            above = self.by_places(node, scope, [value.sql for _, value in items])
+            return _Query(prefix + self.sorted_outputs(above, sql, columns, scope), columns)
+        return _Query(f"{prefix}{sql}{tail}", columns)
 
     def select_items(self, node: exp.Select, scope: _Scope) -> Iterator[tuple[str, Typed]]:
         number = 0
@@ -522,8 +527,24 @@ class _Compiler:
             columns.append((name, kind))
         arms = [_coerced(q, columns) for q in (left, right)]
         everything = "" if node.args.get("distinct") else " ALL"
-        out = _Query(f"{arms[0]} {word}{everything} {arms[1]}", columns)
-        return _Query(f"{prefix}{out.sql}{self.tail(node, _ordinals(out))}", columns)
+        both = f"{arms[0]} {word}{everything} {arms[1]}"
+        return _Query(prefix + self.sorted_outputs(node, both, columns, scope), columns)
+
+    def sorted_outputs(self, node: exp.Expr, sql: str, columns: Sequence[tuple[str, TrinoType]], around: _Scope) -> str:
+        """A query without ORDER BY under that of `node`, which sees its outputs only.
+
+        DuckDB takes places there; by anything else it sorts a derived table.
+        """
+        places = _ordinals(columns)
+        order = node.args.get("order")
+        if all(_is_place(item, places) for item in (order.expressions if order else ())):
+            return f"{sql}{self.tail(node, places)}"
+        names = [name.lower() for name, _ in columns]
+        own = [name if names.count(name) == 1 else f"{name}, {i}" for i, name in enumerate(names)]
+        relation = _Relation("outputs", dict(zip(own, (kind for _, kind in columns), strict=True)))
+        scope = _Scope(around.parent, around.ctes, [relation], shown=[relation.read(name) for name in own])
+        listed = ", ".join(map(quote, own))
+        return f"SELECT * FROM ({sql}) AS outputs({listed}){self.tail(node, scope)}"
 
     def tail(self, node: exp.Expr, scope: _Scope) -> str:
         """ORDER BY, OFFSET, LIMIT."""
@@ -551,14 +572,19 @@ class _Compiler:
     def check_distinct_order(self, order: exp.Expr, scope: _Scope, shown: Sequence[str]) -> None:
         """With DISTINCT only what is shown may order the rows."""
         for item in order.expressions:
-            key = item.this
-            ordinal = isinstance(key, exp.Literal) and not key.is_string
-            named = isinstance(key, exp.Column) and not key.table and key.name.lower() in scope.outputs
-            if not (ordinal or named or self.expr(key, scope).sql in shown):
+            if not (_is_shown(item.this, scope) or self.expr(item.this, scope).sql in shown):
                 raise UserError(
                     "With SELECT DISTINCT, ORDER BY takes what is selected.",
                     trino=TrinoError.EXPRESSION_NOT_IN_DISTINCT,
                 )
+
+    def by_places(self, node: exp.Select, scope: _Scope, shown: Sequence[str]) -> exp.Select:
+        """A copy of a SELECT DISTINCT whose ORDER BY has, for the expressions that are selected, their places."""
+        found = node.copy()
+        for item in found.args["order"].expressions:
+            if not _is_shown(item.this, scope):
+                item.set("this", exp.Literal.number(shown.index(self.expr(item.this, scope).sql) + 1))
+        return found
 
     def condition(self, word: str, node: exp.Expr | None, scope: _Scope) -> str:
         if not node:
@@ -587,7 +613,7 @@ class _Compiler:
         for item in listed:
             if isinstance(item, (exp.Rollup, exp.Cube)):
                 only(item, "expressions")
-                inner = ", ".join(self.key(k, scope, items) for k in item.expressions)
+                inner = ", ".join(self.level(k, scope, items) for k in item.expressions)
                 parts.append(f"{'ROLLUP' if isinstance(item, exp.Rollup) else 'CUBE'} ({inner})")
             elif isinstance(item, exp.GroupingSets):
                 only(item, "expressions")
@@ -600,6 +626,11 @@ class _Compiler:
     def set_of(self, node: exp.Expr, scope: _Scope, items: Sequence[tuple[str, Typed]]) -> str:
         keys = node.expressions if isinstance(node, exp.Tuple) else [node.this if isinstance(node, exp.Paren) else node]
         return ", ".join(self.key(k, scope, items) for k in keys)
+
+    def level(self, node: exp.Expr, scope: _Scope, items: Sequence[tuple[str, Typed]]) -> str:
+        """What ROLLUP or CUBE takes away at a time: one key, or `(x, y)`."""
+        several = isinstance(node, exp.Tuple) and node.expressions
+        return f"({self.set_of(node, scope, items)})" if several else self.key(node, scope, items)
 
     def key(self, node: exp.Expr, scope: _Scope, items: Sequence[tuple[str, Typed]]) -> str:
         """A grouping key; an ordinal becomes the expression that it stands for."""
@@ -628,21 +659,33 @@ class _Compiler:
             raise refuse(node)
         only(node, "this", "desc", "nulls_first")
         value = node.this
+        found: Typed | None
         if ordinals and isinstance(value, exp.Literal) and not value.is_string:
             place = _count(value)
-            key = scope.shown[place - 1] if 0 < place <= len(scope.shown) else None
-            text = str(place) if key is None or not is_compound(key.type) else self.sort_key(key)
+            found = scope.shown[place - 1] if 0 < place <= len(scope.shown) else None
+            text = str(place) if found is None or not is_compound(found.type) else self.sort_key(found)
         elif ordinals and isinstance(value, exp.Column) and not value.table and value.name.lower() in scope.outputs:
-            named = scope.outputs[value.name.lower()]
-            is_constant = named.value is not None or _CONSTANT.fullmatch(named.sql)
-            text = str(scope.shown.index(named) + 1) if is_constant else self.sort_key(named)
+            found = scope.outputs[value.name.lower()]
+            is_constant = found.value is not None or _CONSTANT.fullmatch(found.sql)
+            text = str(scope.shown.index(found) + 1) if is_constant else self.sort_key(found)
         else:
             found = self.expr(value, scope)
             text = comparing.orderable(found)
             if found.value is not None or _CONSTANT.fullmatch(text) or text.strip("(-)").isdigit():
                 text = f"CAST({text} AS {found.type.duckdb()})"  # a bare number would be a place in the list
         direction = "DESC" if node.args.get("desc") else "ASC"
-        return f"{text} {direction} NULLS {'FIRST' if node.args.get('nulls_first') else 'LAST'}"
+        if not node.args.get("nulls_first"):
+            return f"{text} {direction} NULLS LAST"
+        before = f"{self.numbers_key(found)} {direction} NULLS FIRST, " if found and _has_floats(found.type) else ""
+        return f"{before}{text} {direction} NULLS FIRST"
+
+    def numbers_key(self, value: Typed) -> str:
+        """Sorts before a float under NULLS FIRST, where NaN is the least to Trino, and elsewhere, as to DuckDB, the
+        greatest."""
+        if is_compound(value.type):
+            raise refuse(f"an order by {value.type} with NULLS FIRST")
+        self.wrote(value.sql)
+        return f"{_IS_NUMBER}({value.sql})"
 
     def sort_key(self, value: Typed) -> str:
         if value.sql.isdigit() and is_compound(value.type):
@@ -755,6 +798,8 @@ class _Compiler:
             only(nodes[0], "expressions")
             if len(nodes[0].expressions) != 1:
                 raise refuse("DISTINCT over several columns")
+            if _IS_NUMBER in call.order:
+                raise refuse("DISTINCT with floats in an order with NULLS FIRST")
             call = replace(call, distinct=True)
             nodes = [nodes[0].expressions[0], *nodes[1:]]
         if function.name == "count" and nodes and isinstance(nodes[0], exp.Star):
@@ -815,7 +860,11 @@ class _Compiler:
         if functions.GROWING.search(" ".join(parts)):
             raise refuse("a window by concat, replace or random", "(compute it in a query below)")
         if given["spec"]:
-            parts.append(self.frame(given["spec"], scope))
+            frame = self.frame(given["spec"], scope)
+            # DuckDB takes one key there.
+            if _IS_NUMBER in " ".join(parts) and re.match(r"RANGE .*(?<!UNBOUNDED) (PRECEDING|FOLLOWING)", frame):
+                raise refuse("a RANGE frame over floats in an order with NULLS FIRST")
+            parts.append(frame)
         if isinstance(node.this.find(exp.Lag, exp.Lead), (exp.Lag, exp.Lead)) and not given["order"]:
             raise UserError("lag and lead need ORDER BY.", trino=TrinoError.MISSING_ORDER_BY, rule="function list")
         return self.aggregate(node.this, scope, f" OVER ({' '.join(parts)})", windowed=True)
@@ -1070,12 +1119,22 @@ class _Compiler:
         only(node, "this", "expressions", "query")
         value = self.expr(node.this, scope)
         if node.args.get("query") is not None:
-            if value.type.name == "row":
-                return self._row_in(value, self.query(node.args["query"], scope))
-            query = self.subquery(node.args["query"], scope)
-            kind = comparable(value.type, query.columns[0][1], "IN")
-            left = cast_to(value, kind).sql if value.type != kind else value.sql
-            return Typed(f"({left} IN ({query.sql}))", BOOLEAN)
+            found = self._in_query(value, node, scope)
+            if not _filters(node) or not _matches_oddly(value.type):
+                return found
+            # As a filter it is a join to Trino, and what is not equal to itself has no match there.
+            return Typed(f"({found.sql} AND {equality(value, value, value.type).sql})", BOOLEAN)
+        return self._in_list(value, node, scope)
+
+    def _in_query(self, value: Typed, node: exp.Expr, scope: _Scope) -> Typed:
+        if value.type.name == "row":
+            return self._row_in(value, self.query(node.args["query"], scope))
+        query = self.subquery(node.args["query"], scope)
+        kind = comparable(value.type, query.columns[0][1], "IN")
+        left = cast_to(value, kind).sql if value.type != kind else value.sql
+        return Typed(f"({left} IN ({query.sql}))", BOOLEAN)
+
+    def _in_list(self, value: Typed, node: exp.Expr, scope: _Scope) -> Typed:
         items = [self.expr(n, scope) for n in node.expressions]
         kind = value.type
         for item in items:
@@ -2113,16 +2172,51 @@ def _outputs(items: Sequence[tuple[str, Typed]]) -> dict[str, Typed]:
     return {n: v for n, (_, v) in zip(names, items, strict=True) if names.count(n) == 1}
 
 
-def _ordinals(query: _Query) -> _Scope:
+def _ordinals(columns: Sequence[tuple[str, TrinoType]]) -> _Scope:
     """ORDER BY above a set operation sees output names only."""
     scope = _Scope(None, {})
-    names = [n.lower() for n, _ in query.columns]
+    names = [n.lower() for n, _ in columns]
     scope.outputs = {
-        n: Typed(str(i + 1), t) for i, (n, (_, t)) in enumerate(zip(names, query.columns, strict=True))
+        n: Typed(str(i + 1), t) for i, (n, (_, t)) in enumerate(zip(names, columns, strict=True))
         if names.count(n) == 1
     }  # fmt: skip
-    scope.shown = [Typed(str(i + 1), t) for i, (_, t) in enumerate(query.columns)]
+    scope.shown = [Typed(str(i + 1), t) for i, (_, t) in enumerate(columns)]
     return scope
+
+
+def _is_shown(key: exp.Expr, scope: _Scope) -> bool:
+    """Whether a part of ORDER BY is the place or the name of an output."""
+    if isinstance(key, exp.Literal):
+        return not key.is_string
+    return isinstance(key, exp.Column) and not key.table and key.name.lower() in scope.outputs
+
+
+def _is_place(item: exp.Expr, places: _Scope) -> bool:
+    """Whether an item of ORDER BY is an output that DuckDB sorts as Trino does, by its place."""
+    value, found = item.this, None
+    if isinstance(value, exp.Literal):
+        place = int(value.name) if value.name.isdigit() else 0
+        found = places.shown[place - 1] if 0 < place <= len(places.shown) else Typed("", UNKNOWN)
+    elif isinstance(value, exp.Column) and not value.table:
+        found = places.outputs.get(value.name.lower())
+    return found is not None and not (item.args.get("nulls_first") and _has_floats(found.type))
+
+
+def _filters(node: exp.Expr) -> bool:
+    """Whether a condition is one of those that WHERE, HAVING or the ON of an inner join joins by AND."""
+    above = node.parent
+    while isinstance(above, (exp.And, exp.Paren)):
+        above = above.parent
+    return isinstance(above, (exp.Where, exp.Having)) or (isinstance(above, exp.Join) and not above.side)
+
+
+def _matches_oddly(kind: TrinoType) -> bool:
+    """Whether a value of a type may be in a query to DuckDB, and to Trino's IN as a value, though equal to nothing."""
+    return is_compound(kind) or kind.name in ("double", "real")
+
+
+def _has_floats(kind: TrinoType) -> bool:
+    return "double" in str(kind) or "real" in str(kind)
 
 
 def _coerced(query: _Query, columns: Sequence[tuple[str, TrinoType]]) -> str:

@@ -219,6 +219,7 @@ MACROS: tuple[str, ...] = (
     " ELSE greatest(a, b) END",
     "tr_min(a, b) AS CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN isnan(a) THEN b WHEN isnan(b) THEN a"
     " ELSE least(a, b) END",
+    "tr_is_number(x) AS NOT isnan(x)",
     "tr_sign_of(a, b) AS CASE WHEN a < b THEN -1 WHEN a > b THEN 1 WHEN a = b THEN 0 END",
     "tr_order(o) AS CASE WHEN o = 2 THEN CAST(tr_fail('NOT_SUPPORTED') AS INTEGER) ELSE o END",
     "tr_float_eq(a, b) AS CASE WHEN isnan(a) AND b IS NOT NULL OR isnan(b) AND a IS NOT NULL THEN false ELSE a = b END",

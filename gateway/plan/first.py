@@ -33,7 +33,7 @@ counts only if all rows of s are here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -58,6 +58,8 @@ SPARED = 20
 PLACE = "place"
 NO_ORDER = ("map", "json", "array", "row")
 """Types that ORDER BY refuses, or refuses where a NULL inside would decide; the statement need not sort by them."""
+FLOATS = ("double", "real")
+"""Types whose order with NULLS FIRST has NaN as the least, and with NULLS LAST as the greatest."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def leave_ties(few: Limited) -> None:
         for o in few.by
     ]
     place = exp.Window(this=exp.Rank(), over="OVER", order=exp.Order(expressions=reverse))
-    names = dict.fromkeys(c.name for c in (*select.find_all(exp.Column), *(o.this for o in few.by)))
+    sorted_by = [c for o in few.by for c in o.find_all(exp.Column)]
+    names = dict.fromkeys(c.name for c in (*select.find_all(exp.Column), *sorted_by))
     inner = exp.select(*(exp.column(n, table=few.fragment) for n in names), exp.alias_(place, PLACE)).from_(
         few.fragment
     )
@@ -139,8 +142,12 @@ def limited(
             column.set("table", exp.to_identifier(renamed[column.table]))
     order = merge.args["order"].expressions
     name = renamed[leader.id]
-    ties = tuple(_ordered(exp.column(f"c{i}", table=name), o) for i, o in by) if len(by) < len(order) else ()
-    return Limited(merge, asked, name, rows, counts[0], ties, tuple(f.id for f in asked[len(fragments) :]))
+    types = types_of(leader)
+    if not types:
+        return None
+    ties = [key for i, o in by for key in _keys(exp.column(f"c{i}", table=name), o, types[i])]
+    ties = ties if len(by) < len(order) else []
+    return Limited(merge, asked, name, rows, counts[0], tuple(ties), tuple(f.id for f in asked[len(fragments) :]))
 
 
 def _counts(merge: exp.Query) -> tuple[int, int] | None:
@@ -207,3 +214,12 @@ def _first_rows(fragment: FragmentPlan, by: Sequence[tuple[int, exp.Ordered]], r
 
 def _ordered(column: exp.Expr, like: exp.Ordered) -> exp.Ordered:
     return exp.Ordered(this=column.copy(), desc=like.args.get("desc"), nulls_first=like.args.get("nulls_first"))
+
+
+def _keys(column: exp.Expr, like: exp.Ordered, kind: str) -> Iterator[exp.Ordered]:
+    """The order of a column by keys that also sort backwards: where NaN stands is a key of its own."""
+    if kind in FLOATS:
+        is_least = bool(like.args.get("nulls_first"))
+        direction = {"desc": bool(like.args.get("desc")) != is_least, "nulls_first": like.args.get("nulls_first")}
+        yield exp.Ordered(this=exp.IsNan(this=column.copy()), **direction)
+    yield _ordered(column, like)

@@ -28,6 +28,7 @@ from gateway.rewrite.tree import (
     Source,
     conjuncts,
     departments_of,
+    fresh_aliases,
     has_subquery,
     is_about,
     is_closed,
@@ -125,9 +126,10 @@ def fragment_tree(query: exp.Query) -> exp.Query:
 def _renumbered(query: exp.Query) -> exp.Query:
     """Number aliases within the fragment, so that equal questions have equal texts wherever they stand."""
     names: dict[str, str] = {}
+    fresh = fresh_aliases(query)
     for node in query.find_all(*SOURCES):
-        if node.alias:
-            names.setdefault(node.alias, f"t{len(names)}")
+        if node.alias and node.alias not in names:
+            names[node.alias] = next(fresh)
     for node in query.find_all(*SOURCES):
         if node.alias:
             node.args["alias"].set("this", exp.to_identifier(names[node.alias]))

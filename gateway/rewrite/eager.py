@@ -78,6 +78,8 @@ def eager_aggregation(tree: exp.Query, context: Context) -> exp.Query:
     filter before grouping. A select that groups, but by nothing of x, is left alone: ungrouped, an empty x would
     still be one row. Doubles add in another order, which SQL leaves open. Rows of x that meet nothing are summed
     too, so what is evaluated for them is calm: no division by a zero, no cast, that the whole would not have met.
+    An expression is one only where it stands by itself: below a lambda its names are the lambda's too, below TRY it
+    may fail, below ESCAPE the pattern reads otherwise; of these only columns are keys (`_is_value`).
     Numbers that overflow are the exception, as they are for the sum itself.
     """
     for select in reversed(list(tree.find_all(exp.Select))):  # a derived table before it moves
@@ -216,7 +218,10 @@ def _collect(node: exp.Expr, alias: str, into: dict[str, exp.Expr]) -> None:
 
 
 def _is_value(node: exp.Expr) -> bool:
-    """Whether a node is an expression of its own; a CASE's branch and a row's brackets are not."""
+    """Whether a node is an expression of its own; a CASE's branch, a row's brackets, a part of TRY are not."""
+    around = node.find_ancestor(exp.Lambda, exp.Try, exp.Escape, exp.Query)
+    if not isinstance(node, exp.Column) and not isinstance(around, (exp.Query, type(None))):
+        return False
     if isinstance(node, exp.If):
         return not isinstance(node.parent, exp.Case)
     return not isinstance(node, (exp.Group, exp.Ordered, exp.Tuple))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from gateway.rewrite.calm import EXACT, is_calm
+from gateway.rewrite.kinds import sure_type
 from gateway.rewrite.tree import (
     Source,
     conjuncts,
@@ -36,8 +37,9 @@ def infer_equalities(tree: exp.Query, context: Context) -> exp.Query:
     restricts the scan of whatever equals it.
 
     Proof sketch. `=` on values of one and the same type of `calm.EXACT` is transitive, and equal values are one
-    value to every expression. A row that WHERE keeps has all of them true, hence the new ones true; the old ones
-    stay, so none is kept that was not. What is copied is calm, so it fails for no row.
+    value to every expression. That type must be certain (`kinds`): 1.0 and 1.00 are equal, but two texts. A row that
+    WHERE keeps has all of them true, hence the new ones true; the old ones stay, so none is kept that was not. What
+    is copied is calm, so it fails for no row.
     """
     for select in list(tree.find_all(exp.Select)):
         if len(departments_of(select)) > 1:
@@ -82,6 +84,8 @@ def _pair(part: exp.Expr) -> tuple[exp.Column, exp.Column] | None:
     if not (isinstance(one, exp.Column) and isinstance(other, exp.Column)):
         return None
     if one.type is None or one.type != other.type or not one.is_type(*EXACT):
+        return None
+    if sure_type(one) != sure_type(other) or not sure_type(one):
         return None
     return one, other
 

@@ -8,6 +8,7 @@ from sqlglot import exp
 
 from gateway.rewrite.tree import (
     conjuncts,
+    has_grouping_sets,
     has_subquery,
     has_window,
     is_aggregate_select,
@@ -34,9 +35,11 @@ def flatten_derived(tree: exp.Query, context: Context) -> exp.Query:
     row, so the outer expressions may use the definitions. d's WHERE filters d before later joins; the
     later joins are inner or LEFT (checked), where filtering the left side before or after is the same.
     Left alone if GROUP BY or ORDER BY name an output that is a constant: there a number is a position.
+    Left alone under ROLLUP, CUBE and GROUPING SETS: two outputs with one definition are two keys there, each NULL
+    in its own sets, and CUBE (k, k) is not CUBE (x, y).
     """
     for select in list(tree.find_all(exp.Select)):
-        if is_aggregate_select(select):
+        if is_aggregate_select(select) and not has_grouping_sets(select):
             while _flatten_first(select):
                 pass
     return tree

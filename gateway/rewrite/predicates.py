@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from gateway.rewrite.kinds import has_char, output_type
 from gateway.rewrite.tree import (
     Source,
     aliases_in,
@@ -42,7 +43,9 @@ def push_predicates(tree: exp.Query, context: Context) -> exp.Query:
       without input.
     - Into DISTINCT: equal rows pass or fail together. Into UNION, INTERSECT, EXCEPT: membership of a row
       in an arm does not change for rows that pass, so filtering all arms filters the result. Only if every
-      arm has the output's type: 3 / 2 of an integer arm is not 3 / 2 of the double it becomes.
+      arm has the output's type: 3 / 2 of an integer arm is not 3 / 2 of the double it becomes, nor does a char(3)
+      measure what it does as char(5), a decimal divide alike in another scale. So each arm's type must be certain
+      (`kinds`), and one; a varchar's length may differ, unless a char, which pads by it, stands in P.
     """
     for select in list(tree.find_all(exp.Select)):
         _from_where(select)
@@ -118,7 +121,8 @@ def accepts(query: exp.Expr, names: list[str], part: exp.Expr) -> bool:
     if isinstance(query, exp.SetOperation):
         arms = (_arm(query.left), _arm(query.right))
         read = {names.index(c.name) for c in part.find_all(exp.Column)}
-        return all(_alike(arms, i) for i in read) and all(accepts(arm, names, part) for arm in arms)
+        lengths = has_char(part)
+        return all(_alike(arms, i, lengths) for i in read) and all(accepts(arm, names, part) for arm in arms)
     if not isinstance(query, exp.Select) or query.args.get("from_") is None:
         return False
     if any(has_window(p) or has_subquery(p) for p in query.expressions) or query.args.get("qualify"):
@@ -138,23 +142,10 @@ def _arm(arm: exp.Expr) -> exp.Expr:
     return arm.this if isinstance(arm, exp.Subquery) and not any(arm.args.get(k) for k in tail) else arm
 
 
-def _alike(arms: tuple[exp.Expr, ...], place: int) -> bool:
-    """Whether output number `place` has one known type in all arms."""
-    kinds = {_kind_of(arm, place) for arm in arms}
+def _alike(arms: tuple[exp.Expr, ...], place: int, lengths: bool) -> bool:
+    """Whether output number `place` has one certain type in all arms."""
+    kinds = {output_type(arm, place, lengths) for arm in arms}
     return len(kinds) == 1 and "" not in kinds
-
-
-def _kind_of(arm: exp.Expr, place: int) -> str:
-    """The Trino type of an arm's output, without a text's length; "" if unknown or mixed."""
-    if isinstance(arm, exp.SetOperation):
-        kinds = {_kind_of(_arm(a), place) for a in (arm.left, arm.right)}
-        return kinds.pop() if len(kinds) == 1 else ""
-    if not isinstance(arm, exp.Select):
-        return ""
-    kind = arm.expressions[place].unalias().type
-    if kind is None or kind.is_type("unknown", "null"):
-        return ""
-    return "text" if kind.is_type(*exp.DataType.TEXT_TYPES) else kind.sql("trino")
 
 
 def _put(query: exp.Expr, alias: str, part: exp.Expr, names: list[str] | None = None) -> None:

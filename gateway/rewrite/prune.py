@@ -21,7 +21,8 @@ def prune_outputs(tree: exp.Query, context: Context) -> exp.Query:
     the number of rows nor the other values. With DISTINCT, in arms of a set operation (positions and
     duplicates count) and where the output is the only one left, nothing is dropped. An aggregate
     output may go as long as another output or a GROUP BY keeps the select an aggregation. EXISTS asks for
-    rows, whatever they show: of a plain select it reads a constant.
+    rows, whatever they show: of a plain select it reads a constant, but not of a DISTINCT under OFFSET, where what
+    rows show decides how many are left.
     """
     for exists in tree.find_all(exp.Exists):
         _prune_existence(exists.this)
@@ -35,9 +36,11 @@ def prune_outputs(tree: exp.Query, context: Context) -> exp.Query:
 
 
 def _prune_existence(query: exp.Expr) -> None:
-    while isinstance(query, exp.Subquery) and not query.args.get("alias"):
+    while isinstance(query, exp.Subquery) and not any(query.args.get(k) for k in ("alias", "offset")):
         query = query.this
     if not isinstance(query, exp.Select) or is_aggregate_select(query) or query.args.get("order") is not None:
+        return
+    if query.args.get("distinct") is not None and query.args.get("offset") is not None:
         return
     if any(p.find(exp.Column) is not None for p in query.expressions) and not query.find(exp.Anonymous):
         query.set("expressions", [exp.alias_(exp.Literal.number(1), "one", copy=False)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from sqlglot import exp
 from sqlglot.dialects.trino import Trino
@@ -25,6 +26,7 @@ __all__ = [
     "aliases_in",
     "conjuncts",
     "departments_of",
+    "fresh_aliases",
     "has_aggregate",
     "has_grouping_sets",
     "has_subquery",
@@ -244,13 +246,19 @@ def substitute(node: exp.Expr, alias: str, by: dict[str, exp.Expr]) -> exp.Expr:
     return node.copy().transform(swap, copy=False)
 
 
+def fresh_aliases(tree: exp.Expr) -> Iterator[str]:
+    """t0, t1, .. but for the names of lambda parameters: in text, `t0.k` would be a field of such a parameter."""
+    taken = {name.name for one in tree.find_all(exp.Lambda) for name in one.expressions}
+    return (name for i in count() if (name := f"t{i}") not in taken)
+
+
 def unique_aliases(tree: exp.Query) -> exp.Query:
     """Rename every source to t0, t1, .. and every CTE to w0, w1, .. across the whole statement.
 
     Exact: inner scopes are renamed before outer ones, a column keeps pointing at the source it was
     resolved to, and new names cannot collide because `qualify` has already bound every column.
     """
-    names = (f"t{i}" for i in range(1_000_000))
+    names = fresh_aliases(tree)
     scopes = traverse_scope(tree)
     for scope in scopes:
         renamed = {alias: next(names) for alias in scope.selected_sources}

@@ -172,6 +172,21 @@ def test_rows_with_a_column_that_has_no_order_are_asked_for_as_a_whole(kind: str
     assert planned(city, f"SELECT t.id {join}").first is not None
 
 
+def test_what_ties_with_a_last_row_of_nan_is_left_out(pool: MergePool) -> None:
+    """A NaN is the greatest here, and what is backwards the greatest with NULLS FIRST is not."""
+    city = world(
+        {"a__t": {"rows": 100_000}},
+        a__t=({"id": "bigint", "p": "double"}, [(i, float(i) if i < 9 else float("nan")) for i in range(20)]),
+        b__u=({"id": "bigint", "w": "bigint"}, [(i, -i) for i in (0, 1, 2, 8, 9, 10, 19)]),
+    )
+    sql = "SELECT t.p, u.w FROM a.main.t t JOIN b.main.u u ON u.id = t.id ORDER BY t.p, u.w LIMIT 5"
+    plan = planned(city, sql)
+    assert plan.first is not None
+    rows, departments, _ = exchanged(pool, plan, city)
+    assert [w for _, w in rows] == [0, -1, -2, -8, -19]
+    assert departments.asked[0] == ("f2", plan.first.rows) == ("f2", 11)
+
+
 def test_a_question_for_sums_is_not_asked_twice() -> None:
     city = world(
         {

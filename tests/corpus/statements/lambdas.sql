@@ -15,3 +15,8 @@ SELECT map_filter(MAP(ARRAY['a', 'b'], ARRAY[1, 2]), (k, v) -> v > 1), transform
 SELECT transform(ARRAY[1, 0], x -> 1 / x);
 SELECT transform(ARRAY[1], x -> y);
 SELECT filter(ARRAY[1], x -> x);
+SELECT any_match(ARRAY['x'], K -> k = 'x') FROM (VALUES 'y') AS t (k);
+SELECT transform(ARRAY[1, 2], x -> X + 1), reduce(ARRAY[1, 2], 0, (S, x) -> s + X, s -> S), transform(ARRAY[ARRAY[1]], A -> transform(a, B -> b + cardinality(A)));
+SELECT transform(ARRAY[CAST(ROW('p') AS ROW(k varchar))], T -> t.K || u.k) FROM (VALUES 'q') AS u (k);
+SELECT transform(ARRAY[CAST(ROW('p') AS ROW(k varchar))], t0 -> t0.k || u.k) FROM (VALUES 'q') AS u (k);
+SELECT transform(ARRAY[CAST(ROW('p') AS ROW(kind varchar))], t0 -> t0.kind || u.kind) FROM b.main.sale AS u WHERE id = 10;

@@ -26,3 +26,7 @@ SELECT id FROM b.main.sale WHERE row_number() OVER (ORDER BY id) = 1;
 SELECT id, lag(day, 1) OVER (ORDER BY id), day - lag(day) OVER (ORDER BY id) FROM b.main.sale ORDER BY id;
 SELECT id, sum(amount) OVER (ORDER BY day ROWS UNBOUNDED PRECEDING) / 2, count(*) OVER () FROM b.main.sale WHERE id < 13 ORDER BY id;
 SELECT x.id, c.s, row_number() OVER (PARTITION BY c.id ORDER BY x.id) FROM a.main.cell AS c JOIN b.main.sale AS x ON x.cell = c.id ORDER BY x.id;
+SELECT x, rank() OVER (ORDER BY x NULLS FIRST), count(*) OVER (ORDER BY x DESC NULLS FIRST GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM (VALUES 1e0, nan(), NULL, nan(), -infinity()) AS t (x);
+SELECT x, sum(x) OVER (ORDER BY x NULLS FIRST), count(*) OVER (ORDER BY x NULLS FIRST RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) FROM (VALUES 1e0, nan(), NULL, -2e0) AS t (x);
+-- refused: a frame over NaN that comes first
+SELECT x, count(*) OVER (ORDER BY x NULLS FIRST RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM (VALUES 1e0, 2e0, NULL, -2e0) AS t (x);

@@ -390,3 +390,23 @@ HAVING COUNT(*) = (SELECT COUNT(*) FROM water.main.reading x WHERE x.note = 'not
 -- HAVING that asks a window over groups of its own
 SELECT 1 AS one FROM water.main.reading HAVING (SELECT MAX(x.w) FROM (SELECT SUM(SUM(factor)) OVER () AS w
 FROM water.main.meter GROUP BY company) x) > 1;
+
+-- parts of a lambda: one of its names is a column too
+SELECT j.company, COUNT(*) FROM water.main.reading r JOIN works.main.job j ON j.company = r.company
+WHERE none_match(j.tags, note -> note = r.note) GROUP BY j.company;
+
+-- parts of a pattern with ESCAPE
+SELECT c.district, COUNT(*) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+AND (r.note NOT LIKE '#x%' ESCAPE '#' OR c.staff > 9) GROUP BY c.district;
+
+-- parts of TRY, too large for their type
+SELECT c.district, COUNT(*) FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+AND COALESCE(TRY(r.meter_id * 9223372036854775807), c.staff) > -9 GROUP BY c.district;
+
+-- cube of a projection over a join that shows a column twice: stays closed
+SELECT d.x, d.y, GROUPING(d.x, d.y), COUNT(*) FROM (SELECT c.district AS x, c.district AS y FROM water.main.reading r
+JOIN market.main.company c ON c.id = r.company) d GROUP BY CUBE (d.x, d.y);
+
+-- grouping sets of a WITH query over a join that shows a column twice: stays closed
+WITH d AS (SELECT c.district AS x, c.district AS y FROM water.main.reading r JOIN market.main.company c
+ON c.id = r.company) SELECT d.x, d.y, COUNT(*) FROM d GROUP BY GROUPING SETS ((d.x), (d.y));

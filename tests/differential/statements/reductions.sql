@@ -124,3 +124,7 @@ WHERE c.staff = 10;
 -- keys for each row's subquery
 SELECT c.id, (SELECT MAX(r.m3) FROM water.main.reading r WHERE r.company = c.id) AS m FROM market.main.company c
 WHERE c.staff = 10;
+
+-- a text of what equals it in another scale
+SELECT q.id, m.company FROM (SELECT id, COALESCE(CAST(hours AS decimal(6,3)), 0.0001) AS h FROM works.main.job) q
+JOIN water.main.meter m ON q.h = m.factor WHERE CAST(m.factor AS varchar) = '2.000';

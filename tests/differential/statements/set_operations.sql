@@ -145,3 +145,16 @@ SELECT id, staff FROM market.main.company UNION ALL VALUES ('V1', 1), ('V2', NUL
 -- four arms, nested in brackets
 (SELECT id FROM market.main.company EXCEPT SELECT company FROM water.main.meter)
 UNION ALL (SELECT company FROM chemicals.main.stock INTERSECT SELECT company FROM health.main.admission);
+
+-- a condition above arms whose texts are padded to different lengths
+SELECT u.v, LENGTH(u.v) FROM (SELECT CAST(id AS char(3)) AS v FROM market.main.company UNION ALL
+SELECT CAST(company AS char(5)) FROM water.main.meter) u WHERE LENGTH(u.v) = 5;
+
+-- a condition above arms of different scales, one of them computed
+SELECT u.v FROM (SELECT hours AS v FROM works.main.job UNION ALL SELECT hours * 0.50 FROM works.main.job) u
+WHERE CAST(u.v AS varchar) = '2.000';
+
+-- a padded text above arms of texts of different lengths
+SELECT u.v FROM (SELECT CAST(note AS varchar(2)) AS v FROM water.main.reading UNION ALL
+SELECT CAST(id AS varchar(5)) FROM market.main.company) u
+WHERE LENGTH(COALESCE(u.v, CAST('x' AS char(1)))) = 5;

@@ -160,3 +160,6 @@ SELECT s.seller, s.day FROM market.main.sale s WHERE (s.seller, s.day) NOT IN
 SELECT k.company, k.year FROM chemicals.main.stock k WHERE (k.company, k.grams) IN
 (SELECT c.company, SUM(c.code) FROM market.main.code c GROUP BY c.company) OR (k.company, 2024) IN
 (SELECT r.company, 2024 FROM water.main.reading r WHERE r.m3 > 5);
+
+-- EXISTS of distinct values after the first
+SELECT c.id FROM market.main.company c WHERE EXISTS (SELECT DISTINCT r.flag FROM water.main.reading r WHERE r.m3 = 0 OFFSET 1);
