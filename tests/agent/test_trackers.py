@@ -62,12 +62,13 @@ def test_the_people_of_two_grants_together_get_no_further(tmp_path: Path, greedy
 def test_nobody_is_seen_to_cross_the_floor(tmp_path: Path) -> None:
     """Of the same questions, asked again and again while somebody comes or leaves."""
     anew = again = 0
-    for seed in range(SCRIPTS):
+    scripts = max(SCRIPTS // 5, 12)  # each asks 40 times, and most are held against all that was asked before
+    for seed in range(scripts):
         found, fresh, old = watch(seed, tmp_path)
         assert not found, seed
         anew, again = anew + fresh, again + old
-    assert anew > SCRIPTS * 3
-    assert again > SCRIPTS
+    assert anew > scripts * 3
+    assert again > scripts
 
 
 def dashboard_world() -> Crowd:
