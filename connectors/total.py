@@ -8,7 +8,8 @@ that is computed further inside, before what the SELECT joins and filters, even 
 
 A column of a table as it is is total, and so is what is made of total ones by what `_Rules` names, in that dialect. A
 view of the source's own that a SELECT reads is read in its turn, as far as the source gives its text. What is not
-understood is not total. Columns that a table computes when it is read (virtual ones) are taken for its own.
+understood is not total. Columns that a table computes when it is read (virtual ones) are taken for its own, and days
+for days of years that sources count with, some 290,000.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sqlglot.errors import SqlglotError
 
 from connectors.base import NativeScan
 
-__all__ = ["ALL", "NONE", "Definition", "Kind", "Outputs", "outputs"]
+__all__ = ["Definition", "Kind", "Outputs", "outputs"]
 
 Definition = Callable[[str, str], str | None]
 """(schema or "", name) -> the SELECT of a view of the source's own, "" if that is not told; None for a table."""
@@ -208,7 +209,8 @@ def _starred(item: exp.Expr, sources: Scope) -> Outputs:
 
 
 _WORDS = (exp.Upper, exp.Lower, exp.Trim, exp.Translate, exp.Length)
-_PARTS = (exp.Year, exp.Month, exp.Quarter, exp.Day, exp.Extract)
+_PARTS = (exp.Year, exp.Month, exp.Quarter, exp.Day)
+_UNITS = ("YEAR", "MONTH", "QUARTER", "DAY")
 _CUTS = (exp.Substring, exp.Left, exp.Right)
 _TRUNCATED = (exp.DateTrunc, exp.TimestampTrunc)
 _LOGIC = (exp.Paren, exp.And, exp.Or, exp.Not, exp.Is, exp.If)
@@ -266,6 +268,8 @@ class _Rules:
                 return self._column(node) == Kind.TOTAL
             case exp.Anonymous():
                 return node.name.lower() in _HELPERS.get(self.dialect, ()) and all(map(self.hold, node.expressions))
+            case exp.Extract(this=unit, expression=day):
+                return unit.name.upper() in _UNITS and self.hold(day)
             case exp.DataType():
                 return True
         if self.dialect == "duckdb" and any(isinstance(v, exp.Column) for v in _asked(node)):
@@ -291,7 +295,7 @@ class _Rules:
                 return self.hold(node.this) and all(isinstance(part, kinds) and _fits(node, part) for part in told)
             case exp.Cast(this=value):
                 text = node.to.this in exp.DataType.TEXT_TYPES and not node.to.expressions
-                part = isinstance(value, _PARTS) and node.to.this in exp.DataType.INTEGER_TYPES - _SMALL
+                part = isinstance(value, (*_PARTS, exp.Extract)) and node.to.this in _WIDE
                 day = isinstance(value, _TRUNCATED) and node.to.this == exp.DType.DATE
                 return isinstance(value, exp.Literal) or ((text or part or day) and self.hold(value))
             case exp.Case():
@@ -301,23 +305,29 @@ class _Rules:
             case exp.EQ() | exp.NEQ() | exp.In() | exp.Nullif() | exp.Coalesce():
                 return self._one_of(list(node.iter_expressions()))
             case exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
-                sides = [side.this if isinstance(side, exp.Cast) else side for side in (node.this, node.expression)]
-                literal = next((n for n, side in enumerate(sides) if isinstance(side, exp.Literal)), -1)
-                return literal >= 0 and self.hold((node.expression, node.this)[literal])
+                return self._one_of([node.this, node.expression], ordered=True)
         return False
 
-    def _one_of(self, values: Sequence[exp.Expr | None]) -> bool:
-        """Whether at most one of them is more than a literal; of DuckDB, which makes numbers of texts, than a text."""
-        left = [v for v in values if v is not None and not isinstance(v, (exp.Null, exp.Boolean))]
-        left = [v for v in left if not (isinstance(v, exp.Literal) and (v.is_string or self.dialect == "postgres"))]
+    def _one_of(self, values: Sequence[exp.Expr | None], ordered: bool = False) -> bool:
+        """Whether at most one of them is more than a literal; of DuckDB, which makes numbers and days of texts to see
+        whether they are equal, than a text."""
+        left = [v for v in values if v is not None and not self._is_literal(v, ordered)]
         return len(left) <= 1 and all(map(self.hold, left))
+
+    def _is_literal(self, node: exp.Expr, ordered: bool) -> bool:
+        if isinstance(node, exp.Cast):  # DATE '2016-01-01'
+            typed = node.to.this in _TIMES and (ordered or self.dialect == "postgres")
+            return typed and self._is_literal(node.this, ordered)
+        if isinstance(node, exp.Literal):
+            return node.is_string or self.dialect == "postgres"
+        return isinstance(node, (exp.Null, exp.Boolean))
 
 
 def _asked(node: exp.Expr) -> Iterator[exp.Expr]:
     """What of a node's parts has to be a truth value."""
     if isinstance(node, (exp.And, exp.Or, exp.Not)):
         yield from (part.unnest() for part in node.iter_expressions())
-    elif isinstance(node, exp.If):
+    elif isinstance(node, exp.If) or (isinstance(node, exp.Is) and isinstance(node.expression, exp.Boolean)):
         yield node.this.unnest()
     elif isinstance(node, exp.Case):
         yield from (branch.this.unnest() for branch in node.args["ifs"])
@@ -328,5 +338,6 @@ def _fits(node: exp.Expr, told: exp.Expr) -> bool:
     return not isinstance(node, _CUTS) or told.is_int
 
 
-_SMALL = {exp.DType.TINYINT, exp.DType.UTINYINT}
-"""A year has no room in them."""
+_WIDE = (exp.DType.INT, exp.DType.BIGINT)
+"""A year has room in them."""
+_TIMES = (exp.DType.DATE, exp.DType.TIMESTAMP, exp.DType.TIMESTAMPNTZ)

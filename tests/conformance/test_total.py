@@ -74,7 +74,11 @@ NEVER = {
         "CASE WHEN name = 'CO' THEN 'mg' ELSE 'ug' END", "coalesce(name, '')", "id IS NULL", "at < DATE '2016-01-01'",
         "CASE WHEN name = 'a' AND day IS NOT NULL THEN id END", "3", "CAST('1900-01-01' AS DATE)",
     ],
-    "postgres": ["upper(name)", "coalesce(id, 0)", "id > 5", "replace(normalize(name, NFKC), ' ', '')"],
+    "postgres": [
+        "upper(name)", "coalesce(id, 0)", "id > 5", "replace(normalize(name, NFKC), ' ', '')",
+        "day = DATE '2016-01-01'",
+        "CAST(extract(year FROM at) AS int)", "at < DATE '2016-01-01'",
+    ],
     "mysql": ["YEAR(COALESCE(a.day, a.at))", "CAST(SUBSTRING(name, 1, 4) AS SIGNED)", "NULLIF(id, -1)"],
     "sqlite": ["upper(replace(nfkc(name), ' ', ''))", "CAST(substr(day, 1, 4) AS INTEGER)", "id + 1", "id / 0"],
 }  # fmt: skip
@@ -83,9 +87,14 @@ MAYBE = {
         "1 / id", "id + 1", "CAST(name AS INTEGER)", "name = 5", "name = id", "coalesce(name, id)", "nullif(name, 5)",
         "name IN (1, 2)", "substr(name, 1, id)", "NOT name", "CASE WHEN name THEN 1 END", "error(name)", "name::DATE",
         "CASE WHEN id IS NULL THEN id ELSE wide END", "CAST(year(day) AS TINYINT)", "CASE name WHEN 1 THEN 2 END",
-        "name LIKE 'a' ESCAPE name", "sum(id)", "id = wide", "json_extract(name, '$.a')",
+        "name LIKE 'a' ESCAPE name", "name IS TRUE", "amount < 0.00001", "at = DATE '2016-01-01' + id",
+        "CAST(extract(epoch FROM at) AS INTEGER)", "CAST(year(day) AS SMALLINT)", "name = TIMESTAMP '2016-01-01'",
+        "name = DATE '2016-01-01'", "sum(id)", "id = wide", "json_extract(name, '$.a')",
     ],
-    "postgres": ["id + 1", "CAST(name AS int)", "substring(name from 'a+')", "my_function(id)", "id = wide", "-id"],
+    "postgres": [
+        "id + 1", "CAST(name AS int)", "substring(name from 'a+')", "my_function(id)", "id = wide", "-id",
+        "CAST(extract(epoch FROM at) AS int)", "CAST(extract(year FROM at) AS smallint)",
+    ],
     "mysql": ["id + 1", "(SELECT b.id FROM b)", "my_function(id)", "POW(id, 2)", "-id"],
     "sqlite": ["json_extract(name, '$.n')", "abs(id)", "sum(id)", "my_function(id)"],
 }  # fmt: skip
