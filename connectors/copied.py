@@ -168,8 +168,7 @@ def columns(
     found = []
     for place, (reading, (name, type_)) in enumerate(zip(readings, outputs, strict=True)):
         try:
-            with naming(name, type_):
-                found.append(fit(reading(type_), type_))
+            found.append(_typed(reading, name, type_))
         except SourceError:
             if name not in masked:
                 raise
@@ -178,10 +177,13 @@ def columns(
     return found
 
 
-def _read_few(wire: _Wire, column: Column, cells: Few) -> pa.Array:
-    name, type_ = column
+def _typed(reading: Callable[[TrinoType], pa.Array], name: str, type_: TrinoType) -> pa.Array:
     with naming(name, type_):
-        return fit(wire.read_few(cells, type_), type_)
+        return fit(reading(type_), type_)
+
+
+def _read_few(wire: _Wire, column: Column, cells: Few) -> pa.Array:
+    return _typed(partial(wire.read_few, cells), *column)
 
 
 def _apart(rows: bytes, lengths: Sequence[int], wires: Sequence[str]) -> list[list[bytes | None]]:

@@ -208,7 +208,10 @@ class MysqlSource(Source):
 
         def of(scan: NativeScan) -> MariaDBCompiler:
             return MariaDBCompiler(
-                scan, CAPABILITIES, lambda part: known[_relation(part)][0], lambda part: known[_relation(part)][1]
+                scan,
+                CAPABILITIES,
+                lambda part: described[_relation(part)].natives,
+                lambda part: described[_relation(part)].totals,
             )
 
         sql = self._texts.compiled(scan, known, of).sql

@@ -199,7 +199,7 @@ class Compiler:
         self.wires: list[str] = []
         self.spelled: list[tuple[str, ...]] = []
         self._natives = natives
-        self._totals = totals or self._of_text
+        self._totals = totals or partial(outputs, dialect=self.owner_dialect)
         self._nonce = secrets.token_hex(8)
         self._splices: dict[str, str] = {}
         self._holes: dict[str, tuple[Filling, Hole]] = {}
@@ -227,9 +227,6 @@ class Compiler:
         inner = copy.copy(self)
         inner._enter(scan, around, True)
         return inner
-
-    def _of_text(self, scan: NativeScan) -> Outputs:
-        return outputs(scan, self.owner_dialect)
 
     def _fence_of(self, scan: NativeScan, within: bool) -> Container[str] | None:
         """The columns, of a scan over an owner's text, of which conditions stand inside its fence; None without one.

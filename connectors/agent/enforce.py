@@ -110,11 +110,11 @@ def enforce(
     spec = relation.spec
     masks = {c: relation.masks[c] for c in wanted if c in relation.masks}
     beside = {b for m in masks.values() for b in m.beside}
-    outputs = [OutputColumn(relation.raw(c), spec.columns[c].type, c) for c in (*wanted, *sorted(beside - {*wanted}))]
+    unseen = sorted(beside - {*wanted})  # only masks read them
+    outputs = [OutputColumn(relation.raw(c), spec.columns[c].type, c) for c in (*wanted, *unseen)]
     outputs += [OutputColumn(relation.raw(c), spec.columns[c].type, f"raw_{c}") for c in hidden]
     native = _native(relation, view_text, predicates, keys, query_id)
-    covered = tuple(o.name for o in outputs if o.name in masks or o.name in beside - {*wanted})
-    native = replace(native, columns=tuple(outputs), limit=limit, order=tuple(order), masked=covered)
+    native = replace(native, columns=tuple(outputs), limit=limit, order=tuple(order), masked=(*masks, *unseen))
     parts, columns = [], []
     for column in wanted:
         mask = masks.get(column)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Context, Decimal
 from typing import Any
@@ -59,7 +59,9 @@ class Image:
 
 
 NEVER = Image((("in", ()),))
-NULL, NOT_NULL = Image((("is null", ()),)), Image((("is not null", ()),))
+NOT_NULL = Image((("is not null", ()),), exact=False)
+"""A cell that does not fit the column's type shows NULL (`cells.fitting`) and is none in the source: so this is not
+exact, and IS NULL stays above wherever raw values decide it."""
 Rule = Callable[[Any, Op, Values], Image | None]
 
 
@@ -67,16 +69,11 @@ def image(mask: Mask, op: Op, values: Values, above: Collection[str] = ()) -> Im
     """The image of `column op values`; None: the predicate stays above.
 
     values: of exactly `mask.type`, none for IS [NOT] NULL. above: kinds of masks whose rules are off.
-
-    A cell that does not fit the column's type shows NULL (`cells.fitting`) and is none in the source.
     """
     rule = RULES.get(mask.kind)
     if rule is None or mask.kind in above or mask.type.name == "char":
         return None
-    found = rule(mask, op, values)
-    if found == NULL:
-        return None
-    return replace(found, exact=False) if found == NOT_NULL else found
+    return rule(mask, op, values)
 
 
 # ---- masks that know nothing of the value -----------------------------------------------------------------
@@ -90,12 +87,12 @@ def null(mask: Mask, op: Op, values: Values) -> Image | None:
 def constant(mask: Constant, op: Op, values: Values) -> Image | None:
     """`constant(v)`: folds. Proof: m(x) = v for x not NULL, and for NULL with `null_too`, else NULL.
 
-    So p(m(x)) is p(v) wherever m(x) = v, whatever x is, and IS NULL holds where x is NULL and stays it.
+    So p(m(x)) is p(v) wherever m(x) = v, whatever x is.
     """
     if op in ("is null", "is not null"):
         if mask.null_too:
             return NEVER if op == "is null" else Image(())
-        return NULL if op == "is null" else NOT_NULL
+        return null_alike(mask, op, values)
     holds = mask.shown in values if op == "in" else _COMPARE[op](mask.shown, values[0])
     if not holds:
         return NEVER
@@ -103,13 +100,13 @@ def constant(mask: Constant, op: Op, values: Values) -> Image | None:
 
 
 def null_alike(mask: Mask, op: Op, values: Values) -> Image | None:
-    """`keep_first`, `keep_last`, `format`, `pseudonym`, `token`: IS [NOT] NULL alone.
+    """`keep_first`, `keep_last`, `format`, `pseudonym`, `token`: IS NOT NULL alone.
 
     Proof: these are NULL for NULL and for nothing else. Equality stays above: many texts have one shape; the key
     of a pseudonym would have to go to the source; a token's value is in the vault alone, and whether it is there
     must not change what the source is asked.
     """
-    return {"is null": NULL, "is not null": NOT_NULL}.get(op)
+    return NOT_NULL if op == "is not null" else None
 
 
 # ---- masks with rising steps ------------------------------------------------------------------------------
@@ -178,7 +175,7 @@ def _written(ranges: list[Range], typed: Callable[[Any], Value]) -> Image:
         conditions.append((">=", (typed(low),)))
     if high is not None:
         conditions.append(("<", (typed(high),)))
-    return Image(tuple(conditions) or NOT_NULL.conditions, len(joined) == 1)
+    return Image(tuple(conditions), len(joined) == 1) if conditions else NOT_NULL
 
 
 def stepped_date(mask: Date, op: Op, values: Values) -> Image | None:
@@ -188,7 +185,7 @@ def stepped_date(mask: Date, op: Op, values: Values) -> Image | None:
     timestamp, first day of day(t) < s <=> day(t) < s <=> t < s at midnight. A bound after 9999 stays above.
     """
     if op == "is null":
-        return NULL
+        return None
     ranges = _stepped(_Grid(mask.first_day, lambda d: _next_day(mask.unit, d), lambda d: d), op, values)
     if ranges is None:
         return None
@@ -212,18 +209,16 @@ def stepped_number(mask: Number, op: Op, values: Values) -> Image | None:
 
     Proof: `_stepped` with floor(u) = u - (u - origin) mod step. The mask is NULL where floor(u) lies below the
     type's smallest value, that is for u < s, s the first cell not below it: every range is cut at s, since a
-    comparison with NULL is not true. IS NULL is two ranges then, and stays above, unless nothing is cut.
+    comparison with NULL is not true.
     Bounds outside the type cut nothing off. Doubles (NaN, rounding) stay above.
     """
     kind = mask.column_type
-    if kind.name == "double":
+    if kind.name == "double" or op == "is null":
         return None
     unit = Decimal(1).scaleb(-mask.scale)
     step, origin = (int(_WIDE.divide(x, unit)) for x in (mask.step, mask.origin))
     smallest, largest = _limits(kind)
     cut = smallest + (origin - smallest) % step
-    if op == "is null":
-        return NULL if cut == smallest else None
 
     def floor(value: Any) -> int:
         whole = int(value.to_integral_value("ROUND_FLOOR")) if isinstance(value, Decimal) else value
@@ -275,10 +270,8 @@ _TURNED: dict[Op, Op] = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "
 
 
 def _coded(mask: Mask, op: Op, values: Values, limit: Decimal, sign: int) -> Image | None:
-    if op == "is null":
-        return NULL
-    if op == "is not null":
-        return NOT_NULL
+    if op in ("is null", "is not null"):
+        return null_alike(mask, op, values)
     if op == "in":
         inside = [v for v in values if _side(v, limit, sign) < 0]
         if len({v for v in values if _side(v, limit, sign) == 0}) == 0:
@@ -309,7 +302,7 @@ def bucketed(mask: Bucket, op: Op, values: Values) -> Image | None:
 
     Proof: p(m(x)) depends on x's interval alone, the intervals are [e_i, e_i+1) and cover all values, NULL shows
     for NULL alone. Doubles are different in NaN only, which shows NULL: no range holds it where there is a bound
-    (`native` excludes it from > and >=), so for them what has none stays above, IS NULL too.
+    (`native` excludes it from > and >=), so for them what has none stays above.
     """
     is_double = mask.column_type.name == "double"
     if op in ("is null", "is not null"):
@@ -321,7 +314,7 @@ def bucketed(mask: Bucket, op: Op, values: Values) -> Image | None:
         if (label in values if op == "in" else _COMPARE[op](label, values[0]))
     ]
     found = _written(wanted, lambda e: e)
-    return None if is_double and found.conditions == NOT_NULL.conditions else found
+    return None if is_double and found == NOT_NULL else found
 
 
 def prefixed(mask: Prefix, op: Op, values: Values) -> Image | None:

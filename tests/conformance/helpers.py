@@ -23,6 +23,18 @@ def scan_of(relation: str, types: dict[str, TrinoType], **parts: Any) -> NativeS
 
 
 def read(source: Source, relation: str, types: dict[str, TrinoType], **parts: Any) -> list[tuple[Any, ...]]:
-    scan = scan_of(relation, types, **parts)
+    return _rows(source, scan_of(relation, types, **parts))
+
+
+def rows_of(source: Source, scan: NativeScan) -> list[tuple[Any, ...]]:
+    """What a scan delivers, in an order that is the same each time."""
+    return sorted_rows(_rows(source, scan))
+
+
+def sorted_rows(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted(rows, key=repr)
+
+
+def _rows(source: Source, scan: NativeScan) -> list[tuple[Any, ...]]:
     table = pa.Table.from_batches(list(source.scan(scan, Cancel())), scan.schema)
     return [tuple(row.values()) for row in table.to_pylist()]

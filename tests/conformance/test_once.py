@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import psycopg
 import pyarrow as pa
 import pytest
 
@@ -17,7 +15,6 @@ from catalog.types import parse as parse_type
 from connectors.base import (
     Aggregate,
     Arithmetic,
-    Cancel,
     Comparison,
     Computed,
     GroupKey,
@@ -28,8 +25,7 @@ from connectors.base import (
     Source,
 )
 from connectors.once import NAME, read_once
-from connectors.sources import open_source, parse_source
-from tests.conformance.helpers import types_of
+from tests.conformance.helpers import rows_of, types_of
 from tests.servers import PostgresServer
 
 SCRIPT = """
@@ -74,33 +70,20 @@ def less_than_usual(keys: pa.Array, rows: NativeScan | None = None, groups: pa.A
     )  # fmt: skip
 
 
-@pytest.fixture
-def source(
-    postgres: PostgresServer, postgres_database: str, connection: psycopg.Connection, tmp_path: Path
-) -> Iterator[Source]:
-    config = {"kind": "postgres", "port": postgres.port, "database": postgres_database, "user": "postgres"}
-    opened = open_source(parse_source(config), tmp_path, tmp_path)
-    yield opened
-    opened.close()
-
-
-def rows_of(source: Source, scan: NativeScan) -> list[Any]:
-    return sorted(pa.Table.from_batches(source.scan(scan, Cancel()), scan.schema).to_pylist(), key=repr)
-
-
 @pytest.mark.servers
 @pytest.mark.parametrize("keys", [KEYS, ALL], ids=["some parts", "all parts and others"])
 def test_lines_beside_their_parts_average_are_read_once(
-    source: Source, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, keys: pa.Array
+    opened: Callable[..., Source], postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, keys: pa.Array
 ) -> None:
     scan, word = replace(less_than_usual(keys), query_id=f"once_{len(keys)}"), f"once_{len(keys)}"
+    source = opened()
     found = rows_of(source, scan)
     asked = [told for told in postgres.log.read_text().split("LOG:") if word in told and "COPY" in told]
     assert asked
     assert all("MATERIALIZED" in told and told.count('FROM "lines"') == 1 for told in asked)
     monkeypatch.setattr("connectors.postgres.MOST_ONCE", -1.0)
     assert found == rows_of(source, scan) != []
-    parts = {row["part"] for row in found}
+    parts = {part for part, _ in found}
     assert None not in parts
     assert 7 not in parts
     assert parts <= set(keys.to_pylist())

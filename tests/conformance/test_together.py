@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -39,8 +38,7 @@ from connectors.copied import batches
 from connectors.halves import Cut, cuts, halves, halves_by_keys
 from connectors.native import Compiled
 from connectors.postgres import PostgresSource
-from connectors.sources import open_source, parse_source
-from tests.conformance.helpers import read, scan_of, types_of
+from tests.conformance.helpers import read, rows_of, scan_of, sorted_rows, types_of
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.servers
@@ -73,22 +71,6 @@ FACTS = types_of(
 
 
 @pytest.fixture
-def opened(
-    postgres: PostgresServer, postgres_database: str, connection: psycopg.Connection, tmp_path: Path
-) -> Iterator[Callable[..., Source]]:
-    made: list[Source] = []
-
-    def source(**settings: Any) -> Source:
-        config = {"kind": "postgres", "port": postgres.port, "database": postgres_database, "user": "postgres"}
-        made.append(open_source(parse_source({**config, "timeout": 20, **settings}), tmp_path, tmp_path))
-        return made[-1]
-
-    yield source
-    for each in made:
-        each.close()
-
-
-@pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every table is large, and a block is two pages."""
     monkeypatch.setattr("connectors.postgres.BLOCK_ROWS", -1)
@@ -109,15 +91,6 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(blocks.Blocks, "read", noted)
     return found
-
-
-def rows_of(source: Source, scan: NativeScan) -> list[tuple[Any, ...]]:
-    table = pa.Table.from_batches(list(source.scan(scan, Cancel())), scan.schema)
-    return sorted_rows([tuple(row.values()) for row in table.to_pylist()])
-
-
-def sorted_rows(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    return sorted(rows, key=repr)
 
 
 # --- blocks ------------------------------------------------------------------------------------------

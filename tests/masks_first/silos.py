@@ -34,9 +34,11 @@ from tests.conformance.register import Register
 from tests.conformance.silos import NULL, _create, _mariadb_type, _postgres_type, _sqlite_type, plain
 from tests.masks_first.people import HIERARCHY, PURPOSE, KnownTokens
 
-__all__ = ["KINDS", "Data", "Department", "open_department"]
+__all__ = ["KINDS", "STATEMENT_KINDS", "Data", "Department", "open_department"]
 
 KINDS = ("sqlite", "postgres", "mariadb", "files", "rest")
+STATEMENT_KINDS = [k if k in ("sqlite", "files") else pytest.param(k, marks=pytest.mark.servers) for k in KINDS[:4]]
+"""Those whose owner writes views in SQL of the silo's own, as parameters of a test."""
 Data = Mapping[str, tuple[Mapping[str, TrinoType], Sequence[Sequence[Any]]]]
 """Table name -> (columns, rows)."""
 
@@ -76,6 +78,14 @@ class Department:
         if end.error is not None:
             raise CityError.from_dict(end.error)
         return Answer(table, end)
+
+    def as_owner(self, *statements: str) -> None:
+        """Run statements in the silo itself, a SQLite file or a server, with its owner's rights."""
+        silo: Any = _OWNERS[self.kind](self.house.folder, self.agent.department.sources["main"])
+        with closing(silo) as connection:
+            for statement in statements:
+                connection.cursor().execute(statement)
+            connection.commit()
 
     def refusal(self, sql: str, purpose: str = "") -> CityError:
         try:
@@ -211,4 +221,13 @@ _MAKERS: dict[str, Callable[[Path, pytest.FixtureRequest, ExitStack, Data], dict
     "mariadb": _mariadb,
     "files": _files,
     "rest": _rest,
+}
+_OWNERS: dict[str, Callable[[Path, Mapping[str, Any]], Any]] = {
+    "sqlite": lambda folder, source: sqlite3.connect(folder / source["path"]),
+    "postgres": lambda _, source: psycopg.connect(
+        host="127.0.0.1", port=source["port"], dbname=source["database"], user=source["user"]
+    ),
+    "mariadb": lambda _, source: pymysql.connect(
+        host="127.0.0.1", port=source["port"], database=source["database"], user=source["user"]
+    ),
 }
