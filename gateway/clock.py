@@ -36,10 +36,11 @@ class Clock:
         finally:
             self.turn_to(before)
 
-    def stop(self) -> None:
-        """The statement has ended."""
+    def stop(self) -> float:
+        """The statement has ended. Returns how long it took: exactly what was spent, however late its end is told."""
         self.turn_to("")
         self._stopped = True
+        return sum(self._spent.values())
 
     @property
     def elapsed(self) -> float:

@@ -207,11 +207,12 @@ class Execution:
                 return
 
     def finish(self, error: CityError | None = None) -> None:
-        """End the statement; the first end counts."""
+        """End the statement, and its clock; the first end counts."""
+        took = self.clock.stop()
         with self._lock:
             if self.ended is not None:
                 return
-            self.ended = time.time()
+            self.ended = self.created + took
             self.error = self.error or error
             self.state = State.FAILED if self.error else State.FINISHING
             if self.error is None:

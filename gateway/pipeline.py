@@ -207,7 +207,6 @@ class Gateway:
             self.ledger.end(execution, execution.error or error)
         except InternalError as failed:
             error = error or failed
-        execution.clock.stop()
         execution.finish(error)
 
     def _seconds(self, session: Session) -> float:
