@@ -20,7 +20,7 @@ from catalog.names import RelationName
 from catalog.relation import Relation
 from gateway.plan import FragmentPlan, KeySet, KeySource
 from gateway.plan.size import Size, size_of
-from gateway.rewrite.calm import EXACT
+from gateway.rewrite.kinds import stand_for_each_other
 from gateway.rewrite.predicates import accepts
 from gateway.rewrite.restrict import KEY_TYPES
 from gateway.rewrite.tree import (
@@ -509,8 +509,9 @@ def _equal_to(select: exp.Select, column: exp.Column, found: dict[str, Source]) 
             continue
         if other.sql() == column.sql():
             one, other = other, one
-        alike = one.type is not None and one.type == other.type and one.is_type(*EXACT)
-        if one.sql() != column.sql() or not alike or {one.table, other.table} - found.keys():
+        if one.sql() != column.sql() or {one.table, other.table} - found.keys():
+            continue
+        if not stand_for_each_other(one, other):
             continue
         if not found[one.table].nullable and not found[other.table].nullable:
             yield other

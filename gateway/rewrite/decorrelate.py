@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from gateway.rewrite.calm import EXACT, is_calm
+from gateway.rewrite.calm import is_calm
+from gateway.rewrite.kinds import stand_for_each_other
 from gateway.rewrite.tree import (
     SOURCES,
     aggregates_in,
@@ -38,7 +39,7 @@ def decorrelate_aggregates(tree: exp.Query, context: Context) -> exp.Query:
     Only for a comparison that WHERE demands, with the subquery on one side of it.
 
     Proof sketch. For a row whose y.k has rows in r, the subquery aggregates those with r.k = y.k, which are one
-    group of d: equal values are one value (`calm.EXACT`), and no other group has that key; the join gives the row
+    group of d: equal values are one value (`kinds`), and no other group has that key; the join gives the row
     exactly that one partner. For a row without (y.k NULL included) the aggregate is NULL (`NULL_OF_NOTHING`), so is
     what is computed of it (`STRICT`), the comparison is not true, and WHERE drops the row: so does the join.
     The other conditions of the subquery read its own sources alone, and hold before grouping. Rows of r that no
@@ -118,8 +119,7 @@ def _key(part: exp.Expr, own: set[str], outer: set[str]) -> tuple[exp.Expr, exp.
     for one, other in ((part.left, part.right), (part.right, part.left)):
         if not (isinstance(one, exp.Column) and isinstance(other, exp.Column)):
             continue
-        alike = one.type is not None and one.type == other.type and one.is_type(*EXACT)
-        if one.table in own and other.table in outer and alike:
+        if one.table in own and other.table in outer and stand_for_each_other(one, other):
             return one, other
     return None
 

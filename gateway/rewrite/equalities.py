@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from gateway.rewrite.calm import EXACT, is_calm
-from gateway.rewrite.kinds import sure_type
+from gateway.rewrite.calm import is_calm
+from gateway.rewrite.kinds import stand_for_each_other
 from gateway.rewrite.tree import (
     Source,
     conjuncts,
@@ -83,11 +83,7 @@ def _pair(part: exp.Expr) -> tuple[exp.Column, exp.Column] | None:
     one, other = part.left.unnest(), part.right.unnest()
     if not (isinstance(one, exp.Column) and isinstance(other, exp.Column)):
         return None
-    if one.type is None or one.type != other.type or not one.is_type(*EXACT):
-        return None
-    if sure_type(one) != sure_type(other) or not sure_type(one):
-        return None
-    return one, other
+    return (one, other) if stand_for_each_other(one, other) else None
 
 
 def _place(column: exp.Column) -> Place:

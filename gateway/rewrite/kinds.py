@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from gateway.rewrite.calm import EXACT
 from gateway.rewrite.tree import sources, visible_ctes
 
-__all__ = ["has_char", "output_type", "sure_type"]
+__all__ = ["has_char", "output_type", "stand_for_each_other", "sure_type"]
 
 CHARS = (exp.DType.CHAR, exp.DType.NCHAR, exp.DType.BPCHAR)
 TEXTS = (exp.DType.VARCHAR, exp.DType.TEXT)
@@ -31,6 +32,11 @@ def sure_type(node: exp.Expr, lengths: bool = True) -> str:
     return "BOOLEAN" if isinstance(node, exp.Boolean) else ""
 
 
+def stand_for_each_other(one: exp.Column, other: exp.Column) -> bool:
+    """Whether two columns that are equal have one value, so that either may be put in the other's place."""
+    return one.is_type(*EXACT) and other.is_type(*EXACT) and "" != sure_type(one) == sure_type(other)
+
+
 def output_type(query: exp.Expr, place: int, lengths: bool = True) -> str:
     """The certain type of output number `place` of a query, "" if there is none or arms differ in it."""
     while isinstance(query, exp.Subquery):
@@ -47,9 +53,7 @@ def has_char(node: exp.Expr) -> bool:
 
 
 def _column_type(column: exp.Column, lengths: bool) -> str:
-    select = column.find_ancestor(exp.Select)
-    found = sources(select) if select is not None else []
-    node = next((s.node for s in found if s.alias == column.table), None)
+    select, node = _origin(column)
     alias = node.args.get("alias") if node is not None else None
     columns = [c.name for c in alias.args.get("columns") or []] if alias is not None else []
     if isinstance(node, exp.Table) and node.db:
@@ -59,6 +63,17 @@ def _column_type(column: exp.Column, lengths: bool) -> str:
     if query is None or column.name not in names:
         return ""
     return output_type(query, names.index(column.name), lengths)
+
+
+def _origin(column: exp.Column) -> tuple[exp.Select | None, exp.Expr | None]:
+    """The query that a column's source is joined in, and the source: its own query, or the nearest around it."""
+    select = column.find_ancestor(exp.Select)
+    while select is not None:
+        for source in sources(select):
+            if source.alias == column.table:
+                return select, source.node
+        select = select.find_ancestor(exp.Select)
+    return None, None
 
 
 def _query_of(node: exp.Expr | None, select: exp.Select | None) -> exp.Expr | None:

@@ -128,3 +128,7 @@ WHERE c.staff = 10;
 -- a text of what equals it in another scale
 SELECT q.id, m.company FROM (SELECT id, COALESCE(CAST(hours AS decimal(6,3)), 0.0001) AS h FROM works.main.job) q
 JOIN water.main.meter m ON q.h = m.factor WHERE CAST(m.factor AS varchar) = '2.000';
+
+-- an aggregate of what equals a padded text
+SELECT q.id FROM (SELECT id, UPPER(CAST(name AS char(9))) AS u FROM market.main.company) q WHERE 0 < (SELECT MAX(v.n)
+FROM (SELECT CASE id % 2 WHEN 0 THEN 'ACME' ELSE 'ACME ' END AS k, id AS n FROM water.main.meter) v WHERE v.k = q.u);
