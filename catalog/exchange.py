@@ -118,6 +118,7 @@ class Fragment(_Message):
     key_sets: two sets or more instead, each such a stream; the text names them as `KEYS_TABLES`. Version 2.
     timeout: seconds that the gateway is willing to wait; the agent's own limit may be lower.
     dry_run: decide and answer the verdict (an empty stream), run nothing.
+    time_zone: of the session, where that is not UTC: moments without a zone lie in it.
     witness: the gateway's ledger head, which the agent records.
     question: the user's statement with the user's signature, where the client signed it.
     """
@@ -130,6 +131,7 @@ class Fragment(_Message):
     key_sets: tuple[str, ...] = Field(default=(), max_length=len(KEYS_TABLES))
     timeout: int = Field(default=60, ge=1, le=3600)
     dry_run: bool = False
+    time_zone: str = Field(default="", max_length=64)
     witness: Head | None = None
     question: Question | None = None
 
@@ -145,7 +147,7 @@ class Fragment(_Message):
 
     @model_serializer(mode="wrap")
     def _as_its_version(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(write(self), "key_sets")
+        return _without(_without(write(self), "key_sets"), "time_zone")
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -274,6 +274,7 @@ class Agents:
             **key_fields([*map(encode_keys, bind)]),
             timeout=self.settings.limits.query_seconds,
             dry_run=dry_run,
+            time_zone="" if session.time_zone == "UTC" else session.time_zone,
             witness=self._head(),
             question=_question(execution, session),
         )

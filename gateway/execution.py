@@ -13,11 +13,13 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
 import pyarrow as pa
 
+from catalog.duck import zone_info
 from catalog.errors import CityError, Outcome, UserError
 from catalog.exchange import Receipt
 from catalog.types import TrinoType
@@ -375,6 +377,11 @@ class Execution:
         """The receipts that have come in so far."""
         with self._lock:
             return tuple(p.receipt for p in self._parts.values() if p.receipt is not None)
+
+    @property
+    def now(self) -> datetime:
+        """When it came, in its session's time zone."""
+        return datetime.fromtimestamp(self.created, zone_info(self.session.time_zone))
 
     @property
     def seconds(self) -> float:

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from sqlglot import exp
 
+from catalog.duck import zone_info
 from catalog.duck.listing import LISTED
 from catalog.errors import Outcome, TrinoError, UserError
 from catalog.names import RelationName
 from catalog.relation import Column, Mode, Relation
 from catalog.types import BIGINT, BOOLEAN, VARCHAR, TrinoType
 from gateway.execution import Execution, Session, State
+from gateway.rewrite.dates import date_literal
 
 if TYPE_CHECKING:
     from gateway.catalogue import UserView
@@ -159,12 +161,16 @@ def _missing(message: str, trino: TrinoError, name: str, known: Iterable[str], a
 
 
 def bind_session(tree: exp.Query, session: Session) -> None:
-    """Replace `version()`, `current_schema` and their like by the session's values, in place.
+    """Replace `version()`, `current_schema`, `current_date` and their like by the session's values, in place.
 
+    The day is the one in the session's time zone: for every department the same, and one that its source can compare.
     A replaced output keeps its label; one without a name gets `_colN`, as Trino gives it.
     """
     for node in list(tree.find_all(exp.CurrentVersion, exp.CurrentTimezone, exp.CurrentUser, exp.CurrentCatalog)):
         _replace(node, _text(_session_value(node.key, session)))
+    for node in list(tree.find_all(exp.CurrentDate)):
+        if node.this is None:
+            _replace(node, date_literal(datetime.now(zone_info(session.time_zone)).date()))
     for column in list(tree.find_all(exp.Column)):
         if column.name in ("current_schema", "current_path") and not column.table:
             _replace(column, _text(_session_value(column.name, session)))

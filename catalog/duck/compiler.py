@@ -33,10 +33,12 @@ from catalog.duck.moments import (
     at_timezone,
     between_moments,
     date_part,
-    from_local,
     is_moment,
     local_time,
+    of_session,
+    shown_as,
     with_interval,
+    zone_name,
     zoned,
 )
 from catalog.duck.texts import text_of
@@ -48,6 +50,8 @@ from catalog.duck.typing import (
     common,
     comparable,
     field_count,
+    from_local,
+    in_session_zone,
     mismatch,
     sql_text,
     unfit,
@@ -139,13 +143,16 @@ def compile_query(tree: exp.Expr, tables: Mapping[str, Table] | Tables, now: dat
     """Compile one SELECT, set operation or VALUES.
 
     tables: what each table node stands for; a mapping is keyed by the dotted lower-case name as the tree
-    writes it (`f0`, `water.main.company_month`, `$keys`). now: the statement's start, UTC (CURRENT_DATE).
+    writes it (`f0`, `water.main.company_month`, `$keys`). now: the statement's start in its session's time zone, which
+    is that of every moment without one (`session_zone`).
 
     Raises UserError: FUNCTION, NODE, or a name or type error of Trino.
     """
+    now = now or datetime.now(UTC)
     resolve = tables if callable(tables) else _from_mapping(tables)
-    compiler = _Compiler(resolve, now or datetime.now(UTC))
-    query = compiler.query(tree, None)
+    compiler = _Compiler(resolve, now)
+    with in_session_zone(zone_name(now.tzinfo)):
+        query = compiler.query(tree, None)
     check_expansion(query.sql)
     for name, kind in query.columns:
         _check_carried(name, kind)
@@ -1321,11 +1328,9 @@ class _Compiler:
                 raise unfit(f"date_diff does not take {start.type} and {end.type}.")
             return Typed(f"((epoch_us({end.sql}) - epoch_us({start.sql})) // {_MILLISECONDS[unit] * 1000})", BIGINT)
         # date_sub counts whole units, as Trino does; DuckDB's date_diff counts boundaries.
-        a, b = local_time(start), local_time(end)
-        if unit in _CLOCK_UNITS:
-            a, b = start.sql, end.sql
-        elif start.type != end.type and "timestamp with time zone" in (start.type.name, end.type.name):
-            a, b = _in_first_zone(start, end)
+        if start.type != end.type and "timestamp with time zone" in (start.type.name, end.type.name):
+            start, end = _in_first_zone(start, end)
+        a, b = (v.sql if unit in _CLOCK_UNITS else local_time(v) for v in (start, end))
         if any(k.args and k.args[0] > 3 for k in (start.type, end.type)):  # milliseconds are what is counted with
             a, b = f"date_trunc('millisecond', {a})", f"date_trunc('millisecond', {b})"
         return Typed(f"tr_date_diff_{unit}({a}, {b})", BIGINT)
@@ -1576,10 +1581,12 @@ class _Compiler:
 
     def instant(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node)
-        text = self.now.strftime("%Y-%m-%d %H:%M:%S.") + f"{self.now.microsecond // 1000:03d}"
-        if isinstance(node, exp.Localtimestamp):
+        local = isinstance(node, exp.Localtimestamp)
+        now = self.now if local else self.now.astimezone(UTC)
+        text = now.strftime("%Y-%m-%d %H:%M:%S.") + f"{now.microsecond // 1000:03d}"
+        if local:
             return Typed(f"CAST('{text}' AS TIMESTAMP)", TIMESTAMP)
-        return Typed(f"CAST('{text}+00' AS TIMESTAMPTZ)", TrinoType("timestamp with time zone", (3,)))
+        return Typed(f"CAST('{text}+00' AS TIMESTAMPTZ)", of_session(3))
 
 
 _LAMBDA_NODES: dict[type[exp.Expr], str] = {
@@ -1721,6 +1728,7 @@ def data_type(node: exp.Expr) -> TrinoType:
 def cast_value(value: Typed, target: TrinoType, try_: bool) -> Typed:
     """CAST and TRY_CAST with Trino's rounding, and Trino's grammar for text."""
     source = value.type
+    target = shown_as(target, source)
     if source.name == "unknown":
         return Typed(f"CAST(NULL AS {target.duckdb()})", target)
     if source == target:
@@ -1993,7 +2001,7 @@ def _date_literal(text: str, target: TrinoType, error: TrinoError) -> Typed:
         zone, moment = "", text.strip() if target.name == "date" else text
         if target.name == "timestamp with time zone":
             moment, zone = _zoned_text(moment)
-            target = zoned(target.args[0], zone or "UTC", error)
+            target = zoned(target.args[0], zone, error) if zone else of_session(target.args[0])
         moment = f"2000-01-01 {moment}" if target.name == "time" else moment
         found = _MOMENT.fullmatch(moment)
         if re.fullmatch(r"(-[0-9]{4,}|\+?[0-9]{5,})-[0-9]{1,2}-[0-9]{1,2}.*", moment):
@@ -2129,11 +2137,12 @@ def _own_nodes(items: Sequence[exp.Expr]) -> Iterator[exp.Expr]:
         yield from item.walk(prune=lambda n: isinstance(n, exp.Query))
 
 
-def _in_first_zone(first: Typed, second: Typed) -> tuple[str, str]:
-    """Two moments as the zone of the first shows them, which is UTC if it has none."""
-    kind = first.type if first.type.name == "timestamp with time zone" else zoned(3, "UTC")
-    a, b = (v.sql if v.type.name == kind.name else cast_to(v, kind).sql for v in (first, second))
-    return local_time(Typed(a, kind)), local_time(Typed(b, kind))
+def _in_first_zone(first: Typed, second: Typed) -> tuple[Typed, Typed]:
+    """Two moments as the zone of the first shows them, which is the session's if it has none."""
+    digits = max(v.type.args[0] for v in (first, second) if v.type.args)
+    kind = zoned(digits, first.type.zone) if first.type.name == "timestamp with time zone" else of_session(digits)
+    a, b = (Typed(v.sql, kind) if v.type.name == kind.name else cast_to(v, kind) for v in (first, second))
+    return a, b
 
 
 def _need_moment(what: str, value: Typed) -> None:

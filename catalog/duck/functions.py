@@ -31,6 +31,7 @@ from catalog.duck.typing import (
     comparable,
     decimal_of,
     decimal_quotient,
+    from_local,
     mismatch,
     sql_text,
     unfit,
@@ -904,7 +905,7 @@ def _duration(args: Sequence[Typed]) -> Typed:
 
 def _from_unixtime(args: Sequence[Typed]) -> Typed:
     _need("from_unixtime", args, _is_number)
-    sql, kind = f"tr_from_unixtime({cast_to(args[0], DOUBLE).sql})", STAMP_TZ
+    sql, kind = f"tr_from_unixtime({cast_to(args[0], DOUBLE).sql})", moments.of_session(3)
     if len(args) == 2:
         return moments.at_timezone(Typed(sql, kind), args[1])
     if len(args) == 3:
@@ -922,16 +923,16 @@ def _with_timezone(args: Sequence[Typed]) -> Typed:
     _need("with_timezone", args, _is_stamp, _is_text)
     if not isinstance(args[1].value, str):
         raise UserError("with_timezone needs a literal zone.", Outcome.NODE, rule="closed list")
-    return moments.from_local(args[0].sql, moments.zoned(args[0].type.args[0], args[1].value))
+    return from_local(args[0].sql, moments.zoned(args[0].type.args[0], args[1].value))
 
 
 def _moment(name: str, args: Sequence[Typed]) -> Typed:
-    """A date or timestamp without a zone is one in UTC."""
+    """A date or timestamp without a zone is one in the session's."""
     _need(name, args, _is_date)
     kind = args[0].type
     if kind.name == "timestamp with time zone":
         return args[0]
-    return cast_to(args[0], TrinoType("timestamp with time zone", kind.args or (0,)))
+    return cast_to(args[0], moments.of_session(*(kind.args or (0,))))
 
 
 def _offset(value: Typed) -> str:
@@ -959,12 +960,15 @@ def _timezone(args: Sequence[Typed]) -> Typed:
 
 
 def _from_iso8601_timestamp(args: Sequence[Typed]) -> Typed:
-    """In the zone that a literal names. A column has one zone, so of others UTC is taken and any other refused."""
+    """In the zone that a literal names, else the session's: a column has one zone, so texts with another are refused."""
     _need("from_iso8601_timestamp", args, _is_text)
-    found = re.search(r"T.*?([+-][0-9]{2}(?::?[0-9]{2})?)$", str(args[0].value or ""))
+    found = re.search(r"T.*?(Z|[+-][0-9]{2}(?::?[0-9]{2})?)$", str(args[0].value or ""))
     zone = found[1] if found else ""
-    kind = moments.zoned(3, zone) if zone else STAMP_TZ
-    return Typed(f"timezone('UTC', tr_iso_stamp({args[0].sql}, {sql_text(zone or 'Z')}))", kind)
+    if zone:
+        kind = moments.zoned(3, zone)
+        return Typed(f"timezone('UTC', tr_iso_stamp({args[0].sql}, {sql_text(zone)}))", kind)
+    kind = moments.of_session(3)
+    return from_local(f"tr_iso_stamp({args[0].sql}, {sql_text('Z' if kind.zone == 'UTC' else '')})", kind)
 
 
 def _last_day(args: Sequence[Typed]) -> Typed:
@@ -977,8 +981,8 @@ def _to_unixtime(args: Sequence[Typed]) -> Typed:
     if args[0].type.name == "unknown":
         return cast_to(args[0], DOUBLE)
     if args[0].type.args[:1] > (3,):
-        return Typed(f"tr_unixtime({args[0].sql})", DOUBLE)
-    return Typed(f"CAST(epoch({args[0].sql}) AS DOUBLE)", DOUBLE)
+        return Typed(f"tr_unixtime({_moment('to_unixtime', args).sql})", DOUBLE)
+    return Typed(f"CAST(epoch({_moment('to_unixtime', args).sql}) AS DOUBLE)", DOUBLE)
 
 
 def _to_milliseconds(args: Sequence[Typed]) -> Typed:
@@ -1022,7 +1026,7 @@ def _parse_datetime(args: Sequence[Typed]) -> Typed:
     form = _joda("parse_datetime", _literal("parse_datetime", "format", args[1]))
     if "%y" in form:  # its century depends on the day
         raise UserError("parse_datetime does not support years of two digits.", Outcome.NODE, rule="closed list")
-    return Typed(f"timezone('UTC', {_parsed(args[0].sql, sql_text(form))})", STAMP_TZ)
+    return from_local(_parsed(args[0].sql, sql_text(form)), moments.of_session(3))
 
 
 def _to_milliseconds_of(value: Typed) -> str:

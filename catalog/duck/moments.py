@@ -1,22 +1,25 @@
 """Dates, times, timestamps and intervals: arithmetic, parts and zones, as Trino has them.
 
 An interval is a count, of milliseconds or of months. All moments of a column with a time zone are shown in one
-zone, which is part of its type: `AT TIME ZONE` with a literal changes the type, not the value.
+zone, which is part of its type: `AT TIME ZONE` with a literal changes the type, not the value. What has no zone of its
+own is of the session's (`typing.session_zone`).
 """
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, timedelta, timezone, tzinfo
 from functools import cache
-from zoneinfo import available_timezones
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
-from catalog.duck.typing import Typed, cast_to, common, mismatch, sql_text
+from catalog.duck.typing import Typed, cast_to, comparable, from_local, mismatch, offset_of, session_zone, sql_text
 from catalog.errors import Outcome, TrinoError, UserError
 from catalog.types import BIGINT, DOUBLE, TrinoType
 
 __all__ = [
-    "DAYS", "PARTS", "YEARS", "at_timezone", "between_moments", "date_part", "from_local", "is_java_zone", "is_moment",
-    "local_time", "with_interval", "zone_of", "zoned",
+    "DAYS", "PARTS", "YEARS", "at_timezone", "between_moments", "date_part", "is_java_zone", "is_moment", "local_time",
+    "of_session", "shown_as", "with_interval", "zone_info", "zone_name", "zone_of", "zoned",
 ]  # fmt: skip
 
 DAYS = TrinoType("interval day to second")
@@ -77,9 +80,7 @@ def _shifted(op: str, left: Typed, right: Typed) -> Typed:
 
 def between_moments(left: Typed, right: Typed) -> Typed:
     """The time from one moment to another, an interval day to second."""
-    kind = common([left.type, right.type])
-    if kind is None:
-        raise mismatch(f"Operator - cannot combine {left.type} with {right.type}.")
+    kind = comparable(left.type, right.type, "Operator -")
     if kind.name == "date":
         return Typed(f"(CAST({left.sql} - {right.sql} AS BIGINT) * 86400000)", DAYS)
     a, b = cast_to(left, kind).sql, cast_to(right, kind).sql
@@ -94,25 +95,48 @@ def local_time(value: Typed) -> str:
 
 
 def _in_zone(sql: str, zone: str) -> str:
-    minutes = _offset(zone)
+    minutes = offset_of(zone)
     if minutes is None:
         return f"timezone({sql_text(zone)}, {sql})"
     return f"(timezone('UTC', {sql}) + to_minutes({minutes}))"
 
 
-def from_local(sql: str, kind: TrinoType) -> Typed:
-    """The moment at which a local TIMESTAMP is shown in the zone of `kind`."""
-    minutes = _offset(kind.zone)
-    sql = f"CAST({sql} AS TIMESTAMP)"  # what comes with another unit has fewer operators
-    if minutes is None:
-        return Typed(f"timezone({sql_text(kind.zone)}, {sql})", kind)
-    return Typed(f"timezone('UTC', {sql} - to_minutes({minutes}))", kind)
+def zone_info(zone: str) -> tzinfo:
+    """A session's time zone by its name. Raises UserError: INVALID_SESSION_PROPERTY for one that does not exist."""
+    zone = zone_of(zone, TrinoError.INVALID_SESSION_PROPERTY)
+    minutes = offset_of(zone)
+    return (UTC if zone == "UTC" else ZoneInfo(zone)) if minutes is None else timezone(timedelta(minutes=minutes))
 
 
-def _offset(zone: str) -> int | None:
-    """Minutes of a zone such as +05:30, None for a named one."""
-    found = re.fullmatch(r"([+-])([0-9]{2}):([0-9]{2})", zone)
-    return None if found is None else int(f"{found[1]}1") * (int(found[2]) * 60 + int(found[3]))
+def zone_name(zone: tzinfo | None) -> str:
+    """The canonical name of what `zone_info` gave."""
+    return str(zone or UTC).removeprefix("UTC") or "UTC"
+
+
+def shown_as(target: TrinoType, source: TrinoType) -> TrinoType:
+    """The type of a cast to `target`: a moment stays in the zone in which it is shown, others are of the session's."""
+    if target.name == "timestamp with time zone":
+        return _stamp(target.args[0], source.zone) if source.name == target.name else of_session(target.args[0])
+    nested = target.name == source.name in ("array", "map", "row")
+    if not nested or len(target.args) != len(source.args):
+        return target
+    return TrinoType(target.name, tuple(map(_part_shown_as, target.args, source.args)))
+
+
+def _part_shown_as(target: Any, source: Any) -> Any:
+    """The same of a part of a type: a type, or a field of a row, its name and type."""
+    if isinstance(target, TrinoType):
+        return shown_as(target, source)
+    return target[0], shown_as(target[1], source[1])
+
+
+def of_session(digits: int) -> TrinoType:
+    """The type of moments that are shown in the session's zone."""
+    return _stamp(digits, session_zone())
+
+
+def _stamp(digits: int, zone: str) -> TrinoType:
+    return TrinoType("timestamp with time zone", (digits,) if zone == "UTC" else (digits, zone))
 
 
 def zone_of(text: str, error: TrinoError) -> str:
@@ -157,7 +181,7 @@ def at_timezone(value: Typed, zone: Typed) -> Typed:
     if not isinstance(zone.value, str):
         raise UserError("AT TIME ZONE needs a literal zone.", Outcome.NODE, rule="closed list")
     if value.type.name == "timestamp":
-        value = cast_to(value, TrinoType("timestamp with time zone", value.type.args or (0,)))
+        value = cast_to(value, TrinoType("timestamp with time zone", value.type.args[:1] or (0,)))
     if value.type.name != "timestamp with time zone":
         raise mismatch(f"AT TIME ZONE does not take {value.type}.")
     return Typed(value.sql, zoned(value.type.args[0], zone.value))
@@ -165,8 +189,7 @@ def at_timezone(value: Typed, zone: Typed) -> Typed:
 
 def zoned(precision: int, zone: str, error: TrinoError = TrinoError.INVALID_FUNCTION_ARGUMENT) -> TrinoType:
     """The type of moments that are all shown in `zone`. Raises `error` for a zone that does not exist."""
-    name = zone_of(zone, error)
-    return TrinoType("timestamp with time zone", (precision,) if name == "UTC" else (precision, name))
+    return _stamp(precision, zone_of(zone, error))
 
 
 def date_part(unit: str, value: Typed) -> Typed:

@@ -816,13 +816,14 @@ def _iso_date(text: str) -> date:
 
 @_scalar("VARCHAR; VARCHAR", "TIMESTAMP")
 def _iso_stamp(text: str, zone: str) -> datetime:
-    """The moment in UTC. zone: minutes from UTC, in which all of a column are shown: another one is not supported."""
+    """The moment in UTC. zone: Z or what a text ends with, in which all of a column are shown: another one is not
+    supported. Without one it is a local time, and no text may have a zone."""
     day, _, clock = text.partition("T")
     found = _ISO_TIME.fullmatch(clock)
     if not found or text in ("", "T"):
         raise Refused
     hour, minute, second, fraction, offset = found.groups()
-    if not (offset or "Z") == zone:
+    if offset != zone and not (zone in ("", "Z") and not offset):
         raise Refused(TrinoError.NOT_SUPPORTED)
     at = datetime.combine(_iso_date(day) if day else date(1970, 1, 1), datetime.min.time())
     try:
@@ -830,7 +831,7 @@ def _iso_stamp(text: str, zone: str) -> datetime:
     except ValueError:
         raise Refused from None
     at += timedelta(milliseconds=int((fraction or "0").ljust(3, "0")[:3]))
-    if zone == "Z":
+    if zone in ("", "Z"):
         return at
     digits = zone[1:].replace(":", "").ljust(4, "0")
     return at - int(f"{zone[0]}1") * timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))

@@ -7,7 +7,9 @@ a `Typed` is always complete in itself (a call, a literal or in parentheses), so
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from catalog.errors import Outcome, TrinoError, UserError
@@ -15,7 +17,7 @@ from catalog.types import DOUBLE, UNKNOWN, TrinoType
 
 __all__ = [
     "MAX_CHAR", "Typed", "arithmetic", "cast_to", "check_size", "common", "comparable", "decimal_of", "field_count",
-    "mismatch", "sql_text", "unfit", "unscaled",
+    "from_local", "in_session_zone", "mismatch", "offset_of", "session_zone", "sql_text", "unfit", "unscaled",
 ]  # fmt: skip
 
 MAX_SQL = 2_000_000
@@ -23,6 +25,7 @@ MAX_SQL = 2_000_000
 MAX_CHAR = 65_536
 """Characters of the longest char(n)."""
 _INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "integer": 10, "bigint": 19}
+_SESSION_ZONE: ContextVar[str] = ContextVar("session_zone", default="UTC")
 _INTERVALS = ("interval day to second", "interval year to month")
 
 
@@ -89,8 +92,38 @@ def cast_to(value: Typed, target: TrinoType) -> Typed:
         )
         return Typed(f"tr_map({keys}, {items})", target)
     if target.name == "timestamp with time zone" and source.name in ("date", "timestamp"):
-        return Typed(f"timezone('UTC', CAST({value.sql} AS TIMESTAMP))", target)
+        return Typed(from_local(value.sql, TrinoType(target.name, (target.args[0], session_zone()))).sql, target)
     return Typed(f"CAST({value.sql} AS {target.duckdb()})", target)
+
+
+def session_zone() -> str:
+    """The time zone of the session whose statement is compiled: in it lies a moment of which no zone is known."""
+    return _SESSION_ZONE.get()
+
+
+@contextmanager
+def in_session_zone(zone: str) -> Iterator[None]:
+    """Meanwhile `session_zone` is this one. zone: its canonical name."""
+    token = _SESSION_ZONE.set(zone)
+    try:
+        yield
+    finally:
+        _SESSION_ZONE.reset(token)
+
+
+def from_local(sql: str, kind: TrinoType) -> Typed:
+    """The moment at which a local TIMESTAMP is shown in the zone of `kind`."""
+    minutes = offset_of(kind.zone)
+    sql = f"CAST({sql} AS TIMESTAMP)"  # what comes with another unit has fewer operators
+    if minutes is None:
+        return Typed(f"timezone({sql_text(kind.zone)}, {sql})", kind)
+    return Typed(f"timezone('UTC', {sql} - to_minutes({minutes}))", kind)
+
+
+def offset_of(zone: str) -> int | None:
+    """Minutes of a zone such as +05:30, None for a named one."""
+    found = re.fullmatch(r"([+-])([0-9]{2}):([0-9]{2})", zone)
+    return None if found is None else int(f"{found[1]}1") * (int(found[2]) * 60 + int(found[3]))
 
 
 def decimal_of(t: TrinoType) -> tuple[int, int] | None:
@@ -132,16 +165,10 @@ def _common(a: TrinoType, b: TrinoType) -> TrinoType | None:
             raise mixed_zones()
         if a.name == b.name:
             return a if not a.args or a.args[0] >= b.args[0] else b
-        if a.name != "date" and b.name != "date":
-            digits = max(a.args[0], b.args[0])
-            later = a if stamps[a.name] > stamps[b.name] else b
-            if later.args[1:]:
-                raise mixed_zones()
-            return TrinoType(later.name, (digits, *later.args[1:]))
         later = a if stamps[a.name] > stamps[b.name] else b
-        if later.args[1:]:
+        if later.name == "timestamp with time zone" and later.zone != session_zone():
             raise mixed_zones()
-        return later
+        return TrinoType(later.name, (max(k.args[0] for k in (a, b) if k.args), *later.args[1:]))
     if a.name == b.name in ("array", "map"):
         inner = [_common(x, y) for x, y in zip(a.args, b.args, strict=True)]
         return None if None in inner else TrinoType(a.name, tuple(inner))
@@ -152,7 +179,7 @@ def _common(a: TrinoType, b: TrinoType) -> TrinoType | None:
 
 
 def mixed_zones() -> UserError:
-    """A column is shown in one zone; of what has none, a moment in UTC is made."""
+    """A column is shown in one zone; of what has none, a moment in the session's zone is made."""
     return UserError(
         "Moments in several time zones are not available in one column.", Outcome.NODE, rule="closed list",
         hint="Show all in one zone with AT TIME ZONE.",
@@ -184,7 +211,7 @@ def comparable(a: TrinoType, b: TrinoType, what: str) -> TrinoType:
         return a if a.args[0] >= b.args[0] else b  # the moment is compared, wherever it is shown
     if "timestamp with time zone" in (a.name, b.name) and {a.name, b.name} & {"date", "timestamp"}:
         digits = [k.args[0] for k in (a, b) if k.args]
-        return TrinoType("timestamp with time zone", (max(digits),))  # what has no zone is a moment in UTC
+        return TrinoType("timestamp with time zone", (max(digits),))  # what has no zone is a moment in the session's
     found = _common(a, b)
     if found is None:
         raise mismatch(f"{what} cannot compare {a} with {b}.")

@@ -27,6 +27,7 @@ import structlog
 from sqlglot import exp
 
 from catalog.alarm import Alarm, after
+from catalog.duck import zone_info
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
 from catalog.exchange import KEYS_TABLES, EndRecord, Fragment, Receipt, canonical_json, decode_keys, sha256
 from catalog.identity import Principal
@@ -152,7 +153,8 @@ class FragmentRun:
 
     def _prepare(self) -> None:
         # A signed question is read with the text, and may narrow it.
-        seen = self.services.plans.look(self.principal, self.fragment.sql) if self.fragment.question is None else None
+        signed, zone = self.fragment.question is not None, self.fragment.time_zone
+        seen = None if signed else self.services.plans.look(self.principal, self.fragment.sql, zone)
         planned = None if seen is None or not seen.is_kept else self._again(seen)
         if planned is not None:
             self._open(planned.plan)
@@ -192,6 +194,7 @@ class FragmentRun:
         self, tree: exp.Expr, keys: Mapping[str, pa.Array], now: datetime, query_id: str
     ) -> tuple[RowPlan, dict[str, Capabilities]]:
         """The plan of a tree, and what its sources can do."""
+        now = now.astimezone(zone_info(self.fragment.time_zone or "UTC"))
         asked: dict[str, Capabilities] = {}
 
         def capabilities(source: str) -> Capabilities:
@@ -536,6 +539,7 @@ class FragmentRun:
             "keys": sum(self._key_counts().values()), "key_sets": self._key_counts(), "subjects": list(a.subjects),
             "canonical_sha256": sha256(self._spelled().pattern), "parameters": self._parameters(),
             "rewritten_sha256": sha256(a.rewritten) if a.rewritten else "",
+            **({"time_zone": self.fragment.time_zone} if self.fragment.time_zone else {}),
         }  # fmt: skip
         self.services.ledger.append("begin", facts)
         self._begun = True

@@ -38,12 +38,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from operator import add
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 from cachetools import LRUCache
@@ -326,13 +326,17 @@ class _Finder:
         return lambda filling: fitting(filling.keys[name], kind)
 
     def _leaf(self, value: str | float | Decimal | date) -> _Hole | None:
-        text = value.isoformat() if isinstance(value, date) else str(value)
+        text, read = str(value), cast(Callable[[str], Any], type(value))
+        if isinstance(value, datetime) and value.time() == time.min and value.tzinfo is None:
+            text, read = value.date().isoformat(), datetime.fromisoformat  # a day, as what it is compared with is one
+        elif isinstance(value, date):
+            text, read = value.isoformat(), date.fromisoformat
         place = self._places.get(text.removesuffix(".0") if isinstance(value, float) else text)
         if place is None:
             if self._places and _MARKER.search(text):
                 raise _Torn
             return None
-        return _Value(date.fromisoformat if isinstance(value, date) else type(value), place)
+        return _Value(read, place)
 
     def _cut(self, sql: str) -> Iterator[str | int]:
         """A text in pieces, the number of a value where its marker stands as a whole literal."""
@@ -363,9 +367,10 @@ def _together(length: int, holes: _Holes | None) -> _Holes | _Values | None:
 
 @dataclass(frozen=True)
 class Seen:
-    """A text as it came. known: None if it came for the first time; a kept plan, or a word on why there is none."""
+    """A text as it came. known: None if it came for the first time; a kept plan, or a word on why there is none.
+    user: and purpose, and time zone."""
 
-    user: tuple[str, str]
+    user: tuple[str, str, str]
     lifted: Lifted
     known: _Kept | str | None
 
@@ -384,14 +389,14 @@ class Plans:
 
     def __init__(self, department: Department) -> None:
         self._department = department
-        self._known: LRUCache[tuple[tuple[str, str], str], _Kept | str] = LRUCache(PLANS)
+        self._known: LRUCache[tuple[tuple[str, str, str], str], _Kept | str] = LRUCache(PLANS)
         self._lock = threading.Lock()
 
-    def look(self, principal: Principal, sql: str) -> Seen | None:
-        """What is known of a text; None if it is none to be kept."""
+    def look(self, principal: Principal, sql: str, zone: str) -> Seen | None:
+        """What is known of a text in a time zone; None if it is none to be kept."""
         if len(sql) > LONGEST or "\0" in sql:  # it might be another's pattern
             return None
-        user, lifted = (principal.sub, principal.purpose), lift(sql)
+        user, lifted = (principal.sub, principal.purpose, zone), lift(sql)
         with self._lock:
             known = self._known.get((user, lifted.pattern))
             if known == _NEVER and lifted.values:

@@ -324,8 +324,11 @@ def _moment(node: exp.Cast, kind: TrinoType) -> Value | None:
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9:]+([.][0-9]{1,6})?)?", node.this.name):
         return None
     try:
-        if kind.name == "date" and target == exp.DType.DATE:
-            return date.fromisoformat(node.this.name)
+        if target == exp.DType.DATE:
+            day = date.fromisoformat(node.this.name)
+            if kind.name == "timestamp":  # to which a date is coerced: its midnight
+                return datetime.combine(day, datetime.min.time())
+            return day if kind.name == "date" else None
         if kind.name == "timestamp" and target == exp.DType.TIMESTAMP:
             found = datetime.fromisoformat(node.this.name)
             return found if found.tzinfo is None else None

@@ -305,7 +305,7 @@ class Merge:
 
     def _keys_of(self, query: exp.Select) -> pa.Array:
         """The answer of a key query: a column, or its rows as structs."""
-        compiled = duck.compile_query(query, self._tables)
+        compiled = duck.compile_query(query, self._tables, self._execution.now)
         try:
             table = self._asked(compiled).to_arrow_table()
         except duckdb.Error as error:
@@ -333,7 +333,7 @@ class Merge:
             return passed
         rows = None if shape is None else self._few(shape.answers)
         found = None if shape is None or rows is None else small.matched(shape, rows)
-        return duck.compile_query(query, self._tables) if found is None else found
+        return duck.compile_query(query, self._tables, self._execution.now) if found is None else found
 
     def _passed(self, shape: Shape) -> Passed | None:
         """The only answer that a merge reads, if it is a stream of which every row is passed on."""

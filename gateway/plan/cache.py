@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial
 
 from cachetools import TTLCache
 
+from catalog.duck import zone_info
 from catalog.errors import CityError
 from gateway.catalogue import DepartmentView, UserView
 from gateway.execution import Session
@@ -61,7 +63,10 @@ class PlanCache:
     def _get(
         self, text: tuple[str, str], session: Session, view: UserView, make: Callable[[Learned], Plan | Template]
     ) -> Plan | Template:
-        key = (*text, view.user, view.purpose, session.catalog, session.schema, session.time_zone, *sorted(view.down))
+        # A plan has the day in it, where its statement reads that.
+        day = datetime.now(zone_info(session.time_zone)).date().isoformat()
+        place = (session.catalog, session.schema, session.time_zone, day)
+        key = (*text, view.user, view.purpose, *place, *sorted(view.down))
         with self._lock:
             lists, known, learned = self._known.get(key, ((), None, Learned()))
         if known is None or not _alike(lists, view.departments):

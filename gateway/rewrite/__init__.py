@@ -16,6 +16,7 @@ from catalog.relation import Relation
 from gateway.rewrite.apart import sums_apart
 from gateway.rewrite.colocate import colocate_joins
 from gateway.rewrite.ctes import inline_ctes
+from gateway.rewrite.dates import fold_dates
 from gateway.rewrite.decorrelate import decorrelate_aggregates
 from gateway.rewrite.disjunctions import split_disjunctions
 from gateway.rewrite.eager import eager_aggregation
@@ -47,6 +48,7 @@ class Context:
 Rule = Callable[[exp.Query, Context], exp.Query]
 
 RULES: tuple[Rule, ...] = (
+    fold_dates,
     inline_ctes,
     push_predicates,
     flatten_derived,

@@ -50,7 +50,7 @@ PROPERTIES = {
         Property("purpose", "text", "", "Which of your purposes you ask for; with one purpose it is that one"),
         Property("query_max_run_time", "duration", "1h", "Give up after this time"),
         Property("require_pushdown", "boolean", "false", "Refuse a query that needs all rows of a relation here"),
-        Property("time_zone_id", "zone", "", "Time zone of now(), current_date and casts"),
+        Property("time_zone_id", "zone", "", "Time zone of now(), current_date and moments without one"),
     )
 }
 

@@ -96,7 +96,7 @@ class Planner:
     def ask(self, text: str, keys: Mapping[str, pa.Array]) -> bool:
         """As a fragment is asked: with a kept plan if there is one, which must be the one made anew."""
         self.access = Access(self.here, masks.Context(lambda _: KEY), LIN, NOW)
-        seen = self.plans.look(LIN, text)
+        seen = self.plans.look(LIN, text, "")
         if seen is None:
             return False
         again = self.plans.again(seen, self.access, keys, lambda _: self.source, "f7")
@@ -436,7 +436,7 @@ def test_a_text_is_not_taken_for_the_pattern_of_others() -> None:
     for number in (5, 6):
         planner.ask(f"SELECT t.id AS c0 FROM every AS t WHERE t.id = {number}", {})
     pattern = lift("SELECT t.id AS c0 FROM every AS t WHERE t.id = 7").pattern
-    assert planner.plans.look(LIN, pattern) is None
+    assert planner.plans.look(LIN, pattern, "") is None
 
 
 def test_a_plan_of_very_many_scans_is_not_kept() -> None:
@@ -464,11 +464,11 @@ def test_nobody_meets_the_plans_of_another_user_or_purpose_or_policy() -> None:
     planner, text = Planner(every(), postgres.CAPABILITIES), TEXTS[0]
     for _ in range(2):
         planner.ask(text, {})
-    known = planner.plans.look(LIN, text)
+    known = planner.plans.look(LIN, text, "")
     assert known is not None
     assert known.is_kept
     for stranger in (replace(LIN, sub="bo"), replace(LIN, purpose="audit")):
-        seen = planner.plans.look(stranger, text)
+        seen = planner.plans.look(stranger, text, "")
         assert seen is not None
         assert not seen.is_kept
     elsewhere = Access(every(), masks.Context(), LIN, NOW)
@@ -563,6 +563,14 @@ async def test_the_ledger_tells_of_a_kept_plan_what_it_tells_of_a_new_one(
     for passing in ("fragment", "seq", "prev", "time", "hash"):
         assert kept_one.pop(passing) != new_one.pop(passing)
     assert kept_one == new_one
+
+
+async def test_a_time_zone_that_does_not_exist_is_refused_kept_or_not(own: House) -> None:
+    async with opened(own) as agent, asking(agent, own, "lin") as ask:
+        for _ in range(4):
+            assert (await ask.rows(BORN.format(3))).num_rows == 1
+            refused = await ask.refusal(BORN.format(3), time_zone="Mars/Phobos")
+            assert "is no time zone" in refused.message
 
 
 async def test_an_ended_grant_ends_a_kept_plan(own: House) -> None:

@@ -2,7 +2,8 @@
 
 statements/NAME.sql   one statement after the other, each ends with `;` at the end of a line; a line before it
                       `-- refused: REASON` puts it on the list of what atoll refuses, `-- differs: REASON` on that
-                      of known faults, `-- edge: WHAT` says that it asks for what is empty, extreme or odd
+                      of known faults; `-- edge: WHAT` says that it asks for what is empty, extreme or odd,
+                      `-- zone: NAME` what the session's time zone is, where that is not UTC
 answers/NAME.jsonl    a line a statement: {"sql", "columns", "rows"} or {"sql", "error"}
 trino_functions.txt   the names of Trino's SHOW FUNCTIONS, a line each
 """
@@ -31,13 +32,14 @@ Answer = dict[str, Any]
 class Statement:
     """refused: why atoll refuses it. differs: why it answers otherwise than Trino. Both "" where it answers alike.
 
-    edge: what is odd about its values, "" for ordinary ones.
+    edge: what is odd about its values, "" for ordinary ones. zone: the session's time zone.
     """
 
     sql: str
     refused: str = ""
     differs: str = ""
     edge: str = ""
+    zone: str = "UTC"
 
 
 class Number(str):
@@ -67,10 +69,11 @@ def statements(topic: str) -> list[Statement]:
     found = []
     for part in re.split(r";[ ]*(?:\n|$)", text):
         lines = part.strip().splitlines()
-        refused, differs, edge = (_said(word, lines) for word in ("-- refused:", "-- differs:", "-- edge:"))
+        words = ("-- refused:", "-- differs:", "-- edge:", "-- zone:")
+        refused, differs, edge, zone = (_said(word, lines) for word in words)
         sql = "\n".join(line for line in lines if not line.startswith("-- ")).strip()
         if sql:
-            found.append(Statement(sql, refused, differs, edge))
+            found.append(Statement(sql, refused, differs, edge, zone or "UTC"))
     return found
 
 

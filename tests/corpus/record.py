@@ -39,7 +39,7 @@ def _record(trino: Trino) -> None:
         known = {} if "--again" in sys.argv else answers(topic)
         found = {}
         for statement in statements(topic):
-            answer = known.get(statement.sql) or trino.ask(statement.sql)
+            answer = known.get(statement.sql) or trino.ask(statement.sql, statement.zone)
             answer.pop("message", None)
             found[statement.sql] = answer
         write_answers(topic, found)

@@ -25,7 +25,7 @@ FORMS = {
 @pytest.mark.parametrize("topic", TOPICS)
 def test_answers_are_trinos(topic: str) -> None:
     recorded = answers(topic)
-    wrong = [told for s in statements(topic) if (told := difference(s, recorded[s.sql], replay(CORPUS, s.sql)))]
+    wrong = [told for s in statements(topic) if (told := difference(s, recorded[s.sql], replay(CORPUS, s.sql, s.zone)))]
     assert not wrong, f"{len(wrong)} of {len(recorded)} statements differ:\n\n" + "\n\n".join(wrong)
 
 

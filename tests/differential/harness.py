@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -147,9 +147,10 @@ def _registered(rows: pa.Table | pa.RecordBatchReader) -> duck.Table:
 
 @dataclass(frozen=True)
 class Engine:
-    """Named tables in DuckDB, asked in Trino's dialect."""
+    """Named tables in DuckDB, asked in Trino's dialect. now: see `compile_query`."""
 
     known: dict[str, duck.Table]
+    now: datetime | None = None
 
     def ask(self, tree: exp.Expr, among: Callable[[str], bool] = lambda name: True) -> pa.Table:
         """The answer with columns c0..cn; only tables whose names `among` accepts are known."""
@@ -158,7 +159,7 @@ class Engine:
     def labelled(
         self, tree: exp.Expr, among: Callable[[str], bool] = lambda name: True
     ) -> tuple[pa.Table, tuple[str, ...]]:
-        compiled = duck.compile_query(tree, {n: t for n, t in self.known.items() if among(n)})
+        compiled = duck.compile_query(tree, {n: t for n, t in self.known.items() if among(n)}, self.now)
         with warnings.catch_warnings():
             # It copies the answer once more, and `sql`, which doesn't, binds the statement twice.
             warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
@@ -220,8 +221,8 @@ def planned(here: World, sql: str, rules: tuple[Rule, ...] = RULES) -> Plan:
     return plan_of(resolved(here, sql), rules)
 
 
-def resolved(here: World, sql: str) -> Resolved:
-    return authorise(resolve(parse_statement(sql), here.view, SESSION))
+def resolved(here: World, sql: str, session: Session = SESSION) -> Resolved:
+    return authorise(resolve(parse_statement(sql), here.view, session))
 
 
 def plan_of(bound: Resolved, rules: tuple[Rule, ...] = RULES) -> Plan:

@@ -24,6 +24,7 @@ from gateway.rewrite import (
     apart,
     colocate,
     ctes,
+    dates,
     decorrelate,
     disjunctions,
     eager,
@@ -65,6 +66,20 @@ class Mutation:
 
 
 MUTATIONS = (
+    # ---- dates as written
+    Mutation("a month has as many days as any", dates,
+             "min(day.day, monthrange(year, month + 1)[1])", "min(day.day, 28)",
+             "dates: a month later"),
+    Mutation("a week begins on Sunday", dates,
+             "timedelta(days=day.weekday())", "timedelta(days=day.isoweekday() % 7)",
+             "dates: the first of"),
+    Mutation("an hour is a day", dates,
+             "if unit in DAYS:\n        return day + timedelta(days=count * DAYS[unit])",
+             "if unit not in MONTHS:\n        return day + timedelta(days=count * DAYS.get(unit, 1))",
+             "dates: a day of hours"),
+    Mutation("a difference is a sum", dates,
+             "node.right.unnest(), -1)", "node.right.unnest(), 1)",
+             "dates: months and days"),
     # ---- conditions go down
     Mutation("WHERE filters a null-extended side before the join", predicates,
              "sources(select) if not s.nullable}\n    kept = []", "sources(select)}\n    kept = []",

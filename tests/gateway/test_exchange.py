@@ -195,6 +195,15 @@ def test_a_message_with_one_set_is_read_by_an_agent_that_knows_but_one(keys: str
     assert Fragment.model_validate_json(sent).parts == (() if keys is None else (keys,))
 
 
+def test_a_message_of_another_time_zone_is_refused_by_an_agent_that_knows_but_one() -> None:
+    """In UTC its moments would be others."""
+    assert "time_zone" not in Fragment.model_validate(ASKED).model_dump(mode="json")
+    sent = Fragment.model_validate({**ASKED, "time_zone": "Asia/Shanghai"}).model_dump_json()
+    assert Fragment.model_validate_json(sent).time_zone == "Asia/Shanghai"
+    with pytest.raises(ValidationError, match="time_zone"):
+        OldFragment.model_validate_json(sent)
+
+
 def test_a_message_with_several_sets_is_refused_by_an_agent_that_knows_but_one() -> None:
     """Refused, not read in part: without its second set it would deliver more, and with a wrong text nothing."""
     sent = Fragment.model_validate({**ASKED, **key_fields([ONE, OTHER])}).model_dump(mode="json")

@@ -218,6 +218,7 @@ def test_under_a_column_list_a_condition_means_the_new_names(department: Departm
         ("TIMESTAMP '2024-01-01 00:00:00.1234567'", "timestamp(6)", None),  # no source has what lies between
         ("TIMESTAMP '2024-01-01 00:00:00.'", "timestamp(6)", None),
         ("DATE '2024-02-30'", "date", None),
+        ("DATE '2024-02-29'", "timestamp(3)", datetime(2024, 2, 29)),  # to which Trino coerces it
         ("9223372036854775808", "bigint", None),
         ("-0.5", "decimal(3,1)", Decimal("-0.5")),
     ],

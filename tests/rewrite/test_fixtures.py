@@ -21,6 +21,7 @@ from gateway.rewrite import KEYED, Context, Rule, rewrite
 from gateway.rewrite.apart import sums_apart
 from gateway.rewrite.colocate import colocate_joins
 from gateway.rewrite.ctes import inline_ctes
+from gateway.rewrite.dates import fold_dates
 from gateway.rewrite.decorrelate import decorrelate_aggregates
 from gateway.rewrite.disjunctions import split_disjunctions
 from gateway.rewrite.eager import eager_aggregation
@@ -42,6 +43,7 @@ from tests.rewrite.shape import shape
 
 HERE = Path(__file__).parent.parent / "fixtures" / "rewrite"
 FILES: dict[str, Rule] = {
+    "dates": fold_dates,
     "ctes": inline_ctes,
     "predicates": push_predicates,
     "flatten": flatten_derived,

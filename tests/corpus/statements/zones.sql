@@ -1,0 +1,97 @@
+-- zone: Asia/Shanghai
+SELECT current_timezone(), current_date = CAST(current_timestamp AS date), localtimestamp = CAST(current_timestamp AS timestamp(3));
+
+-- zone: Asia/Shanghai
+SELECT date_diff('minute', CAST(current_timestamp AT TIME ZONE 'UTC' AS timestamp(3)), localtimestamp) - 480, CAST(now() AS varchar) LIKE '% Asia/Shanghai';
+
+-- zone: America/New_York
+SELECT current_date = CAST(now() AT TIME ZONE 'America/New_York' AS date), hour(now()) = hour(localtimestamp), timezone_hour(now()) IN (-4, -5);
+
+-- zone: +05:30
+SELECT current_timezone(), timezone_minute(now()), current_date = CAST(now() AT TIME ZONE '+05:30' AS date);
+
+-- zone: Asia/Shanghai
+SELECT CAST(TIMESTAMP '2024-03-01 07:30:00' AS timestamp(3) with time zone), CAST(DATE '2024-03-01' AS timestamp(0) with time zone);
+
+-- zone: America/New_York
+SELECT CAST(TIMESTAMP '2024-03-10 01:59:59' AS timestamp(0) with time zone), CAST(TIMESTAMP '2024-07-01 12:00:00.123456' AS timestamp(6) with time zone);
+
+-- zone: -03:30
+SELECT CAST(TIMESTAMP '2024-03-01 07:30:00' AS timestamp(3) with time zone), CAST('2024-03-01 07:30:00' AS timestamp(3) with time zone);
+
+-- zone: Asia/Shanghai
+SELECT CAST('2024-03-01 07:30:00' AS timestamp(0) with time zone), CAST('2024-03-01 07:30:00 Europe/Berlin' AS timestamp(0) with time zone), CAST('2024-03-01' AS timestamp(0) with time zone);
+
+-- zone: Asia/Shanghai
+SELECT CAST(CAST(TIMESTAMP '2024-03-01 07:30:00.250 Europe/Berlin' AS timestamp(0) with time zone) AS varchar), CAST(CAST(TIMESTAMP '2024-03-01 07:30:00.250' AS timestamp(0) with time zone) AS timestamp(3));
+
+-- zone: Asia/Shanghai
+SELECT CAST(TIMESTAMP '2024-03-01 23:30:00 UTC' AS date), CAST(TIMESTAMP '2024-03-01 23:30:00 UTC' AS timestamp(0)), CAST(TIMESTAMP '2024-03-01 07:30:00' AS date);
+
+-- zone: Asia/Shanghai
+SELECT TIMESTAMP '2024-03-01 08:00:00' = TIMESTAMP '2024-03-01 00:00:00 UTC', DATE '2024-03-02' > TIMESTAMP '2024-03-01 17:00:00 UTC', TIMESTAMP '2024-03-01 07:59:59' < TIMESTAMP '2024-03-01 00:00:00 UTC';
+
+-- zone: Asia/Shanghai
+SELECT count(*) FROM (VALUES TIMESTAMP '2024-03-01 08:00:00', TIMESTAMP '2024-03-01 00:00:00') AS v (t) WHERE t IN (TIMESTAMP '2024-03-01 00:00:00 UTC');
+
+-- zone: Asia/Shanghai
+SELECT t FROM (VALUES TIMESTAMP '2024-03-01 08:00:00', TIMESTAMP '2024-03-01 07:59:59') AS v (t) JOIN (VALUES TIMESTAMP '2024-03-01 00:00:00 UTC') AS w (u) ON t = u;
+
+-- zone: Asia/Shanghai
+SELECT TIMESTAMP '2024-03-01 08:00:00' - TIMESTAMP '2024-03-01 00:00:00 UTC', date_diff('hour', TIMESTAMP '2024-03-01 08:00:00', TIMESTAMP '2024-03-01 00:00:00 UTC'), date_diff('day', TIMESTAMP '2024-03-01 20:00:00 UTC', TIMESTAMP '2024-03-03 03:00:00');
+
+-- zone: Asia/Shanghai
+SELECT TIMESTAMP '2024-03-01 08:00:00' BETWEEN TIMESTAMP '2024-03-01 00:00:00 UTC' AND TIMESTAMP '2024-03-01 00:00:01 UTC', NULLIF(TIMESTAMP '2024-03-01 08:00:00', TIMESTAMP '2024-03-01 00:00:00 UTC');
+
+-- zone: Asia/Shanghai
+SELECT COALESCE(CAST(NULL AS timestamp(3)), TIMESTAMP '2024-03-01 08:00:00.000 Asia/Shanghai'), IF(true, DATE '2024-03-01', TIMESTAMP '2024-03-01 08:00:00 Asia/Shanghai');
+
+-- zone: Asia/Shanghai
+-- refused: Moments of the session's zone and of another one are not shown in one column.
+SELECT COALESCE(CAST(NULL AS timestamp(3)), TIMESTAMP '2024-03-01 08:00:00 UTC');
+
+-- zone: Asia/Shanghai
+SELECT from_unixtime(0), from_unixtime(1709251200.5), hour(from_unixtime(1709251200)), from_unixtime(0, 'UTC');
+
+-- zone: America/New_York
+SELECT from_unixtime(1710054000), date_trunc('day', from_unixtime(1710054000)), CAST(from_unixtime(1710054000) AS date);
+
+-- zone: Asia/Shanghai
+SELECT to_unixtime(TIMESTAMP '2024-03-01 08:00:00'), to_unixtime(TIMESTAMP '2024-03-01 00:00:00 UTC'), to_unixtime(DATE '2024-03-01');
+
+-- zone: Asia/Shanghai
+SELECT from_iso8601_timestamp('2024-03-01T08:00:00'), from_iso8601_timestamp('2024-03-01T08:00:00Z'), from_iso8601_timestamp('2024-03-01T08:00:00+01:00'), from_iso8601_timestamp('2024-03-01');
+
+-- zone: Asia/Shanghai
+SELECT from_iso8601_timestamp(s) FROM (VALUES '2024-03-01T08:00:00', '2024-03-02') AS v (s);
+
+-- zone: Asia/Shanghai
+-- refused: All moments of a column are shown in one zone.
+SELECT from_iso8601_timestamp(s) FROM (VALUES '2024-03-01T08:00:00', '2024-03-02T00:00:00Z') AS v (s);
+
+-- zone: Asia/Shanghai
+SELECT parse_datetime('2024-03-01 08:00', 'yyyy-MM-dd HH:mm'), date_parse('2024-03-01 08:00', '%Y-%m-%d %H:%i');
+
+-- zone: Asia/Shanghai
+SELECT at_timezone(TIMESTAMP '2024-03-01 08:00:00', 'UTC'), TIMESTAMP '2024-03-01 08:00:00' AT TIME ZONE 'Europe/Berlin', with_timezone(TIMESTAMP '2024-03-01 08:00:00', 'UTC');
+
+-- zone: Asia/Shanghai
+SELECT to_iso8601(TIMESTAMP '2024-03-01 08:00:00'), to_iso8601(CAST(TIMESTAMP '2024-03-01 08:00:00' AS timestamp(3) with time zone)), to_iso8601(DATE '2024-03-01');
+
+-- zone: Asia/Shanghai
+SELECT format_datetime(TIMESTAMP '2024-03-01 08:00:00', 'yyyy-MM-dd HH:mm'), date_format(TIMESTAMP '2024-03-01 08:00:00', '%H:%i'), format_datetime(from_unixtime(0), 'HH:mm');
+
+-- zone: Asia/Shanghai
+SELECT timezone_hour(TIMESTAMP '2024-03-01 08:00:00'), year(TIMESTAMP '2024-12-31 20:00:00 UTC'), year(CAST(TIMESTAMP '2024-12-31 20:00:00' AS timestamp with time zone));
+
+-- zone: Asia/Shanghai
+SELECT current_date + INTERVAL '1' DAY > current_date, date_trunc('month', current_date) <= current_date, date_add('day', -1, current_date) = current_date - INTERVAL '1' DAY;
+
+-- zone: Asia/Shanghai
+SELECT max(t), min(t) FROM (VALUES CAST(TIMESTAMP '2024-03-01 08:00:00' AS timestamp(3) with time zone), TIMESTAMP '2024-03-02 08:00:00.000 Asia/Shanghai') AS v (t);
+
+-- zone: Asia/Shanghai
+SELECT CAST(ARRAY[TIMESTAMP '2024-03-01 08:00:00'] AS array(timestamp(0) with time zone));
+
+-- zone: America/New_York
+SELECT CAST(TIMESTAMP '2024-11-03 01:30:00' AS timestamp(0) with time zone), CAST(TIMESTAMP '2024-03-10 02:30:00' AS timestamp(0) with time zone);
