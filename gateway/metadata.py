@@ -168,8 +168,8 @@ def bind_session(tree: exp.Query, session: Session) -> None:
     """
     for node in list(tree.find_all(exp.CurrentVersion, exp.CurrentTimezone, exp.CurrentUser, exp.CurrentCatalog)):
         _replace(node, _text(_session_value(node.key, session)))
-    for node in list(tree.find_all(exp.CurrentDate)):
-        if node.this is None:
+    for node in list(tree.find_all(exp.CurrentDate, exp.Cast, exp.Date)):
+        if _is_today(node):
             _replace(node, date_literal(datetime.now(zone_info(session.time_zone)).date()))
     for column in list(tree.find_all(exp.Column)):
         if column.name in ("current_schema", "current_path") and not column.table:
@@ -177,6 +177,16 @@ def bind_session(tree: exp.Query, session: Session) -> None:
     for node in list(tree.find_all(exp.Anonymous)):
         if node.name.lower() == "current_groups" and not node.expressions:  # users have none
             _replace(node, exp.cast(exp.array(dialect="trino"), "ARRAY(VARCHAR)", dialect="trino"))
+
+
+def _is_today(node: exp.Expr) -> bool:
+    """`current_date`, or the date of `now()` or of `localtimestamp`."""
+    if isinstance(node, exp.CurrentDate):
+        return node.this is None
+    if not isinstance(node, exp.Date) and not (type(node) is exp.Cast and node.to.is_type(exp.DType.DATE)):
+        return False
+    given = [value for name, value in node.args.items() if name != "to" and value]
+    return len(given) == 1 and type(given[0]) in (exp.CurrentTimestamp, exp.Localtimestamp) and given[0].this is None
 
 
 def _session_value(kind: str, session: Session) -> str:

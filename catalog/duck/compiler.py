@@ -36,9 +36,9 @@ from catalog.duck.moments import (
     is_moment,
     local_time,
     of_session,
+    session_of,
     shown_as,
     with_interval,
-    zone_name,
     zoned,
 )
 from catalog.duck.texts import text_of
@@ -51,7 +51,6 @@ from catalog.duck.typing import (
     comparable,
     field_count,
     from_local,
-    in_session_zone,
     mismatch,
     sql_text,
     unfit,
@@ -151,7 +150,7 @@ def compile_query(tree: exp.Expr, tables: Mapping[str, Table] | Tables, now: dat
     now = now or datetime.now(UTC)
     resolve = tables if callable(tables) else _from_mapping(tables)
     compiler = _Compiler(resolve, now)
-    with in_session_zone(zone_name(now.tzinfo)):
+    with session_of(now):
         query = compiler.query(tree, None)
     check_expansion(query.sql)
     for name, kind in query.columns:

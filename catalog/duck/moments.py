@@ -8,18 +8,29 @@ own is of the session's (`typing.session_zone`).
 from __future__ import annotations
 
 import re
-from datetime import UTC, timedelta, timezone, tzinfo
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from catalog.duck.typing import Typed, cast_to, comparable, from_local, mismatch, offset_of, session_zone, sql_text
+from catalog.duck.typing import (
+    Typed,
+    cast_to,
+    comparable,
+    from_local,
+    in_session_zone,
+    mismatch,
+    offset_of,
+    session_zone,
+    sql_text,
+)
 from catalog.errors import Outcome, TrinoError, UserError
 from catalog.types import BIGINT, DOUBLE, TrinoType
 
 __all__ = [
     "DAYS", "PARTS", "YEARS", "at_timezone", "between_moments", "date_part", "is_java_zone", "is_moment", "local_time",
-    "of_session", "shown_as", "with_interval", "zone_info", "zone_name", "zone_of", "zoned",
+    "of_session", "session_of", "shown_as", "with_interval", "zone_info", "zone_of", "zoned",
 ]  # fmt: skip
 
 DAYS = TrinoType("interval day to second")
@@ -108,9 +119,14 @@ def zone_info(zone: str) -> tzinfo:
     return (UTC if zone == "UTC" else ZoneInfo(zone)) if minutes is None else timezone(timedelta(minutes=minutes))
 
 
-def zone_name(zone: tzinfo | None) -> str:
+def _name(zone: tzinfo | None) -> str:
     """The canonical name of what `zone_info` gave."""
     return str(zone or UTC).removeprefix("UTC") or "UTC"
+
+
+def session_of(now: datetime) -> AbstractContextManager[None]:
+    """Meanwhile moments without a zone lie in this one's (`typing.session_zone`)."""
+    return in_session_zone(_name(now.tzinfo))
 
 
 def shown_as(target: TrinoType, source: TrinoType) -> TrinoType:

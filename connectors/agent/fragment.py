@@ -27,7 +27,7 @@ import structlog
 from sqlglot import exp
 
 from catalog.alarm import Alarm, after
-from catalog.duck import zone_info
+from catalog.duck import session_of, zone_info
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
 from catalog.exchange import KEYS_TABLES, EndRecord, Fragment, Receipt, canonical_json, decode_keys, sha256
 from catalog.identity import Principal
@@ -47,6 +47,7 @@ from connectors.agent.disclosure import Guard, Question, epoch_of
 from connectors.agent.enforce import Scan, enforce
 from connectors.agent.execute import Engine, Engines, RowRun, Stop, trusted_table
 from connectors.agent.kept import Planned, Plans, Seen, Spelling, spelling
+from connectors.agent.moments import settled
 from connectors.agent.plan import RowPlan, mode_refusal, plan_rows
 from connectors.agent.question import check_question, read_statement, signed_hash
 from connectors.agent.receipt import Frames, sign_end, sign_receipt
@@ -170,7 +171,10 @@ class FragmentRun:
             return
         relation = aggregate.aggregate_relation(tree, self.access)
         if relation is not None:
-            self._prepare_aggregate(aggregate.read_shape(tree, relation, self.who), relation)
+            now = self._as_asked(self.access.now)
+            with session_of(now):
+                shape = aggregate.read_shape(settled(tree, now), relation, self.who)
+            self._prepare_aggregate(shape, relation)
             return
         plan, capabilities = self._planned(
             self._restricted(tree), self.keys, self.access.now, self.fragment.fragment_id
@@ -194,13 +198,19 @@ class FragmentRun:
         self, tree: exp.Expr, keys: Mapping[str, pa.Array], now: datetime, query_id: str
     ) -> tuple[RowPlan, dict[str, Capabilities]]:
         """The plan of a tree, and what its sources can do."""
-        now = now.astimezone(zone_info(self.fragment.time_zone or "UTC"))
         asked: dict[str, Capabilities] = {}
 
         def capabilities(source: str) -> Capabilities:
             return asked.setdefault(source, self._reach(source))
 
-        return plan_rows(tree, self.access, capabilities, self.services.view_text, keys, now, query_id), asked
+        now = self._as_asked(now)
+        with session_of(now):
+            tree = settled(tree, now)
+            return plan_rows(tree, self.access, capabilities, self.services.view_text, keys, now, query_id), asked
+
+    def _as_asked(self, now: datetime) -> datetime:
+        """A moment as the session's clocks show it."""
+        return now.astimezone(zone_info(self.fragment.time_zone or "UTC"))
 
     def _make(self, text: str, keys: Mapping[str, pa.Array], now: datetime, query_id: str) -> Planned:
         tree = admit(text).tree

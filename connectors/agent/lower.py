@@ -21,8 +21,9 @@ from typing import Literal
 
 from sqlglot import exp
 
-from catalog.duck.typing import common
+from catalog.duck.typing import common, session_zone
 from catalog.types import BIGINT, TrinoType
+from connectors.agent.moments import local_of
 from connectors.allowed import MAX_PATTERN, never_raises, result_of, same_family, widens
 from connectors.base import (
     AllOf,
@@ -320,6 +321,8 @@ def _whole(node: exp.Expr) -> int | None:
 
 def _moment(node: exp.Cast, kind: TrinoType) -> Value | None:
     target = node.args["to"].this
+    if kind.name == "timestamp" and target == exp.DType.TIMESTAMPTZ:
+        return local_of(node.this.name, session_zone())
     # Only the plain spelling goes down; the residual query knows the others.
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9:]+([.][0-9]{1,6})?)?", node.this.name):
         return None

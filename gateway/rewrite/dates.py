@@ -16,13 +16,13 @@ __all__ = ["date_literal", "fold_dates"]
 
 DAYS = {"day": 1, "week": 7}
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
-COMPUTED = (exp.Add, exp.Sub, exp.DateAdd, exp.DateTrunc, exp.TimestampTrunc, exp.Date)
+COMPUTED = (exp.Add, exp.Sub, exp.DateAdd, exp.DateTrunc, exp.TimestampTrunc, exp.Date, exp.LastDay)
 
 
 def fold_dates(tree: exp.Query, context: Context) -> exp.Query:
     """`d < DATE '1994-01-01' + INTERVAL '1' YEAR`: `d < DATE '1995-01-01'`, which every source can compare.
 
-    Also of `date_add`, `date_trunc` and `date('..')`, and of what is computed of these.
+    Also of `date_add`, `date_trunc`, `last_day_of_month` and `date('..')`, and of what is computed of these.
 
     Proof sketch. The operation reads literals alone, so it has one value for all rows and may be computed once. It is
     computed as Trino does: in days of the Gregorian calendar, or in months, which keep the day or take the last of a
@@ -50,6 +50,8 @@ def _computed(node: exp.Expr) -> date | None:
                 return _written(node.this) if set(_args(node)) == {"this"} else None
             case exp.DateTrunc() | exp.TimestampTrunc():
                 return _first_of(_unit(node), _date(node.this)) if set(_args(node)) <= {"this", "unit"} else None
+            case exp.LastDay():
+                return _last_of(_date(node.this)) if set(_args(node)) == {"this"} else None
             case exp.DateAdd():
                 return _later(_date(node.this), _count(node.expression), _unit(node))
             case exp.Add():
@@ -113,7 +115,17 @@ def _later(day: date | None, count: int | None, unit: str) -> date | None:
     if unit not in MONTHS:
         return None
     year, month = divmod(day.year * 12 + day.month - 1 + count * MONTHS[unit], 12)
-    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+    first = date(year, month + 1, 1)
+    return first.replace(day=min(day.day, _days(first)))
+
+
+def _days(day: date) -> int:
+    """Of the month in which a day lies."""
+    return monthrange(day.year, day.month)[1]
+
+
+def _last_of(day: date | None) -> date | None:
+    return None if day is None else day.replace(day=_days(day))
 
 
 def _first_of(unit: str, day: date | None) -> date | None:

@@ -68,7 +68,7 @@ class Mutation:
 MUTATIONS = (
     # ---- dates as written
     Mutation("a month has as many days as any", dates,
-             "min(day.day, monthrange(year, month + 1)[1])", "min(day.day, 28)",
+             "min(day.day, _days(first))", "min(day.day, 28)",
              "dates: a month later"),
     Mutation("a week begins on Sunday", dates,
              "timedelta(days=day.weekday())", "timedelta(days=day.isoweekday() % 7)",

@@ -60,9 +60,16 @@ def city(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_today_is_the_sessions_day(city: City, zone: str) -> None:
     clock = ZoneInfo("Etc/GMT-8" if zone[0] == "+" else zone)  # whose signs are the other way round
     before = datetime.now(clock).date()
-    ((today, moment),) = city.ask("SELECT current_date, CAST(localtimestamp AS date)", zone)
-    assert before <= today <= datetime.now(clock).date()
-    assert before <= moment <= datetime.now(clock).date()
+    ways = (
+        "current_date",
+        "CAST(localtimestamp AS date)",
+        "CAST(now() AS date)",
+        "date(now())",
+        "TRY_CAST(now() AS date)",
+    )
+    (days,) = city.ask(f"SELECT {', '.join(ways)}", zone)
+    assert len(set(days)) == 1
+    assert before <= days[0] <= datetime.now(clock).date()
 
 
 @pytest.mark.parametrize("sql", [ONE, BOTH], ids=["one department", "two departments"])
@@ -98,6 +105,16 @@ def test_a_condition_on_the_day_is_the_sources_own(city: City) -> None:
     """It goes down as a date: a department that can compare dates delivers no other rows."""
     text = city.gateway.explain("SELECT id FROM pgsql.main.calls WHERE day < current_date", city.session).text
     assert f"< CAST('{datetime.now(UTC).date()}' AS DATE)" in text
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "America/New_York"])
+def test_a_condition_on_now_selects_alike_in_every_source(city: City, zone: str) -> None:
+    since = "TIMESTAMP '2024-03-01 05:00:00 UTC'"
+    for ago in ("9000' HOUR", "1' DAY", "0' SECOND"):
+        sql = f"SELECT id FROM {{}}.main.calls WHERE at < now() - INTERVAL '{ago} AND at > {since}"
+        found = [sorted(city.ask(sql.format(name), zone)) for name in ("pgsql", "files")]
+        hour = {"UTC": 6, "Asia/Shanghai": 14, "America/New_York": 1}[zone]
+        assert found == [[(h,) for h in range(hour, 24)]] * 2
 
 
 def test_an_owner_reads_in_which_zone_was_asked(city: City) -> None:

@@ -1,0 +1,111 @@
+"""A condition about a moment goes down to the source as what the source can compare, and selects the same rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from operator import eq, ge, gt, le, lt, ne
+
+import duckdb
+import pyarrow as pa
+import pytest
+import sqlglot
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from catalog import duck
+from catalog.types import parse
+from connectors.agent.lower import value_of
+from connectors.agent.moments import local_of, settled
+
+OPERATORS = {"=": eq, "<>": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+ZONES = [
+    "UTC",
+    "Asia/Shanghai",
+    "America/New_York",
+    "+05:30",
+    "Pacific/Apia",
+    "Australia/Lord_Howe",
+    "Africa/Casablanca",
+]
+TURNS = [
+    datetime(1986, 5, 4), datetime(2011, 12, 30, 10), datetime(2024, 3, 10, 7), datetime(2024, 4, 6, 15),
+    datetime(2024, 11, 3, 6), datetime(2024, 7, 1),
+]  # fmt: skip
+"""UTC, about when some of the clocks of these zones are moved, and when none is."""
+NOW = datetime(2024, 3, 1, 12, 30, 15, 123_456, UTC)
+
+
+@pytest.fixture(scope="module")
+def engine() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect()
+    duck.prepare(con)
+    return con
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(ZONES), st.sampled_from(TURNS), st.integers(-80 * 60, 80 * 60),
+    st.lists(st.integers(-60 * 60, 60 * 60), min_size=1, max_size=30),
+)  # fmt: skip
+@example("America/New_York", datetime(2024, 3, 10, 7), 0, [0, 30, 60, 90, -30, -60])
+@example("Pacific/Apia", datetime(2011, 12, 30, 10), 1, [-1500, -1440, -1, 0, 1, 1440])
+def test_a_moment_with_a_zone_selects_the_same_rows(
+    engine: duckdb.DuckDBPyConnection, zone: str, turn: datetime, minutes: int, others: list[int]
+) -> None:
+    """As the engine compares timestamps with it, in which every one of them becomes a moment of the session's zone."""
+    moment = turn + timedelta(minutes=minutes)
+    local = local_of(f"{moment} UTC", zone)
+    if local is None:
+        return
+    rows = [local + timedelta(minutes=m) for m in others]
+    table = pa.table({"t": pa.array(rows, pa.timestamp("us"))})
+    engine.register("stamps", table)
+    for op, compare in OPERATORS.items():
+        tree = sqlglot.parse_one(f"SELECT t {op} TIMESTAMP '{moment} UTC' AS c0 FROM stamps", dialect="trino")
+        now = NOW.astimezone(duck.zone_info(zone))
+        compiled = duck.compile_query(tree, {"stamps": duck.Table("stamps", {"t": parse("timestamp(6)")})}, now)
+        assert [row[0] for row in engine.execute(compiled.sql).fetchall()] == [compare(t, local) for t in rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "local"),
+    [
+        ("2024-03-01 04:00:00 UTC", "Asia/Shanghai", datetime(2024, 3, 1, 12)),
+        ("2024-03-01 04:00:00.250 Asia/Shanghai", "UTC", datetime(2024, 2, 29, 20, 0, 0, 250_000)),
+        ("2024-03-10 12:00:00 UTC", "America/New_York", None),  # whose clocks were moved in the morning
+        ("2024-03-10 03:30:00 America/New_York", "UTC", None),
+        ("2024-03-12 12:00:00 UTC", "America/New_York", datetime(2024, 3, 12, 8)),
+        ("2024-03-01 04:00:00", "UTC", None),
+        ("2024-03-01 UTC", "UTC", None),
+        ("2024-03-01 04:00:00.1234567 UTC", "UTC", None),
+        ("2024-03-01 04:00:00 Mars/Phobos", "UTC", None),
+        ("2024-02-30 04:00:00 UTC", "UTC", None),
+        ("0001-01-01 00:00:00 UTC", "-05:00", None),
+    ],
+)
+def test_what_the_clocks_of_the_session_show(text: str, zone: str, local: datetime | None) -> None:
+    assert local_of(text, zone) == local
+    with duck.session_of(NOW.astimezone(duck.zone_info(zone))):
+        literal = f"CAST('{text}' AS TIMESTAMP(3) WITH TIME ZONE)"
+        assert value_of(sqlglot.parse_one(literal, dialect="trino"), parse("timestamp(3)")) == local
+
+
+@pytest.mark.parametrize(
+    ("condition", "settles"),
+    [
+        ("t > CURRENT_TIMESTAMP", "t > CAST('2024-03-01 12:30:15.123 UTC' AS TIMESTAMP(3) WITH TIME ZONE)"),
+        ("t > now() - INTERVAL '1' DAY", "t > CAST('2024-02-29 12:30:15.123 UTC' AS TIMESTAMP(3) WITH TIME ZONE)"),
+        (
+            "t BETWEEN (now() - INTERVAL '2' HOUR) + INTERVAL '1' SECOND AND LOCALTIMESTAMP",
+            "t BETWEEN CAST('2024-03-01 10:30:16.123 UTC' AS TIMESTAMP(3) WITH TIME ZONE) AND "
+            "CAST('2024-03-01 20:30:15.123' AS TIMESTAMP(3))",
+        ),
+        ("t > now() - INTERVAL '1' MONTH", "t > CURRENT_TIMESTAMP - INTERVAL '1' MONTH"),
+        ("date_trunc('day', now()) < t", "DATE_TRUNC('DAY', CURRENT_TIMESTAMP) < t"),
+        ("hour(now()) = 3", "HOUR(CURRENT_TIMESTAMP) = 3"),
+    ],
+)
+def test_now_is_written_as_the_moment_that_it_is(condition: str, settles: str) -> None:
+    tree = sqlglot.parse_one(f"SELECT now() AS c0 FROM r WHERE {condition}", dialect="trino")
+    found = settled(tree, NOW.astimezone(timezone(timedelta(hours=8)))).sql("trino")
+    assert found == f"SELECT CURRENT_TIMESTAMP AS c0 FROM r WHERE {settles}"
