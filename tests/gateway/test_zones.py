@@ -60,16 +60,10 @@ def city(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_today_is_the_sessions_day(city: City, zone: str) -> None:
     clock = ZoneInfo("Etc/GMT-8" if zone[0] == "+" else zone)  # whose signs are the other way round
     before = datetime.now(clock).date()
-    ways = (
-        "current_date",
-        "CAST(localtimestamp AS date)",
-        "CAST(now() AS date)",
-        "date(now())",
-        "TRY_CAST(now() AS date)",
-    )
-    (days,) = city.ask(f"SELECT {', '.join(ways)}", zone)
-    assert len(set(days)) == 1
-    assert before <= days[0] <= datetime.now(clock).date()
+    ways = ["current_date", "CAST(localtimestamp AS date)", "CAST(now() AS date)", "date(now())"]
+    (days,) = city.ask(f"SELECT {', '.join([*ways, 'TRY_CAST(now() AS date)'])}", zone)
+    after = datetime.now(clock).date()
+    assert all(before <= day <= after for day in days)
 
 
 @pytest.mark.parametrize("sql", [ONE, BOTH], ids=["one department", "two departments"])
