@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
@@ -438,6 +438,7 @@ _LITERALS: dict[str, Callable[[Any], bool]] = {
     "varchar": lambda v: type(v) is str and "\0" not in v and _is_unicode(v),
     "date": lambda v: type(v) is date,
     "timestamp": lambda v: type(v) is datetime and v.tzinfo is None,
+    "timestamp with time zone": lambda v: type(v) is datetime and v.tzinfo is UTC,
 } | dict.fromkeys(_WHOLE_NUMBERS, lambda v: is_whole(v) or type(v) is Blank)
 
 

@@ -903,6 +903,7 @@ _POSTGRES_TYPES = {
     "varchar": "TEXT",
     "date": "DATE",
     "timestamp": "TIMESTAMP",
+    "timestamp with time zone": "TIMESTAMPTZ",
 } | dict.fromkeys(_WHOLE_NUMBERS, "BIGINT")
 _POSTGRES_INTEGERS = {"int2": ("SMALLINT", 15), "int4": ("INT", 31), "int8": ("BIGINT", 63)}
 _POSTGRES_WIRES = {

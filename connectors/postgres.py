@@ -102,17 +102,18 @@ Reading = Callable[[Connection], Generator[pa.RecordBatch]]
 _INTEGERS = frozenset({"tinyint", "smallint", "integer", "bigint"})
 _ORDERED = _INTEGERS | {"decimal", "double", "varchar", "date", "timestamp"}
 _EQUAL = _ORDERED | {"boolean"}
-_ANY = _EQUAL | {"real", "timestamp with time zone", "time", "varbinary", "json", "uuid", "char"}
+_MOMENTS = frozenset({"timestamp with time zone"})
+_ANY = _EQUAL | _MOMENTS | {"real", "time", "varbinary", "json", "uuid", "char"}
 
 CAPABILITIES = Capabilities(
     predicates={
-        "=": _EQUAL,
-        "<>": _EQUAL,
-        "in": _EQUAL,
-        "<": _ORDERED,
-        "<=": _ORDERED,
-        ">": _ORDERED,
-        ">=": _ORDERED,
+        "=": _EQUAL | _MOMENTS,
+        "<>": _EQUAL | _MOMENTS,
+        "in": _EQUAL | _MOMENTS,
+        "<": _ORDERED | _MOMENTS,
+        "<=": _ORDERED | _MOMENTS,
+        ">": _ORDERED | _MOMENTS,
+        ">=": _ORDERED | _MOMENTS,
         "is null": _ANY,
         "is not null": _ANY,
     },

@@ -23,7 +23,7 @@ from sqlglot import exp
 
 from catalog.duck.typing import common, session_zone
 from catalog.types import BIGINT, TrinoType
-from connectors.agent.moments import local_of
+from connectors.agent.moments import local_of, moment_of
 from connectors.allowed import MAX_PATTERN, never_raises, result_of, same_family, widens
 from connectors.base import (
     AllOf,
@@ -323,6 +323,11 @@ def _moment(node: exp.Cast, kind: TrinoType) -> Value | None:
     target = node.args["to"].this
     if kind.name == "timestamp" and target == exp.DType.TIMESTAMPTZ:
         return local_of(node.this.name, session_zone())
+    if kind.name == "timestamp with time zone":
+        zoned = target == exp.DType.TIMESTAMPTZ
+        local = None if zoned else _moment(node, TrinoType("timestamp", (6,)))
+        text = node.this.name if zoned else f"{local} {session_zone()}"
+        return moment_of(text) if zoned or local is not None else None
     # Only the plain spelling goes down; the residual query knows the others.
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9:]+([.][0-9]{1,6})?)?", node.this.name):
         return None

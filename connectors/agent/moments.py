@@ -11,7 +11,7 @@ from sqlglot import exp
 from catalog.duck import zone_info
 from catalog.errors import UserError
 
-__all__ = ["local_of", "settled"]
+__all__ = ["local_of", "moment_of", "settled"]
 
 UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 COMPARED = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between)
@@ -70,16 +70,24 @@ def local_of(text: str, zone: str) -> datetime | None:
     the offset is o(l), so both differ by t - l. Further away offsets differ by a day at most, less than t - l: the
     order is the same, and nothing is equal.
     """
+    moment = moment_of(text)
+    try:
+        shown = None if moment is None else moment.astimezone(zone_info(zone))
+        return shown.replace(tzinfo=None) if shown is not None and _is_steady(shown.tzinfo, shown) else None
+    except OverflowError:
+        return None
+
+
+def moment_of(text: str) -> datetime | None:
+    """A moment as written, in UTC; None where its zone's clocks may have shown that text twice, or never."""
     found = re.fullmatch(r"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,6})?) (\S{1,64})", text)
     if not found:
         return None
     try:
         moment = datetime.fromisoformat(found[1]).replace(tzinfo=zone_info(found[2]))
-        shown = moment.astimezone(zone_info(zone))
-        steady = _is_steady(moment.tzinfo, moment) and _is_steady(shown.tzinfo, shown)
+        return moment.astimezone(UTC) if _is_steady(moment.tzinfo, moment) else None
     except (UserError, ValueError, OverflowError):
         return None
-    return shown.replace(tzinfo=None) if steady else None
 
 
 def _is_steady(zone: tzinfo | None, moment: datetime) -> bool:

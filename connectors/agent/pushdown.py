@@ -360,6 +360,8 @@ def safe_predicate(
         return None
     column, op, literals = found
     kind = relation.columns[column]
+    if allowed is None and kind.name == "timestamp with time zone":  # which a history of answers does not hold
+        return None
     values = [value_of(v, kind) for v in literals]
     if any(v is None for v in values):
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from sqlglot import exp
 
 from gateway.rewrite.calm import EXACT
@@ -11,6 +13,8 @@ __all__ = ["has_char", "output_type", "stand_for_each_other", "sure_type"]
 
 CHARS = (exp.DType.CHAR, exp.DType.NCHAR, exp.DType.BPCHAR)
 TEXTS = (exp.DType.VARCHAR, exp.DType.TEXT)
+INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
+"""From the narrowest to the widest: what is computed of two, or is one of them, is of the wider one's type."""
 MOST_INTEGER = 2**31 - 1
 
 
@@ -18,18 +22,51 @@ def sure_type(node: exp.Expr, lengths: bool = True) -> str:
     """The Trino type of an expression of a qualified tree, "" where it is not certain.
 
     Certain are columns of relations, casts, and texts, integers and truth values as written, whatever queries hand
-    them on. Of other expressions a decimal's scale, or whether a text is padded, is a guess of the parser's.
+    them on; what is computed of integers; conditions; parts of a varchar; and what is one of several, all of one
+    certain type. Of other expressions a decimal's scale, or whether a text is padded, is a guess of the parser's.
     lengths: whether varchar(3) and varchar are two types.
     """
-    if isinstance(node, exp.Paren):
-        return sure_type(node.this, lengths)
-    if isinstance(node, exp.Column):
-        return _column_type(node, lengths)
-    if isinstance(node, exp.Cast):
-        return _text_of(node.to, lengths)
-    if isinstance(node, exp.Literal):
-        return _literal_type(node, lengths)
-    return "BOOLEAN" if isinstance(node, exp.Boolean) else ""
+    match node:
+        case exp.Paren():
+            return sure_type(node.this, lengths)
+        case exp.Column():
+            return _column_type(node, lengths)
+        case exp.Cast():
+            return _text_of(node.to, lengths)
+        case exp.Literal():
+            return _literal_type(node, lengths)
+        case exp.Boolean() | exp.Predicate() | exp.Connector() | exp.Not():
+            return "BOOLEAN"
+        case exp.Add() | exp.Sub() | exp.Mul() | exp.Neg():
+            return _widest({sure_type(operand, lengths) for operand in node.iter_expressions()})
+        case exp.Year() | exp.Quarter() | exp.Month() | exp.Day() | exp.Length() | exp.Count():
+            return "BIGINT"
+        case exp.Upper() | exp.Lower() | exp.Trim() | exp.Substring() if not lengths:
+            return "VARCHAR" if sure_type(node.this, False) == "VARCHAR" else ""
+        case exp.Case() | exp.If() | exp.Coalesce():
+            return _one_type(_choices(node), lengths)
+    return ""
+
+
+def _choices(node: exp.Expr) -> list[exp.Expr]:
+    """What CASE, IF or COALESCE may come to."""
+    if isinstance(node, exp.Coalesce):
+        return [node.this, *node.expressions]
+    if isinstance(node, exp.If):
+        return [n for n in (node.args["true"], node.args.get("false")) if n is not None]
+    default = node.args.get("default")
+    return [*(branch.args["true"] for branch in node.args["ifs"]), *([] if default is None else [default])]
+
+
+def _one_type(nodes: Iterable[exp.Expr], lengths: bool) -> str:
+    """The certain type to which all expressions come, NULL being of any; "" if none is certain."""
+    found = {sure_type(n, lengths) for n in nodes if not isinstance(n, exp.Null)}
+    return found.pop() if len(found) == 1 else _widest(found)
+
+
+def _widest(found: Collection[str]) -> str:
+    """Of types of integers the widest, "" of others."""
+    return max(found, key=INTEGERS.index) if found and set(found) <= set(INTEGERS) else ""
 
 
 def stand_for_each_other(one: exp.Column, other: exp.Column) -> bool:
@@ -58,6 +95,10 @@ def _column_type(column: exp.Column, lengths: bool) -> str:
     columns = [c.name for c in alias.args.get("columns") or []] if alias is not None else []
     if isinstance(node, exp.Table) and node.db:
         return "" if columns or column.type is None else _text_of(column.type, lengths)
+    if isinstance(node, exp.Values):
+        rows = [row.expressions if isinstance(row, exp.Tuple) else [row] for row in node.expressions]
+        known = column.name in columns and all(len(row) == len(columns) for row in rows)
+        return _one_type((row[columns.index(column.name)] for row in rows), lengths) if known else ""
     query = _query_of(node, select)
     names = columns or (query.named_selects if isinstance(query, exp.Query) else [])
     if query is None or column.name not in names:

@@ -66,6 +66,13 @@ class Mutation:
 
 
 MUTATIONS = (
+    Mutation("what is computed of integers is one", kinds,
+             "return _widest({sure_type(operand, lengths) for operand in node.iter_expressions()})",
+             "return INTEGERS[2]",
+             "set_operations: a condition above arms of computed"),
+    Mutation("what is one of several is of the first one's type", kinds,
+             "return found.pop() if len(found) == 1 else _widest(found)", "return sorted(found)[0]",
+             "set_operations: a condition above arms of choices"),
     # ---- dates as written
     Mutation("a month has as many days as any", dates,
              "min(day.day, _days(first))", "min(day.day, 28)",
@@ -110,8 +117,8 @@ MUTATIONS = (
              'return len(kinds) == 1 and "" not in kinds', "return True",
              "set_operations: a condition above arms of different types"),
     Mutation("a type is what the parser guesses", kinds,
-             'return "BOOLEAN" if isinstance(node, exp.Boolean) else ""',
-             'return node.type.sql("trino") if node.type else ""',
+             "return _widest({sure_type(operand, lengths) for operand in node.iter_expressions()})",
+             'return node.type.sql("trino")',
              "set_operations: a condition above arms of different scales"),
     Mutation("texts of any length compare alike", predicates,
              "lengths = has_char(part)", "lengths = False",

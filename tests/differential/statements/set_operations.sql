@@ -158,3 +158,22 @@ WHERE CAST(u.v AS varchar) = '2.000';
 SELECT u.v FROM (SELECT CAST(note AS varchar(2)) AS v FROM water.main.reading UNION ALL
 SELECT CAST(id AS varchar(5)) FROM market.main.company) u
 WHERE LENGTH(COALESCE(u.v, CAST('x' AS char(1)))) = 5;
+
+-- a condition above arms of computed numbers
+SELECT u.v, CAST(u.v AS varchar) FROM (SELECT staff + 1 AS v FROM market.main.company UNION ALL SELECT factor * 2 FROM
+water.main.meter) u WHERE CAST(u.v AS varchar) IN ('2.000', '11.000');
+
+-- a condition above arms of choices
+SELECT u.v, CAST(u.v AS varchar) FROM (SELECT CASE WHEN staff > 5 THEN staff ELSE revenue END AS v FROM
+market.main.company UNION ALL SELECT CASE WHEN id > 2 THEN factor ELSE id END FROM water.main.meter WHERE id < 9) u
+WHERE CAST(u.v AS varchar) IN ('2.000', '10.000', '1.000');
+
+-- a condition above arms of one computed type
+SELECT u.v FROM (SELECT staff * 2 + 4 AS v FROM market.main.company UNION ALL SELECT CASE WHEN id > 2 THEN 24 ELSE NULL
+END FROM water.main.meter UNION ALL SELECT COALESCE(k.code, 1) + r.n FROM market.main.code k CROSS JOIN (VALUES (0), (23))
+AS r (n)) u WHERE u.v = 24;
+
+-- a condition above arms that are parts of texts
+SELECT u.v FROM (SELECT UPPER(name) AS v FROM market.main.company UNION ALL SELECT SUBSTR(note, 1, 1) FROM
+water.main.reading UNION ALL SELECT LOWER(CAST(district AS char(5))) FROM water.main.meter) u WHERE u.v IN ('X', 'ACME',
+'x', 'east', 'east ');
