@@ -175,7 +175,8 @@ class Receipt(_Message):
     masks: "relation.column: kind". suppressed: cells withheld against public code lists, None if
     unknown or not in aggregate mode. vintages: relation -> ISO time of the snapshot that answered.
     synthetic: relations whose rows were generated: what was delivered is not real data.
-    keys: of several sets of bind keys, how many came in each, by its table's name.
+    keys: of several sets of bind keys, how many came in each, by its table's name. time_zone: in which moments without
+    a zone were read, where that was not UTC.
     delivered: SHA-256 of the delivered stream. ledger: the `end` record's place in the agent's ledger.
     signature: Ed25519 by the agent's receipt key over `signed_bytes()`, base64.
     """
@@ -199,6 +200,7 @@ class Receipt(_Message):
     vintages: dict[str, str] = {}
     synthetic: tuple[str, ...] = ()
     keys: dict[str, int] = {}
+    time_zone: str = ""
     policy: str = ""
     delivered: str = ""
     ledger: Head
@@ -207,7 +209,7 @@ class Receipt(_Message):
 
     @model_serializer(mode="wrap")
     def _as_asked(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(write(self), "keys")
+        return _without(_without(write(self), "keys"), "time_zone")
 
     def signed_bytes(self) -> builtins.bytes:
         return canonical_json(self.model_dump(mode="json", exclude={"signature"}))

@@ -28,7 +28,8 @@ from cachetools import TTLCache
 from pydantic import ValidationError
 
 from catalog import keys, tls
-from catalog.errors import CityError, DepartmentError, InternalError, Outcome, UserError
+from catalog.duck import zone_of
+from catalog.errors import CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
 from catalog.exchange import (
     EndRecord,
     Fragment,
@@ -259,12 +260,14 @@ class Agents:
         fragment_id: str,
         sql: str,
         bind: Sequence[pa.Array] = (),
+        zoned: bool = True,
         dry_run: bool = False,
         changed: threading.Event | None = None,
     ) -> FragmentStream:
         """Send one fragment; returns its stream at once, errors come with the stream.
 
-        bind: sets of keys, in the order in which the text names them. changed: set whenever more of the answer has
+        bind: sets of keys, in the order in which the text names them. zoned: whether it may read the session's time
+        zone; an agent that knows none refuses it then. changed: set whenever more of the answer has
         come.
         """
         message = Fragment(
@@ -274,7 +277,8 @@ class Agents:
             **key_fields([*map(encode_keys, bind)]),
             timeout=self.settings.limits.query_seconds,
             dry_run=dry_run,
-            time_zone="" if session.time_zone == "UTC" else session.time_zone,
+            # What a signed statement means of the zone is for its agent to see.
+            time_zone=_zone(session) if zoned or session.proof else "",
             witness=self._head(),
             question=_question(execution, session),
         )
@@ -571,6 +575,12 @@ class _Raw:
 def _question(execution: Execution, session: Session) -> Question | None:
     """The user's own statement and signature, where the client signed it."""
     return Question(sql=execution.question, proof=session.proof) if session.proof else None
+
+
+def _zone(session: Session) -> str:
+    """A session's time zone, "" for UTC."""
+    name = zone_of(session.time_zone, TrinoError.INVALID_SESSION_PROPERTY)
+    return "" if name == "UTC" else name
 
 
 def keys_digest(token: str) -> str:

@@ -13,13 +13,13 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
 import pyarrow as pa
 
-from catalog.duck import zone_info
+from catalog.duck import as_shown_in
 from catalog.errors import CityError, Outcome, UserError
 from catalog.exchange import Receipt
 from catalog.types import TrinoType
@@ -381,7 +381,7 @@ class Execution:
     @property
     def now(self) -> datetime:
         """When it came, in its session's time zone."""
-        return datetime.fromtimestamp(self.created, zone_info(self.session.time_zone))
+        return as_shown_in(datetime.fromtimestamp(self.created, UTC), self.session.time_zone)
 
     @property
     def seconds(self) -> float:

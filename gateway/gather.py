@@ -121,8 +121,9 @@ class Gathering:
         name = f"{self._execution.query_id}_{fragment.id}{suffix}"
         self._execution.part(name, fragment.department, keys=sum(map(len, request.keys)))
         stream = self._agents.ask(
-            self._execution, self._session, fragment.department, name, request.sql, request.keys, changed=self._changed
-        )
+            self._execution, self._session, fragment.department, name, request.sql, request.keys,
+            zoned=fragment.reads_zone, changed=self._changed,
+        )  # fmt: skip
         self.streams.append(stream)
         return stream
 

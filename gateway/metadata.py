@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from sqlglot import exp
 
-from catalog.duck import zone_info
+from catalog.duck import as_shown_in
 from catalog.duck.listing import LISTED
 from catalog.errors import Outcome, TrinoError, UserError
 from catalog.names import RelationName
@@ -170,7 +170,7 @@ def bind_session(tree: exp.Query, session: Session) -> None:
         _replace(node, _text(_session_value(node.key, session)))
     for node in list(tree.find_all(exp.CurrentDate, exp.Cast, exp.Date)):
         if _is_today(node):
-            _replace(node, date_literal(datetime.now(zone_info(session.time_zone)).date()))
+            _replace(node, date_literal(as_shown_in(datetime.now(UTC), session.time_zone).date()))
     for column in list(tree.find_all(exp.Column)):
         if column.name in ("current_schema", "current_path") and not column.table:
             _replace(column, _text(_session_value(column.name, session)))

@@ -444,7 +444,10 @@ class Gateway:
         needs_keys = fragment.keys is not None and fragment.keys.always
         keys = [pa.array([], pa.string())] if needs_keys else []
         name = f"{execution.query_id}_{fragment.id}"
-        return self.agents.ask(execution, session, fragment.department, name, fragment.sql, keys, dry_run=True)
+        return self.agents.ask(
+            execution, session, fragment.department, name, fragment.sql, keys,
+            zoned=fragment.reads_zone, dry_run=True,
+        )  # fmt: skip
 
     def _plan_unrun(self, sql: str, session: Session) -> tuple[Session, Plan]:
         """The plan of a statement that is only explained, and the session with its purpose settled."""
@@ -489,7 +492,7 @@ class Gateway:
         metadata.check(statement.requires, view)
         resolved = resolve(parse(statement.sql), view, session)
         tables = {str(name): {c.name: c.type for c in found} for name, found in resolved.columns.items()}
-        table = statements.describe_output(resolved.tree, resolved.labels, tables)
+        table = statements.describe_output(resolved.tree, resolved.labels, tables, execution.now)
         _publish_table(execution, tuple(table.schema.names), table)
 
     def _kill(self, execution: Execution, statement: statements.Kill) -> None:

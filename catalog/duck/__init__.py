@@ -9,7 +9,7 @@
     NODES                         the closed list of sqlglot node classes
     scan(text)                    tokens within limits; call it before any parser
     check_functions(tokens)       functions by Trino's own names
-    zone_info(name)               a session's time zone, for the `now` of compile_query
+    as_shown_in(moment, zone)     in a session's time zone, for the `now` of compile_query
     session_of(now)               its time zone, while a statement is read
     translate_error(exc)          a DuckDB exception -> a CityError with a constant text
 
@@ -30,7 +30,7 @@ from sqlglot import exp
 from catalog.duck.compiler import NODES, Compiled, Table, compile_query, not_carried, refuse, settle_literals
 from catalog.duck.engine import Library, double_text, lock, macros, prepare, translate_error
 from catalog.duck.functions import FUNCTIONS, is_aggregate, unknown_function
-from catalog.duck.moments import session_of, zone_info
+from catalog.duck.moments import as_shown_in, session_of, zone_of
 from catalog.duck.scanner import check_functions, scan
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Compiled",
     "Library",
     "Table",
+    "as_shown_in",
     "check_functions",
     "compile_query",
     "double_text",
@@ -54,7 +55,7 @@ __all__ = [
     "to_duckdb",
     "translate_error",
     "unknown_function",
-    "zone_info",
+    "zone_of",
 ]
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import datetime
 from functools import cache
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from catalog.duck.typing import (
     Typed,
@@ -25,12 +25,13 @@ from catalog.duck.typing import (
     session_zone,
     sql_text,
 )
+from catalog.duck.zones import SessionZone, shown_in
 from catalog.errors import Outcome, TrinoError, UserError
 from catalog.types import BIGINT, DOUBLE, TrinoType
 
 __all__ = [
-    "DAYS", "PARTS", "YEARS", "at_timezone", "between_moments", "date_part", "is_java_zone", "is_moment", "local_time",
-    "of_session", "session_of", "shown_as", "with_interval", "zone_info", "zone_of", "zoned",
+    "DAYS", "PARTS", "YEARS", "as_shown_in", "at_timezone", "between_moments", "date_part", "is_java_zone", "is_moment",
+    "local_time", "of_session", "session_of", "shown_as", "with_interval", "zone_of", "zoned",
 ]  # fmt: skip
 
 DAYS = TrinoType("interval day to second")
@@ -112,21 +113,14 @@ def _in_zone(sql: str, zone: str) -> str:
     return f"(timezone('UTC', {sql}) + to_minutes({minutes}))"
 
 
-def zone_info(zone: str) -> tzinfo:
-    """A session's time zone by its name. Raises UserError: INVALID_SESSION_PROPERTY for one that does not exist."""
-    zone = zone_of(zone, TrinoError.INVALID_SESSION_PROPERTY)
-    minutes = offset_of(zone)
-    return (UTC if zone == "UTC" else ZoneInfo(zone)) if minutes is None else timezone(timedelta(minutes=minutes))
-
-
-def _name(zone: tzinfo | None) -> str:
-    """The canonical name of what `zone_info` gave."""
-    return str(zone or UTC).removeprefix("UTC") or "UTC"
+def as_shown_in(moment: datetime, zone: str) -> datetime:
+    """A moment as clocks of a session's time zone show it. Raises UserError: INVALID_SESSION_PROPERTY for no zone."""
+    return shown_in(moment, zone_of(zone, TrinoError.INVALID_SESSION_PROPERTY))
 
 
 def session_of(now: datetime) -> AbstractContextManager[None]:
-    """Meanwhile moments without a zone lie in this one's (`typing.session_zone`)."""
-    return in_session_zone(_name(now.tzinfo))
+    """Meanwhile moments without a zone lie in this one's (`typing.session_zone`). now: of `as_shown_in`, or of UTC."""
+    return in_session_zone(now.tzinfo.name if isinstance(now.tzinfo, SessionZone) else "UTC")
 
 
 def shown_as(target: TrinoType, source: TrinoType) -> TrinoType:
@@ -184,8 +178,8 @@ _SHORT_ZONES = ("EST", "MST", "HST", "ROC", "Factory", "localtime")
 
 @cache
 def zones() -> frozenset[str]:
-    """The named zones: those of the tz database, as DuckDB spells them too."""
-    return frozenset(available_timezones())
+    """The named zones: those of the tz database that DuckDB has too, and that are the same on every machine."""
+    return frozenset(available_timezones()) - {"localtime", "Factory"}
 
 
 def is_moment(kind: TrinoType) -> bool:

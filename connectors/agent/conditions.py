@@ -36,10 +36,12 @@ _NAME = {"this", "db", "catalog", "alias"}
 """What a table node may hold to be a name and nothing else: no sample, no version, no pattern."""
 
 
-def restrict(tree: exp.Expr, statement: exp.Expr, access: Access) -> exp.Expr:
-    """The fragment with the conditions of the signed statement. tree: admitted; it is not changed.
+def restrict(tree: exp.Expr, statement: exp.Expr, access: Access, zoned: bool) -> exp.Expr:
+    """The fragment with the conditions of the signed statement. tree: admitted; it is not changed. zoned: moments
+    without a zone lie in one that the gateway names: its user has not signed that.
 
-    Raises AUTH for a fragment that reads a strict table in a way that no part of the statement does.
+    Raises AUTH for a fragment that reads a strict table in a way that no part of the statement does, and for a
+    statement whose conditions mean other rows in each time zone.
     """
     found = tree.copy()
     for table in list(found.find_all(exp.Table)):
@@ -51,6 +53,13 @@ def restrict(tree: exp.Expr, statement: exp.Expr, access: Access) -> exp.Expr:
         condition = _condition(statement, RelationName(access.department.department, MAIN, relation.name), relation)
         if condition is None:
             continue
+        if zoned and _depends_on_zone(condition, relation):
+            raise AccessDenied(
+                f"The question compares moments of {access.department.department}.{MAIN}.{relation.name} in a time "
+                "zone that is not signed with it.",
+                Outcome.AUTH, who=access.department.department, rule="signed question",
+                hint="Ask in UTC: SET TIME ZONE 'UTC'.",
+            )  # fmt: skip
         select = _block(table)
         if select is None or _has_outer_join(select) or not _is_plain(table, select):
             raise AccessDenied(
@@ -79,6 +88,13 @@ def _condition(statement: exp.Expr, name: RelationName, relation: Governed) -> e
             return None
         ways.append(exp.and_(*parts))
     return exp.or_(*ways) if ways else None
+
+
+def _depends_on_zone(condition: exp.Expr, relation: Governed) -> bool:
+    """Whether moments with a zone and moments or days without one are compared."""
+    kinds = [relation.columns[c.name].name for c in condition.find_all(exp.Column) if c.name in relation.columns]
+    zoned = {"zone" in kind for kind in kinds if kind.startswith(("date", "timestamp"))}
+    return len(zoned | {cast.to.is_type(exp.DType.TIMESTAMPTZ) for cast in condition.find_all(exp.Cast)}) > 1
 
 
 def _may_name(table: exp.Table, name: RelationName) -> bool:

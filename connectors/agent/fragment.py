@@ -27,7 +27,7 @@ import structlog
 from sqlglot import exp
 
 from catalog.alarm import Alarm, after
-from catalog.duck import session_of, zone_info
+from catalog.duck import as_shown_in, session_of
 from catalog.errors import CityError, DepartmentError, InternalError, Outcome, TrinoError, UserError
 from catalog.exchange import KEYS_TABLES, EndRecord, Fragment, Receipt, canonical_json, decode_keys, sha256
 from catalog.identity import Principal
@@ -153,6 +153,7 @@ class FragmentRun:
             raise error from bad
 
     def _prepare(self) -> None:
+        now = self._as_asked(self.access.now)  # for a time zone that there is
         # A signed question is read with the text, and may narrow it.
         signed, zone = self.fragment.question is not None, self.fragment.time_zone
         seen = None if signed else self.services.plans.look(self.principal, self.fragment.sql, zone)
@@ -171,7 +172,6 @@ class FragmentRun:
             return
         relation = aggregate.aggregate_relation(tree, self.access)
         if relation is not None:
-            now = self._as_asked(self.access.now)
             with session_of(now):
                 shape = aggregate.read_shape(settled(tree, now), relation, self.who)
             self._prepare_aggregate(shape, relation)
@@ -210,7 +210,7 @@ class FragmentRun:
 
     def _as_asked(self, now: datetime) -> datetime:
         """A moment as the session's clocks show it."""
-        return now.astimezone(zone_info(self.fragment.time_zone or "UTC"))
+        return as_shown_in(now, self.fragment.time_zone or "UTC")
 
     def _make(self, text: str, keys: Mapping[str, pa.Array], now: datetime, query_id: str) -> Planned:
         tree = admit(text).tree
@@ -240,7 +240,7 @@ class FragmentRun:
         """The fragment over the rows that the signed question can need, where there is one."""
         asked = self.fragment.question
         statement = read_statement(asked.sql) if asked is not None and self.question else None
-        return tree if statement is None else restrict(tree, statement, self.access)
+        return tree if statement is None else restrict(tree, statement, self.access, bool(self.fragment.time_zone))
 
     def _decode_keys(self) -> dict[str, pa.Array]:
         """The bind keys by the name of their table, each set distinct; the limit is on all of them together."""
@@ -535,7 +535,7 @@ class FragmentRun:
             "sql_sha256": self.sha256,
             "witness": f.witness.model_dump(mode="json") if f.witness else None,
             "question": self.question, "proof": f.question.proof if f.question and self.question else "",
-            "books": self.services.books,
+            "books": self.services.books, **({"time_zone": f.time_zone} if f.time_zone else {}),
         }  # fmt: skip
 
     def _begin(self) -> None:
@@ -549,7 +549,6 @@ class FragmentRun:
             "keys": sum(self._key_counts().values()), "key_sets": self._key_counts(), "subjects": list(a.subjects),
             "canonical_sha256": sha256(self._spelled().pattern), "parameters": self._parameters(),
             "rewritten_sha256": sha256(a.rewritten) if a.rewritten else "",
-            **({"time_zone": self.fragment.time_zone} if self.fragment.time_zone else {}),
         }  # fmt: skip
         self.services.ledger.append("begin", facts)
         self._begun = True
@@ -606,6 +605,7 @@ class FragmentRun:
                 purpose=self.principal.purpose, sql_sha256=self.sha256,
                 relations=tuple(r.name for r in a.relations), mode=a.mode.name, masks=tuple(self._masks()),
                 synthetic=tuple(stand_ins), keys=self._key_counts() if len(self.keys) > 1 else {},
+                time_zone=self.fragment.time_zone,
                 filtered=tuple(r.name for r in a.relations if r.decision.filters),
                 grants=tuple(g for r in a.relations for g in r.decision.ids), rows=frames.rows,
                 bytes=frames.bytes, micros=_told(micros, a.mode), suppressed=a.suppressed, vintages=self._vintages(),

@@ -328,7 +328,7 @@ class _Finder:
     def _leaf(self, value: str | float | Decimal | date) -> _Hole | None:
         text, read = str(value), cast(Callable[[str], Any], type(value))
         if isinstance(value, datetime) and value.time() == time.min and value.tzinfo is None:
-            text, read = value.date().isoformat(), datetime.fromisoformat  # a day, as what it is compared with is one
+            text, read = value.date().isoformat(), datetime.fromisoformat  # a day, beside a timestamp its midnight
         elif isinstance(value, date):
             text, read = value.isoformat(), date.fromisoformat
         place = self._places.get(text.removesuffix(".0") if isinstance(value, float) else text)

@@ -319,8 +319,17 @@ def _whole(node: exp.Expr) -> int | None:
     return found if -(2**31) <= found < 2**31 else None
 
 
+def _is_rounded(node: exp.Cast) -> bool:
+    """Whether a text has more digits of a second than the type that it is cast to: 3 where it names none."""
+    digits = node.args["to"].expressions
+    known = int(digits[0].name) if digits else 3
+    return len(re.split("[^0-9]", node.this.name.partition(".")[2])[0]) > known
+
+
 def _moment(node: exp.Cast, kind: TrinoType) -> Value | None:
     target = node.args["to"].this
+    if _is_rounded(node):
+        return None
     if kind.name == "timestamp" and target == exp.DType.TIMESTAMPTZ:
         return local_of(node.this.name, session_zone())
     if kind.name == "timestamp with time zone":

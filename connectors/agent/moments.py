@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
 
 from sqlglot import exp
 
-from catalog.duck import zone_info
-from catalog.errors import UserError
+from catalog.duck import zone_of
+from catalog.duck.zones import steady_offset
+from catalog.errors import TrinoError, UserError
 
 __all__ = ["local_of", "moment_of", "settled"]
 
 UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 COMPARED = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between)
-STEADY = 26
-"""Hours. A clock was never moved by more than a day."""
 
 
 def settled(tree: exp.Expr, now: datetime) -> exp.Expr:
@@ -31,7 +29,10 @@ def settled(tree: exp.Expr, now: datetime) -> exp.Expr:
         local = isinstance(node, exp.Localtimestamp)
         begun = now if local else now.astimezone(UTC)
         moment = begun.replace(microsecond=begun.microsecond // 1000 * 1000, tzinfo=None)
-        whole, moment = _counted(node, moment)
+        try:
+            whole, moment = _counted(node, moment)
+        except OverflowError:  # beyond the calendar: what that is, is said where it is computed
+            continue
         if isinstance(whole.parent, COMPARED) and moment.year > 999:
             text = moment.isoformat(" ", "milliseconds") + ("" if local else " UTC")
             kind = "TIMESTAMP(3)" if local else "TIMESTAMP(3) WITH TIME ZONE"
@@ -45,10 +46,9 @@ def _counted(node: exp.Expr, moment: datetime) -> tuple[exp.Expr, datetime]:
         parent = node.parent
         if not isinstance(parent, exp.Paren):
             length = _length(parent.expression) if node.arg_key == "this" else None
-            try:
-                moment = moment + length if isinstance(parent, exp.Add) else moment - length  # type: ignore[operator]
-            except (TypeError, OverflowError):
+            if length is None:
                 break
+            moment += length if isinstance(parent, exp.Add) else -length
         node = parent
     return node, moment
 
@@ -66,14 +66,14 @@ def local_of(text: str, zone: str) -> datetime | None:
     """What clocks of a time zone show at a moment as written, `2024-03-01 04:00:00 UTC`; None where that is not enough.
 
     A timestamp t without a zone compares with such a moment m as t with this.
-    Proof: t stands for the moment t - o(t), where o is the zone's offset, and m = l - o(l). Within `STEADY` hours of l
-    the offset is o(l), so both differ by t - l. Further away offsets differ by a day at most, less than t - l: the
-    order is the same, and nothing is equal.
+    Proof: t stands for a moment x with x + o(x) = t, where o is the zone's offset, and l = m + o(m). For `STEADY` hours
+    around m the offset is o(m): where x is there, x - m = t - l. Where it is not, x lies on the side of m on which t
+    lies of l, since offsets differ by a day at most, and nothing is equal.
     """
     moment = moment_of(text)
+    ahead = None if moment is None else _steady_offset(zone, moment.replace(tzinfo=None))
     try:
-        shown = None if moment is None else moment.astimezone(zone_info(zone))
-        return shown.replace(tzinfo=None) if shown is not None and _is_steady(shown.tzinfo, shown) else None
+        return moment.replace(tzinfo=None) + ahead if moment is not None and ahead is not None else None
     except OverflowError:
         return None
 
@@ -81,19 +81,18 @@ def local_of(text: str, zone: str) -> datetime | None:
 def moment_of(text: str) -> datetime | None:
     """A moment as written, in UTC; None where its zone's clocks may have shown that text twice, or never."""
     found = re.fullmatch(r"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,6})?) (\S{1,64})", text)
-    if not found:
-        return None
     try:
-        moment = datetime.fromisoformat(found[1]).replace(tzinfo=zone_info(found[2]))
-        return moment.astimezone(UTC) if _is_steady(moment.tzinfo, moment) else None
-    except (UserError, ValueError, OverflowError):
+        local = None if found is None else datetime.fromisoformat(found[1])
+        ahead = None if found is None or local is None else _steady_offset(found[2], local)
+        return (local - ahead).replace(tzinfo=UTC) if local is not None and ahead is not None else None
+    except (ValueError, OverflowError):
         return None
 
 
-def _is_steady(zone: tzinfo | None, moment: datetime) -> bool:
-    """Whether a zone's clocks are not moved around a moment."""
-    if not isinstance(zone, ZoneInfo):
-        return True
-    at = moment.astimezone(UTC)
-    around = (at + timedelta(hours=h) for h in range(-STEADY, STEADY + 1))
-    return len({there.astimezone(zone).utcoffset() for there in around}) == 1
+def _steady_offset(zone: str, at: datetime) -> timedelta | None:
+    """What a zone's clocks are ahead of UTC around a moment, None if they are moved there, or are no zone's."""
+    try:
+        name = zone_of(zone, TrinoError.INVALID_LITERAL)
+        return steady_offset(name, at.replace(minute=0, second=0, microsecond=0))
+    except (UserError, OverflowError):
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -59,6 +60,12 @@ class KeySource:
         return self.texts[tuple(range(len(self.sets)))]
 
 
+_ZONED = re.compile(
+    "time zone|current_timestamp|localtimestamp|unixtime|iso8601|parse_datetime|timezone", re.IGNORECASE
+)
+"""What a text that may read the session's time zone has in it, if no column does."""
+
+
 @dataclass(frozen=True)
 class FragmentPlan:
     """One question to one department.
@@ -85,6 +92,13 @@ class FragmentPlan:
     def is_exact(self) -> bool:
         """Whether it is asked with all its keys, or not at all; nobody ever receives its `sql`."""
         return self.keys is not None and self.keys.exact
+
+    @property
+    def reads_zone(self) -> bool:
+        """Whether its answer may depend on the session's time zone: it has a moment with a zone, or makes one."""
+        return bool(_ZONED.search(self.sql)) or any(
+            "time zone" in str(c.type) for relation in self.relations for c in relation.columns
+        )
 
 
 @dataclass(frozen=True)

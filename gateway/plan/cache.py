@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 from cachetools import TTLCache
 
-from catalog.duck import zone_info
+from catalog.duck import as_shown_in
 from catalog.errors import CityError
 from gateway.catalogue import DepartmentView, UserView
 from gateway.execution import Session
@@ -64,7 +64,7 @@ class PlanCache:
         self, text: tuple[str, str], session: Session, view: UserView, make: Callable[[Learned], Plan | Template]
     ) -> Plan | Template:
         # A plan has the day in it, where its statement reads that.
-        day = datetime.now(zone_info(session.time_zone)).date().isoformat()
+        day = as_shown_in(datetime.now(UTC), session.time_zone).date().isoformat()
         place = (session.catalog, session.schema, session.time_zone, day)
         key = (*text, view.user, view.purpose, *place, *sorted(view.down))
         with self._lock:

@@ -285,11 +285,10 @@ def _zone(text: str) -> str:
     if not text or text == "Z":
         return "UTC"
     offset = _UTC_OFFSET.match(text)
-    if offset:
-        return f"{offset[1]}{int(offset[2]):02d}:{offset[3] or '00'}"
-    if not is_zone(text):
+    zone = f"{offset[1]}{int(offset[2]):02d}:{offset[3] or '00'}" if offset else text
+    if not is_zone(zone):
         raise HttpProblem(400, "Invalid X-Trino-Time-Zone header")
-    return text
+    return zone
 
 
 # -- addresses -----------------------------------------------------------------------------------------

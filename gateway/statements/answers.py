@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -91,17 +92,19 @@ def _typed(kind: exp.DataType | None) -> str:
         return "unknown"
 
 
-def describe_output(tree: exp.Query, labels: Sequence[str], tables: Mapping[str, Mapping[str, TrinoType]]) -> pa.Table:
+def describe_output(
+    tree: exp.Query, labels: Sequence[str], tables: Mapping[str, Mapping[str, TrinoType]], now: datetime
+) -> pa.Table:
     """The rows of DESCRIBE OUTPUT for a resolved query, columns as in `DESCRIBED`.
 
-    tree: qualified, tables by their full names. tables: full name -> column -> type.
+    tree: qualified, tables by their full names. tables: full name -> column -> type. now: in the session's time zone.
     Raises UserError for what the closed list of functions and nodes refuses.
     """
 
     def known(node: exp.Table) -> duck.Table:
         return duck.Table(node.name, tables[table_name(node)])
 
-    types = [kind for _, kind in duck.compile_query(tree, known).columns]
+    types = [kind for _, kind in duck.compile_query(tree, known, now).columns]
     first: exp.Expr = tree
     while isinstance(first, exp.SetOperation):
         first = first.left.unnest()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
-from zoneinfo import available_timezones
 
+from catalog import duck
 from catalog.errors import AccessDenied, Outcome, TrinoError, UserError
 from gateway.execution import Effects, Session
 from gateway.statements.kinds import Effect, NameParts, Statement
@@ -58,9 +57,6 @@ PROPERTIES = {
 _DURATION = re.compile(r"\d+(?:\.\d+)?\s*(?:ms|s|m|h|d)\Z")
 
 
-_OFFSET = re.compile(r"[+-](?:0?\d|1[0-4]):?[0-5]\d\Z")
-
-
 def check_properties(properties: dict[str, str]) -> None:
     """Raise INVALID_SESSION_PROPERTY for an unknown property (with the nearest name) or a bad value."""
     for name, value in properties.items():
@@ -94,12 +90,11 @@ def seconds_of(duration: str) -> float:
 
 def is_zone(text: str) -> bool:
     """Whether a text names a time zone: an IANA name or an offset such as +08:00."""
-    return bool(_OFFSET.match(text)) or text in _zones()
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    try:
+        duck.zone_of(text, TrinoError.INVALID_SESSION_PROPERTY)
+    except UserError:
+        return False
+    return True
 
 
 def _invalid_property(message: str, hint: str) -> UserError:

@@ -81,6 +81,6 @@ def test_moments_are_found_in_a_list(calls: Source, step: int) -> None:
     ],
 )
 def test_what_is_written_is_a_moment_in_the_sessions_zone(text: str, zone: str, value: datetime | None) -> None:
-    with duck.session_of(datetime.now(duck.zone_info(zone))):
+    with duck.session_of(duck.as_shown_in(FIRST, zone)):
         found = value_of(sqlglot.parse_one(text, dialect="trino"), parse("timestamp(3) with time zone"))
     assert found == (None if value is None else value.replace(tzinfo=UTC))

@@ -8,7 +8,7 @@ of their own.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -42,7 +42,7 @@ def answered(here: World, sql: str, zone: str = "UTC") -> Answer:
     """{columns, rows}. Raises CityError."""
     try:
         plan = plan_of(resolved(here, sql, replace(SESSION, time_zone=zone)))
-        table = _run(here, plan, datetime.now(duck.zone_info(zone)))
+        table = _run(here, plan, duck.as_shown_in(datetime.now(UTC), zone))
     except duckdb.Error as failed:
         raise duck.translate_error(failed) from failed
     except RecursionError:

@@ -12,12 +12,18 @@ from unittest import mock
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlglot import parse_one
 
+from catalog import duck
 from catalog.errors import CityError
 from catalog.types import parse
 from gateway.execution import Session
 from gateway.pipeline import Gateway
+from gateway.plan import FragmentPlan
 from tests.attack.world import World, open_world, running_gateway
+from tests.corpus.fixtures import statements
+from tests.corpus.tables import CORPUS
+from tests.differential.harness import planned
 
 KINDS = ("postgres", "files")
 TYPES = {n: parse(t) for n, t in {"id": "bigint", "at": "timestamp(3)", "day": "date"}.items()}
@@ -112,11 +118,38 @@ def test_a_condition_on_now_selects_alike_in_every_source(city: City, zone: str)
 
 
 def test_an_owner_reads_in_which_zone_was_asked(city: City) -> None:
-    city.ask("SELECT count(*) FROM pgsql.main.calls WHERE id < 3", "Asia/Shanghai")
-    city.ask("SELECT count(*) FROM pgsql.main.calls WHERE id < 4", "UTC")
-    shanghai, utc = [r for r in city.world.departments["postgres"].agent.ledger.records() if r["kind"] == "begin"][-2:]
-    assert shanghai["time_zone"] == "Asia/Shanghai"
-    assert "time_zone" not in utc
+    """Where it may matter: an agent that knows no zones answers the rest."""
+    city.ask(ONE, "Asia/Shanghai")
+    city.ask("SELECT count(*) FROM pgsql.main.calls WHERE day < DATE '2024-03-04'", "Asia/Shanghai")
+    city.ask(ONE, "Etc/UTC")
+    begun = [r for r in city.world.departments["postgres"].agent.ledger.records() if r["kind"] == "begin"]
+    assert [r.get("time_zone") for r in begun[-3:]] == ["Asia/Shanghai", None, None]
+
+
+@pytest.mark.parametrize("topic", ["dates", "functions_dates", "casts", "zones", "operators"])
+def test_a_text_that_means_something_else_in_another_zone_says_so(topic: str) -> None:
+    """What no zone is sent with means the same in each of them."""
+    seen = 0
+    for statement in statements(topic):
+        try:
+            plan = planned(CORPUS, statement.sql)
+        except CityError:
+            continue
+        # What no department is asked is written as it would be of one.
+        merge = [] if plan.merge is None else [FragmentPlan("m", "d", plan.merge.sql("trino"), (), ())]
+        for fragment in plan.questions or merge:
+            seen += 1
+            meant = {_compiled(fragment, zone) for zone in ("UTC", "Asia/Shanghai")}
+            assert len(meant) == 1 or fragment.reads_zone, fragment.sql
+    assert seen
+
+
+def _compiled(fragment: FragmentPlan, zone: str) -> str:
+    now = duck.as_shown_in(datetime(2024, 3, 1, 12, tzinfo=UTC), zone)
+    try:
+        return duck.to_duckdb(parse_one(fragment.sql, dialect="trino"), CORPUS.engine.known, now)
+    except CityError as refused:
+        return refused.message
 
 
 def test_a_zone_that_does_not_exist_is_refused_by_name(city: City) -> None:

@@ -26,16 +26,19 @@ SQL = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=
 TABLES = {
     "people": ("id INTEGER, name TEXT, born TEXT", [(i, f"n{i}", "1980-01-01") for i in range(20)]),
     "usage": ("org_no TEXT, litres INTEGER", [(f"91{i:04d}", i) for i in range(20)]),
+    "visits": ("name TEXT, at TEXT", [(f"n{hour}", f"2024-03-01 {hour:02}:00:00.000") for hour in range(24)]),
 }
 POLICY: dict[str, Any] = {
     "department": "water",
     "relations": {
         "people": {"table": "people", "columns": {"id": "bigint", "name": "varchar", "born": "date"}},
         "usage": {"table": "usage", "columns": {"org_no": "varchar", "litres": "bigint"}},
+        "visits": {"table": "visits", "columns": {"name": "varchar", "at": "timestamp(3)"}},
     },
     "grants": [
         {"relation": "people", "purposes": ["mass-balance"], "mode": "masked", "strict": "question"},
         {"relation": "usage", "purposes": ["mass-balance"], "mode": "masked"},
+        {"relation": "visits", "purposes": ["mass-balance"], "mode": "masked", "strict": "question"},
     ],
 }
 NAMES = "SELECT t.id AS c0, t.name AS c1 FROM water.main.people AS t"
@@ -248,6 +251,24 @@ async def test_rows_that_a_signed_question_cannot_need_do_not_leave(
         count = await own.rows("SELECT count(t.name) AS c0 FROM water.main.people AS t", question=signed(asked))
     assert sorted(found.column(0).to_pylist()) == rows
     assert count.column(0).to_pylist() == [len(rows)]
+
+
+@pytest.mark.parametrize("literal", ["TIMESTAMP '2024-03-01 {:02}:00:00 UTC'", "TIMESTAMP '2024-03-01 {:02}:00:00'"])
+async def test_a_time_zone_that_was_not_signed_opens_no_other_rows(house: House, agent: Agent, literal: str) -> None:
+    """The gateway says in which zone moments without one lie: by that it would walk over the day with one proof."""
+    asked = signed(f"SELECT name FROM visits WHERE at >= {literal.format(10)} AND at < {literal.format(11)}")
+    seen, refused = set[str](), list[tuple[str, Outcome, str]]()
+    async with house.client("lin", "mass-balance", agent) as ask:
+        own = Ask(house, ask.http, house.token("lin", "mass-balance", user_jkt=MINE.kid), agent)
+        for zone in ("", "UTC", "+01:00", "-05:00", "Asia/Shanghai"):
+            try:
+                found = await own.rows("SELECT t.name AS c0 FROM visits AS t", question=asked, time_zone=zone)
+                seen |= set(found.column(0).to_pylist())
+            except CityError as error:
+                refused.append((zone, error.outcome, error.rule))
+    assert seen == {"n10"}
+    others = ("UTC", "+01:00", "-05:00", "Asia/Shanghai") if "UTC" in literal else ()
+    assert refused == [(zone, Outcome.AUTH, "signed question") for zone in others]
 
 
 async def test_a_fragment_cannot_step_round_the_conditions(house: House, agent: Agent) -> None:
