@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -30,6 +30,7 @@ from catalog.duck.moments import (
     DAYS,
     PARTS,
     YEARS,
+    as_far_ahead,
     at_timezone,
     between_moments,
     date_part,
@@ -52,9 +53,11 @@ from catalog.duck.typing import (
     field_count,
     from_local,
     mismatch,
+    offset_of,
     sql_text,
     unfit,
 )
+from catalog.duck.zones import first_time
 from catalog.errors import Outcome, TrinoError, UserError
 from catalog.types import (
     BIGINT,
@@ -1055,9 +1058,10 @@ class _Compiler:
         if isinstance(right, (exp.All, exp.Any)):
             only(right, "this")
             query = self.subquery(right.this, scope)
-            comparable(left.type, query.columns[0][1], f"Operator {op}")
+            kind = comparable(left.type, query.columns[0][1], f"Operator {op}")
             word = "ALL" if isinstance(right, exp.All) else "ANY"
-            return Typed(f"({left.sql} {op} {word} ({query.sql}))", BOOLEAN)
+            side = _coerce(left, kind) if kind.name == "timestamp with time zone" else left.sql
+            return Typed(f"({side} {op} {word} ({_as_moments(query, kind)}))", BOOLEAN)
         other = self.expr(right, scope)
         kind = comparable(left.type, other.type, f"Operator {op}")
         if is_compound(kind):
@@ -1138,7 +1142,7 @@ class _Compiler:
         query = self.subquery(node.args["query"], scope)
         kind = comparable(value.type, query.columns[0][1], "IN")
         left = cast_to(value, kind).sql if value.type != kind else value.sql
-        return Typed(f"({left} IN ({query.sql}))", BOOLEAN)
+        return Typed(f"({left} IN ({_as_moments(query, kind)}))", BOOLEAN)
 
     def _in_list(self, value: Typed, node: exp.Expr, scope: _Scope) -> Typed:
         items = [self.expr(n, scope) for n in node.expressions]
@@ -1292,7 +1296,7 @@ class _Compiler:
             step = _MILLISECONDS[unit] * 1000
             return Typed(f"(TIME '00:00:00' + to_microseconds(epoch_us({value.sql}) // {step} * {step}))", value.type)
         if value.type.name == "timestamp with time zone":
-            return from_local(f"date_trunc('{unit}', {local_time(value)})", value.type)
+            return as_far_ahead(f"date_trunc('{unit}', {local_time(value)})", value)
         return Typed(f"CAST(date_trunc('{unit}', {value.sql}) AS {value.type.duckdb()})", value.type)
 
     def date_add(self, node: exp.Expr, scope: _Scope) -> Typed:
@@ -1305,7 +1309,7 @@ class _Compiler:
         if not count.type.is_integer:
             raise unfit("date_add needs an integer.")
         if value.type.name == "timestamp with time zone" and unit in ("day", "week", *_MONTHS):
-            return from_local(f"({local_time(value)} + {_step(unit, count.sql)})", value.type)
+            return as_far_ahead(f"({local_time(value)} + {_step(unit, count.sql)})", value)
         sql = f"CAST(({value.sql} + {_step(unit, count.sql)}) AS {value.type.duckdb()})"
         return Typed(
             _rounded(sql, 3 if unit == "millisecond" else 0, value.type) if value.type.args else sql, value.type
@@ -1782,7 +1786,7 @@ def _cast_moment(value: Typed, target: TrinoType) -> str:
         if target.name == "time":
             raise mismatch(f"Cannot cast {source} to {target}.")
         sql = f"CAST({value.sql} AS TIMESTAMP)"
-        return from_local(sql, target).sql if target.name == "timestamp with time zone" else sql
+        return from_local(sql, target, "tr_day_time").sql if target.name == "timestamp with time zone" else sql
     if source.name == "time":
         if target.name != "time":
             raise refuse(f"a cast of {source} to {target}")
@@ -2027,7 +2031,20 @@ def _date_literal(text: str, target: TrinoType, error: TrinoError) -> Typed:
     )
     if target.name == "timestamp":
         return Typed(stamp, target, f"{canonical} {at}")
-    return from_local(stamp, target)
+    if offset_of(target.zone) is not None or target.zone == "UTC":
+        return from_local(stamp, target)
+    try:
+        local = datetime.combine(day, clock) + _rounded_fraction(found["fraction"] or "", target.args[0])
+        moment = first_time(target.zone, local).replace(tzinfo=None)
+    except OverflowError as bad:
+        raise refuse("a moment outside the years 1 to 9999") from bad
+    return Typed(f"CAST('{moment}+00' AS TIMESTAMPTZ)", target)
+
+
+def _rounded_fraction(digits: str, precision: int) -> timedelta:
+    """A fraction of a second in as many digits as are kept, halves up."""
+    unit = 10 ** (6 - precision)
+    return timedelta(microseconds=(int(digits.ljust(6, "0")) + unit // 2) // unit * unit)
 
 
 def _zoned_text(text: str) -> tuple[str, str]:
@@ -2086,6 +2103,15 @@ def _coerce(value: Typed, kind: TrinoType) -> str:
     if value.type.is_integer and kind.is_integer:
         return value.sql
     return cast_to(value, kind).sql
+
+
+def _as_moments(query: _Query, kind: TrinoType) -> str:
+    """A query of one column, which is cast where it is to be one of moments with a zone and has none: DuckDB's own
+    cast knows no session."""
+    own = query.columns[0][1]
+    if kind.name != "timestamp with time zone" or own.name not in ("date", "timestamp"):
+        return query.sql
+    return f"SELECT {cast_to(Typed('tr_q.c', own), kind).sql} FROM ({query.sql}) AS tr_q(c)"
 
 
 def _pair(left: Typed, right: Typed, what: str) -> tuple[str, str]:

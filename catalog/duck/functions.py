@@ -968,7 +968,8 @@ def _from_iso8601_timestamp(args: Sequence[Typed]) -> Typed:
         kind = moments.zoned(3, zone)
         return Typed(f"timezone('UTC', tr_iso_stamp({args[0].sql}, {sql_text(zone)}))", kind)
     kind = moments.of_session(3)
-    return from_local(f"tr_iso_stamp({args[0].sql}, {sql_text('Z' if kind.zone == 'UTC' else '')})", kind)
+    local = f"tr_iso_stamp({args[0].sql}, {sql_text('Z' if kind.zone == 'UTC' else '')})"
+    return from_local(local, kind, "tr_first_time")
 
 
 def _last_day(args: Sequence[Typed]) -> Typed:
@@ -1026,7 +1027,7 @@ def _parse_datetime(args: Sequence[Typed]) -> Typed:
     form = _joda("parse_datetime", _literal("parse_datetime", "format", args[1]))
     if "%y" in form:  # its century depends on the day
         raise UserError("parse_datetime does not support years of two digits.", Outcome.NODE, rule="closed list")
-    return from_local(_parsed(args[0].sql, sql_text(form)), moments.of_session(3))
+    return from_local(_parsed(args[0].sql, sql_text(form)), moments.of_session(3), "tr_first_time")
 
 
 def _to_milliseconds_of(value: Typed) -> str:

@@ -99,6 +99,20 @@ MACROS: tuple[str, ...] = (
     "tr_fitting(s, n) AS CASE WHEN length(s) > n THEN tr_fail('INVALID_CAST_ARGUMENT') ELSE s END",
     "tr_date_text(d) AS CAST(d AS VARCHAR)",
     "tr_stamp_text(t, n) AS substr(strftime(t, '%Y-%m-%d %H:%M:%S.%f'), 1, n)",
+    # Clocks, as Trino turns them back: microseconds ahead of UTC at the moment that UTC shows as t; and the moment at
+    # which a zone's clocks show t. Where they show it twice west of Greenwich that is the first time, east of it the
+    # last; of a text the first; where they never show it, it is as if they had not been moved yet. Of a sum it is the
+    # time at which they are as far ahead as before, if there is one (o). Of a day they are read at UTC's midnight.
+    "tr_ahead(z, t) AS epoch_us(timezone(z, timezone('UTC', t))) - epoch_us(t)",
+    "tr_chosen(z, t, a, b) AS CASE WHEN a < 0 AND tr_ahead(z, t - to_microseconds(b)) <> b THEN a ELSE b END",
+    "tr_clock_time(z, t) AS list_transform([t], lambda c: timezone('UTC', c - to_microseconds("
+    "tr_chosen(z, c, tr_ahead(z, c), tr_ahead(z, c - to_microseconds(tr_ahead(z, c)))))))[1]",
+    "tr_beside(z, t, o) AS list_transform([t], lambda s: list_transform([o], lambda h:"
+    " CASE WHEN tr_ahead(z, s - to_microseconds(h)) = h THEN timezone('UTC', s - to_microseconds(h))"
+    " ELSE tr_clock_time(z, s) END)[1])[1]",
+    "tr_first_time(z, t) AS list_transform([t], lambda f: tr_beside(z, f,"
+    " greatest(tr_ahead(z, f - INTERVAL 1 DAY), tr_ahead(z, f + INTERVAL 1 DAY))))[1]",
+    "tr_day_time(z, t) AS timezone('UTC', t - to_microseconds(tr_ahead(z, t)))",
     "tr_floor_to(n, u) AS n - ((n % u) + u) % u",
     "tr_round_stamp(t, u) AS make_timestamp(tr_floor_to(epoch_us(t) + u // 2, u))",
     "tr_round_moment(t, u) AS timezone('UTC', make_timestamp(tr_floor_to(epoch_us(t) + u // 2, u)))",
@@ -234,8 +248,8 @@ MACROS: tuple[str, ...] = (
     "tr_unixtime(t) AS CAST(tr_floor_to(epoch_us(t), 1000) // 1000 AS DOUBLE) / 1000"
     " + CAST(epoch_us(t) - tr_floor_to(epoch_us(t), 1000) AS DOUBLE) / 1000000",
     "tr_codepoint(s) AS unicode(CASE WHEN length(s) <> 1 THEN tr_fail('INVALID_FUNCTION_ARGUMENT') ELSE s END)",
-    "tr_offset_text(m) AS CASE WHEN m < 0 THEN '-' ELSE '+' END || lpad(CAST(abs(m) // 60 AS VARCHAR), 2, '0') || ':'"
-    " || lpad(CAST(abs(m) % 60 AS VARCHAR), 2, '0')",
+    "tr_offset_text(m) AS CASE WHEN m = 0 THEN 'Z' ELSE CASE WHEN m < 0 THEN '-' ELSE '+' END"
+    " || lpad(CAST(abs(m) // 60 AS VARCHAR), 2, '0') || ':' || lpad(CAST(abs(m) % 60 AS VARCHAR), 2, '0') END",
     "tr_stamps_by_months(a, b, n, months) AS CASE WHEN n = 0 OR abs(months) // abs(n) >= 10000 OR (n > 0 AND b < a)"
     " OR (n < 0 AND b > a) THEN [CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS TIMESTAMP)] ELSE list_transform("
     "range(0, months // n + 1), lambda i: CAST(a + to_months(CAST(i * n AS INTEGER)) AS TIMESTAMP)) END",

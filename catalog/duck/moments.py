@@ -30,8 +30,9 @@ from catalog.errors import Outcome, TrinoError, UserError
 from catalog.types import BIGINT, DOUBLE, TrinoType
 
 __all__ = [
-    "DAYS", "PARTS", "YEARS", "as_shown_in", "at_timezone", "between_moments", "date_part", "is_java_zone", "is_moment",
-    "local_time", "of_session", "session_of", "shown_as", "with_interval", "zone_of", "zoned",
+    "DAYS", "PARTS", "YEARS", "as_far_ahead", "as_shown_in", "at_timezone", "between_moments", "date_part",
+    "is_java_zone", "is_moment", "local_time", "of_session", "session_of", "shown_as", "with_interval", "zone_of",
+    "zoned",
 ]  # fmt: skip
 
 DAYS = TrinoType("interval day to second")
@@ -80,7 +81,7 @@ def _shifted(op: str, left: Typed, right: Typed) -> Typed:
             raise mismatch(f"Operator {op} cannot combine {kind} with {right.type}.")
         if kind.name == "timestamp with time zone" and kind.zone != "UTC":
             local = local_time(left)
-            return from_local(f"({local} + to_months(CAST({sign}{right.sql} AS INTEGER)))", kind)
+            return as_far_ahead(f"({local} + to_months(CAST({sign}{right.sql} AS INTEGER)))", left)
         return Typed(f"CAST(({left.sql} + to_months({sign}{right.sql})) AS {kind.duckdb()})", kind)
     if kind.name == "date":
         return Typed(f"(tr_shift_date({left.sql}, {sign}{right.sql}))", kind)
@@ -111,6 +112,12 @@ def _in_zone(sql: str, zone: str) -> str:
     if minutes is None:
         return f"timezone({sql_text(zone)}, {sql})"
     return f"(timezone('UTC', {sql}) + to_minutes({minutes}))"
+
+
+def as_far_ahead(sql: str, before: Typed) -> Typed:
+    """A local TIMESTAMP that is computed of a moment as a moment: when clocks are as far ahead as there, if ever."""
+    ahead = f"tr_ahead({sql_text(before.type.zone)}, timezone('UTC', {before.sql}))"
+    return from_local(sql, before.type, "tr_beside", ahead)
 
 
 def as_shown_in(moment: datetime, zone: str) -> datetime:

@@ -81,7 +81,8 @@ def cast_to(value: Typed, target: TrinoType) -> Typed:
             for i, ((old, t), (new, k)) in enumerate(zip(source.args, target.args, strict=True))
         )
         return Typed(f"CASE WHEN {value.sql} IS NOT NULL THEN {{{fields}}} END", target)
-    if source.name == target.name in ("array", "map") and "row(" in str(target) and source.args[-1].name != "unknown":
+    by_part = "row(" in str(target) or "time zone" in str(target)
+    if source.name == target.name in ("array", "map") and by_part and source.args[-1].name != "unknown":
         p = f"r{len(str(target))}"
         parts = [cast_to(Typed(p, t), k).sql for t, k in zip(source.args, target.args, strict=True)]
         if target.name == "array":
@@ -92,7 +93,8 @@ def cast_to(value: Typed, target: TrinoType) -> Typed:
         )
         return Typed(f"tr_map({keys}, {items})", target)
     if target.name == "timestamp with time zone" and source.name in ("date", "timestamp"):
-        return Typed(from_local(value.sql, TrinoType(target.name, (target.args[0], session_zone()))).sql, target)
+        by = "tr_day_time" if source.name == "date" else "tr_clock_time"
+        return Typed(from_local(value.sql, TrinoType(target.name, (target.args[0], session_zone())), by).sql, target)
     return Typed(f"CAST({value.sql} AS {target.duckdb()})", target)
 
 
@@ -111,13 +113,15 @@ def in_session_zone(zone: str) -> Iterator[None]:
         _SESSION_ZONE.reset(token)
 
 
-def from_local(sql: str, kind: TrinoType) -> Typed:
-    """The moment at which a local TIMESTAMP is shown in the zone of `kind`."""
+def from_local(sql: str, kind: TrinoType, by: str = "tr_clock_time", *more: str) -> Typed:
+    """The moment at which a local TIMESTAMP is shown in the zone of `kind`. by: which of two, a macro; more: for it."""
     minutes = offset_of(kind.zone)
     sql = f"CAST({sql} AS TIMESTAMP)"  # what comes with another unit has fewer operators
-    if minutes is None:
-        return Typed(f"timezone({sql_text(kind.zone)}, {sql})", kind)
-    return Typed(f"timezone('UTC', {sql} - to_minutes({minutes}))", kind)
+    if minutes is not None:
+        return Typed(f"timezone('UTC', {sql} - to_minutes({minutes}))", kind)
+    if kind.zone == "UTC":
+        return Typed(f"timezone('UTC', {sql})", kind)
+    return Typed(f"{by}({', '.join((sql_text(kind.zone), sql, *more))})", kind)
 
 
 def offset_of(zone: str) -> int | None:

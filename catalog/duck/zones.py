@@ -11,7 +11,7 @@ import duckdb
 
 from catalog.duck.typing import offset_of
 
-__all__ = ["SessionZone", "shown_in", "steady_offset"]
+__all__ = ["SessionZone", "first_time", "shown_in", "steady_offset"]
 
 STEADY = 26
 """Hours. No clock was ever moved by more than a day."""
@@ -52,6 +52,19 @@ def steady_offset(zone: str, hour: datetime) -> timedelta | None:
         return fixed
     found = set(_offsets(zone, [hour + timedelta(hours=h) for h in range(-STEADY, STEADY + 2)]))
     return found.pop() if len(found) == 1 else None
+
+
+@lru_cache(4096)
+def first_time(zone: str, local: datetime) -> datetime:
+    """The moment, in UTC, at which a zone's clocks first show a local time; where they never do, as if they had not
+    been moved yet. Raises OverflowError at either end of time."""
+    fixed = _fixed(zone)
+    around = [fixed] if fixed is not None else _offsets(zone, [local - timedelta(days=1), local + timedelta(days=1)])
+    most = max(around)
+    ahead = most if len(set(around)) == 1 or _offsets(zone, [local - most]) == [most] else min(around)
+    if len(set(around)) > 1 and _offsets(zone, [local - ahead]) != [ahead]:
+        ahead = around[0]
+    return (local - ahead).replace(tzinfo=UTC)
 
 
 @lru_cache(1024)

@@ -43,7 +43,7 @@ from connectors.base import (
     Value,
 )
 
-__all__ = ["COMPARES", "FLIPPED", "Lower", "Named", "Resolve", "value_of"]
+__all__ = ["COMPARES", "FLIPPED", "Lower", "Named", "Resolve", "value_of", "values_of"]
 
 COMPARES: dict[type[exp.Expr], CompareOp] = {
     exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
@@ -137,14 +137,15 @@ class Lower:
             if column.type.name in ("double", "real"):
                 return None
             op = _OPPOSITE[op]  # type: ignore[index]
-        values = tuple(value_of(v, column.type) for v in literals)
-        known = tuple(v for v in values if v is not None)
-        texts = all("\0" not in v for v in known if isinstance(v, str))
+        values = values_of(literals, column.type)
+        texts = all("\0" not in v for v in values or () if isinstance(v, str))
         allowed = column.type.name in self.allowed.predicates.get(op, frozenset())
-        return Predicate(column.name, op, known) if allowed and texts and len(known) == len(values) else None
+        return Predicate(column.name, op, values) if allowed and texts and values is not None else None
 
     def _between(self, node: exp.Between, negated: bool) -> Condition | None:
         if {k for k, v in node.args.items() if v} != {"this", "low", "high"}:
+            return None
+        if _are_mixed((node.args["low"], node.args["high"])):
             return None
         low = exp.GTE(this=node.this.copy(), expression=node.args["low"].copy())
         high = exp.LTE(this=node.this.copy(), expression=node.args["high"].copy())
@@ -269,6 +270,19 @@ def _number(node: exp.Expr) -> tuple[Expression, TrinoType] | None:
         return None
     kind = TrinoType("decimal", (max(digits, 1), len(fraction)))
     return Number(Decimal(sign + text), kind), kind
+
+
+def values_of(nodes: Sequence[exp.Expr], kind: TrinoType) -> tuple[Value, ...] | None:
+    """What a column is compared with together as values of exactly `kind`, None if that is not what they are."""
+    found = [value_of(node, kind) for node in nodes]
+    known = tuple(v for v in found if v is not None)
+    return known if len(known) == len(found) and not _are_mixed(nodes) else None
+
+
+def _are_mixed(nodes: Sequence[exp.Expr]) -> bool:
+    """Whether some have a zone and some have none: all are compared as moments then, and so is the column."""
+    bare = [node.unnest() for node in nodes]
+    return len({isinstance(node, exp.Cast) and node.to.is_type(exp.DType.TIMESTAMPTZ) for node in bare}) > 1
 
 
 def value_of(node: exp.Expr, kind: TrinoType) -> Value | None:

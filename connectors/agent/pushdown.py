@@ -28,7 +28,7 @@ from catalog.types import TrinoType
 from connectors.agent import inverse
 from connectors.agent.authorise import Governed
 from connectors.agent.grouping import Grouping, Shown, regrouped
-from connectors.agent.lower import COMPARES, FLIPPED, Lower, Named, Resolve, value_of
+from connectors.agent.lower import COMPARES, FLIPPED, Lower, Named, Resolve, values_of
 from connectors.allowed import may_bind
 from connectors.base import (
     Aggregate,
@@ -151,11 +151,11 @@ def _lowered(node: exp.Expr, alias: str, relation: Governed, allowed: Capabiliti
     if found is None or found[0] not in relation.masks:
         return None
     column, op, literals = found
-    values = tuple(value_of(v, relation.columns[column]) for v in literals)
-    if any(v is None for v in values):
+    values = values_of(literals, relation.columns[column])
+    if values is None:
         return None
     mask = relation.masks[column]
-    image = inverse.image(mask, op, tuple(v for v in values if v is not None), relation.above)
+    image = inverse.image(mask, op, values, relation.above)
     if image is None or not all(_may_ask(o, vs, mask.column_type, allowed) for o, vs in image.conditions):
         return None
     predicates = tuple(Predicate(relation.raw(column), o, vs) for o, vs in image.conditions)
@@ -362,12 +362,12 @@ def safe_predicate(
     kind = relation.columns[column]
     if allowed is None and kind.name == "timestamp with time zone":  # which a history of answers does not hold
         return None
-    values = [value_of(v, kind) for v in literals]
-    if any(v is None for v in values):
+    values = values_of(literals, kind)
+    if values is None:
         return None
     if allowed is not None and kind.name not in allowed.predicates.get(op, frozenset()):
         return None
-    return Predicate(relation.raw(column), op, tuple(v for v in values if v is not None))
+    return Predicate(relation.raw(column), op, values)
 
 
 def _parts(node: exp.Expr, alias: str, relation: Governed, single: bool) -> tuple[str, Op, list[exp.Expr]] | None:

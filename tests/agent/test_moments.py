@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from catalog import duck
 from catalog.types import parse
-from connectors.agent.lower import value_of
+from connectors.agent.lower import value_of, values_of
 from connectors.agent.moments import local_of, settled
 
 OPERATORS = {"=": eq, "<>": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
@@ -113,3 +113,15 @@ def test_now_is_written_as_the_moment_that_it_is(condition: str, settles: str) -
     tree = sqlglot.parse_one(f"SELECT now() AS c0 FROM r WHERE {condition}", dialect="trino")
     found = settled(tree, duck.as_shown_in(NOW, "+08:00")).sql("trino")
     assert found == f"SELECT CURRENT_TIMESTAMP AS c0 FROM r WHERE {settles}"
+
+
+def test_moments_with_and_without_a_zone_are_not_compared_one_by_one() -> None:
+    """A list with both is one of moments with a zone, and so is the column that is compared with it."""
+    plain, zoned = (
+        sqlglot.parse_one(text, dialect="trino")
+        for text in ("TIMESTAMP '2024-03-10 02:30:00'", "TIMESTAMP '2024-01-01 00:00:00 UTC'")
+    )
+    kind = parse("timestamp(3)")
+    assert values_of([plain, plain], kind) == (datetime(2024, 3, 10, 2, 30),) * 2
+    assert values_of([zoned], kind) == (datetime(2024, 1, 1),)
+    assert values_of([plain, zoned], kind) is None

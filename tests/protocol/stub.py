@@ -237,7 +237,7 @@ class StubGateway:
                 execution.put(batch)
             return
         if isinstance(statement, statements.DescribeOutput):
-            rows = statements.describe_output(resolved.tree, resolved.labels, types)
+            rows = statements.describe_output(resolved.tree, resolved.labels, types, execution.now)
             execution.publish(statements.DESCRIBED)
             for batch in rows.to_batches():
                 execution.put(batch)
