@@ -2035,10 +2035,10 @@ def _date_literal(text: str, target: TrinoType, error: TrinoError) -> Typed:
         return from_local(stamp, target)
     try:
         local = datetime.combine(day, clock) + _rounded_fraction(found["fraction"] or "", target.args[0])
-        moment = first_time(target.zone, local).replace(tzinfo=None)
+        first = first_time(target.zone, local).replace(tzinfo=None)
     except OverflowError as bad:
         raise refuse("a moment outside the years 1 to 9999") from bad
-    return Typed(f"CAST('{moment}+00' AS TIMESTAMPTZ)", target)
+    return Typed(f"CAST('{first}+00' AS TIMESTAMPTZ)", target)
 
 
 def _rounded_fraction(digits: str, precision: int) -> timedelta:
