@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pymysql
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from connectors.agent.kept import Plans
@@ -42,6 +43,10 @@ LONGEST = (
 )
 """What takes longest starts first, so that no process is left alone with it at the end. The last that fits counts."""
 
+
+# How long an example takes says something of the machine, and nothing of what is tested.
+settings.register_profile("atoll", deadline=None)
+settings.load_profile("atoll")
 
 APART = ("tests/differential/test_fuzz.py",)
 """Whose tests share nothing and take long: each may run in another process."""

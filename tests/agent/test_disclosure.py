@@ -122,7 +122,7 @@ def questions(draw: st.DrawFn, rows: list[tuple[Any, ...]], k: int) -> Question:
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_history_is_refused_exactly_when_it_isolates_a_few(data: st.DataObject) -> None:
     k = data.draw(st.integers(2, 4))
     places = st.tuples(st.sampled_from(D), st.sampled_from(W), st.integers(0, 12))

@@ -54,7 +54,7 @@ def test_an_empty_ledger_is_good_and_a_missing_one_is_not(tmp_path: Path) -> Non
 
 
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_any_flipped_byte_names_the_record_it_is_in(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
@@ -306,7 +306,7 @@ def test_a_record_that_is_being_written_is_not_one_yet(tmp_path: Path) -> None:
     assert [record["seq"] for record in read_back(path)] == [3, 2, 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes=st.lists(st.integers(0, 90), max_size=12), torn=st.integers(0, 90), block=st.integers(1, 64))
 def test_a_ledger_reads_backwards_as_forwards_whatever_is_read_at_once(sizes: list[int], torn: int, block: int) -> None:
     lines = [orjson.dumps({"r": {"seq": i, "pad": "x" * n}, "h": "", "s": ""}) + b"\n" for i, n in enumerate(sizes)]

@@ -193,7 +193,7 @@ def predicates(draw: st.DrawFn) -> str:
 
 
 @given(parts=st.lists(predicates(), min_size=1, max_size=4), glue=st.sampled_from([" AND ", " OR "]))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_random_predicates_select_the_copys_rows(house: House, agent: Agent, parts: list[str], glue: str) -> None:
     await same(house, agent, f"SELECT t.id AS c0 {FROM} WHERE {glue.join(parts)}")
 

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 import sqlglot
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from catalog import duck
@@ -45,7 +45,6 @@ def engine() -> duckdb.DuckDBPyConnection:
     return con
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(ZONES), st.sampled_from(TURNS), st.integers(-80 * 60, 80 * 60),
     st.lists(st.integers(-60 * 60, 60 * 60), min_size=1, max_size=30),

@@ -124,7 +124,7 @@ VERIFY = {"relation": "usage", "purposes": ["audit"], "mode": "verify", "key": "
 @given(st.lists(grants(), min_size=1, max_size=4), grants())
 @example([VERIFY], {**VERIFY, "per_subject": 9})
 @example([VERIFY], {**VERIFY, "per_day": 9_999})
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_one_more_grant_never_shows_more_where_there_was_one(
     found: list[dict[str, Any]], extra: dict[str, Any]
 ) -> None:
@@ -135,7 +135,7 @@ def test_one_more_grant_never_shows_more_where_there_was_one(
 
 
 @given(st.lists(grants(), min_size=1, max_size=4), grants())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_grant_of_any_kind_opens_what_a_denial_closed(found: list[dict[str, Any]], extra: dict[str, Any]) -> None:
     denial = {"relation": "usage", "deny": True, "groups": ["staff"]}
     assert (
@@ -153,7 +153,7 @@ def test_no_grant_of_any_kind_opens_what_a_denial_closed(found: list[dict[str, A
         lambda f: st.tuples(st.just(named(f)), st.permutations(named(f)))
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_order_of_grants_is_nothing(both: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> None:
     assert ask(department(both[0])) == ask(department(both[1]))
 
@@ -163,13 +163,13 @@ TO_COME = grants(**{"from": AFTER, "until": "2026-06-01"})
 
 
 @given(st.lists(st.one_of(ENDED, TO_COME), min_size=1, max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_has_ended_or_not_begun_grants_nothing(found: list[dict[str, Any]]) -> None:
     assert ask(department(named(found))) is None
 
 
 @given(st.lists(grants(until=AFTER).map(lambda g: {k: v for k, v in g.items() if k != "from"}), min_size=1, max_size=3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_decision_holds_to_its_until_and_no_longer(found: list[dict[str, Any]]) -> None:
     d = department(named(found))
     before = ask(d)
@@ -182,7 +182,7 @@ def test_a_decision_holds_to_its_until_and_no_longer(found: list[dict[str, Any]]
 
 
 @given(st.lists(grants(), min_size=1, max_size=3), st.sampled_from(["Ana", "ana ", "ANA", "an\u00e0", "", "anа"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_name_that_differs_by_a_byte_is_somebody_else(found: list[dict[str, Any]], name: str) -> None:
     own = [{**{k: v for k, v in g.items() if k != "groups"}, "users": ["ana"]} for g in found]
     d = department(named(own))
@@ -199,7 +199,7 @@ UNION = st.fixed_dictionaries(UNION_KEYS, optional={
 
 
 @given(st.lists(UNION, min_size=1, max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_union_shows_of_each_row_only_what_one_of_its_grants_shows(found: list[dict[str, Any]]) -> None:
     decision = ask(department(named([{"relation": "usage", **g} for g in found])))
     if decision is None:

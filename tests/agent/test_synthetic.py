@@ -142,7 +142,7 @@ async def test_no_canary_in_the_bytes_of_an_answer(house: House, agent: Agent) -
     assert not any(CANARY in str(value) for column in table.columns for value in column.to_pylist())
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(1, 1000), count=st.integers(0, 60))
 def test_equal_bytes_over_any_raw_data(tmp_path_factory: pytest.TempPathFactory, seed: int, count: int) -> None:
     """Two silos, everything else equal: the same rows, in the same order, to the byte."""
@@ -424,7 +424,7 @@ RANGES = {
 
 
 @pytest.mark.parametrize("kind", RANGES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_no_value_lies_outside_its_range(kind: str, data: st.DataObject) -> None:
     low, high = sorted(data.draw(st.tuples(RANGES[kind], RANGES[kind])))
@@ -438,7 +438,7 @@ def test_no_value_lies_outside_its_range(kind: str, data: st.DataObject) -> None
         assert low - slack <= value <= high + slack
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(format_=st.text("#@?-a1.", min_size=1, max_size=8), domain=st.text("abc", max_size=4), size=st.integers(1, 500))
 def test_keys_are_all_different_and_of_their_format(format_: str, domain: str, size: int) -> None:
     found = keys(domain, format_, parse_type("varchar"), size)

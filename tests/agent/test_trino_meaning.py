@@ -328,7 +328,7 @@ def test_what_trino_refuses_is_refused_before_it_runs(sql: str, name: str) -> No
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_decimal_division_is_exact_for_every_pair_of_scales(data: st.DataObject) -> None:
     p1, p2 = data.draw(st.integers(1, 15)), data.draw(st.integers(1, 15))
     s1, s2 = data.draw(st.integers(0, p1)), data.draw(st.integers(0, p2))

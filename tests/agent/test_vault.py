@@ -42,7 +42,7 @@ def vault(tmp_path: Path) -> Iterator[Vault]:
 
 
 @given(st.lists(st.text(max_size=5), max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_one_token_a_value_and_another_for_another(values: list[str]) -> None:
     with TemporaryDirectory() as folder, closing(Vault(Path(folder) / "vault.db", "cards")) as opened:
         first = opened.of("p").tokens(values)

@@ -82,7 +82,7 @@ def test_answers_are_the_masked_copys_and_show_nothing_hidden(
         assert _metadata(one) == _metadata(other)
 
         @settings(
-            max_examples=PER_WORLD // (PACK + 1), deadline=None, database=None, suppress_health_check=list(HealthCheck),
+            max_examples=PER_WORLD // (PACK + 1), database=None, suppress_health_check=list(HealthCheck),
             derandomize="ATTACK_SEED" in os.environ,
         )  # fmt: skip
         @given(rng=st.randoms(use_true_random=False))

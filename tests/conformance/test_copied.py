@@ -96,7 +96,7 @@ CELLS: dict[tuple[str, str], st.SearchStrategy[tuple[Any, bytes]]] = {
 }  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_every_cell_comes_out_as_it_was_sent(data: st.DataObject) -> None:
     kinds = data.draw(st.lists(st.sampled_from(list(CELLS)), min_size=1, max_size=5))
@@ -105,7 +105,7 @@ def test_every_cell_comes_out_as_it_was_sent(data: st.DataObject) -> None:
     assert found == [tuple(value for value, _ in row) for row in rows]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data(), digits=st.integers(1, 38))
 def test_a_decimal_is_exact_or_an_error_whatever_its_digits(data: st.DataObject, digits: int) -> None:
     scale = data.draw(st.integers(0, digits))
@@ -194,7 +194,7 @@ DECLARED = {
 }  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(data=st.data())
 def test_whatever_a_cell_holds_a_few_rows_are_read_and_refused_as_many_are(data: st.DataObject) -> None:
     wire = data.draw(st.sampled_from(list(ANY_CELL)))

@@ -160,7 +160,7 @@ def trees(leaves: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
 
 def test_and_and_or_of_conditions_select_trinos_rows(silo: Silo) -> None:
     @given(st.recursive(LEAVES, trees, max_leaves=6))
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
     def check(condition: Condition) -> None:
         assert asked(silo, condition) == wanted(condition)
 

@@ -58,7 +58,7 @@ names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @given(name=names, text=names)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_name_and_any_text_stay_a_name_and_a_text(dialect: str, name: str, text: str) -> None:
     scan = compiled(
         dialect,

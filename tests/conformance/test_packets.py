@@ -81,7 +81,7 @@ CELL = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data(), width=st.integers(1, 4), step=st.sampled_from([1, 3, 7, 1000, 1 << 20]))
 def test_every_cell_comes_out_as_it_was_sent(data: st.DataObject, width: int, step: int) -> None:
     rows = data.draw(st.lists(st.tuples(*[CELL] * width), max_size=12))
@@ -94,7 +94,7 @@ def test_every_cell_comes_out_as_it_was_sent(data: st.DataObject, width: int, st
         assert read(sent, width, step if len(sent) < 5000 else max(step, 1000)) == rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), step=st.sampled_from([50, 1000, 1 << 20]), short=st.sampled_from([0, 3, 16]))
 def test_many_narrow_rows_come_out_as_they_were_sent_whatever_looks_like_a_head(
     data: st.DataObject, step: int, short: int

@@ -160,7 +160,7 @@ def test_null_tests_select_trinos_rows(silo: Silo, op: Any) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_conjunction_of_pushed_predicates_selects_trinos_rows(silo: Silo, data: st.DataObject) -> None:
     able = silo.source.capabilities().predicates
     choices = [(c, op) for c in LITERALS for op in (*COMPARISONS, "in") if TYPES[c].name in able[op]]
@@ -173,7 +173,7 @@ def test_any_conjunction_of_pushed_predicates_selects_trinos_rows(silo: Silo, da
 
 
 @given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_a_safe_literal(silo: Silo, text: str) -> None:
     equal = Predicate("t", "=", (text,))
     among = Predicate("t", "in", (text, "abc"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.types import BOOLEAN, TrinoType, parse
@@ -410,7 +410,6 @@ CONDITIONS = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(scans=st.lists(st.lists(CONDITIONS, max_size=3), min_size=2, max_size=12))
 @pytest.mark.parametrize("native", ["postgres", "mysql"])
 def test_whatever_was_asked_before_a_text_is_what_it_would_be_anew(native: str, scans: list[list[Condition]]) -> None:

@@ -220,7 +220,7 @@ def test_few_rows_get_the_engines_answer_whatever_is_asked(pool: MergePool) -> N
     answered: list[str] = []
     asked: list[str] = []
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(tables(), queries())
     def check(rows: dict[str, pa.Table], sql: str) -> None:
         tree = parse_one(sql, dialect="trino")

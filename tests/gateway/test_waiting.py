@@ -125,7 +125,7 @@ def test_a_statement_that_is_over_leaves_no_file(impatient: Waiting) -> None:
     assert impatient._overflow._file is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.booleans(), max_size=60))
 def test_batches_come_out_once_and_in_order_however_reader_and_writer_take_turns(turns: list[bool]) -> None:
     folder = Path(os.environ.get("TMPDIR", "/tmp"))

@@ -95,7 +95,7 @@ def test_the_image_selects_what_the_predicate_does(text: str, kind: str, domain:
     answered = set()
 
     @given(st.lists(RAW[domain], min_size=1, max_size=12), st.sampled_from(OPS), st.data())
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=120)
     def check(raws: list[Any], op: Op, data: st.DataObject) -> None:
         count = 0 if op.startswith("is") else data.draw(st.integers(1, 3)) if op == "in" else 1
         values = tuple(data.draw(literals(mask, raws)) for _ in range(count))

@@ -160,7 +160,7 @@ def test_the_duckdb_form_is_the_definition(con: duckdb.DuckDBPyConnection, text:
     mask = masks.build(text, parse(kind), CONTEXT)
 
     @given(st.lists(st.one_of(st.none(), VALUES[kind]), max_size=20))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def check(values: list[Any]) -> None:
         raw = pa.array(values, parse(kind).arrow())
         expected = mask.arrow(raw)
@@ -178,7 +178,7 @@ def test_the_duckdb_form_of_a_pair_is_the_definition(con: duckdb.DuckDBPyConnect
     places = PLACES if kind == "double" else VALUES[kind]
 
     @given(st.lists(st.tuples(st.one_of(st.none(), places), st.one_of(st.none(), places)), max_size=20))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def check(values: list[Any]) -> None:
         raw, beside = (pa.array([v[i] for v in values], parse(kind).arrow()) for i in range(2))
         expected = mask.arrow(raw, beside).to_pylist()
@@ -196,7 +196,7 @@ def shown_place(cell: int, lat: float, lon: float) -> tuple[float, float]:
 
 
 @given(st.integers(250, 100_000), st.floats(-89, 89), st.floats(-180, 179.99), st.floats(0, 1), st.floats(0, 1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_cell_of_the_grid_is_no_smaller_than_it_says(
     cell: int, lat: float, lon: float, north: float, east: float
 ) -> None:

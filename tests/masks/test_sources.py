@@ -193,7 +193,7 @@ def test_the_form_is_the_definition(engine: Engine, kind: str) -> None:
     texts = [text for k, text in forms(engine.dialect) if k == kind]
 
     @given(st.lists(st.one_of(st.none(), STRATEGIES[kind]), max_size=30))
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, suppress_health_check=list(HealthCheck))
     def check(values: list[Any]) -> None:
         # Servers do not keep NUL characters.
         values = [*EDGES[kind], *(v for v in values if engine.dialect == "duckdb" or "\0" not in str(v))]

@@ -86,7 +86,7 @@ def never_weaker(mask: Mask, than: Mask) -> bool:
 
 
 @given(SETS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_order_and_no_repetition_matters(found: tuple[str, list[str]]) -> None:
     every = built(*found)
     result = masks.strictest(every)
@@ -97,7 +97,7 @@ def test_no_order_and_no_repetition_matters(found: tuple[str, list[str]]) -> Non
 
 
 @given(SETS, st.integers(0, 4), st.integers(0, 4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_it_does_not_matter_what_was_combined_first(found: tuple[str, list[str]], i: int, j: int) -> None:
     every = built(*found)
     first, last = sorted((min(i, len(every)), min(j, len(every))))
@@ -108,7 +108,7 @@ def test_it_does_not_matter_what_was_combined_first(found: tuple[str, list[str]]
 
 
 @given(SETS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_result_is_never_weaker_than_any(found: tuple[str, list[str]]) -> None:
     every = built(*found)
     result = masks.strictest(every)
@@ -117,7 +117,7 @@ def test_the_result_is_never_weaker_than_any(found: tuple[str, list[str]]) -> No
 
 
 @given(SETS, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_one_grant_more_never_shows_more(found: tuple[str, list[str]], data: st.DataObject) -> None:
     kind, texts = found
     one_more = data.draw(st.sampled_from(TEXTS[kind]))

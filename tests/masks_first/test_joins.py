@@ -188,7 +188,7 @@ def test_a_random_join_is_the_copys(joined: Department, copy: Oracle, monkeypatc
     pushed = {"joins": 0, "asked": 0}
 
     @given(st.lists(statements(), min_size=6, max_size=10))
-    @settings(max_examples=40 if FULL else 6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=40 if FULL else 6, suppress_health_check=list(HealthCheck), derandomize=True)
     def check(texts: list[str]) -> None:
         for sql in texts:
             with recording(joined, monkeypatch) as found:

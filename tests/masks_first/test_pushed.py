@@ -97,7 +97,7 @@ def test_pushed_is_above(department: Department, oracle: Oracle, monkeypatch: py
     pushed = set()
 
     @given(st.lists(st.lists(conditions(), min_size=1, max_size=2), min_size=8, max_size=12))
-    @settings(max_examples=8 if FULL else 4, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=8 if FULL else 4, suppress_health_check=list(HealthCheck))
     def check(arms: list[list[str]]) -> None:
         sql = statement(arms)
         with recording(department, monkeypatch) as below:

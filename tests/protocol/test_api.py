@@ -162,7 +162,7 @@ bodies = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(["/api/query", "/api/explain", "/api/departments"]), body=bodies | json_values)
 def test_no_body_makes_the_server_fail(api: httpx.Client, path: str, body: Any) -> None:
     response = api.post(path, json=body)

@@ -10,7 +10,7 @@ import httpx
 import orjson
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
@@ -85,7 +85,6 @@ def test_what_is_no_weight_counts_as_none(weight: str) -> None:
         assert coding(asked) == ("gzip" if b"gzip" in header else "")
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=2000), max_size=5), st.sampled_from(CODINGS))
 def test_packed_parts_read_back_as_one(parts: list[bytes], name: str) -> None:
     assert UNPACK[name](packed(name, parts)) == b"".join(parts)

@@ -219,6 +219,4 @@ def test_every_order_of_requests_keeps_the_promises() -> None:
         httpx.Client(base_url=served.url, headers={"X-Trino-User": "lin"}, timeout=30, verify=False) as http,
     ):
         Client.served, Client.http = served, http
-        run_state_machine_as_test(
-            Client, settings=settings(max_examples=examples, stateful_step_count=STEPS, deadline=None)
-        )
+        run_state_machine_as_test(Client, settings=settings(max_examples=examples, stateful_step_count=STEPS))

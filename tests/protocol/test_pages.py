@@ -128,7 +128,6 @@ def test_floating_point_numbers_are_laid_out_as_trino_lays_them_out(kind: str, e
     assert written == f"[[[{','.join(texts)}],{{{pairs}}}]]"
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(), st.floats(1e6, 1e17), st.integers(-(10**17), 10**17).map(float))))
 def test_doubles_look_the_same_alone_and_in_a_column_and_read_back_equal(numbers: list[float | None]) -> None:
     found = floats.texts(pa.array(numbers, pa.float64())).to_pylist()
@@ -202,7 +201,6 @@ def test_columns_carry_the_signature_that_clients_decode_by() -> None:
 # -- properties ----------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.decimals(-(10**17), 10**17, places=9)), max_size=20))
 def test_decimals_are_plain_digits_and_read_back_equal(numbers: list[Decimal | None]) -> None:
     found = values(pa.array(numbers, pa.decimal128(27, 9)), parse("decimal(27, 9)"))
@@ -215,7 +213,6 @@ def test_decimals_are_plain_digits_and_read_back_equal(numbers: list[Decimal | N
             assert "E" not in text
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=20))
 def test_reals_are_the_shortest_text_of_the_same_float32(numbers: list[float]) -> None:
     found = orjson.loads(orjson.dumps(values(pa.array(numbers, pa.float32()), parse("real"))))
@@ -223,7 +220,6 @@ def test_reals_are_the_shortest_text_of_the_same_float32(numbers: list[float]) -
     assert all(len(Decimal(repr(value)).normalize().as_tuple().digits) <= 9 for value in found)
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.datetimes(datetime.datetime(1, 1, 1))), max_size=20), st.integers(0, 6))
 def test_timestamps_are_cut_to_exactly_their_digits(moments: list[datetime.datetime | None], digits: int) -> None:
     found = values(pa.array(moments, pa.timestamp("us")), TrinoType("timestamp", (digits,)))
@@ -239,7 +235,6 @@ def test_timestamps_are_cut_to_exactly_their_digits(moments: list[datetime.datet
 nested = st.lists(st.one_of(st.none(), st.lists(st.one_of(st.none(), st.text(max_size=3)), max_size=3)), max_size=8)
 
 
-@settings(deadline=None)
 @given(nested, st.integers(0, 4), st.integers(0, 4))
 def test_slices_of_nested_columns_are_cut_at_the_right_places(
     lists: list[list[str | None] | None], start: int, length: int
@@ -267,7 +262,6 @@ def execution_of(batches: list[pa.RecordBatch]) -> Execution:
     return execution
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=6), st.integers(1, 5000))
 def test_pages_hand_out_every_row_once_and_in_order(sizes: list[int], page_bytes: int) -> None:
     columns = (ResultColumn("n", parse("bigint")), ResultColumn("t", parse("varchar")))
@@ -291,7 +285,7 @@ def test_pages_hand_out_every_row_once_and_in_order(sizes: list[int], page_bytes
     assert pages.rows == number
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 300), max_size=6), st.integers(1, 5000), st.lists(st.booleans(), max_size=12))
 def test_rows_made_ahead_are_the_same_rows(sizes: list[int], page_bytes: int, ahead: list[bool]) -> None:
     """Whether or not the next page is begun before it is asked for; the answer's end is left to the client."""
@@ -369,7 +363,6 @@ COLUMNS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@settings(deadline=None)
 @given(st.data(), st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=6), st.integers(0, 5))
 def test_rows_are_the_same_column_by_column_and_value_by_value(
     data: st.DataObject, kinds: list[str], count: int
@@ -389,7 +382,6 @@ def test_rows_are_the_same_column_by_column_and_value_by_value(
     assert orjson.loads(encode(part, columns)) == expected[count // 2 :]
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_escaped_as_json_wants(text: str) -> None:
     batch = pa.RecordBatch.from_arrays([pa.array([text, None, text])], names=["c0"])

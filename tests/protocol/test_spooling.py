@@ -16,7 +16,7 @@ import pytest
 import trino
 import zstandard
 from cryptography.exceptions import InvalidTag
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.server.session import Options
@@ -217,7 +217,6 @@ def test_a_segment_that_nobody_fetches_expires() -> None:
     spool.close()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["put", "drop", "forget"]), st.integers(0, 3), st.integers(0, 400))))
 def test_the_spool_never_holds_more_than_it_may_and_forgets_all(steps: list[tuple[str, int, int]]) -> None:
     spool = Spool(memory_bytes=1_000, disk_bytes=500, owner_bytes=900, files=3)
@@ -244,7 +243,6 @@ def test_the_spool_never_holds_more_than_it_may_and_forgets_all(steps: list[tupl
     assert (spool.memory, spool.disk, len(spool)) == (0, 0, 0)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=30_000), st.sampled_from(ENCODINGS))
 def test_a_packed_segment_reads_back(data: bytes, encoding: str) -> None:
     packed = pack(encoding, data)
