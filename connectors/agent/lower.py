@@ -333,6 +333,9 @@ def _whole(node: exp.Expr) -> int | None:
     return found if -(2**31) <= found < 2**31 else None
 
 
+_MOMENTS = (exp.DType.DATE, exp.DType.TIMESTAMP, exp.DType.TIMESTAMPTZ)
+
+
 def _is_rounded(node: exp.Cast) -> bool:
     """Whether a text has more digits of a second than the type that it is cast to: 3 where it names none."""
     digits = node.args["to"].expressions
@@ -342,7 +345,7 @@ def _is_rounded(node: exp.Cast) -> bool:
 
 def _moment(node: exp.Cast, kind: TrinoType) -> Value | None:
     target = node.args["to"].this
-    if _is_rounded(node):
+    if target not in _MOMENTS or _is_rounded(node):
         return None
     if kind.name == "timestamp" and target == exp.DType.TIMESTAMPTZ:
         return local_of(node.this.name, session_zone())

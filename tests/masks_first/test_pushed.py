@@ -221,6 +221,8 @@ def test_under_a_column_list_a_condition_means_the_new_names(department: Departm
         ("CAST('2024-01-01 00:00:00.6 UTC' AS timestamp(0) with time zone)", "timestamp(3)", None),
         ("CAST('2024-01-01 00:00:00.1234' AS timestamp)", "timestamp(6)", None),
         ("CAST('2024-01-01 00:00:00.600' AS timestamp(3))", "timestamp(3)", datetime(2024, 1, 1, 0, 0, 0, 600_000)),
+        ("CAST('x' AS array(varchar))", "varchar", None),
+        ("CAST('2024-02-29' AS row(a bigint))", "date", None),
         ("DATE '2024-02-30'", "date", None),
         ("DATE '2024-02-29'", "timestamp(3)", datetime(2024, 2, 29)),  # to which Trino coerces it
         ("9223372036854775808", "bigint", None),
