@@ -147,7 +147,7 @@ class Fragment(_Message):
 
     @model_serializer(mode="wrap")
     def _as_its_version(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(_without(write(self), "key_sets"), "time_zone")
+        return _without(write(self), "key_sets", "time_zone")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -162,9 +162,9 @@ def key_fields(parts: Sequence[str]) -> dict[str, Any]:
     return {"keys": parts[0]} if parts else {}
 
 
-def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    """A message without a field that older readers do not know, where it says nothing."""
-    return {k: v for k, v in fields.items() if k != name or v}
+def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    """A message without fields that older readers do not know, where they say nothing."""
+    return {k: v for k, v in fields.items() if k not in names or v}
 
 
 class Receipt(_Message):
@@ -209,7 +209,7 @@ class Receipt(_Message):
 
     @model_serializer(mode="wrap")
     def _as_asked(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(_without(write(self), "keys"), "time_zone")
+        return _without(write(self), "keys", "time_zone")
 
     def signed_bytes(self) -> builtins.bytes:
         return canonical_json(self.model_dump(mode="json", exclude={"signature"}))

@@ -28,6 +28,8 @@ from catalog.duck.lambdas import LAMBDAS
 from catalog.duck.macros import BLANKS
 from catalog.duck.moments import (
     DAYS,
+    MILLISECONDS,
+    MONTHS,
     PARTS,
     YEARS,
     as_far_ahead,
@@ -80,10 +82,6 @@ _UNITS = {
     "millisecond": "to_milliseconds", "second": "to_seconds", "minute": "to_minutes", "hour": "to_hours",
     "day": "to_days", "week": "to_weeks", "month": "to_months", "quarter": "to_quarters", "year": "to_years",
 }  # fmt: skip
-_MILLISECONDS = {
-    "millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000,
-}  # fmt: skip
-_MONTHS = {"month": 1, "quarter": 3, "year": 12}
 _SPANS = {
     ("day", "hour"): r"(?P<day>\d+) (?P<hour>\d+)", ("day", "minute"): r"(?P<day>\d+) (?P<hour>\d+):(?P<minute>\d+)",
     ("day", "second"): r"(?P<day>\d+) (?P<hour>\d+):(?P<minute>\d+):(?P<second>\d+(\.\d+)?)",
@@ -1293,7 +1291,7 @@ class _Compiler:
         unit = _unit(node.args.get("unit"), _units_of(value), "date_trunc")
         _need_moment("date_trunc", value)
         if value.type.name == "time":
-            step = _MILLISECONDS[unit] * 1000
+            step = MILLISECONDS[unit] * 1000
             return Typed(f"(TIME '00:00:00' + to_microseconds(epoch_us({value.sql}) // {step} * {step}))", value.type)
         if value.type.name == "timestamp with time zone":
             return as_far_ahead(f"date_trunc('{unit}', {local_time(value)})", value)
@@ -1308,7 +1306,7 @@ class _Compiler:
             count = cast_to(count, BIGINT)
         if not count.type.is_integer:
             raise unfit("date_add needs an integer.")
-        if value.type.name == "timestamp with time zone" and unit in ("day", "week", *_MONTHS):
+        if value.type.name == "timestamp with time zone" and unit in ("day", "week", *MONTHS):
             return as_far_ahead(f"({local_time(value)} + {_step(unit, count.sql)})", value)
         sql = f"CAST(({value.sql} + {_step(unit, count.sql)}) AS {value.type.duckdb()})"
         return Typed(
@@ -1329,7 +1327,7 @@ class _Compiler:
         if "time" in (start.type.name, end.type.name):
             if start.type.name != end.type.name:
                 raise unfit(f"date_diff does not take {start.type} and {end.type}.")
-            return Typed(f"((epoch_us({end.sql}) - epoch_us({start.sql})) // {_MILLISECONDS[unit] * 1000})", BIGINT)
+            return Typed(f"((epoch_us({end.sql}) - epoch_us({start.sql})) // {MILLISECONDS[unit] * 1000})", BIGINT)
         # date_sub counts whole units, as Trino does; DuckDB's date_diff counts boundaries.
         if start.type != end.type and "timestamp with time zone" in (start.type.name, end.type.name):
             start, end = _in_first_zone(start, end)
@@ -1360,10 +1358,10 @@ class _Compiler:
             parts = {names[0]: text} if re.fullmatch(digits, text) else {}
         if not parts:
             raise UserError(f"'{text[:40]}' is no interval.", trino=TrinoError.INVALID_LITERAL, rule="types")
-        if names[0] in _MONTHS:
-            months = sign * sum(int(v) * _MONTHS[k] for k, v in parts.items())
+        if names[0] in MONTHS:
+            months = sign * sum(int(v) * MONTHS[k] for k, v in parts.items())
             return Typed(f"CAST({months} AS INTEGER)", YEARS, months)
-        count = sign * sum(int(Decimal(v) * _MILLISECONDS[k]) for k, v in parts.items())
+        count = sign * sum(int(Decimal(v) * MILLISECONDS[k]) for k, v in parts.items())
         return Typed(f"CAST({count} AS BIGINT)", DAYS, count)
 
     def row(self, node: exp.Expr, scope: _Scope) -> Typed:

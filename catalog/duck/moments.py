@@ -30,13 +30,18 @@ from catalog.errors import Outcome, TrinoError, UserError
 from catalog.types import BIGINT, DOUBLE, TrinoType
 
 __all__ = [
-    "DAYS", "PARTS", "YEARS", "as_far_ahead", "as_shown_in", "at_timezone", "between_moments", "date_part",
-    "is_java_zone", "is_moment", "local_time", "of_session", "session_of", "shown_as", "with_interval", "zone_of",
-    "zoned",
+    "DAYS", "MILLISECONDS", "MONTHS", "PARTS", "YEARS", "as_far_ahead", "as_shown_in", "at_timezone", "between_moments",
+    "date_part", "is_java_zone", "is_moment", "local_time", "of_session", "session_of", "shown_as", "with_interval",
+    "zone_of", "zoned",
 ]  # fmt: skip
 
 DAYS = TrinoType("interval day to second")
 YEARS = TrinoType("interval year to month")
+MILLISECONDS = {
+    "millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000,
+}  # fmt: skip
+MONTHS = {"month": 1, "quarter": 3, "year": 12}
+"""What the units of an interval of either kind count for."""
 PARTS = {
     "year": "year({0})", "quarter": "quarter({0})", "month": "month({0})", "week": "week({0})",
     "day": "day({0})", "day_of_month": "day({0})", "day_of_week": "isodow({0})", "dow": "isodow({0})",

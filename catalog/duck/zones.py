@@ -47,9 +47,6 @@ def steady_offset(zone: str, hour: datetime) -> timedelta | None:
 
     Raises OverflowError at either end of time.
     """
-    fixed = _fixed(zone)
-    if fixed is not None:
-        return fixed
     found = set(_offsets(zone, [hour + timedelta(hours=h) for h in range(-STEADY, STEADY + 2)]))
     return found.pop() if len(found) == 1 else None
 
@@ -58,27 +55,21 @@ def steady_offset(zone: str, hour: datetime) -> timedelta | None:
 def first_time(zone: str, local: datetime) -> datetime:
     """The moment, in UTC, at which a zone's clocks first show a local time; where they never do, as if they had not
     been moved yet. Raises OverflowError at either end of time."""
-    fixed = _fixed(zone)
-    around = [fixed] if fixed is not None else _offsets(zone, [local - timedelta(days=1), local + timedelta(days=1)])
-    most = max(around)
-    ahead = most if len(set(around)) == 1 or _offsets(zone, [local - most]) == [most] else min(around)
-    if len(set(around)) > 1 and _offsets(zone, [local - ahead]) != [ahead]:
-        ahead = around[0]
-    return (local - ahead).replace(tzinfo=UTC)
+    before, after = _offsets(zone, [local - timedelta(days=1), local + timedelta(days=1)])
+    shown = [ahead for ahead in (before, after) if _offsets(zone, [local - ahead]) == [ahead]]
+    return (local - max(shown, default=before)).replace(tzinfo=UTC)
 
 
 @lru_cache(1024)
 def _offset_at(zone: str, minute: datetime) -> timedelta:
-    fixed = _fixed(zone)
-    return _offsets(zone, [minute])[0] if fixed is None else fixed
-
-
-def _fixed(zone: str) -> timedelta | None:
-    minutes = 0 if zone == "UTC" else offset_of(zone)
-    return None if minutes is None else timedelta(minutes=minutes)
+    return _offsets(zone, [minute])[0]
 
 
 def _offsets(zone: str, moments: Sequence[datetime]) -> list[timedelta]:
+    """What a zone's clocks are ahead of UTC at each moment, which UTC shows."""
+    fixed = 0 if zone == "UTC" else offset_of(zone)
+    if fixed is not None:
+        return [timedelta(minutes=fixed)] * len(moments)
     with _lock:
         rows = _connection().execute(
             "SELECT epoch_us(timezone($1, timezone('UTC', t))) - epoch_us(t) "

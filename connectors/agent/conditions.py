@@ -53,23 +53,24 @@ def restrict(tree: exp.Expr, statement: exp.Expr, access: Access, zoned: bool) -
         condition = _condition(statement, RelationName(access.department.department, MAIN, relation.name), relation)
         if condition is None:
             continue
+        name = f"{access.department.department}.{MAIN}.{relation.name}"
         if zoned and _depends_on_zone(condition, relation):
-            raise AccessDenied(
-                f"The question compares moments of {access.department.department}.{MAIN}.{relation.name} in a time "
-                "zone that is not signed with it.",
-                Outcome.AUTH, who=access.department.department, rule="signed question",
-                hint="Ask in UTC: SET TIME ZONE 'UTC'.",
+            raise _refusal(
+                access, f"The question compares moments of {name} in a time zone that is not signed with it.",
+                "Ask in UTC: SET TIME ZONE 'UTC'.",
             )  # fmt: skip
         select = _block(table)
         if select is None or _has_outer_join(select) or not _is_plain(table, select):
-            raise AccessDenied(
-                f"Table {access.department.department}.{MAIN}.{relation.name} is read in another way than the signed "
-                "question reads it.",
-                Outcome.AUTH, who=access.department.department, rule="signed question",
-                hint="Ask again with `atoll query`; if it stays, tell the department.",
+            raise _refusal(
+                access, f"Table {name} is read in another way than the signed question reads it.",
+                "Ask again with `atoll query`; if it stays, tell the department.",
             )  # fmt: skip
         select.where(_under(condition, table.alias_or_name), append=True, copy=False)
     return found
+
+
+def _refusal(access: Access, message: str, hint: str) -> AccessDenied:
+    return AccessDenied(message, Outcome.AUTH, who=access.department.department, rule="signed question", hint=hint)
 
 
 def _condition(statement: exp.Expr, name: RelationName, relation: Governed) -> exp.Expr | None:

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from sqlglot import exp
 
 from catalog.duck import zone_of
+from catalog.duck.moments import MILLISECONDS
 from catalog.duck.zones import steady_offset
 from catalog.errors import TrinoError, UserError
 
 __all__ = ["local_of", "moment_of", "settled"]
 
-UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 COMPARED = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between)
 
 
@@ -55,11 +55,11 @@ def _counted(node: exp.Expr, moment: datetime) -> tuple[exp.Expr, datetime]:
 
 def _length(node: exp.Expr) -> timedelta | None:
     unit = node.args.get("unit")
-    if not isinstance(node, exp.Interval) or not isinstance(unit, exp.Var) or unit.name.lower() not in UNITS:
+    if not isinstance(node, exp.Interval) or not isinstance(unit, exp.Var) or unit.name.lower() not in MILLISECONDS:
         return None
     if not isinstance(node.this, exp.Literal) or not re.fullmatch("[0-9]{1,9}", node.this.name):
         return None
-    return timedelta(seconds=int(node.this.name) * UNITS[unit.name.lower()])
+    return timedelta(milliseconds=int(node.this.name) * MILLISECONDS[unit.name.lower()])
 
 
 def local_of(text: str, zone: str) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -93,7 +94,7 @@ class FragmentPlan:
         """Whether it is asked with all its keys, or not at all; nobody ever receives its `sql`."""
         return self.keys is not None and self.keys.exact
 
-    @property
+    @cached_property
     def reads_zone(self) -> bool:
         """Whether its answer may depend on the session's time zone: it has a moment with a zone, or makes one."""
         return bool(_ZONED.search(self.sql)) or any(

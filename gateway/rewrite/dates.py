@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from catalog.duck.moments import MONTHS
+
 if TYPE_CHECKING:
     from gateway.rewrite import Context
 
 __all__ = ["date_literal", "fold_dates"]
 
 DAYS = {"day": 1, "week": 7}
-MONTHS = {"month": 1, "quarter": 3, "year": 12}
 COMPUTED = (exp.Add, exp.Sub, exp.DateAdd, exp.DateTrunc, exp.TimestampTrunc, exp.Date, exp.LastDay)
 
 
