@@ -42,6 +42,7 @@ from catalog.duck.moments import (
     session_of,
     shown_as,
     with_interval,
+    with_zone,
     zoned,
 )
 from catalog.duck.texts import text_of
@@ -2001,7 +2002,7 @@ def _date_literal(text: str, target: TrinoType, error: TrinoError) -> Typed:
     try:
         zone, moment = "", text.strip() if target.name == "date" else text
         if target.name == "timestamp with time zone":
-            moment, zone = _zoned_text(moment)
+            moment, zone = with_zone(moment)
             target = zoned(target.args[0], zone, error) if zone else of_session(target.args[0])
         moment = f"2000-01-01 {moment}" if target.name == "time" else moment
         found = _MOMENT.fullmatch(moment)
@@ -2043,14 +2044,6 @@ def _rounded_fraction(digits: str, precision: int) -> timedelta:
     """A fraction of a second in as many digits as are kept, halves up."""
     unit = 10 ** (6 - precision)
     return timedelta(microseconds=(int(digits.ljust(6, "0")) + unit // 2) // unit * unit)
-
-
-def _zoned_text(text: str) -> tuple[str, str]:
-    """A moment's text and its zone; the zone "" where none is written."""
-    found = re.fullmatch(r"([0-9+-]+(?: [0-9:.]+)?)\s*([A-Za-z][A-Za-z0-9_/+-]*|[+-][0-9]{1,2}(?::?[0-9]{2})?)?", text)
-    if not found:
-        raise ValueError("another form")
-    return found[1], found[2] or ""
 
 
 def _may_fail_alone(sql: str) -> bool:

@@ -32,7 +32,7 @@ from catalog.types import BIGINT, DOUBLE, TrinoType
 __all__ = [
     "DAYS", "MILLISECONDS", "MONTHS", "PARTS", "YEARS", "as_far_ahead", "as_shown_in", "at_timezone", "between_moments",
     "date_part", "is_java_zone", "is_moment", "local_time", "of_session", "session_of", "shown_as", "with_interval",
-    "zone_of", "zoned",
+    "with_zone", "zone_of", "zoned",
 ]  # fmt: skip
 
 DAYS = TrinoType("interval day to second")
@@ -174,6 +174,14 @@ def zone_of(text: str, error: TrinoError) -> str:
     if text not in zones():
         raise UserError(f"'{text[:40]}' is no time zone.", trino=error, rule="types")
     return text
+
+
+def with_zone(text: str) -> tuple[str, str]:
+    """A moment as written, and its zone; the zone "" where none is written. Raises ValueError for another form."""
+    found = re.fullmatch(r"([0-9+-]+(?: [0-9:.]+)?)\s*([A-Za-z][A-Za-z0-9_/+-]*|[+-][0-9]{1,2}(?::?[0-9]{2})?)?", text)
+    if not found:
+        raise ValueError("another form")
+    return found[1], found[2] or ""
 
 
 def is_java_zone(text: str) -> bool:

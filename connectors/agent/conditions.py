@@ -18,6 +18,7 @@ from itertools import takewhile
 
 from sqlglot import exp
 
+from catalog.duck.moments import with_zone
 from catalog.errors import AccessDenied, Outcome
 from catalog.exchange import KEYS_TABLES
 from catalog.names import MAIN, RelationName
@@ -32,6 +33,8 @@ _CONDITION = (
     exp.Is, exp.Neg, exp.Column, exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.DataType, exp.DataTypeParam,
 )  # fmt: skip
 """What a condition may be made of; `DATE '..'` beside them."""
+_TIMELESS = (*exp.DataType.TEXT_TYPES, *exp.DataType.NUMERIC_TYPES, exp.DType.BOOLEAN)
+"""What a text may be cast to that has nothing to do with time."""
 _NAME = {"this", "db", "catalog", "alias"}
 """What a table node may hold to be a name and nothing else: no sample, no version, no pattern."""
 
@@ -92,10 +95,26 @@ def _condition(statement: exp.Expr, name: RelationName, relation: Governed) -> e
 
 
 def _depends_on_zone(condition: exp.Expr, relation: Governed) -> bool:
-    """Whether moments with a zone and moments or days without one are compared."""
-    kinds = [relation.columns[c.name].name for c in condition.find_all(exp.Column) if c.name in relation.columns]
-    zoned = {"zone" in kind for kind in kinds if kind.startswith(("date", "timestamp"))}
-    return len(zoned | {cast.to.is_type(exp.DType.TIMESTAMPTZ) for cast in condition.find_all(exp.Cast)}) > 1
+    """Whether moments with a zone meet moments or days without one; a text that is to have one, and names none, is
+    both."""
+    zoned = set[bool]()
+    for column in condition.find_all(exp.Column):
+        kind = relation.columns[column.name.lower()].name
+        if kind.startswith(("date", "time")):
+            zoned.add("zone" in kind)
+    for cast in condition.find_all(exp.Cast):
+        if cast.to.is_type(exp.DType.TIMESTAMPTZ):
+            zoned |= {True, _names_a_zone(cast.this.name)}
+        elif not cast.to.is_type(*_TIMELESS):
+            zoned.add(False)
+    return len(zoned) > 1
+
+
+def _names_a_zone(text: str) -> bool:
+    try:
+        return bool(with_zone(text)[1])
+    except ValueError:
+        return False
 
 
 def _may_name(table: exp.Table, name: RelationName) -> bool:

@@ -93,6 +93,6 @@ def _steady_offset(zone: str, at: datetime) -> timedelta | None:
     """What a zone's clocks are ahead of UTC around a moment, None if they are moved there, or are no zone's."""
     try:
         name = zone_of(zone, TrinoError.INVALID_LITERAL)
-        return steady_offset(name, at.replace(minute=0, second=0, microsecond=0))
+        return steady_offset(name, at)
     except (UserError, OverflowError):
         return None

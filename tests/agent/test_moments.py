@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from operator import eq, ge, gt, le, lt, ne
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -13,6 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from catalog import duck
+from catalog.duck import zones
+from catalog.duck.zones import shown_in
+from catalog.errors import TrinoError
 from catalog.types import parse
 from connectors.agent.lower import value_of, values_of
 from connectors.agent.moments import local_of, settled
@@ -67,6 +71,44 @@ def test_a_moment_with_a_zone_selects_the_same_rows(
         now = duck.as_shown_in(NOW, zone)
         compiled = duck.compile_query(tree, {"stamps": duck.Table("stamps", {"t": parse("timestamp(6)")})}, now)
         assert [row[0] for row in engine.execute(compiled.sql).fetchall()] == [compare(t, local) for t in rows]
+
+
+@given(st.sampled_from(ZONES), st.sampled_from(TURNS), st.integers(-80 * 3600, 80 * 3600), st.integers(0, 99))
+@example("Pacific/Apia", datetime(2011, 12, 30, 10), 0, 20)
+@example("WET", datetime(1900, 1, 1), -1, 19)
+def test_clocks_are_moved_when_the_engine_has_them_moved(
+    engine: duckdb.DuckDBPyConnection, zone: str, turn: datetime, seconds: int, century: int
+) -> None:
+    about = turn + timedelta(seconds=seconds)
+    name = duck.zone_of(zone, TrinoError.INVALID_LITERAL)
+    engine.execute("SET TimeZone = 'UTC'")
+    for at in (turn, about, about.replace(year=max(1, 100 * century + turn.year % 100), day=1)):
+        query = "SELECT timezone($1, timezone('UTC', $2::TIMESTAMP)) - $2::TIMESTAMP"
+        known = None if zone.startswith("+") else engine.execute(query, [zone, at]).fetchone()
+        if known is not None:
+            assert shown_in(at.replace(tzinfo=UTC), name).utcoffset() == known[0]
+
+
+def test_thousands_of_moments_are_read_with_few_questions_to_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of such literals is read on the way to a source, where no limit on time holds yet."""
+    asked, offsets = [], zones._asked
+
+    def counted(sql: str, parameters: list[object]) -> list[tuple[Any, ...]]:
+        asked.append(sql)
+        return offsets(sql, parameters)
+
+    monkeypatch.setattr(zones, "_asked", counted)
+    literals = [
+        sqlglot.parse_one(
+            f"TIMESTAMP '{datetime(1950, 1, 1) + timedelta(hours=31 * n)} America/Bogota'", dialect="trino"
+        )
+        for n in range(2_000)
+    ]
+    with duck.session_of(duck.as_shown_in(NOW, "America/Bogota")):
+        found = values_of(literals, parse("timestamp(3)"))
+    assert found is not None
+    assert found[1] == datetime(1950, 1, 2, 7)
+    assert len(asked) < 60
 
 
 @pytest.mark.parametrize(

@@ -26,14 +26,20 @@ SQL = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=
 TABLES = {
     "people": ("id INTEGER, name TEXT, born TEXT", [(i, f"n{i}", "1980-01-01") for i in range(20)]),
     "usage": ("org_no TEXT, litres INTEGER", [(f"91{i:04d}", i) for i in range(20)]),
-    "visits": ("name TEXT, at TEXT", [(f"n{hour}", f"2024-03-01 {hour:02}:00:00.000") for hour in range(24)]),
+    "visits": (
+        "name TEXT, at TEXT, seen TEXT",
+        [(f"n{n}", f"2024-03-01 {n:02}:00:00.000", f"2024-03-01 {n:02}:00:00.000+00:00") for n in range(24)],
+    ),
 }
 POLICY: dict[str, Any] = {
     "department": "water",
     "relations": {
         "people": {"table": "people", "columns": {"id": "bigint", "name": "varchar", "born": "date"}},
         "usage": {"table": "usage", "columns": {"org_no": "varchar", "litres": "bigint"}},
-        "visits": {"table": "visits", "columns": {"name": "varchar", "at": "timestamp(3)"}},
+        "visits": {
+            "table": "visits",
+            "columns": {"name": "varchar", "at": "timestamp(3)", "seen": "timestamp(3) with time zone"},
+        },
     },
     "grants": [
         {"relation": "people", "purposes": ["mass-balance"], "mode": "masked", "strict": "question"},
@@ -253,10 +259,25 @@ async def test_rows_that_a_signed_question_cannot_need_do_not_leave(
     assert count.column(0).to_pylist() == [len(rows)]
 
 
-@pytest.mark.parametrize("literal", ["TIMESTAMP '2024-03-01 {:02}:00:00 UTC'", "TIMESTAMP '2024-03-01 {:02}:00:00'"])
-async def test_a_time_zone_that_was_not_signed_opens_no_other_rows(house: House, agent: Agent, literal: str) -> None:
+LOCAL, IN_UTC = "TIMESTAMP '2024-03-01 {:02}:00:00'", "TIMESTAMP '2024-03-01 {:02}:00:00 UTC'"
+MADE_ONE = "CAST('2024-03-01 {:02}:00:00' AS TIMESTAMP(3) WITH TIME ZONE)"
+
+
+@pytest.mark.parametrize(
+    ("column", "literal", "steady"),
+    [
+        ("at", LOCAL, True), ("at", IN_UTC, False), ("AT", IN_UTC, False), ('v."At"', IN_UTC, False),
+        ("seen", IN_UTC, True), ("seen", LOCAL, False), ("V.SEEN", LOCAL, False), ("seen", MADE_ONE, False),
+        ("seen", MADE_ONE.replace("CAST", "TRY_CAST"), False), ("at", MADE_ONE, False),
+        ("name <> 'n7' AND v.seen", MADE_ONE, False), ("name < CAST('p' AS varchar) AND seen", IN_UTC, True),
+    ],
+)  # fmt: skip
+async def test_a_time_zone_that_was_not_signed_opens_no_other_rows(
+    house: House, agent: Agent, column: str, literal: str, steady: bool
+) -> None:
     """The gateway says in which zone moments without one lie: by that it would walk over the day with one proof."""
-    asked = signed(f"SELECT name FROM visits WHERE at >= {literal.format(10)} AND at < {literal.format(11)}")
+    bounds = f"{column} >= {literal.format(10)} AND {column} < {literal.format(11)}"
+    asked = signed(f"SELECT name FROM visits v WHERE {bounds}")
     seen, refused = set[str](), list[tuple[str, Outcome, str]]()
     async with house.client("lin", "mass-balance", agent) as ask:
         own = Ask(house, ask.http, house.token("lin", "mass-balance", user_jkt=MINE.kid), agent)
@@ -267,8 +288,20 @@ async def test_a_time_zone_that_was_not_signed_opens_no_other_rows(house: House,
             except CityError as error:
                 refused.append((zone, error.outcome, error.rule))
     assert seen == {"n10"}
-    others = ("UTC", "+01:00", "-05:00", "Asia/Shanghai") if "UTC" in literal else ()
+    others = () if steady else ("UTC", "+01:00", "-05:00", "Asia/Shanghai")
     assert refused == [(zone, Outcome.AUTH, "signed question") for zone in others]
+
+
+@pytest.mark.parametrize("condition", ["v.SEEN = v.AT", "v.name = 'n3' OR v.AT = TIMESTAMP '2024-03-01 10:00:00 UTC'"])
+async def test_columns_that_the_zone_compares_are_not_opened_by_another(
+    house: House, agent: Agent, condition: str
+) -> None:
+    asked = signed(f"SELECT name FROM visits v WHERE {condition}")
+    async with house.client("lin", "mass-balance", agent) as ask:
+        own = Ask(house, ask.http, house.token("lin", "mass-balance", user_jkt=MINE.kid), agent)
+        assert (await own.rows("SELECT t.name AS c0 FROM visits AS t", question=asked)).num_rows
+        refused = await own.refusal("SELECT t.name AS c0 FROM visits AS t", question=asked, time_zone="-05:00")
+    assert (refused.outcome, refused.rule) == (Outcome.AUTH, "signed question")
 
 
 async def test_a_fragment_cannot_step_round_the_conditions(house: House, agent: Agent) -> None:
