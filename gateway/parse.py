@@ -84,6 +84,7 @@ def parse_query(sql: str) -> exp.Query:
         _open_group(group)
     _label(tree)
     _spell_out_truth(tree)
+    _select_values(tree)
     for node in tree.walk():
         node.pop_comments()
     for identifier in tree.find_all(exp.Identifier):
@@ -111,6 +112,21 @@ def _spell_out_truth(tree: exp.Query) -> None:
     for test in list(tree.find_all(exp.Is)):
         if isinstance(test.expression, exp.Boolean):
             test.replace(exp.NullSafeEQ(this=test.this, expression=test.expression))
+
+
+def _select_values(tree: exp.Query) -> None:
+    """`x IN (VALUES ..)` as `x IN (SELECT * FROM (VALUES ..) AS v)`, `> ALL (VALUES ..)` likewise, in place: sqlglot
+    takes them for a list and for a function."""
+    for values in list(tree.find_all(exp.Values)):
+        above = values.parent
+        if values.alias or not isinstance(above, (exp.In, exp.Anonymous)) or above.expressions != [values]:
+            continue
+        query = _selected(values.copy())
+        if isinstance(above, exp.In):
+            above.set("expressions", None)
+            above.set("query", query.subquery(copy=False))
+        elif above.name.lower() in ("all", "some"):
+            above.replace((exp.All if above.name.lower() == "all" else exp.Any)(this=query))
 
 
 def too_deep() -> UserError:

@@ -57,6 +57,7 @@ from catalog.duck.typing import (
     from_local,
     mismatch,
     offset_of,
+    reads_alike,
     sql_text,
     unfit,
 )
@@ -1055,12 +1056,7 @@ class _Compiler:
         left = self.expr(node.this, scope)
         right = node.expression
         if isinstance(right, (exp.All, exp.Any)):
-            only(right, "this")
-            query = self.subquery(right.this, scope)
-            kind = comparable(left.type, query.columns[0][1], f"Operator {op}")
-            word = "ALL" if isinstance(right, exp.All) else "ANY"
-            side = _coerce(left, kind) if kind.name == "timestamp with time zone" else left.sql
-            return Typed(f"({side} {op} {word} ({_as_moments(query, kind)}))", BOOLEAN)
+            return self.quantified(node, left, scope)
         other = self.expr(right, scope)
         kind = comparable(left.type, other.type, f"Operator {op}")
         if is_compound(kind):
@@ -1072,6 +1068,23 @@ class _Compiler:
                 return Typed(comparing.together(kind, a, b, inner), BOOLEAN)
             return Typed(_float_compare(op, a, b, other), BOOLEAN)
         return Typed(f"({a} {op} {b})", BOOLEAN)
+
+    def quantified(self, node: exp.Expr, left: Typed, scope: _Scope) -> Typed:
+        """`left op ALL (query)`, ANY likewise: where some say nothing of NaN, as Trino has it."""
+        op, right = _COMPARE[type(node)], node.expression
+        only(right, "this")
+        word = "ALL" if isinstance(right, exp.All) else "ANY"
+        if (op, word) in (("=", "ANY"), ("<>", "ALL")):
+            member = exp.In(this=node.this.copy(), query=right.this.copy())
+            member.parent = node.parent if word == "ANY" else node
+            found = self.in_(member, scope)
+            return found if word == "ANY" else Typed(f"(NOT {found.sql})", BOOLEAN)
+        query = self.subquery(right.this, scope)
+        kind = comparable(left.type, query.columns[0][1], f"Operator {op}")
+        if kind.name in ("double", "real"):
+            return Typed(_beyond(op, word, cast_to(left, kind).sql, query, kind), BOOLEAN)
+        side = _coerce(left, kind) if kind.name in ("timestamp with time zone", "char") else left.sql
+        return Typed(f"({side} {op} {word} ({_column_as(query, kind)}))", BOOLEAN)
 
     def distinct_from(self, node: exp.Expr, scope: _Scope) -> Typed:
         only(node, "this", "expression")
@@ -1141,7 +1154,7 @@ class _Compiler:
         query = self.subquery(node.args["query"], scope)
         kind = comparable(value.type, query.columns[0][1], "IN")
         left = cast_to(value, kind).sql if value.type != kind else value.sql
-        return Typed(f"({left} IN ({_as_moments(query, kind)}))", BOOLEAN)
+        return Typed(f"({left} IN ({_column_as(query, kind)}))", BOOLEAN)
 
     def _in_list(self, value: Typed, node: exp.Expr, scope: _Scope) -> Typed:
         items = [self.expr(n, scope) for n in node.expressions]
@@ -2096,13 +2109,38 @@ def _coerce(value: Typed, kind: TrinoType) -> str:
     return cast_to(value, kind).sql
 
 
-def _as_moments(query: _Query, kind: TrinoType) -> str:
-    """A query of one column, which is cast where it is to be one of moments with a zone and has none: DuckDB's own
-    cast knows no session."""
+def _column_as(query: _Query, kind: TrinoType) -> str:
+    """A query of one column, cast where DuckDB's own cast is another: it knows no session's zone, and no padded text."""
     own = query.columns[0][1]
-    if kind.name != "timestamp with time zone" or own.name not in ("date", "timestamp"):
+    local = kind.name == "timestamp with time zone" and own.name in ("date", "timestamp")
+    padded = own.duckdb() == kind.duckdb() and not reads_alike(own, kind)
+    if not local and not padded:
         return query.sql
     return f"SELECT {cast_to(Typed('tr_q.c', own), kind).sql} FROM ({query.sql}) AS tr_q(c)"
+
+
+def _beyond(op: str, word: str, left: str, query: _Query, kind: TrinoType) -> str:
+    """Whether a number compares so with all, or any, of a query's: by the least or the greatest, as Trino computes it.
+
+    A NaN is neither, unless there is nothing else. The value is written once, for it may be a query itself.
+    """
+    column = cast_to(Typed("tr_q.c", query.columns[0][1]), kind).sql
+    number = f"CASE WHEN NOT isnan({column}) THEN {column} END"
+    bounds = ", ".join(f"coalesce({f}({number}), {f}({column})) AS {f}" for f in ("min", "max"))
+    if op in ("=", "<>"):
+        same = " AND ".join(f"tr_float_eq(tr_l.v, tr_n.{bound})" for bound in ("min", "max"))
+        op, compared = "=", same
+    else:
+        bound = "min" if (op in ("<", "<=")) == (word == "ALL") else "max"
+        compared = _float_compare(op, "tr_l.v", f"tr_n.{bound}", Typed(f"tr_n.{bound}", kind))
+    quantifier, empty = ("AND", "true") if word == "ALL" or op == "=" else ("OR", "false")
+    found = (
+        f"(SELECT CASE WHEN tr_n.n = 0 THEN {empty} ELSE ({compared}) {quantifier} "
+        f"CASE WHEN tr_n.n = tr_n.present THEN {empty} END END FROM "
+        f"(SELECT count(*) AS n, count(tr_q.c) AS present, {bounds} FROM ({query.sql}) AS tr_q(c)) AS tr_n, "
+        f"(SELECT {left} AS v) AS tr_l)"
+    )
+    return f"(NOT {found})" if (op, word) == ("=", "ANY") else found
 
 
 def _pair(left: Typed, right: Typed, what: str) -> tuple[str, str]:
@@ -2246,7 +2284,7 @@ def _has_floats(kind: TrinoType) -> bool:
 
 def _coerced(query: _Query, columns: Sequence[tuple[str, TrinoType]]) -> str:
     """An arm of a set operation, its columns cast where DuckDB would pick another common type."""
-    if all(a.duckdb() == b.duckdb() for (_, a), (_, b) in zip(query.columns, columns, strict=True)):
+    if all(reads_alike(own, kind) for (_, own), (_, kind) in zip(query.columns, columns, strict=True)):
         return f"({query.sql})"
     listed = ", ".join(
         f"{cast_to(Typed(f'arm.c{i}', own), kind).sql} AS {quote(name)}"

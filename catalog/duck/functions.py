@@ -1033,7 +1033,9 @@ def _parse_datetime(args: Sequence[Typed]) -> Typed:
 def _to_milliseconds_of(value: Typed) -> str:
     """Local time in milliseconds, finer ones rounded: what Trino formats."""
     local = moments.local_time(value)
-    return f"tr_round_stamp({local}, 1000)" if value.type.name != "date" and value.type.args[0] > 3 else local
+    if value.type.name != "date" and value.type.args[0] > 3:
+        return f"tr_round_stamp({local}, 1000)"
+    return f"CAST({local} AS TIMESTAMP)"  # of another unit, DuckDB formats only what fits into nanoseconds
 
 
 def _date_format(args: Sequence[Typed]) -> Typed:
@@ -1682,7 +1684,7 @@ def _extreme_of(name: str) -> AggregateRule:
             raise UserError(f"{name} of {kind} is not available.", Outcome.NODE, rule="closed list")
         if len(args) == 2:
             _need(name, args, _any, _is_integer)
-            return Typed(call(name, args[0].sql, args[1].sql), TrinoType("array", (kind,)))
+            return Typed(_extremes_of(name, args, call), TrinoType("array", (kind,)))
         if kind.name in ("double", "real"):
             numbers = call(name, f"CASE WHEN NOT isnan({args[0].sql}) THEN {args[0].sql} END")
             return Typed(f"coalesce({numbers}, {call(name, args[0].sql)})", kind)
@@ -1691,13 +1693,25 @@ def _extreme_of(name: str) -> AggregateRule:
     return rule
 
 
+def _extremes_of(name: str, args: Sequence[Typed], call: Call) -> str:
+    value, number = args[0].sql, args[1].sql
+    if name == "min" or args[0].type.name not in ("double", "real"):
+        return call(name, value, number)
+    return call("arg_max", value, _after_nan(value), number)
+
+
+def _after_nan(value: str) -> str:
+    """A key of the order in which a NaN comes before any number."""
+    return f"CASE WHEN {value} IS NOT NULL THEN {{'o': NOT isnan({value}), 'k': {value}}} END"
+
+
 def _by(name: str, call_name: str) -> AggregateRule:
     def rule(args: Sequence[Typed], call: Call) -> Typed:
         if "map" in str(args[1].type) or args[1].type.name == "json":
             raise unfit(f"{name} cannot order {args[1].type}.")
         key = args[1].sql
         if args[1].type.name in ("double", "real") and name == "max_by":  # a NaN loses against any number
-            key = f"CASE WHEN {key} IS NOT NULL THEN {{'o': NOT isnan({key}), 'k': {key}}} END"
+            key = _after_nan(key)
         if len(args) == 3:
             _need(name, args, _any, _any, _is_integer)
             # In a struct, so that a NULL among the values is one of them.

@@ -98,7 +98,7 @@ MACROS: tuple[str, ...] = (
     " THEN CAST(CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END AS FLOAT) ELSE CAST(x AS FLOAT) END",
     "tr_fitting(s, n) AS CASE WHEN length(s) > n THEN tr_fail('INVALID_CAST_ARGUMENT') ELSE s END",
     "tr_date_text(d) AS CAST(d AS VARCHAR)",
-    "tr_stamp_text(t, n) AS substr(strftime(t, '%Y-%m-%d %H:%M:%S.%f'), 1, n)",
+    "tr_stamp_text(t, n) AS substr(strftime(CAST(t AS TIMESTAMP), '%Y-%m-%d %H:%M:%S.%f'), 1, n)",
     # Clocks, as Trino turns them back: microseconds ahead of UTC at the moment that UTC shows as t; and the moment at
     # which a zone's clocks show t. Where they show it twice west of Greenwich that is the first time, east of it the
     # last; of a text the first; where they never show it, it is as if they had not been moved yet. Of a sum it is the
@@ -145,7 +145,7 @@ MACROS: tuple[str, ...] = (
     "tr_from_unixtime(x) AS CASE WHEN isnan(x) THEN to_timestamp(0) ELSE to_timestamp(CASE WHEN abs(x) >= 2251799813685.248"
     " THEN CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS DOUBLE) WHEN x >= 253402300800 OR x < -62135596800"
     " THEN CAST(tr_fail('NOT_SUPPORTED') AS DOUBLE) ELSE floor(x * 1000 + 0.5) / 1000 END) END",
-    "tr_iso_text(t, n) AS substr(strftime(t, '%Y-%m-%dT%H:%M:%S.%f'), 1, n)",
+    "tr_iso_text(t, n) AS substr(strftime(CAST(t AS TIMESTAMP), '%Y-%m-%dT%H:%M:%S.%f'), 1, n)",
     "tr_dates_by(a, b, n, months) AS CASE WHEN n = 0 OR abs(months) // abs(n) >= 10000 OR (n > 0 AND b < a) OR (n < 0"
     " AND b > a) THEN [CAST(tr_fail('INVALID_FUNCTION_ARGUMENT') AS DATE)] ELSE list_transform("
     "range(0, months // n + 1), lambda i: CAST(a + to_months(CAST(i * n AS INTEGER)) AS DATE)) END",

@@ -17,7 +17,7 @@ from catalog.types import DOUBLE, UNKNOWN, TrinoType
 
 __all__ = [
     "MAX_CHAR", "Typed", "arithmetic", "cast_to", "check_size", "common", "comparable", "decimal_of", "field_count",
-    "from_local", "in_session_zone", "mismatch", "offset_of", "session_zone", "sql_text", "unfit", "unscaled",
+    "from_local", "in_session_zone", "mismatch", "offset_of", "reads_alike", "session_zone", "sql_text", "unfit", "unscaled",
 ]  # fmt: skip
 
 MAX_SQL = 2_000_000
@@ -26,6 +26,9 @@ MAX_CHAR = 65_536
 """Characters of the longest char(n)."""
 _INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "integer": 10, "bigint": 19}
 _SESSION_ZONE: ContextVar[str] = ContextVar("session_zone", default="UTC")
+_PADDED = re.compile(r"\bchar\(")
+_BY_PART = re.compile(r"\bchar\(|\brow\(|time zone")
+"""Types in a list of which DuckDB's own cast would get wrong."""
 _INTERVALS = ("interval day to second", "interval year to month")
 
 
@@ -64,6 +67,13 @@ def unfit(message: str) -> UserError:
     return UserError(message, Outcome.FUNCTION, rule="types")
 
 
+def reads_alike(source: TrinoType, target: TrinoType) -> bool:
+    """Whether DuckDB has the same values for both types: a padded text has no blanks at its end there."""
+    return source == target or (
+        source.duckdb() == target.duckdb() and not any(_PADDED.search(str(kind)) for kind in (source, target))
+    )
+
+
 def cast_to(value: Typed, target: TrinoType) -> Typed:
     """An implicit, lossless coercion; no-op when the types already agree."""
     source = value.type
@@ -81,7 +91,7 @@ def cast_to(value: Typed, target: TrinoType) -> Typed:
             for i, ((old, t), (new, k)) in enumerate(zip(source.args, target.args, strict=True))
         )
         return Typed(f"CASE WHEN {value.sql} IS NOT NULL THEN {{{fields}}} END", target)
-    by_part = "row(" in str(target) or "time zone" in str(target)
+    by_part = any(map(_BY_PART.search, (str(source), str(target))))
     if source.name == target.name in ("array", "map") and by_part and source.args[-1].name != "unknown":
         p = f"r{len(str(target))}"
         parts = [cast_to(Typed(p, t), k).sql for t, k in zip(source.args, target.args, strict=True)]

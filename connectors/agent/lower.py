@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 from typing import Literal
 
 from sqlglot import exp
@@ -310,7 +311,8 @@ def value_of(node: exp.Expr, kind: TrinoType) -> Value | None:
         if kind.name == "decimal":
             return Decimal(text) if "e" not in text.lower() else None
         if kind.name == "double":
-            return float(text) if "e" in text.lower() or abs(int(text)) < 2**53 else None
+            exact = "e" in text.lower() or abs(int(text)) < 2**53
+            return float(text) if exact and isfinite(float(text)) else None
     except (ValueError, InvalidOperation):
         return None
     return None

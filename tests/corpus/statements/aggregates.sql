@@ -69,3 +69,8 @@ SELECT cardinality(approx_set(kind)) FROM b.main.sale;
 SELECT value_at_quantile(qdigest_agg(qty), 0.5), value_at_quantile(tdigest_agg(CAST(qty AS double)), 0.5) FROM b.main.sale;
 SELECT sum(s.qty) FROM a.main.cell AS c JOIN b.main.sale AS s ON s.cell = c.id;
 SELECT c.s, count(s.id), sum(s.amount), avg(s.qty) FROM a.main.cell AS c LEFT JOIN b.main.sale AS s ON s.cell = c.id GROUP BY c.s;
+-- the greatest few, NaN among them
+SELECT max(f, 1), max(f, 2), max(f, 9), min(f, 1), min(f, 9) FROM (VALUES nan(), 1e0, NULL, 3e0, nan(), 2e0) AS t (f);
+SELECT max(r, 2), min(r, 2) FROM (VALUES REAL '1.5', CAST(nan() AS real), REAL '2.5') AS t (r);
+SELECT g, max(f, 2) FROM (VALUES (1, nan()), (1, NULL), (2, 1e0), (2, nan())) AS t (g, f) GROUP BY g;
+SELECT max(x, 2), max(n, 1), min(x, 2) FROM (VALUES ('a', 1.5), ('c', 2.5), (NULL, NULL), ('b', 0.5)) AS t (x, n);

@@ -55,3 +55,9 @@ SELECT a, b FROM UNNEST(ARRAY[ROW(1, 'x'), ROW(2, 'y')]) AS t(a, b);
 SELECT cardinality(ARRAY[]), cardinality(NULL), cardinality(MAP()), cardinality(ARRAY[NULL, NULL]);
 SELECT dot_product(ARRAY[1e0], ARRAY[1e0, 2e0]);
 SELECT count(*) FROM a.main.cell WHERE contains(tags, 'x') OR cardinality(a) > 3;
+-- lists of padded texts beside lists of others
+SELECT ARRAY[v] = ARRAY[c], array_intersect(ARRAY[v], ARRAY[c]), arrays_overlap(ARRAY[v], ARRAY[c]), array_except(ARRAY[v], ARRAY[c]), array_union(ARRAY[v], ARRAY[c]) FROM (VALUES (CAST('abc ' AS varchar(5)), CAST('abc' AS char(5))), ('abd', CAST('abc' AS char(5)))) AS t (v, c);
+SELECT contains(ARRAY[v], c), contains(ARRAY[c], v), array_position(ARRAY[v], c), array_remove(ARRAY[v, 'x'], c), array_position(ARRAY[c], v) FROM (VALUES (CAST('abc ' AS varchar(5)), CAST('abc' AS char(5)))) AS t (v, c);
+SELECT ARRAY[c] || v, v || ARRAY[c], ARRAY[v] || ARRAY[c] FROM (VALUES (CAST('abc ' AS varchar(5)), CAST('abc' AS char(5)))) AS t (v, c);
+SELECT ROW(v) = ROW(c), ROW(v, 1) < ROW(c, 2), ARRAY[ROW(v)] = ARRAY[ROW(c)] FROM (VALUES (CAST('abc ' AS varchar(5)), CAST('abc' AS char(5)))) AS t (v, c);
+SELECT MAP(ARRAY[v], ARRAY[1]) = MAP(ARRAY[c], ARRAY[1]), MAP(ARRAY[c], ARRAY[1])[v] FROM (VALUES (CAST('abc ' AS varchar(5)), CAST('abc' AS char(5)))) AS t (v, c);

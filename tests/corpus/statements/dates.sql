@@ -77,3 +77,10 @@ SELECT sequence(DATE '2024-01-01', DATE '2024-01-03'), sequence(DATE '2024-01-31
 SELECT sequence(TIMESTAMP '2024-01-01 00:00:00', TIMESTAMP '2024-01-01 02:00:00', INTERVAL '1' HOUR);
 SELECT date_trunc('month', day) AS month, sum(amount) FROM b.main.sale GROUP BY 1 ORDER BY 1;
 SELECT (DATE '2024-03-01' - DATE '2024-02-28') / 2, CAST(DATE '2024-03-01' - DATE '2024-02-28' AS varchar), extract(DAY FROM DATE '2024-03-01' - DATE '2024-02-28'), date_diff('day', DATE '2024-02-28', DATE '2024-03-01');
+-- moments of other centuries
+SELECT CAST(TIMESTAMP '9999-12-31 23:59:59.999' AS varchar), CAST(TIMESTAMP '1582-10-10 00:00:00' AS varchar), CAST(TIMESTAMP '2500-01-01 00:00:00.5' AS varchar);
+SELECT date_format(t, '%Y-%m-%d %H:%i:%s.%f'), format_datetime(t, 'yyyy-MM-dd HH:mm:ss.SSS'), to_iso8601(t), CAST(CAST(t AS json) AS varchar), json_format(CAST(t AS json)) FROM (VALUES TIMESTAMP '9999-12-31 23:59:59.999', TIMESTAMP '1600-02-29 12:00:00.001') AS q (t);
+SELECT date_format(t, '%Y-%m-%d'), to_iso8601(t), CAST(t AS varchar), array_join(ARRAY[t], '|') FROM (VALUES TIMESTAMP '9999-12-31 23:59:59', TIMESTAMP '1600-02-29 12:00:00') AS q (t);
+SELECT date_format(d, '%Y/%m/%d'), format_datetime(d, 'yyyy'), to_iso8601(d) FROM (VALUES DATE '9999-12-31', DATE '1600-02-29') AS q (d);
+SELECT to_iso8601(t), date_format(t, '%H:%i'), CAST(t AS varchar) FROM (VALUES TIMESTAMP '9999-12-30 23:59:59.999 UTC', TIMESTAMP '1600-02-29 12:00:00.000 UTC') AS q (t);
+SELECT to_iso8601(t), date_format(t, '%H:%i'), CAST(t AS varchar) FROM (VALUES TIMESTAMP '9999-12-30 23:59:59.999 +05:30', TIMESTAMP '1600-02-29 12:00:00.000 +05:30') AS q (t);

@@ -82,3 +82,19 @@ SELECT DATE '2024-01-01' + INTERVAL '1' HOUR;
 SELECT TIMESTAMP '2024-01-01 00:00:00 UTC' AT TIME ZONE 'Nowhere';
 -- edge: a date has no zone
 SELECT DATE '2024-01-01' AT TIME ZONE 'UTC';
+-- a quantifier over NaN, by the least or the greatest
+SELECT 5e0 <= ANY (SELECT nan()), 5e0 <= ALL (SELECT nan()), nan() >= ALL (SELECT 1e0), nan() < ANY (VALUES 1e0, 2e0), 1e0 > ALL (VALUES nan(), nan());
+SELECT x, x < ANY (VALUES nan(), 1e0), x <= ANY (VALUES nan(), 1e0), x > ANY (VALUES nan(), 1e0), x >= ANY (VALUES nan(), 1e0) FROM (VALUES 0e0, 1e0, 2e0, nan(), NULL) AS t (x);
+SELECT x, x < ALL (VALUES nan(), 1e0), x <= ALL (VALUES nan(), 1e0), x > ALL (VALUES nan(), 1e0), x >= ALL (VALUES nan(), 1e0) FROM (VALUES 0e0, 1e0, 2e0, nan(), NULL) AS t (x);
+SELECT x, x < ANY (VALUES NULL, 1e0), x > ALL (VALUES NULL, 1e0), x >= ANY (VALUES 1e0, NULL), x <= ALL (VALUES 1e0, NULL) FROM (VALUES 0e0, 1e0, 2e0, nan(), NULL) AS t (x);
+SELECT x, x = ALL (VALUES nan(), 1e0), x = ALL (VALUES 1e0, 1e0), x <> ANY (VALUES 1e0, 1e0), x <> ANY (VALUES 1e0, 2e0) FROM (VALUES 0e0, 1e0, 2e0, nan()) AS t (x);
+SELECT x, x = ANY (VALUES nan(), 1e0), x <> ALL (VALUES nan(), 1e0) FROM (VALUES 0e0, 1e0, nan(), NULL) AS t (x);
+SELECT x < ANY (SELECT f FROM a.main.cell WHERE id > 99), x >= ALL (SELECT f FROM a.main.cell WHERE id > 99) FROM (VALUES 0e0, nan(), NULL) AS t (x);
+SELECT id FROM a.main.cell AS c WHERE f >= ALL (SELECT d.f FROM a.main.cell AS d WHERE d.f IS NOT NULL);
+SELECT id FROM a.main.cell AS c WHERE f <= ALL (SELECT d.f FROM a.main.cell AS d WHERE d.id <> c.id AND d.f IS NOT NULL);
+SELECT id FROM a.main.cell AS c WHERE f < ANY (SELECT d.i FROM a.main.cell AS d WHERE d.id < c.id);
+SELECT id FROM a.main.cell WHERE (SELECT max(f) FROM a.main.cell) <= ALL (SELECT f FROM a.main.cell WHERE id = 3);
+SELECT c.id FROM a.main.cell AS c WHERE c.r > ANY (SELECT s.qty FROM b.main.sale AS s WHERE s.cell = c.id);
+SELECT x, x = ANY (VALUES CAST('abc' AS char(5))), x <> ALL (VALUES CAST('abc' AS char(5))), x <= ALL (VALUES CAST('abc' AS char(5))), x > ANY (VALUES CAST('abc' AS char(5))) FROM (VALUES CAST('abc ' AS varchar(5)), 'abc', 'abd', 'ab') AS t (x);
+SELECT x, x IN (SELECT y FROM (VALUES CAST('abc ' AS varchar(5))) AS r (y)), x = ANY (SELECT y FROM (VALUES CAST('abc ' AS varchar(5))) AS r (y)) FROM (VALUES CAST('abc' AS char(5)), CAST('abd' AS char(5))) AS t (x);
+SELECT i > SOME (VALUES 0, 9), i = SOME (SELECT 7), i < ALL (VALUES (8), (9)) FROM a.main.cell;
