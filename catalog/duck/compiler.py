@@ -2110,7 +2110,7 @@ def _coerce(value: Typed, kind: TrinoType) -> str:
 
 
 def _column_as(query: _Query, kind: TrinoType) -> str:
-    """A query of one column, cast where DuckDB's own cast is another: it knows no session's zone, and no padded text."""
+    """A query of one column, cast where DuckDB's own cast differs: it knows no session's zone, no padded text."""
     own = query.columns[0][1]
     local = kind.name == "timestamp with time zone" and own.name in ("date", "timestamp")
     padded = own.duckdb() == kind.duckdb() and not reads_alike(own, kind)

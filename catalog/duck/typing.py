@@ -17,7 +17,8 @@ from catalog.types import DOUBLE, UNKNOWN, TrinoType
 
 __all__ = [
     "MAX_CHAR", "Typed", "arithmetic", "cast_to", "check_size", "common", "comparable", "decimal_of", "field_count",
-    "from_local", "in_session_zone", "mismatch", "offset_of", "reads_alike", "session_zone", "sql_text", "unfit", "unscaled",
+    "from_local", "in_session_zone", "mismatch", "offset_of", "reads_alike", "session_zone", "sql_text", "unfit",
+    "unscaled",
 ]  # fmt: skip
 
 MAX_SQL = 2_000_000
