@@ -106,7 +106,8 @@ def _offsets(zone: str, moments: Sequence[datetime]) -> list[timedelta]:
 
 def _asked(sql: str, parameters: list[object]) -> list[tuple[Any, ...]]:
     with _lock:
-        return _connection().execute(sql, parameters).fetchall()
+        rows: list[tuple[Any, ...]] = _connection().execute(sql, parameters).fetchall()
+    return rows
 
 
 @cache
