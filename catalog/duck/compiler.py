@@ -1070,7 +1070,7 @@ class _Compiler:
         return Typed(f"({a} {op} {b})", BOOLEAN)
 
     def quantified(self, node: exp.Expr, left: Typed, scope: _Scope) -> Typed:
-        """`left op ALL (query)`, ANY likewise: where some say nothing of NaN, as Trino has it."""
+        """`left op ALL (query)`, and ANY: equality with any is IN, and of numbers that may be NaN bounds decide."""
         op, right = _COMPARE[type(node)], node.expression
         only(right, "this")
         word = "ALL" if isinstance(right, exp.All) else "ANY"
@@ -1082,7 +1082,7 @@ class _Compiler:
         query = self.subquery(right.this, scope)
         kind = comparable(left.type, query.columns[0][1], f"Operator {op}")
         if kind.name in ("double", "real"):
-            return Typed(_beyond(op, word, cast_to(left, kind).sql, query, kind), BOOLEAN)
+            return Typed(_by_bounds(op, word, cast_to(left, kind).sql, query, kind), BOOLEAN)
         side = _coerce(left, kind) if kind.name in ("timestamp with time zone", "char") else left.sql
         return Typed(f"({side} {op} {word} ({_column_as(query, kind)}))", BOOLEAN)
 
@@ -2119,28 +2119,27 @@ def _column_as(query: _Query, kind: TrinoType) -> str:
     return f"SELECT {cast_to(Typed('tr_q.c', own), kind).sql} FROM ({query.sql}) AS tr_q(c)"
 
 
-def _beyond(op: str, word: str, left: str, query: _Query, kind: TrinoType) -> str:
-    """Whether a number compares so with all, or any, of a query's: by the least or the greatest, as Trino computes it.
+def _by_bounds(op: str, word: str, left: str, query: _Query, kind: TrinoType) -> str:
+    """Whether a number compares so with ALL, or ANY, of a query's: by the least or the greatest, as Trino computes it.
 
     A NaN is neither, unless there is nothing else. The value is written once, for it may be a query itself.
     """
+    if (op, word) == ("<>", "ANY"):
+        return f"(NOT {_by_bounds('=', 'ALL', left, query, kind)})"
     column = cast_to(Typed("tr_q.c", query.columns[0][1]), kind).sql
     number = f"CASE WHEN NOT isnan({column}) THEN {column} END"
     bounds = ", ".join(f"coalesce({f}({number}), {f}({column})) AS {f}" for f in ("min", "max"))
-    if op in ("=", "<>"):
-        same = " AND ".join(f"tr_float_eq(tr_l.v, tr_n.{bound})" for bound in ("min", "max"))
-        op, compared = "=", same
-    else:
-        bound = "min" if (op in ("<", "<=")) == (word == "ALL") else "max"
-        compared = _float_compare(op, "tr_l.v", f"tr_n.{bound}", Typed(f"tr_n.{bound}", kind))
-    quantifier, empty = ("AND", "true") if word == "ALL" or op == "=" else ("OR", "false")
-    found = (
-        f"(SELECT CASE WHEN tr_n.n = 0 THEN {empty} ELSE ({compared}) {quantifier} "
+    needed = ("min", "max") if op == "=" else ("min",) if (op in ("<", "<=")) == (word == "ALL") else ("max",)
+    compared = " AND ".join(
+        _float_compare(op, "tr_l.v", f"tr_n.{bound}", Typed(f"tr_n.{bound}", kind)) for bound in needed
+    )
+    both, empty = ("AND", "true") if word == "ALL" else ("OR", "false")
+    return (
+        f"(SELECT CASE WHEN tr_n.n = 0 THEN {empty} ELSE ({compared}) {both} "
         f"CASE WHEN tr_n.n = tr_n.present THEN {empty} END END FROM "
         f"(SELECT count(*) AS n, count(tr_q.c) AS present, {bounds} FROM ({query.sql}) AS tr_q(c)) AS tr_n, "
         f"(SELECT {left} AS v) AS tr_l)"
     )
-    return f"(NOT {found})" if (op, word) == ("=", "ANY") else found
 
 
 def _pair(left: Typed, right: Typed, what: str) -> tuple[str, str]:
