@@ -17,7 +17,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -29,6 +28,8 @@ from typing import Any
 
 import psycopg
 import pymysql
+
+from atoll.demo import processes
 
 __all__ = ["MariaDBServer", "PostgresServer", "mariadb_server", "postgres_server"]
 
@@ -67,9 +68,7 @@ class MariaDBServer:
 
 def free_port() -> int:
     """A TCP port of loopback that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return processes.free_port(set())
 
 
 @contextmanager

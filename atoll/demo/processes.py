@@ -6,7 +6,9 @@ alone, which then stops them in order), and on Linux the kernel kills them if th
 
 from __future__ import annotations
 
+import itertools
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -28,6 +30,8 @@ __all__ = ["Ended", "Failed", "Process", "Processes", "ending", "free_port", "wa
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
 _POLL = 0.05
+_PORTS = range(18_000, 32_000)
+_turn = itertools.count(secrets.randbelow(len(_PORTS)))
 
 
 class Failed(Exception):
@@ -162,14 +166,22 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 
 def free_port(taken: set[int]) -> int:
-    """A free port of loopback that is not in `taken`, which it joins."""
-    while True:
+    """A free port of loopback that is not in `taken`, which it joins.
+
+    Not one of those that systems give to outgoing connections: before anybody listens there it may be one's own. In
+    turn from anywhere, so that two launchers at once do not choose the same.
+    """
+    for _ in _PORTS:
+        port = _PORTS[next(_turn) % len(_PORTS)]
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         if port not in taken:
             taken.add(port)
             return port
+    raise Failed(f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
 def wait_until(process: Process, ready: Callable[[], bool], seconds: float = START_SECONDS) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from gateway.dispatch import Agents
 from gateway.execution import Session
 from gateway.settings import DepartmentEntry, GatewaySettings, IdentitySettings, Limits, load
 from tests.agent.house import House
+from tests.servers import free_port
 
 COUNT = "SELECT count(*) AS c0 FROM water.main.usage AS t"
 POLICY: dict[str, Any] = {
@@ -393,9 +393,7 @@ def test_a_gateway_serves_tls_with_the_certificate_it_is_given(tmp_path: Path) -
     (tmp_path / "key.pem").write_bytes(private_pem(ring))
     KeyRing.create(tmp_path / "idp.jwk")
     (tmp_path / "jwks.json").write_bytes(orjson.dumps({"keys": KeyRing(tmp_path / "idp.jwk").public()}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (tmp_path / "gateway.yaml").write_text(
         f"listen: 127.0.0.1:{port}\nidentity: {{issuer: i, jwks: jwks.json, token_url: 'http://127.0.0.1:1/token'}}\n"
     )

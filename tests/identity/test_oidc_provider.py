@@ -11,7 +11,6 @@ import hashlib
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -42,6 +41,7 @@ from gateway.dispatch import Agents
 from gateway.execution import Session
 from gateway.settings import DepartmentEntry, GatewaySettings, IdentitySettings
 from tests.agent.house import House
+from tests.servers import free_port
 
 HERE = Path(__file__).parent / "oidc"
 INSTALLED = Path(__file__).parents[2] / ".cache" / "oidc" / "node_modules"
@@ -113,9 +113,7 @@ def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     node = shutil.which("node")
     assert node, "the tests need Node: run `make services`"
     assert (INSTALLED / "oidc-provider").is_dir(), "oidc-provider is not installed: run `make services`"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     issuer, key = f"http://127.0.0.1:{port}", _key(request.param)
     config = tmp_path_factory.mktemp("oidc") / "config.json"
     gateway = {**GATEWAY.public_jwk, "alg": "EdDSA", "use": "sig"}

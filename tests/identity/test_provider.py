@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from catalog.identity import (
     verify_request,
 )
 from catalog.keys import SigningKey
+from tests.servers import free_port
 
 ISSUER = "http://127.0.0.1:9000"
 GATEWAY = SigningKey.generate()
@@ -333,9 +333,7 @@ def test_errors_cross_as_city_errors(http: TestClient, clock: Clock) -> None:
 
 
 def test_the_process_starts_serves_and_refuses_an_open_door_to_the_world(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "atoll.demo.idp", "--dir", str(tmp_path), "--port", str(port)]
     world = subprocess.run([*command, "--dev-login", "--host", "0.0.0.0"], capture_output=True, text=True)
     assert world.returncode == 2
