@@ -176,7 +176,8 @@ class Receipt(_Message):
     unknown or not in aggregate mode. vintages: relation -> ISO time of the snapshot that answered.
     synthetic: relations whose rows were generated: what was delivered is not real data.
     keys: of several sets of bind keys, how many came in each, by its table's name. time_zone: in which moments without
-    a zone were read, where that was not UTC.
+    a zone were read, where that was not UTC. keep_seconds: for so long after `at` the gateway may give the
+    answer to the same user again, 0 never.
     delivered: SHA-256 of the delivered stream. ledger: the `end` record's place in the agent's ledger.
     signature: Ed25519 by the agent's receipt key over `signed_bytes()`, base64.
     """
@@ -201,6 +202,7 @@ class Receipt(_Message):
     synthetic: tuple[str, ...] = ()
     keys: dict[str, int] = {}
     time_zone: str = ""
+    keep_seconds: int = 0
     policy: str = ""
     delivered: str = ""
     ledger: Head
@@ -209,7 +211,7 @@ class Receipt(_Message):
 
     @model_serializer(mode="wrap")
     def _as_asked(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(write(self), "keys", "time_zone")
+        return _without(write(self), "keys", "time_zone", "keep_seconds")
 
     def signed_bytes(self) -> builtins.bytes:
         return canonical_json(self.model_dump(mode="json", exclude={"signature"}))

@@ -21,7 +21,7 @@ from catalog.standards import CityTable, city_tables
 from gateway.execution import Session
 from gateway.together import Together
 
-__all__ = ["Catalogue", "DepartmentView", "UserView"]
+__all__ = ["Catalogue", "DepartmentView", "UserView", "alike"]
 
 FRESH_SECONDS = 60
 DOWN_SECONDS = 3
@@ -37,6 +37,13 @@ class DepartmentView:
     title: str
     state: str
     relations: RelationList
+
+
+def alike(before: tuple[DepartmentView, ...], now: tuple[DepartmentView, ...]) -> bool:
+    """Whether a user sees the same of every department as before."""
+    return before is now or (
+        len(before) == len(now) and all(a is b or a == b for a, b in zip(before, now, strict=True))
+    )
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from gateway.clock import Clock
 from gateway.waiting import Waiting
 
 __all__ = [
+    "Copy",
     "Department",
     "Effects",
     "Execution",
@@ -69,6 +70,10 @@ class Session:
     def require_pushdown(self) -> bool:
         return self._is_set("require_pushdown")
 
+    @property
+    def fresh(self) -> bool:
+        return self._is_set("fresh")
+
     def _is_set(self, name: str) -> bool:
         return self.properties.get(name, "false").lower() == "true"
 
@@ -98,6 +103,27 @@ class Effects:
     set_path: str = ""
     set_role: str = ""
     reset_authorization: bool = False
+
+
+class Copy:
+    """An answer's batches, as long as they are at most so many bytes. whole: nothing is missing."""
+
+    def __init__(self, most: int) -> None:
+        self.batches: list[pa.RecordBatch] = []
+        self.whole = True
+        self._left = most
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self._left -= batch.nbytes
+        if self._left < 0:
+            self.drop()
+        elif self.whole:
+            self.batches.append(batch)
+
+    def drop(self) -> None:
+        """Hold nothing, now and later."""
+        self.whole = False
+        self.batches.clear()
 
 
 class State(Enum):
@@ -157,7 +183,7 @@ class Execution:
     """One statement from submission to its last batch. Safe for use from several threads.
 
     question: the statement as its user sent it, of which this may be a part. rows: handed over so far.
-    recorded: the gateway's ledger has its `begin`.
+    recorded: the gateway's ledger has its `begin`. copy: takes what is handed over too, if it may be kept.
     """
 
     def __init__(self, query_id: str, sql: str, session: Session) -> None:
@@ -174,6 +200,7 @@ class Execution:
         self.warnings: list[str] = []
         self.rows = 0
         self.recorded = False
+        self.copy: Copy | None = None
         self._columns: tuple[ResultColumn, ...] | None = None
         self._batches = Waiting()
         self._known = threading.Event()
@@ -204,6 +231,8 @@ class Execution:
                 except queue.Full:
                     continue
                 self.rows += batch.num_rows
+                if self.copy is not None:
+                    self.copy.add(batch)
                 if self._cancelled.is_set():
                     self._drop_batches()
                 return

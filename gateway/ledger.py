@@ -47,11 +47,22 @@ class GatewayLedger:
         return self._ledger.records()
 
     def begin(
-        self, execution: Execution, session: Session, fragments: Sequence[FragmentPlan], reads: Sequence[str] = ()
+        self,
+        execution: Execution,
+        session: Session,
+        fragments: Sequence[FragmentPlan],
+        reads: Sequence[str] = (),
+        kept: str = "",
     ) -> None:
-        """Record that a statement is about to ask departments, or to read this ledger itself. Raises InternalError."""
+        """Record that a statement is about to ask departments, or to read this ledger itself. Raises InternalError.
+
+        kept: the statement whose answer is given again in place of asking.
+        """
         asked = [{"department": f.department, "fragment": f.id, "sql_sha256": sha256(_text(f))} for f in fragments]
-        self._append("begin", {**_who(execution), "purpose": session.purpose, "asks": asked, "reads": [*reads]})
+        given = {"kept": kept} if kept else {}
+        self._append(
+            "begin", {**_who(execution), "purpose": session.purpose, "asks": asked, "reads": [*reads], **given}
+        )
         execution.recorded = True
 
     def end(self, execution: Execution, error: CityError | None) -> None:

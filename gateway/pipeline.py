@@ -47,6 +47,7 @@ from gateway.catalogue import Catalogue, UserView
 from gateway.dispatch import Agents, FragmentStream
 from gateway.execution import Effects, Execution, ResultColumn, Session
 from gateway.gather import Gathering, raise_first
+from gateway.kept import Kept, KeptAnswers
 from gateway.ledger import GatewayLedger
 from gateway.merge.duckdb import NOBODY, Merge, MergePool, Prepared, conform
 from gateway.parse import parse, too_deep
@@ -103,6 +104,7 @@ class Gateway:
         self.verifier = TokenVerifier(identity.issuer, GATEWAY_AUDIENCE, identity.jwks)
         self.pool = MergePool(settings.limits, settings.state / "spill")
         self._plan_cache = PlanCache()
+        self._kept = KeptAnswers()
         self._workers = ThreadPoolExecutor(settings.limits.concurrent, thread_name_prefix="statement")
         self._executions: TTLCache[str, Execution] = TTLCache(KEPT, KEPT_SECONDS)
         self._receipts: TTLCache[str, Receipt] = TTLCache(10_000, 24 * 3600)
@@ -247,7 +249,24 @@ class Gateway:
         view = self._see(session, purposes)
         metadata.check(query.requires, view)
         execution.check()
-        self._run_query(execution, session, view, query.sql)
+        kept = self._kept.find(session, view, query.sql)
+        if kept is not None:
+            self._give_again(execution, session, kept)
+            return
+        execution.copy = self._kept.copy(session)
+        try:
+            self._run_query(execution, session, view, query.sql)
+            self._kept.offer(session, view, query.sql, execution)
+        finally:
+            execution.copy = None
+
+    def _give_again(self, execution: Execution, session: Session, kept: Kept) -> None:
+        self.ledger.begin(execution, session, (), kept=kept.query_id)
+        for warning in (*kept.warnings, kept.notice):
+            execution.warn(warning)
+        execution.publish(kept.columns)
+        for batch in kept.batches:
+            execution.put(batch)
 
     def _run_query(self, execution: Execution, session: Session, view: UserView, sql: str) -> None:
         try:
@@ -262,6 +281,8 @@ class Gateway:
             smaller = without_arms(sql, error.who, session)
             if smaller is None or execution.started:
                 raise
+            if execution.copy is not None:
+                execution.copy.drop()
             execution.warn(f"Partial answer: {error.who} is missing ({error.message})")
             self._run_query(execution, session, view, smaller)
             return
@@ -325,6 +346,8 @@ class Gateway:
         if plan.fragments:
             with execution.clock.at("writing the ledger"):
                 self.ledger.begin(execution, session, plan.fragments)
+        if plan.local and execution.copy is not None:  # what the gateway itself knows is of this moment
+            execution.copy.drop()
         # Agents say it too, in their end records; a LIMIT may be satisfied before those come.
         for notice in _notices(plan):
             execution.warn(notice)

@@ -169,6 +169,7 @@ _CAPS = {
     "per_day": "checks a day",
     "per_subject": "checks of one subject a day", "questions_per_day": "questions a day",
     "max_rows": "rows of an answer", "max_bytes": "bytes of an answer", "max_seconds": "seconds of an answer",
+    "keep_seconds": "seconds for which the gateway may keep an answer",
 }  # fmt: skip
 
 

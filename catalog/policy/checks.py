@@ -292,6 +292,10 @@ def _misplaced(grant: Grant) -> Iterator[Fault]:
             yield Fault((used[0],), f"{', '.join(used)} only work in mode aggregate")
     if grant.mode != "verify" and (grant.key or grant.per_subject is not None):
         yield Fault(("key" if grant.key else "per_subject",), "key and per_subject only work in mode verify")
+    if grant.keep_seconds is not None and (grant.mode not in ("masked", "open", "aggregate") or grant.strict):
+        yield Fault(
+            ("keep_seconds",), "answers are kept in modes masked and aggregate, where nobody must sign questions"
+        )
     if grant.combine == "union" and grant.mode not in ("masked", "open"):
         yield Fault(("combine",), f"`combine: union` adds up masked rows; mode {grant.mode} does not add up")
 

@@ -40,7 +40,8 @@ class Decision:
     dimensions, measures and the entity, of which only distinct values may be counted). masks: column -> text.
     filters: all hold. until: the earliest end, None without one. ids: the grants that were combined.
     per_day: checks of `verify`; questions_per_day: of every other mode, None without a cap. cases: those of
-    `raw` grants, whose answers the owner reviews. strict: only questions that the user signed.
+    `raw` grants, whose answers the owner reviews. strict: only questions that the user signed. keep_seconds: how long
+    the gateway may keep an answer, 0 not at all.
     """
 
     relation: str
@@ -73,6 +74,7 @@ class Decision:
     until: datetime | None = None
     cases: tuple[str, ...] = ()
     strict: bool = False
+    keep_seconds: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ def decide(
         "strict": any(g.strict for g in found)
         or (department.limits.strict == "question" and terms.mode in (Mode.raw, Mode.verify)),
     }  # fmt: skip
+    if terms.mode in (Mode.masked, Mode.aggregate) and not common["strict"]:
+        common["keep_seconds"] = min(g.keep_seconds or 0 for g in found)
     decision = _by_mode(department, spec, found, terms, common)
     if decision is None or columns is None:
         return decision

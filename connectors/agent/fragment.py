@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -36,7 +36,7 @@ from catalog.keys import KeyFileError
 from catalog.ledger import Ledger, LedgerError
 from catalog.masks.base import sql_text
 from catalog.names import MAIN
-from catalog.policy import Decision, Department
+from catalog.policy import Decision, Department, opening
 from catalog.relation import Mode
 from connectors.agent import aggregate, verify
 from connectors.agent.admit import admit
@@ -591,11 +591,12 @@ class FragmentRun:
         review = {"review": cases} if cases else {}  # raw answers, for the owner to look at
         stand_ins = [r.name for r in a.relations if r.mode is Mode.synthetic]
         generated = {"synthetic": stand_ins} if stand_ins else {}
+        keep = self._keep_seconds() if error is None else 0
         head = self.services.ledger.append("end", {
             "query": self.fragment.query_id, "fragment": self.fragment.fragment_id, "sub": self.principal.sub,
             "outcome": outcome, "rows": frames.rows, "bytes": frames.bytes, "micros": micros,
             "hidden_cells": a.hidden, "suppressed": a.suppressed, "delivered": delivered,
-            **review, **generated,
+            **review, **generated, **({"keep_seconds": keep} if keep else {}),
         })  # fmt: skip
         receipt, key = None, self.services.receipts.signing()
         if error is None:
@@ -605,7 +606,7 @@ class FragmentRun:
                 purpose=self.principal.purpose, sql_sha256=self.sha256,
                 relations=tuple(r.name for r in a.relations), mode=a.mode.name, masks=tuple(self._masks()),
                 synthetic=tuple(stand_ins), keys=self._key_counts() if len(self.keys) > 1 else {},
-                time_zone=self.fragment.time_zone,
+                time_zone=self.fragment.time_zone, keep_seconds=keep,
                 filtered=tuple(r.name for r in a.relations if r.decision.filters),
                 grants=tuple(g for r in a.relations for g in r.decision.ids), rows=frames.rows,
                 bytes=frames.bytes, micros=_told(micros, a.mode), suppressed=a.suppressed, vintages=self._vintages(),
@@ -617,6 +618,20 @@ class FragmentRun:
             warnings=a.warnings if error is None else (), receipt=receipt,
         )  # fmt: skip
         return sign_end(record, key)
+
+    def _keep_seconds(self) -> int:
+        """How long the gateway may keep this answer: while its grants last, and not into another day, which may be
+        that of other pseudonyms."""
+        decisions = [r.decision for r in self._account.relations]
+        seconds = min((d.keep_seconds for d in decisions), default=0)
+        if not seconds or self.fragment.question is not None:
+            return 0
+        limits = self.services.department.limits
+        now = datetime.now(ZoneInfo(limits.timezone))
+        day = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), now.tzinfo)
+        closing = datetime.combine(now.date(), opening(limits.hours)[1], now.tzinfo) if limits.hours else day
+        left = min(day, closing, _end_of(decisions) or day) - now
+        return max(0, min(seconds, int(left.total_seconds())))
 
     def _masks(self) -> list[str]:
         return [f"{r.name}.{c}: {shown(m.kind, m.text)}" for r in self._account.relations for c, m in r.masks.items()]

@@ -46,6 +46,7 @@ PROPERTIES = {
             "false",
             "Arms of a UNION ALL may be missing when a department is down",
         ),
+        Property("fresh", "boolean", "false", "Ask departments also where an answer was kept"),
         Property("purpose", "text", "", "Which of your purposes you ask for; with one purpose it is that one"),
         Property("query_max_run_time", "duration", "1h", "Give up after this time"),
         Property("require_pushdown", "boolean", "false", "Refuse a query that needs all rows of a relation here"),

@@ -1,6 +1,6 @@
 """What a gateway holds of departments' values, where, and for how long (GOVERNANCE 12): as good as nothing.
 
-It caches no results: an equal question is asked of the departments again. What it must hold on the way (the page that a
+It caches no results where departments do not allow it: an equal question is asked again (`test_kept_answers`). What it must hold on the way (the page that a
 client may ask for once more, segments that wait to be fetched, private databases of running queries) is gone when its
 time is over. What it remembers (plans, lists of relations) holds names.
 
