@@ -217,6 +217,7 @@ _STATES = {
     "queued": ("…", "yellow"),
     "running": ("›", "cyan"),
     "done": ("✓", "green"),
+    "kept": ("✓", "dim"),
     "refused": ("✗", "red"),
     "down": ("✗", "red"),
     "cancelled": ("-", "dim"),

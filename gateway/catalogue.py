@@ -6,10 +6,12 @@ A department that does not answer keeps the last known list, marked stale: listi
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from cachetools import TTLCache
@@ -21,7 +23,7 @@ from catalog.standards import CityTable, city_tables
 from gateway.execution import Session
 from gateway.together import Together
 
-__all__ = ["Catalogue", "DepartmentView", "UserView", "alike"]
+__all__ = ["Catalogue", "DepartmentView", "UserView"]
 
 FRESH_SECONDS = 60
 DOWN_SECONDS = 3
@@ -38,12 +40,11 @@ class DepartmentView:
     state: str
     relations: RelationList
 
-
-def alike(before: tuple[DepartmentView, ...], now: tuple[DepartmentView, ...]) -> bool:
-    """Whether a user sees the same of every department as before."""
-    return before is now or (
-        len(before) == len(now) and all(a is b or a == b for a, b in zip(before, now, strict=True))
-    )
+    @cached_property
+    def digest(self) -> bytes:
+        """Differs wherever anything differs."""
+        text = f"{self.name}|{self.title}|{self.state}|{self.relations.model_dump_json()}"
+        return hashlib.sha256(text.encode()).digest()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -105,6 +105,9 @@ class Effects:
     reset_authorization: bool = False
 
 
+BATCH_BYTES = 1024
+
+
 class Copy:
     """An answer's batches, as long as they are at most so many bytes. whole: nothing is missing."""
 
@@ -114,7 +117,8 @@ class Copy:
         self._left = most
 
     def add(self, batch: pa.RecordBatch) -> None:
-        self._left -= batch.nbytes
+        # A slice holds all that it was cut from, and the least of batches takes as much.
+        self._left -= batch.get_total_buffer_size() + BATCH_BYTES
         if self._left < 0:
             self.drop()
         elif self.whole:
@@ -139,7 +143,8 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Part:
-    """Progress of one fragment. state: queued, running, done, refused, down, cancelled.
+    """Progress of one fragment. state: queued, running, done, refused, down, cancelled; kept: of an answer that is
+    given again, with nothing delivered now.
 
     rows and bytes: delivered over the trust line so far. asked: seconds after the statement came. first: from asking to
     the first bytes. seconds: from asking to the end record. keys: that were sent with it.
@@ -156,7 +161,7 @@ class Part:
     receipt: Receipt | None = None
 
 
-STATES = ("down", "refused", "cancelled", "running", "queued", "done")
+STATES = ("down", "refused", "cancelled", "running", "queued", "done", "kept")
 """A department's state is the first of these that any of its fragments is in."""
 
 
@@ -319,6 +324,12 @@ class Execution:
         with self._lock:
             self._parts.update(other._parts)
 
+    def give_again(self, parts: Mapping[str, Part]) -> None:
+        """Show what another execution was told: its answer is this one's. Nothing counts as delivered."""
+        with self._lock:
+            for name, part in parts.items():
+                self._parts[name] = Part(part.department, "kept", receipt=part.receipt)
+
     def warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
@@ -403,9 +414,9 @@ class Execution:
             return dict(self._parts)
 
     def receipts(self) -> tuple[Receipt, ...]:
-        """The receipts that have come in so far."""
+        """The receipts that have come in so far for this statement's own questions."""
         with self._lock:
-            return tuple(p.receipt for p in self._parts.values() if p.receipt is not None)
+            return tuple(p.receipt for p in self._parts.values() if p.receipt is not None and p.state != "kept")
 
     @property
     def now(self) -> datetime:

@@ -2,45 +2,53 @@
 
 The permission comes with each answer, in its receipt (`keep_seconds`): no receipt, or one that gives none, and nothing
 is kept. Then the same user, with the same token, for the same purpose, in the same session, gets the same answer to the
-same text, as long as no department's policy has changed. What is kept is encrypted with a key made of the user's token,
-which is not kept beside it. Never kept: partial answers, signed questions, what reads the gateway's own tables.
+same text, as long as nothing has changed of what he may see. What is kept is encrypted with a key made of the user's
+token, which does not lie beside it. Never kept: partial answers, signed questions, what reads the gateway's own tables.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
 import pyarrow as pa
 from cachetools import TLRUCache
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from catalog.types import parse
-from gateway.catalogue import DepartmentView, UserView, alike
-from gateway.execution import Copy, Execution, ResultColumn, Session
+from catalog.alarm import after
+from catalog.duck import as_shown_in
+from gateway.catalogue import UserView
+from gateway.execution import Copy, Execution, Part, ResultColumn, Session
 
 __all__ = ["KEPT_BYTES", "Kept", "KeptAnswers"]
 
+log = logging.getLogger("atoll.gateway")
 ANSWER_BYTES = 1 << 20
-"""Of Arrow data in the largest answer that is kept: more is no dashboard's."""
+"""Of memory in the largest answer that is kept: more is no dashboard's."""
 KEPT_BYTES = 64 << 20
 MOST_SECONDS = 900
+MODES = ("masked", "aggregate")
 _NONCE = 12
+_BROKEN = (pa.ArrowException, ValueError, TypeError, OverflowError, InvalidTag)
+"""What may go wrong in writing or reading what is kept: the departments answer then, as they did before."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """An answer given before. at: when it was asked for, seconds since 1970."""
+    """An answer given before. at: when it was asked for, seconds since 1970. parts: what was asked for it, of whom."""
 
     query_id: str
     at: float
     columns: tuple[ResultColumn, ...]
+    parts: Mapping[str, Part]
     warnings: tuple[str, ...]
     batches: tuple[pa.RecordBatch, ...]
 
@@ -55,10 +63,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class _Sealed:
-    """until: of `time.monotonic`. lists: what the user might see when the answer was given."""
+    """A kept answer, its warnings and rows in `data`. until: of `time.monotonic`. seen: what its user saw there was."""
 
     until: float
-    lists: tuple[DepartmentView, ...]
+    seen: bytes
+    kept: Kept
     data: bytes
 
 
@@ -73,12 +82,21 @@ class KeptAnswers:
 
     def find(self, session: Session, view: UserView, sql: str) -> Kept | None:
         """The answer kept for this session's user, None if there is none that may still be given."""
+        if session.fresh or session.proof:
+            return None
         name = _name(session, sql)
         with self._lock:
             sealed = self._known.get(name)
-        if sealed is None or session.fresh or session.proof or not alike(sealed.lists, view.departments):
+        if sealed is None:
             return None
-        return _opened(session, name, sealed.data)
+        try:
+            if sealed.seen == _seen(view):
+                return _opened(session, name, sealed)
+        except _BROKEN as bad:
+            log.warning("a kept answer cannot be read: %s", type(bad).__name__)
+        with self._lock:
+            self._known.pop(name, None)
+        return None
 
     def copy(self, session: Session) -> Copy | None:
         """Where a statement's answer is gathered, None if it cannot be kept whatever its departments say."""
@@ -87,14 +105,27 @@ class KeptAnswers:
     def offer(self, session: Session, view: UserView, sql: str, execution: Execution) -> None:
         """Keep the answer of a statement that ran, if all of its departments allow it."""
         copy, columns = execution.copy, execution.columns(0)
-        left = _seconds_left(execution, view)
-        if copy is None or not copy.whole or columns is None or left <= 0:
+        if copy is None or not copy.whole or columns is None:
             return
         name = _name(session, sql)
-        kept = Kept(execution.query_id, execution.created, columns, tuple(execution.warnings), tuple(copy.batches))
-        sealed = _Sealed(time.monotonic() + left, view.departments, _closed(session, name, kept))
+        warnings, batches = tuple(execution.warnings), tuple(copy.batches)
+        try:
+            left = _seconds_left(execution, view)
+            kept = Kept(execution.query_id, execution.created, columns, execution.parts(), (), ())
+            if left > 0:
+                sealed = _Sealed(
+                    time.monotonic() + left, _seen(view), kept, _closed(session, name, warnings, batches)
+                )  # fmt: skip
+                with self._lock:
+                    self._known[name] = sealed
+                after(left, self._expire)
+        except _BROKEN as bad:
+            log.warning("an answer cannot be kept: %s", type(bad).__name__)
+
+    def _expire(self) -> None:
+        """Let go of what may be given no more."""
         with self._lock:
-            self._known[name] = sealed
+            self._known.expire()
 
 
 def _seconds_left(execution: Execution, view: UserView) -> float:
@@ -103,7 +134,9 @@ def _seconds_left(execution: Execution, view: UserView) -> float:
     now, left = time.time(), []
     for part in execution.parts().values():
         receipt = part.receipt
-        if receipt is None or receipt.keep_seconds < 1 or receipt.policy != versions.get(part.department):
+        if receipt is None or receipt.keep_seconds < 1 or receipt.mode not in MODES:
+            return 0
+        if receipt.policy != versions.get(part.department):
             return 0
         # Its last bytes may have waited here for long: what counts is when the department was done, by either clock.
         done = min(execution.created + part.asked + part.seconds, datetime.fromisoformat(receipt.at).timestamp())
@@ -111,33 +144,39 @@ def _seconds_left(execution: Execution, view: UserView) -> float:
     return min(left, default=0)
 
 
+def _seen(view: UserView) -> bytes:
+    """Differs wherever what a user sees of any department differs."""
+    return hashlib.sha256(b"".join(department.digest for department in view.departments)).digest()
+
+
 def _name(session: Session, sql: str) -> bytes:
     """What an answer is kept under: everything that it may depend on, and nothing that can be read."""
     properties = sorted((k, v) for k, v in session.properties.items() if k != "fresh")
     who, where = (session.token, session.user, session.purpose), (session.catalog, session.schema, session.time_zone)
-    said = [who, where, properties, sql]
-    return hashlib.sha256(b"kept answer|" + orjson.dumps(said)).digest()
+    day = as_shown_in(datetime.now(UTC), session.time_zone).date().isoformat()
+    said = repr(("kept answer", who, where, day, properties, sql))
+    return hashlib.sha256(said.encode(errors="backslashreplace")).digest()
 
 
 def _cipher(session: Session) -> AESGCM:
     return AESGCM(hashlib.sha256(b"key of kept answers|" + session.token.encode()).digest())
 
 
-def _closed(session: Session, name: bytes, kept: Kept) -> bytes:
-    columns = [(c.name, str(c.type), c.mask) for c in kept.columns]
-    head = orjson.dumps([kept.query_id, kept.at, columns, kept.warnings])
-    text = len(head).to_bytes(4, "big") + head + _written(kept.batches)
+def _closed(session: Session, name: bytes, warnings: Sequence[str], batches: Sequence[pa.RecordBatch]) -> bytes:
+    """Raises ValueError for more than an answer's bytes, which may be few rows in many batches."""
+    head = orjson.dumps(warnings)
+    text = len(head).to_bytes(4, "big") + head + _written(batches)
+    if len(text) > 2 * ANSWER_BYTES:
+        raise ValueError("too long")
     nonce = secrets.token_bytes(_NONCE)
     return nonce + _cipher(session).encrypt(nonce, text, name)
 
 
-def _opened(session: Session, name: bytes, data: bytes) -> Kept:
-    text = _cipher(session).decrypt(data[:_NONCE], data[_NONCE:], name)
-    size = 4 + int.from_bytes(text[:4], "big")
-    query_id, at, columns, warnings = orjson.loads(text[4:size])
-    shown = tuple(ResultColumn(label, parse(kind), mask) for label, kind, mask in columns)
+def _opened(session: Session, name: bytes, sealed: _Sealed) -> Kept:
+    text = _cipher(session).decrypt(sealed.data[:_NONCE], sealed.data[_NONCE:], name)
+    size, kept = 4 + int.from_bytes(text[:4], "big"), sealed.kept
     batches = () if len(text) == size else tuple(pa.ipc.open_stream(text[size:]))
-    return Kept(query_id, at, shown, tuple(warnings), batches)
+    return Kept(kept.query_id, kept.at, kept.columns, kept.parts, tuple(orjson.loads(text[4:size])), batches)
 
 
 def _written(batches: Sequence[pa.RecordBatch]) -> bytes:

@@ -264,6 +264,7 @@ class Gateway:
         self.ledger.begin(execution, session, (), kept=kept.query_id)
         for warning in (*kept.warnings, kept.notice):
             execution.warn(warning)
+        execution.give_again(kept.parts)
         execution.publish(kept.columns)
         for batch in kept.batches:
             execution.put(batch)
@@ -448,7 +449,8 @@ class Gateway:
         explanation = explain_plan(plan, settled)
         if not analyze:
             return explanation
-        execution = self.submit(_explained(sql, session), session)
+        asking = replace(session, properties={**session.properties, "fresh": "true"})
+        execution = self.submit(_explained(sql, session), asking)
         rows = sum(batch.num_rows for batch in execution.batches())
         return explanation.with_run(execution.clock.spent, execution.parts(), rows)
 

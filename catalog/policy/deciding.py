@@ -7,8 +7,8 @@ add up only where each of them says `combine: union`, and then to no more than t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from math import lcm
 from typing import Any
@@ -41,7 +41,7 @@ class Decision:
     filters: all hold. until: the earliest end, None without one. ids: the grants that were combined.
     per_day: checks of `verify`; questions_per_day: of every other mode, None without a cap. cases: those of
     `raw` grants, whose answers the owner reviews. strict: only questions that the user signed. keep_seconds: how long
-    the gateway may keep an answer, 0 not at all.
+    the gateway may keep an answer, 0 not at all; not beyond `begins`, when the next grant begins that may change this.
     """
 
     relation: str
@@ -75,6 +75,12 @@ class Decision:
     cases: tuple[str, ...] = ()
     strict: bool = False
     keep_seconds: int = 0
+    begins: datetime | None = None
+
+    @property
+    def terms(self) -> Decision:
+        """Without what may change under a running answer: which grants say so, until when, how long it is kept."""
+        return replace(self, ids=(), until=None, keep_seconds=0, begins=None)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ def decide(
     }  # fmt: skip
     if terms.mode in (Mode.masked, Mode.aggregate) and not common["strict"]:
         common["keep_seconds"] = min(g.keep_seconds or 0 for g in found)
+        common["begins"] = min(_begins(department, held, purpose, relation, now, zone), default=None)
     decision = _by_mode(department, spec, found, terms, common)
     if decision is None or columns is None:
         return decision
@@ -207,6 +214,16 @@ def instant(value: date | datetime, zone: tzinfo, end: bool) -> datetime:
 
 def _start(grant: Grant, zone: tzinfo) -> datetime | None:
     return None if grant.from_ is None else instant(grant.from_, zone, False)
+
+
+def _begins(
+    department: Department, users: Iterable[str], purpose: str, relation: str, now: datetime, zone: tzinfo
+) -> Iterator[datetime]:
+    """When further grants begin that concern any of these users."""
+    for _, grant in department.rules.get(relation, ()):
+        start = _start(grant, zone)
+        if start is not None and start > now and any(concerns(department, grant, user, purpose) for user in users):
+            yield start
 
 
 def _in_force(department: Department, grant: Grant, now: datetime, zone: tzinfo) -> bool:

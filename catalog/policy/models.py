@@ -241,7 +241,7 @@ class Grant(_Model):
     max_rows, max_bytes, max_seconds: of one answer. per_day: questions a day and user; `verify`: checks, 200 where
     not stated.
     keep_seconds: for so long, at most 900, the gateway may keep an answer and give it to the same user again, in modes
-    `masked` and `aggregate`; where it is not stated, it keeps none.
+    `masked` and `aggregate`; where it is not stated, it keeps none. Gateways older than this key refuse such answers.
     requester, approver, second_approver, case, legal_basis: `raw` needs them, the second approver only where
     columns are tagged `special`; people of any grant are not their own approvers.
     strict: `question` = answer only questions that the user signed with a key of their own.

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
@@ -448,7 +448,7 @@ class FragmentRun:
             return False
         for relation in self._account.relations:
             now = access.governed(relation.name)
-            if now is None or _terms(now.decision) != _terms(relation.decision):
+            if now is None or now.decision.terms != relation.decision.terms:
                 return False
         return True
 
@@ -626,12 +626,14 @@ class FragmentRun:
         seconds = min((d.keep_seconds for d in decisions), default=0)
         if not seconds or self.fragment.question is not None:
             return 0
-        limits = self.services.department.limits
-        now = datetime.now(ZoneInfo(limits.timezone))
-        day = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), now.tzinfo)
-        closing = datetime.combine(now.date(), opening(limits.hours)[1], now.tzinfo) if limits.hours else day
-        left = min(day, closing, _end_of(decisions) or day) - now
-        return max(0, min(seconds, int(left.total_seconds())))
+        limits, came = self.services.department.limits, self._local_now()
+        ends = [datetime.combine(came.date() + timedelta(days=1), datetime.min.time(), came.tzinfo)]
+        if limits.hours:
+            ends.append(datetime.combine(came.date(), opening(limits.hours)[1], came.tzinfo))
+        ends += [end for d in decisions for end in (d.until, d.begins) if end is not None]
+        # By timestamps: of two moments of one zone Python takes what their clocks show.
+        left = min(end.timestamp() for end in ends) - datetime.now(UTC).timestamp()
+        return max(0, min(seconds, int(left)))
 
     def _masks(self) -> list[str]:
         return [f"{r.name}.{c}: {shown(m.kind, m.text)}" for r in self._account.relations for c, m in r.masks.items()]
@@ -697,11 +699,6 @@ def notice_of(relation: Governed, department: str) -> str:
 def shown(kind: str, text: str) -> str:
     """A mask as people see it: literals of the policy stay in the policy."""
     return kind if kind in ("constant", "top_code", "bottom_code", "bucket") else text
-
-
-def _terms(decision: Decision) -> Decision:
-    """A decision without what may change under a running answer: which grants say so, and until when."""
-    return replace(decision, ids=(), until=None)
 
 
 def _told(micros: int, mode: Mode) -> int:

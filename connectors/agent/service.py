@@ -700,7 +700,7 @@ def _settled(policy: _Policy, relation: str, fit: Fit, now: datetime) -> Settled
     grants = tuple(g.model_copy(update={"hours": ""}) for g in department.grants)
     alone, who = granted_alone(department.model_copy(update={"grants": grants}), fit), asker(department, fit)
     decision = decide(alone, who.sub, who.purpose, relation, now)
-    terms = None if decision is None else repr(replace(decision, ids=(), until=None))
+    terms = None if decision is None else repr(decision.terms)
     spec, view = department.relations[relation], sha256(policy.views.get(relation, ""))
     read = [spec.source, spec.table, {n: c.from_ for n, c in spec.columns.items()}, view]
     return Settled(**fit.model_dump(), under=sha256(canonical_json([terms, read])))

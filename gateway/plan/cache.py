@@ -18,7 +18,7 @@ from cachetools import TTLCache
 
 from catalog.duck import as_shown_in
 from catalog.errors import CityError
-from gateway.catalogue import DepartmentView, UserView, alike
+from gateway.catalogue import DepartmentView, UserView
 from gateway.execution import Session
 from gateway.plan import Plan
 from gateway.plan.learn import Learned
@@ -69,7 +69,7 @@ class PlanCache:
         key = (*text, view.user, view.purpose, *place, *sorted(view.down))
         with self._lock:
             lists, known, learned = self._known.get(key, ((), None, Learned()))
-        if known is None or not alike(lists, view.departments):
+        if known is None or not _alike(lists, view.departments):
             learned = Learned()
         elif not learned.corrects():
             return known
@@ -93,3 +93,9 @@ def _reads_the_moment(sql: str, session: Session) -> bool:
     """Whether a statement may read tables of the gateway's own, whose rows lie in the plan."""
     words = f"{sql} {session.catalog} {session.schema}".lower()
     return "system" in words or "information_schema" in words
+
+
+def _alike(before: tuple[DepartmentView, ...], now: tuple[DepartmentView, ...]) -> bool:
+    return before is now or (
+        len(before) == len(now) and all(a is b or a == b for a, b in zip(before, now, strict=True))
+    )

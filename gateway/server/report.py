@@ -84,7 +84,7 @@ def stats(execution: Execution, state: State | None = None) -> dict[str, Any]:
     return found
 
 
-_ENDED = ("done", "refused", "down", "cancelled")
+_ENDED = ("done", "kept", "refused", "down", "cancelled")
 
 
 def _splits(departments: tuple[Department, ...]) -> dict[str, int]:
@@ -100,7 +100,7 @@ def _splits(departments: tuple[Department, ...]) -> dict[str, int]:
 
 
 def _department(department: Department) -> dict[str, Any]:
-    states = {"queued": "PLANNED", "running": "RUNNING", "done": "FINISHED", "cancelled": "ABORTED"}
+    states = {"queued": "PLANNED", "running": "RUNNING", "done": "FINISHED", "kept": "FINISHED", "cancelled": "ABORTED"}
     state = states.get(department.state, "FAILED")
     return _stage(department.name, state, department.state in _ENDED, (department,), ())
 

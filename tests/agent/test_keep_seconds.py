@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from catalog.exchange import Question
 from catalog.keys import SigningKey
+from catalog.policy import decide
 from catalog.question import sign_question
 from connectors.agent import fragment, service
 from tests.agent.house import Ask, House
@@ -18,6 +21,9 @@ GRANT: dict[str, Any] = {"relation": "visits", "purposes": ["mass-balance"], "mo
 COLUMNS = {"id": "bigint", "ward": "varchar"}
 SQL = "SELECT t.id AS c0 FROM water.main.visits AS t"
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+NIGHT = NOON.replace(hour=23, minute=59)
+TURN = datetime(2026, 3, 29, 0, 59, tzinfo=UTC)
+"""A minute before clocks in Berlin are moved."""
 
 
 class Clock(datetime):
@@ -83,23 +89,62 @@ async def test_sums_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "until", "hours", "seconds"),
+    ("came", "now", "until", "limits", "seconds"),
     [
-        (NOON, None, "", 300),
-        (NOON, NOON + timedelta(seconds=90), "", 90),
-        (NOON.replace(hour=23, minute=59), None, "", 60),
-        (NOON.replace(hour=23, minute=59, second=59, microsecond=500_000), None, "", 0),
-        (NOON, None, "08:00-12:02", 120),
+        (NOON, NOON, None, {}, 300),
+        (NOON, NOON, NOON + timedelta(seconds=90), {}, 90),
+        (NIGHT, NIGHT, None, {}, 60),
+        (NIGHT, NIGHT + timedelta(seconds=59.5), None, {}, 0),
+        (NIGHT, NIGHT + timedelta(seconds=61), None, {}, 0),  # decided on the day before
+        (NOON, NOON, None, {"hours": "08:00-12:02"}, 120),
+        (NIGHT.replace(hour=15), NIGHT.replace(hour=15), None, {"timezone": "Asia/Shanghai"}, 60),
+        (TURN, TURN, TURN + timedelta(minutes=2), {"timezone": "Europe/Berlin"}, 120),
     ],
 )
 async def test_not_beyond_what_it_was_decided_by(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: datetime, until: datetime | None, hours: str, seconds: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    came: datetime,
+    now: datetime,
+    until: datetime | None,
+    limits: dict[str, str],
+    seconds: int,
 ) -> None:
-    monkeypatch.setattr(Clock, "at", at)
-    ends = [] if until is None else [until]
+    monkeypatch.setattr(Clock, "at", now)
+    zone = ZoneInfo(limits.get("timezone", "UTC"))
+    monkeypatch.setattr(fragment.FragmentRun, "_local_now", lambda _: came.astimezone(zone))
     monkeypatch.setattr(service, "check_hours", lambda *_: None)
-    monkeypatch.setattr(fragment, "_end_of", lambda _: min(ends, default=None))
-    assert await kept(tmp_path, GRANT, limits={"hours": hours} if hours else None) == seconds
+    run = fragment.FragmentRun
+    keep = run._keep_seconds
+
+    def ended(self: Any) -> int:
+        relations = [replace(r, decision=replace(r.decision, until=until)) for r in self._account.relations]
+        monkeypatch.setattr(self._account, "relations", relations)
+        return keep(self)
+
+    monkeypatch.setattr(run, "_keep_seconds", ended)
+    assert await kept(tmp_path, GRANT, limits=limits) == seconds
+
+
+def test_not_beyond_the_beginning_of_another_grant(tmp_path: Path) -> None:
+    later = {**GRANT, "row_filter": "id < 10", "from": (NOON + timedelta(seconds=40)).isoformat()}
+    for others, begins in (
+        ([later], NOON + timedelta(seconds=40)),
+        ([{**later, "users": ["lin"]}], NOON + timedelta(seconds=40)),
+        ([{**later, "users": ["mei"]}], None),
+        ([{**later, "purposes": ["statistics"]}], None),
+        ([{**later, "from": (NOON - timedelta(days=1)).isoformat()}], None),
+    ):
+        policy = {
+            "department": "water", "purposes": ["mass-balance", "statistics"], "grants": [GRANT, *others],
+            "relations": {"visits": {"table": "visits", "columns": COLUMNS}},
+        }  # fmt: skip
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        agent = House(folder, policy, {"visits": ("id INTEGER, ward TEXT", [])}).open()
+        found = decide(agent.department, "lin", "mass-balance", "visits", NOON)
+        agent.close()
+        assert found is not None
+        assert found.begins == begins
 
 
 async def test_not_of_a_question_that_was_signed(tmp_path: Path) -> None:

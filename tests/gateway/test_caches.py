@@ -1,8 +1,8 @@
 """What a gateway holds of departments' values, where, and for how long (GOVERNANCE 12): as good as nothing.
 
-It caches no results where departments do not allow it: an equal question is asked again (`test_kept_answers`). What it must hold on the way (the page that a
-client may ask for once more, segments that wait to be fetched, private databases of running queries) is gone when its
-time is over. What it remembers (plans, lists of relations) holds names.
+It caches no results where departments do not allow it (`test_kept_answers`): an equal question is asked of them again.
+What it must hold on the way (the page that a client may ask for once more, segments that wait to be fetched, private
+databases of running queries) is gone when its time is over. What it remembers (plans, lists of relations) holds names.
 
 Searched for canaries: everything that can be reached from a running gateway and from its threads' frames, its state
 folder, spool, spill and logs, what it measures and tells of past queries, and what a crash leaves. Memory that was

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from catalog.http import Client
+from connectors.agent import fragment
+from gateway import kept
+from gateway.execution import Copy
 from gateway.server.app import create_app
 from tests.attack.world import World, open_world, running_gateway, served
 from tests.gateway.test_caches import DATA, GRANT, JOIN, LONE, LONG, MANY, POLICY, House, until_swept, values_in
@@ -100,6 +106,54 @@ def test_whoever_wants_it_anew_says_so(lin: Dashboard) -> None:
     assert lin.ask(JOIN)[2] == {"sqlite": 0, "files": 0}
 
 
+def test_masks_and_receipts_are_told_again_and_nothing_counts_as_delivered(house: House, lin: Dashboard) -> None:
+    def ask() -> dict[str, Any]:
+        own = {"Authorization": lin.own["Authorization"]}
+        asked = {"sql": JOIN, "purpose": "mass-balance"}
+        found: dict[str, Any] = house.http.post("/api/query", json=asked, headers=own).json()
+        return found
+
+    first, again = ask(), ask()
+    assert again["rows"] == first["rows"]
+    told = ("name", "mode", "masks", "filtered", "receipts", "vintages")
+    assert [[d[k] for k in told] for d in again["departments"]] == [[d[k] for k in told] for d in first["departments"]]
+    assert {(d["state"], d["rows"], d["bytes"]) for d in again["departments"]} == {("kept", 0, 0)}
+    ends = [r for r in house.gateway.ledger.records() if r["kind"] == "end"]
+    assert (len(ends[-2]["receipts"]), ends[-1]["receipts"]) == (2, [])
+
+
+def test_to_analyze_is_to_ask(lin: Dashboard) -> None:
+    lin.ask(LONE)
+    for _ in range(2):
+        rows, _, asked = lin.ask(f"EXPLAIN ANALYZE {LONE}")
+        assert asked["sqlite"] == 1
+        assert "delivered 0 bytes" not in str(rows)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "from_unixtime(id) AT TIME ZONE 'Asia/Shanghai'", "ARRAY[from_unixtime(id) AT TIME ZONE 'Europe/Paris']",
+        "CAST(ROW(id) AS ROW(Name bigint))", "MAP(ARRAY[id], ARRAY[note])", "CAST(note AS char(40))", "NULL",
+        "CAST(id AS decimal(38, 7))", "TIME '01:02:03.123'", "CAST(note AS varbinary)", "nan()", "ARRAY[]",
+        "DATE '2024-01-01'",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["arrow", "json"])
+def test_every_type_comes_again_as_it_came(house: House, lin: Dashboard, expression: str, form: str) -> None:
+    sql = f"SELECT {expression} AS x FROM dept.main.notes WHERE id < 3"
+    own, asked = {"Authorization": lin.own["Authorization"]}, {"sql": sql, "purpose": "mass-balance", "format": form}
+    answers = [house.http.post("/api/query", json=asked, headers=own) for _ in range(2)]
+    assert {a.status_code for a in answers} == {200}
+    if form == "arrow":
+        first, again = (pa.ipc.open_stream(a.content).read_all() for a in answers)
+        assert again.schema.equals(first.schema, check_metadata=False)
+        assert repr(again.to_pylist()) == repr(first.to_pylist())
+        return
+    first, again = (a.json() for a in answers)
+    assert (again["columns"], again["rows"]) == (first["columns"], first["rows"])
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -143,6 +197,14 @@ def test_a_changed_policy_ends_what_was_kept(lin: Dashboard, changing: Any) -> N
     assert lin.ask(LONE)[0] == rows
 
 
+def test_what_is_not_given_any_more_does_not_come_back(lin: Dashboard, changing: Any) -> None:
+    lin.ask(LONE)
+    changing({**KEPT, "max_rows": 100_000})
+    assert lin.ask(LONE)[2]["sqlite"] == 1
+    changing(KEPT)
+    assert lin.ask(LONE)[2]["sqlite"] == 1
+
+
 def test_a_revoked_grant_ends_what_was_kept(lin: Dashboard, changing: Any) -> None:
     lin.ask(LONE)
     changing()
@@ -157,6 +219,49 @@ def test_it_is_asked_again_when_its_time_is_over(lin: Dashboard, changing: Any) 
         if lin.ask(LONE)[2]["sqlite"]:
             return
     pytest.fail("kept for ever")
+
+
+@pytest.mark.parametrize(
+    "at", ["", "x", "0001-01-01T00:00:00", "9999-12-31T23:59:59+00:00", "2000-01-01T00:00:00+00:00"]
+)
+def test_a_receipt_that_says_nonsense_breaks_no_answer(
+    lin: Dashboard, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    signed = fragment.sign_receipt
+    monkeypatch.setattr(
+        fragment, "sign_receipt", lambda r, key: signed(r.model_copy(update={"at": at, "keep_seconds": 10**6}), key)
+    )
+    rows, *_ = lin.ask(LONE)
+    again, _, asked = lin.ask(LONE)
+    assert again == rows
+    assert asked["sqlite"] == (0 if at.startswith("9999") else 1)
+
+
+def test_what_cannot_be_read_again_is_asked(lin: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, *_ = lin.ask(LONE)
+    monkeypatch.setattr(kept, "_cipher", lambda _: AESGCM(bytes(32)))
+    assert lin.ask(LONE)[0] == rows
+    assert lin.ask(LONE)[2] == {"sqlite": 0, "files": 0}
+
+
+def test_many_small_batches_are_as_large_as_they_are() -> None:
+    copy, batch = Copy(1 << 20), pa.record_batch({"x": pa.array([True])})
+    for _ in range(2_000):
+        copy.add(batch)
+    assert not copy.whole
+    assert not copy.batches
+    slim = Copy(1 << 20)
+    slim.add(pa.record_batch({"x": pa.array(range(1_000_000))}).slice(0, 1))
+    assert not slim.whole
+
+
+def test_what_may_be_given_no_more_is_let_go_of(house: House, lin: Dashboard, changing: Any) -> None:
+    changing({**KEPT, "keep_seconds": 1})
+    lin.ask(LONE)
+    deadline = time.monotonic() + 30
+    while dict.__len__(house.gateway._kept._known._Cache__data):  # type: ignore[attr-defined]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_long_answer_is_not_kept(lin: Dashboard) -> None:

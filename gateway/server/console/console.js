@@ -228,7 +228,7 @@ function lane(one, longest) {
     make("span", { class: "number" }, one.seconds === undefined ? "" : `${Number(one.seconds).toFixed(2)} s`),
     make("span", {}, ...(one.masks && one.masks.length
       ? one.masks.map(mask => make("span", { class: "mask" }, mask))
-      : [one.state === "done" || one.state === undefined ? say("no_masks") : ""])));
+      : [["done", "kept", undefined].includes(one.state) ? say("no_masks") : ""])));
   // The line under a department: how long it took, beside the one that took longest.
   made.style.setProperty("--share", longest ? (one.seconds || 0) / longest : 0);
   return made;
