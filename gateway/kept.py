@@ -108,19 +108,18 @@ class KeptAnswers:
         if copy is None or not copy.whole or columns is None:
             return
         name = _name(session, sql)
-        warnings, batches = tuple(execution.warnings), tuple(copy.batches)
         try:
             left = _seconds_left(execution, view)
-            kept = Kept(execution.query_id, execution.created, columns, execution.parts(), (), ())
-            if left > 0:
-                sealed = _Sealed(
-                    time.monotonic() + left, _seen(view), kept, _closed(session, name, warnings, batches)
-                )  # fmt: skip
-                with self._lock:
-                    self._known[name] = sealed
-                after(left, self._expire)
+            if left <= 0:
+                return
+            data = _closed(session, name, tuple(execution.warnings), copy.batches)
         except _BROKEN as bad:
             log.warning("an answer cannot be kept: %s", type(bad).__name__)
+            return
+        kept = Kept(execution.query_id, execution.created, columns, execution.parts(), (), ())
+        with self._lock:
+            self._known[name] = _Sealed(time.monotonic() + left, _seen(view), kept, data)
+        after(left, self._expire)
 
     def _expire(self) -> None:
         """Let go of what may be given no more."""
