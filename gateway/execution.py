@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -26,8 +26,10 @@ from catalog.types import TrinoType
 from gateway.clock import Clock
 from gateway.waiting import Waiting
 
+if TYPE_CHECKING:
+    from gateway.kept import Copy
+
 __all__ = [
-    "Copy",
     "Department",
     "Effects",
     "Execution",
@@ -103,31 +105,6 @@ class Effects:
     set_path: str = ""
     set_role: str = ""
     reset_authorization: bool = False
-
-
-BATCH_BYTES = 1024
-
-
-class Copy:
-    """An answer's batches, as long as they are at most so many bytes. whole: nothing is missing."""
-
-    def __init__(self, most: int) -> None:
-        self.batches: list[pa.RecordBatch] = []
-        self.whole = True
-        self._left = most
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        # A slice holds all that it was cut from, and the least of batches takes as much.
-        self._left -= batch.get_total_buffer_size() + BATCH_BYTES
-        if self._left < 0:
-            self.drop()
-        elif self.whole:
-            self.batches.append(batch)
-
-    def drop(self) -> None:
-        """Hold nothing, now and later."""
-        self.whole = False
-        self.batches.clear()
 
 
 class State(Enum):

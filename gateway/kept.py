@@ -3,7 +3,7 @@
 The permission comes with each answer, in its receipt (`keep_seconds`): no receipt, or one that gives none, and nothing
 is kept. Then the same user, with the same token, for the same purpose, in the same session, gets the same answer to the
 same text, as long as nothing has changed of what he may see. What is kept is encrypted with a key made of the user's
-token, which does not lie beside it. Never kept: partial answers, signed questions, what reads the gateway's own tables.
+token. Never kept: partial answers, signed questions, what reads the gateway's own tables.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import orjson
@@ -24,21 +24,39 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from catalog.alarm import after
-from catalog.duck import as_shown_in
 from gateway.catalogue import UserView
-from gateway.execution import Copy, Execution, Part, ResultColumn, Session
+from gateway.execution import Execution, Part, ResultColumn, Session
 
-__all__ = ["KEPT_BYTES", "Kept", "KeptAnswers"]
+__all__ = ["Copy", "Kept", "KeptAnswers"]
 
 log = logging.getLogger("atoll.gateway")
 ANSWER_BYTES = 1 << 20
 """Of memory in the largest answer that is kept: more is no dashboard's."""
+EACH_BYTES = 1 << 10
+"""Of a batch, however little is in it."""
 KEPT_BYTES = 64 << 20
 MOST_SECONDS = 900
 MODES = ("masked", "aggregate")
 _NONCE = 12
 _BROKEN = (pa.ArrowException, ValueError, TypeError, OverflowError, InvalidTag)
 """What may go wrong in writing or reading what is kept: the departments answer then, as they did before."""
+
+
+class Copy:
+    """An answer's batches, as long as they take no more memory than `most` bytes. whole: nothing is missing."""
+
+    def __init__(self, most: int = ANSWER_BYTES) -> None:
+        self.batches: list[pa.RecordBatch] = []
+        self.whole = True
+        self._left = most
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self._left -= batch.get_total_buffer_size() + EACH_BYTES  # a slice holds all that it was cut from
+        if self._left < 0:
+            self.whole = False
+            self.batches.clear()
+        else:
+            self.batches.append(batch)
 
 
 @dataclass(frozen=True)
@@ -63,7 +81,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class _Sealed:
-    """A kept answer, its warnings and rows in `data`. until: of `time.monotonic`. seen: what its user saw there was."""
+    """A kept answer without its warnings and rows, and these encrypted. until: `time.monotonic`. seen: `_seen` then."""
 
     until: float
     seen: bytes
@@ -80,11 +98,11 @@ class KeptAnswers:
         )
         self._lock = threading.Lock()
 
-    def find(self, session: Session, view: UserView, sql: str) -> Kept | None:
+    def find(self, execution: Execution, session: Session, view: UserView, sql: str) -> Kept | None:
         """The answer kept for this session's user, None if there is none that may still be given."""
-        if session.fresh or session.proof:
+        if session.fresh or not _may_keep(session):
             return None
-        name = _name(session, sql)
+        name = _name(execution, session, sql)
         with self._lock:
             sealed = self._known.get(name)
         if sealed is None:
@@ -100,14 +118,14 @@ class KeptAnswers:
 
     def copy(self, session: Session) -> Copy | None:
         """Where a statement's answer is gathered, None if it cannot be kept whatever its departments say."""
-        return None if session.proof or not session.token else Copy(ANSWER_BYTES)
+        return Copy() if _may_keep(session) else None
 
-    def offer(self, session: Session, view: UserView, sql: str, execution: Execution) -> None:
+    def offer(self, execution: Execution, session: Session, view: UserView, sql: str) -> None:
         """Keep the answer of a statement that ran, if all of its departments allow it."""
         copy, columns = execution.copy, execution.columns(0)
         if copy is None or not copy.whole or columns is None:
             return
-        name = _name(session, sql)
+        name = _name(execution, session, sql)
         try:
             left = _seconds_left(execution, view)
             if left <= 0:
@@ -148,12 +166,16 @@ def _seen(view: UserView) -> bytes:
     return hashlib.sha256(b"".join(department.digest for department in view.departments)).digest()
 
 
-def _name(session: Session, sql: str) -> bytes:
-    """What an answer is kept under: everything that it may depend on, and nothing that can be read."""
+def _may_keep(session: Session) -> bool:
+    return bool(session.token) and not session.proof
+
+
+def _name(execution: Execution, session: Session, sql: str) -> bytes:
+    """What an answer is kept under: everything that it may depend on, and nothing that can be read. The day is that on
+    which the statement came, in its session's time zone."""
     properties = sorted((k, v) for k, v in session.properties.items() if k != "fresh")
     who, where = (session.token, session.user, session.purpose), (session.catalog, session.schema, session.time_zone)
-    day = as_shown_in(datetime.now(UTC), session.time_zone).date().isoformat()
-    said = repr(("kept answer", who, where, day, properties, sql))
+    said = repr(("kept answer", who, where, execution.now.date().isoformat(), properties, sql))
     return hashlib.sha256(said.encode(errors="backslashreplace")).digest()
 
 
@@ -173,9 +195,9 @@ def _closed(session: Session, name: bytes, warnings: Sequence[str], batches: Seq
 
 def _opened(session: Session, name: bytes, sealed: _Sealed) -> Kept:
     text = _cipher(session).decrypt(sealed.data[:_NONCE], sealed.data[_NONCE:], name)
-    size, kept = 4 + int.from_bytes(text[:4], "big"), sealed.kept
+    size = 4 + int.from_bytes(text[:4], "big")
     batches = () if len(text) == size else tuple(pa.ipc.open_stream(text[size:]))
-    return Kept(kept.query_id, kept.at, kept.columns, kept.parts, tuple(orjson.loads(text[4:size])), batches)
+    return replace(sealed.kept, warnings=tuple(orjson.loads(text[4:size])), batches=batches)
 
 
 def _written(batches: Sequence[pa.RecordBatch]) -> bytes:

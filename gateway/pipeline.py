@@ -249,14 +249,14 @@ class Gateway:
         view = self._see(session, purposes)
         metadata.check(query.requires, view)
         execution.check()
-        kept = self._kept.find(session, view, query.sql)
+        kept = self._kept.find(execution, session, view, query.sql)
         if kept is not None:
             self._give_again(execution, session, kept)
             return
         execution.copy = self._kept.copy(session)
         try:
             self._run_query(execution, session, view, query.sql)
-            self._kept.offer(session, view, query.sql, execution)
+            self._kept.offer(execution, session, view, query.sql)
         finally:
             execution.copy = None
 
@@ -282,8 +282,7 @@ class Gateway:
             smaller = without_arms(sql, error.who, session)
             if smaller is None or execution.started:
                 raise
-            if execution.copy is not None:
-                execution.copy.drop()
+            execution.copy = None  # it is not kept
             execution.warn(f"Partial answer: {error.who} is missing ({error.message})")
             self._run_query(execution, session, view, smaller)
             return
@@ -347,8 +346,8 @@ class Gateway:
         if plan.fragments:
             with execution.clock.at("writing the ledger"):
                 self.ledger.begin(execution, session, plan.fragments)
-        if plan.local and execution.copy is not None:  # what the gateway itself knows is of this moment
-            execution.copy.drop()
+        if plan.local:  # what the gateway itself knows is of this moment
+            execution.copy = None
         # Agents say it too, in their end records; a LIMIT may be satisfied before those come.
         for notice in _notices(plan):
             execution.warn(notice)

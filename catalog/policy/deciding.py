@@ -132,7 +132,8 @@ def decide(
     }  # fmt: skip
     if terms.mode in (Mode.masked, Mode.aggregate) and not common["strict"]:
         common["keep_seconds"] = min(g.keep_seconds or 0 for g in found)
-        common["begins"] = min(_begins(department, held, purpose, relation, now, zone), default=None)
+        if common["keep_seconds"]:
+            common["begins"] = min(_begins(department, held, purpose, relation, now, zone), default=None)
     decision = _by_mode(department, spec, found, terms, common)
     if decision is None or columns is None:
         return decision

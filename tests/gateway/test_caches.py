@@ -36,7 +36,7 @@ from catalog.http import Client, HTTPError
 from catalog.keys import load as load_key
 from catalog.ledger import read_ledger
 from catalog.types import parse
-from gateway import pipeline
+from gateway import kept, pipeline
 from gateway.pipeline import Gateway
 from gateway.plan import cache
 from gateway.server.app import create_app
@@ -240,6 +240,7 @@ def test_of_a_statement_that_failed_or_was_left_nothing_stays(house: House, sql:
 def test_no_promise_is_longer_than_a_quarter_of_an_hour() -> None:
     usual = Options()
     assert max(usual.keep_seconds, usual.segment_seconds, pipeline.KEPT_SECONDS, cache.KEPT_SECONDS) <= 900
+    assert kept.MOST_SECONDS <= 900
 
 
 def test_an_equal_question_is_asked_of_the_departments_again(house: House) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from catalog.http import Client
 from connectors.agent import fragment
 from gateway import kept
-from gateway.execution import Copy
+from gateway.execution import Execution
+from gateway.kept import Copy
 from gateway.server.app import create_app
 from tests.attack.world import World, open_world, running_gateway, served
 from tests.gateway.test_caches import DATA, GRANT, JOIN, LONE, LONG, MANY, POLICY, House, until_swept, values_in
@@ -235,6 +237,13 @@ def test_a_receipt_that_says_nonsense_breaks_no_answer(
     again, _, asked = lin.ask(LONE)
     assert again == rows
     assert asked["sqlite"] == (0 if at.startswith("9999") else 1)
+
+
+def test_the_next_day_of_the_session_departments_are_asked(lin: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    lin.ask(LONE)
+    now = Execution.now.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(Execution, "now", property(lambda execution: now(execution) + timedelta(days=1)))
+    assert lin.ask(LONE)[2]["sqlite"] == 1
 
 
 def test_what_cannot_be_read_again_is_asked(lin: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
