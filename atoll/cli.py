@@ -21,6 +21,7 @@ from atoll.commands import (
     grants,
     keys,
     ledger,
+    materialise,
     policy,
     query,
     receipt,
@@ -82,6 +83,7 @@ app.add_typer(policy.app, name="policy", rich_help_panel=DEPARTMENT)
 app.add_typer(grants.app, name="grants", rich_help_panel=DEPARTMENT)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=DEPARTMENT)
 app.command(rich_help_panel=DEPARTMENT)(audit.audit)
+app.command(rich_help_panel=DEPARTMENT)(materialise.materialise)
 app.command(rich_help_panel=DEPARTMENT)(departments.register)
 app.add_typer(departments.app, name="departments", rich_help_panel=OPERATOR)
 app.add_typer(gateway.app, name="gateway", rich_help_panel=OPERATOR)

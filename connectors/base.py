@@ -484,8 +484,8 @@ class Source(ABC):
     def refresh(self) -> None:  # noqa: B027 - a live source has nothing to refresh
         """Bring an agent-held snapshot up to date, if this source keeps one."""
 
-    def vintage(self) -> datetime | None:
-        """Time of the snapshot that answers; None for a live source."""
+    def vintage(self, table: str = "") -> datetime | None:
+        """Time of the snapshot that answers for a table, of the oldest without; None for a live source."""
         return None
 
     def ping(self) -> None:

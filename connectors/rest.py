@@ -29,7 +29,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -46,6 +45,7 @@ import structlog
 import tenacity
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from catalog.durations import Seconds
 from catalog.http import Client, HTTPError, Response, Timeout
 from catalog.types import TrinoType
 from catalog.types import parse as parse_type
@@ -69,18 +69,7 @@ RETRY_SECONDS = 30.0
 FIRST_RETRY_SECONDS = 1.0
 """How soon a failed fill is tried again; the first one while scans already wait for it."""
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 log = structlog.get_logger(__name__)
-
-
-def _duration(value: Any) -> Any:
-    """`24h`, `30m`, `90s`, `7d` -> seconds."""
-    if isinstance(value, str):
-        found = re.fullmatch(r"([0-9]+)\s*([smhd])", value.strip())
-        if not found:
-            raise ValueError(f"{value!r} is no duration such as 90s, 30m, 24h or 7d")
-        return int(found[1]) * _UNITS[found[2]]
-    return value
 
 
 def _web(url: str) -> str:
@@ -93,9 +82,6 @@ def _web(url: str) -> str:
 def _type_text(text: str) -> str:
     parse_type(text).arrow()
     return text
-
-
-Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
 
 
 class RestField(Strict):
@@ -253,7 +239,7 @@ class RestSource(Source):
         """Read the service now and return when the new snapshot answers. Raises SourceError."""
         self._fill()
 
-    def vintage(self) -> datetime | None:
+    def vintage(self, table: str = "") -> datetime | None:
         return self._vintage
 
     def close(self) -> None:

@@ -229,8 +229,11 @@ def _owner(file: Path, verb: str, as_json: bool) -> None:
         typer.echo(f"{department.department} is {'paused' if verb == 'pause' else 'answering'}.")
 
 
-def owner_request(file: Path, department: Department, method: str, path: str, body: Any = None) -> Any:
-    """A call to the agent's own door on loopback. body: sent as JSON. Raises CityError."""
+def owner_request(
+    file: Path, department: Department, method: str, path: str, body: Any = None, seconds: float | None = 10
+) -> Any:
+    """A call to the agent's own door on loopback. body: sent as JSON. seconds: to wait; None = as long as it takes.
+    Raises CityError."""
     import orjson
 
     from catalog.http import Client, HTTPError
@@ -242,7 +245,7 @@ def owner_request(file: Path, department: Department, method: str, path: str, bo
             hint="Set owner_listen: 127.0.0.1:PORT and start the agent again.",
         )  # fmt: skip
     try:
-        with Client(base_url=f"http://{address}", trust_env=False, timeout=10) as http:
+        with Client(base_url=f"http://{address}", trust_env=False, timeout=seconds) as http:
             answer = http.request(method, path, json=body)
     except HTTPError:
         raise DepartmentError(

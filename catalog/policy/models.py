@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from catalog.durations import Seconds
 from catalog.names import PlainName
 from catalog.policy.faults import nearest
 from catalog.relation import TypeText
@@ -140,12 +141,14 @@ class RelationSpec(_Model):
     table: raw table name. view: name of the file `views/<view>.<source kind>.sql`, or
     `views/<view>.sql`, beside department.yaml. Exactly one of the two.
     listed: an ungranted user may learn its name and comment from `atoll request`.
-    freshness: ISO-8601 duration or words, shown. rows: published row count.
+    rows: published row count.
     family: relations of one name tell of the same entities: their sums are guarded together, and dimensions of one
     name and mask mean the same. Without it, those of one table or view of a source are.
     synthetic: rows that are generated for grants of that mode.
     key: columns whose values together stand in one row only; shown to who sees them all unmasked or as pseudonyms. The
     gateway then joins on them in the department; answers do not depend on it.
+    materialise: `30m`, `6h`, from one minute to 31 days: the agent may keep a copy of its rows in its own state, for as
+    long, and answer modes `masked` and `raw` out of that where no row filter applies.
     """
 
     source: PlainName = "main"
@@ -158,6 +161,7 @@ class RelationSpec(_Model):
     family: str = ""
     synthetic: Synthetic = Synthetic()
     key: tuple[PlainName, ...] = ()
+    materialise: Annotated[Seconds, Field(ge=60, le=31 * 86_400)] | None = None
 
 
 class ClassRule(_Model):

@@ -7,7 +7,7 @@ governed columns, masks already in their types; nothing else of it exists for th
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -30,6 +30,7 @@ __all__ = ["Access", "Governed", "not_available"]
 class Governed:
     """One relation as one user may see it now. columns: name -> published type. masks: name -> mask.
 
+    spec: the policy's, or what takes the place of its source: generated rows, or the agent's own copy.
     above: kinds of masks whose predicates never go to the source (the owner's `limits.keep_above`).
     """
 
@@ -54,14 +55,26 @@ class Governed:
         return bool(self.masks or self.decision.filters or len(self.columns) < len(self.spec.columns))
 
 
+Copied = Callable[[str, Decision, datetime], RelationSpec | None]
+"""The relation as the agent's own copy holds it, where that answers under a decision at a moment; else None."""
+
+
 class Access:
     """What one principal may see of a department at one moment: decisions, made once and remembered."""
 
-    def __init__(self, department: Department, context: masks.Context, principal: Principal, now: datetime) -> None:
+    def __init__(
+        self,
+        department: Department,
+        context: masks.Context,
+        principal: Principal,
+        now: datetime,
+        copied: Copied = lambda *_: None,
+    ) -> None:
         self.department = department
         self.principal = principal
         self.now = now
         self._context = context
+        self._copied = copied
         self._found: dict[str, Governed | None] = {}
 
     def governed(self, name: str) -> Governed | None:
@@ -82,13 +95,24 @@ class Access:
     def decides_as(self, known: Mapping[str, Governed | None]) -> bool:
         """Whether these relations of the same policy are decided now as they were; then they are governed as they were.
 
-        A governed relation is a function of policy and decision, which holds the purpose too.
+        A governed relation is a function of policy, decision, which holds the purpose too, and whether a copy answers.
         """
         for name, governed in known.items():
-            if self._decide(name) != (None if governed is None else governed.decision):
+            decision = self._decide(name)
+            if decision != (None if governed is None else governed.decision):
+                return False
+            if governed is not None and decision is not None and not _same(self._spec(name, decision), governed.spec):
                 return False
             self._found[name] = governed
         return True
+
+    def _spec(self, name: str, decision: Decision) -> RelationSpec:
+        """What the policy says of the relation, with what answers in place of its source."""
+        spec = self.department.relations[name]
+        if decision.mode in (Mode.schema, Mode.synthetic):
+            # From here on there is no silo behind the relation that anything could ask.
+            return spec.model_copy(update={"source": STAND_IN, "table": name, "view": "", "rows": None})
+        return self._copied(name, decision, self.now) or spec
 
     def resolve(self, node: exp.Table) -> Governed:
         """The relation that a table node names. Raises NOT_AVAILABLE or PURPOSE."""
@@ -132,10 +156,8 @@ class Access:
         return result
 
     def _govern(self, name: str, decision: Decision) -> Governed:
-        spec, masking = self.department.relations[name], self._context
-        if decision.mode in (Mode.schema, Mode.synthetic):
-            # From here on there is no silo behind the relation that anything could ask.
-            spec = spec.model_copy(update={"source": STAND_IN, "table": name, "view": "", "rows": None})
+        spec, masking = self._spec(name, decision), self._context
+        if spec.source == STAND_IN:
             masking = blinded(masking)
         found: dict[str, Mask] = {}
         columns: dict[str, TrinoType] = {}
@@ -156,6 +178,10 @@ class Access:
         asked = name or (node.name.lower() if node is not None else "")
         near = difflib.get_close_matches(asked, [n for n in self.visible() if n != asked], n=1, cutoff=0.75)
         return not_available(asked, self.department.department, near[0] if near else "")
+
+
+def _same(one: RelationSpec, other: RelationSpec) -> bool:
+    return one is other or one == other  # mostly they are one, and to compare them takes longer than all the rest
 
 
 def not_available(name: str, department: str, near: str = "") -> AccessDenied:

@@ -47,6 +47,7 @@ from connectors.agent.disclosure import Guard, Question, epoch_of
 from connectors.agent.enforce import Scan, enforce
 from connectors.agent.execute import Engine, Engines, RowRun, Stop, trusted_table
 from connectors.agent.kept import Planned, Plans, Seen, Spelling, spelling
+from connectors.agent.materialised import MATERIALISED
 from connectors.agent.moments import settled
 from connectors.agent.plan import RowPlan, mode_refusal, plan_rows
 from connectors.agent.question import check_question, read_statement, signed_hash
@@ -64,7 +65,7 @@ _log = structlog.get_logger("atoll.agent")
 class Services:
     """What a run needs of its agent. version: the policy's digest. receipts: the key that signs answers.
 
-    plans: those that were kept under the policy.
+    plans: those that were kept under the policy. asked: told what questions read (`Materialised.asked`).
     """
 
     department: Department
@@ -78,6 +79,7 @@ class Services:
     receipts: Any
     parameter_key: bytes = field(repr=False)
     plans: Plans
+    asked: Callable[[Iterable[Governed]], None]
 
     @property
     def books(self) -> dict[str, str]:
@@ -99,6 +101,7 @@ class _Account:
     subjects: tuple[str, ...] = ()
     rewritten: str = ""
     seconds: float = 0.0
+    vintages: Mapping[str, datetime | None] = field(default_factory=dict)
 
 
 class FragmentRun:
@@ -224,14 +227,15 @@ class FragmentRun:
         # Where real rows are read too the record says under which mode; what was generated is listed beside it.
         self._account.mode = min((m for m in modes if m is not Mode.synthetic), default=min(modes, default=Mode.masked))
         self._account.relations = plan.relations
-        self._account.warnings = tuple(n for r in plan.relations if (n := notice_of(r, self.who)))
         self._settled()
+        self._account.warnings = tuple(n for r in plan.relations if (n := notice_of(r, self.who) or self._as_of(r)))
         self._account.rewritten = plan.sql
         run = RowRun(plan, lambda s: self.services.sources[s], self.keys, self.stop.cancel, self.services.engines)
         self.schema = run.schema
         if not self.fragment.dry_run:
             self._stack.enter_context(run)
             self._rows = run
+            self.services.asked(plan.relations)
             run.start()
             self._begin()
             run.open()
@@ -424,6 +428,8 @@ class FragmentRun:
     def _settled(self) -> None:
         """The relations are known: the question must be the user's own where they ask that, and grants must last."""
         check_question(self.fragment.question, self.question, self._tree, self._account.relations, self.who)
+        # Before anything is read: a snapshot may be renewed meanwhile, and rows are newer then than is said, not older.
+        self._account.vintages = {r.name: self._vintage(r) for r in self._account.relations}
         self._watch_grants()
 
     def _watch_grants(self) -> None:
@@ -639,12 +645,17 @@ class FragmentRun:
         return [f"{r.name}.{c}: {shown(m.kind, m.text)}" for r in self._account.relations for c, m in r.masks.items()]
 
     def _vintages(self) -> dict[str, str]:
-        found = {}
-        for relation in self._account.relations:
-            vintage = self.services.sources[relation.spec.source].vintage()
-            if vintage is not None:
-                found[relation.name] = vintage.isoformat()
-        return found
+        # One whose first snapshot was still to be read has an age only now.
+        found = ((r.name, self._account.vintages.get(r.name) or self._vintage(r)) for r in self._account.relations)
+        return {name: vintage.isoformat() for name, vintage in found if vintage is not None}
+
+    def _vintage(self, relation: Governed) -> datetime | None:
+        return self.services.sources[relation.spec.source].vintage(relation.spec.table)
+
+    def _as_of(self, relation: Governed) -> str:
+        """What is said beside an answer out of the agent's own copy, else nothing."""
+        vintage = self._account.vintages[relation.name] if relation.spec.source == MATERIALISED else None
+        return f"{self.who}.{MAIN}.{relation.name}: rows as of {vintage:%Y-%m-%d %H:%M} UTC" if vintage else ""
 
     def abandon(self) -> None:
         """End a run whose answer nobody will read: it began, but its frames were never asked for."""

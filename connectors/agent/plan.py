@@ -249,8 +249,8 @@ def plan_rows(
     planner = _Planner(access, capabilities, keys)
 
     def text_of(relation: Governed) -> str:
-        # Generated rows stand for what the owner's view gives; nothing reads through it.
-        return "" if relation.mode is Mode.synthetic else view_text(relation.name)
+        # What stands in place of the source stands for what the owner's view gives; nothing reads through it.
+        return view_text(relation.name) if relation.spec.view else ""
 
     def part(relation: Governed, columns: Mapping[str, str]) -> NativeScan:
         return enforce_part(relation, columns, text_of(relation))

@@ -4,7 +4,8 @@
     GET    /v1/requests                POST /v1/requests
     GET    /v1/ledger/head             GET  /v1/keys          /healthz  /metrics
     owner: GET /owner/status  /owner/ledger   /healthz
-           POST /owner/pause  /owner/resume  /owner/refresh  /owner/fit  /owner/untoken  /owner/requests/{id}
+           POST /owner/pause  /owner/resume  /owner/refresh  /owner/fit  /owner/materialise  /owner/untoken
+           POST /owner/requests/{id}
 
 Every request to /v1 but `keys` carries a token of the identity provider and a signature by the key that
 the token names; the token is checked before the body is read, and both before anything is parsed. Where the
@@ -373,6 +374,16 @@ def create_owner_app(agent: Agent) -> FastAPI:
         except SourceError as bad:
             return JSONResponse({"refreshed": False, "error": str(bad)}, 502)
         return JSONResponse({"refreshed": True})
+
+    @app.post("/owner/materialise")
+    def materialise(relations: Annotated[list[str], Body()], drop: Annotated[bool, Body()] = False) -> Response:
+        """Make copies of relations now, or let them go; without any, tell of those that there are."""
+        try:
+            return JSONResponse(agent.materialise(relations, drop))
+        except CityError as refusal:
+            return JSONResponse({"error": refusal.to_dict()}, 409)
+        except SourceError as bad:
+            return JSONResponse({"error": {"message": f"The copies cannot be read: {bad}"}}, 502)
 
     @app.post("/owner/untoken")
     def untoken(token: Annotated[str, Body(embed=True)]) -> dict[str, Any]:

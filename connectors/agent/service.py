@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ from catalog.identity import Pins, Principal, ReplayStore, Since, SqliteReplaySt
 from catalog.keys import Jwk, KeyFileError, KeyRing, SigningKey, load_or_create_secret
 from catalog.ledger import Ledger, LedgerError
 from catalog.masks.pseudonym import derive_key
-from catalog.policy import Department, Fit, PolicyError, Stamp, decide
+from catalog.policy import Decision, Department, Fit, PolicyError, RelationSpec, Stamp, decide
 from catalog.relation import Column, Mode, Relation, RelationList
 from connectors.agent.authorise import Access, Governed
 from connectors.agent.budget import Breaker, Budget, check_hours
@@ -43,6 +43,7 @@ from connectors.agent.fits import Fits, asker, granted_alone
 from connectors.agent.fragment import FragmentRun, Services, grant_ended, notice_of, shown
 from connectors.agent.kept import Plans
 from connectors.agent.mark import witnesses
+from connectors.agent.materialised import MATERIALISED, Definition, Materialised, definitions, may_copy
 from connectors.agent.policy_file import Loaded, PolicyFile, record_refusal, refusal_facts
 from connectors.agent.refusals import Refusals
 from connectors.agent.requests import Decided, Requests, Row, grant_name, standing
@@ -71,6 +72,7 @@ class _Policy:
     hierarchies: Mapping[str, Mapping[str, tuple[str, ...]]]
     loaded: Loaded
     plans: Plans = field(repr=False)
+    copies: Mapping[str, Definition] = field(repr=False)
 
     def context(self, purpose: str) -> masks.Context:
         """Mask context for one purpose: its pseudonyms join with nothing of another."""
@@ -135,11 +137,16 @@ class Agent:
             self.ledger.close()
             raise
         self._open_sources(department)
+        self._copies = Materialised(
+            state / "materialised", self._sources, self.ledger.append, lambda: self.breaker.paused or bool(self._fault),
+            self._clock, department.limits.memory_mb,
+        )  # fmt: skip
         self._policy = policy
         facts = policy.loaded.facts()
         books = self._services().books
         self.ledger.append("start", {"policy": policy.version, "department": self.name, "books": books, **facts})
         self._file.keep(policy.loaded)
+        self._copies.define(policy.copies)
 
     @classmethod
     def from_file(cls, path: str | Path, clock: Clock | None = None, owners: Path | None = None) -> Agent:
@@ -175,9 +182,11 @@ class Agent:
         loaded = self._file.read()
         base = self._path.parent
         roots = {n: _root(g.root, base, loaded.digests) for n, g in loaded.department.linkage_groups.items()}
+        department = loaded.department
         return _Policy(
-            loaded.department, loaded.version, loaded.views, roots, loaded.hierarchies, loaded, Plans(loaded.department)
-        )
+            department, loaded.version, loaded.views, roots, loaded.hierarchies, loaded, Plans(department),
+            definitions(department, loaded.views),
+        )  # fmt: skip
 
     def reload(self) -> None:
         """Take a changed policy. An invalid, unsigned or vanished one closes the agent until it is mended.
@@ -219,6 +228,7 @@ class Agent:
         self._fault, self._refused = "", None
         if not known:
             self._policy = fresh
+            self._copies.define(fresh.copies)
             self._stop_revoked()
 
     def _refuse_policy(self, fault: Exception) -> None:
@@ -296,7 +306,11 @@ class Agent:
     def access(self, principal: Principal) -> Access:
         policy = self.policy
         context = replace(policy.context(principal.purpose), vault=self.vault.of(principal.purpose))
-        return Access(policy.department, context, principal, self._clock())
+
+        def copied(name: str, decision: Decision, now: datetime) -> RelationSpec | None:
+            return self._copies.spec(policy.copies.get(name), decision, now)
+
+        return Access(policy.department, context, principal, self._clock(), copied)
 
     def check_open(self) -> None:
         """Raises DepartmentError(CLOSED) while paused, outside opening hours or without a valid policy."""
@@ -365,15 +379,16 @@ class Agent:
             rows=_rows_of(governed), key=_key_of(governed),
             max_keys=self.department.limits.keys, key_sets=len(KEYS_TABLES), key_columns=len(KEY_COLUMNS),
             source_kind=source.kind,
-            vintage=source.vintage(), notice=notice_of(governed, self.name),
+            vintage=source.vintage(spec.table), notice=notice_of(governed, self.name),
         )  # fmt: skip
 
     @property
     def _reach(self) -> Mapping[str, Source]:
-        """Every source that a relation may name: the department's own, and the one that makes rows up."""
+        """Every source that a relation may name: the department's own, its copies, and the one that makes rows up."""
         policy = self.policy
         return {
             **self._sources,
+            MATERIALISED: self._copies,
             STAND_IN: StandIn(policy.department, self._secret, partial(self._fitted, policy)),
         }
 
@@ -410,6 +425,7 @@ class Agent:
         return Services(
             policy.department, policy.version, self._reach, lambda name: policy.views.get(name, ""),
             self._engines, self.ledger, self.budget, self.guard, self._receipts, self._secret, policy.plans,
+            lambda relations: self._copies.asked(r.name for r in relations if may_copy(r.decision)),
         )  # fmt: skip
 
     def finish(self, run: FragmentRun) -> None:
@@ -469,6 +485,37 @@ class Agent:
         """Bring the snapshots of all sources up to date. Raises SourceError."""
         for source in self._sources.values():
             source.refresh()
+        self._copies.refresh()
+
+    def materialise(self, names: Collection[str], drop: bool = False) -> dict[str, Any]:
+        """Make the copies of these relations now, or let them go; without a name, none.
+
+        Returns `why`: relation -> why there is no new copy; `copies`: all that there are (`Materialised.told`). Raises
+        UserError for a relation of which the policy says nothing, LedgerError, DepartmentError(CLOSED).
+        """
+        self.reload()  # whoever just wrote it there means it
+        for name in names:
+            if name not in self.policy.copies:
+                raise self._not_materialised(name)
+        if drop:
+            self._copies.drop(names)
+        else:
+            self.breaker.check()
+            self._check_policy()
+        made = {} if drop else self._copies.make(names)
+        return {"why": {name: why for name, why in made.items() if why}, "copies": self._copies.told()}
+
+    def _not_materialised(self, name: str) -> UserError:
+        if name in self.department.relations:
+            return UserError(
+                f"The policy lets nobody keep a copy of {name}.", who=self.name, rule="materialise",
+                hint=f"Write `materialise: 6h` under relations.{name} in department.yaml.",
+            )  # fmt: skip
+        known = ", ".join(sorted(self.policy.copies)) or "none"
+        return UserError(
+            f"There is no relation {name}.", who=self.name, rule="materialise",
+            hint=f"Relations that say `materialise`: {known}.",
+        )  # fmt: skip
 
     def fit(self) -> dict[str, str]:
         """Ask for the sums that generated rows shall follow, where they are not known yet: relation -> what came of it.
@@ -519,6 +566,7 @@ class Agent:
             "running": running, "strangers_refused": self.refusals.total, "started": self.started.isoformat(),
             "ledger": self.ledger.head.model_dump(mode="json"),
             "sources": {n: _health(s) for n, s in self._sources.items()},
+            "copies": self._copies.told(),
             "vintages": {n: v.isoformat() for n, s in self._sources.items() if (v := s.vintage()) is not None},
         }  # fmt: skip
 
@@ -559,6 +607,7 @@ class Agent:
             self.ledger.append("stop", {})
         finally:
             self.replay.close()
+            self._copies.close()
             for source in self._sources.values():
                 source.close()
             self._engines.close()

@@ -109,6 +109,35 @@ def test_the_owner_s_breaker_stops_a_department_and_lets_it_answer_again(city: D
     assert run_atoll(*ask).code == 0
 
 
+def test_the_owner_has_a_relation_copied_and_lets_the_copy_go(city: Demo) -> None:
+    file = Path(city.state["departments"]["water"]["file"])
+    policy = file.read_text()
+    keep = ["materialise", "-f", str(file)]
+    count = "SELECT count(*), sum(qty) FROM water.main.company_month"
+    ask = ["query", "--url", city.state["url"], "--user", "lin", "--json", count]
+    before = json.loads(run_atoll(*ask).out)["rows"]
+    assert run_atoll(*keep).out == "No relation says `materialise`: nothing is copied.\n"
+    refused = run_atoll(*keep, "company_month")
+    assert (refused.code, refused.out) == (1, "")
+    assert "relations.company_month" in refused.err
+    file.write_text(policy.replace("\n  company_month:\n", "\n  company_month:\n    materialise: 6h\n"))
+    try:
+        told = json.loads(run_atoll(*keep, "city.water.company_month", "--json").out)
+        assert told["why"] == {}
+        assert [(c["relation"], c["seconds"], c["rows"]) for c in told["copies"]] == [
+            ("company_month", 21600, before[0][0])
+        ]
+        answer = json.loads(run_atoll(*ask).out)
+        assert answer["rows"] == before
+        assert answer["vintages"] == {"company_month": told["copies"][0]["vintage"]}
+        assert "company_month" in run_atoll(*keep).out
+        assert "Nothing of city.org.company lies in water" in run_atoll(*keep, "city.org.company").err
+        assert "no copy yet" in run_atoll(*keep, "--drop", "water.main.company_month").out
+        assert "vintages" not in json.loads(run_atoll(*ask).out) or not json.loads(run_atoll(*ask).out)["vintages"]
+    finally:
+        file.write_text(policy)
+
+
 def clinic(folder: Path, issuer: str, ports: tuple[int, int]) -> None:
     """A silo with 60 patients, drafted, with its proposals taken and the draft's placeholders filled in."""
     with sqlite3.connect(folder / "clinic.db") as db:
