@@ -268,6 +268,9 @@ class FilesSource(Source):
             return failing_view({"missing": VARCHAR}, f"no file matches {table.glob}")
         options = [f"union_by_name = {str(table.union).lower()}"]
         if table.hive:
+            if any("=" in part for part in self._folder.parts):
+                reason = f"a folder above {self._folder.name} is named like a partition, and would be taken for one"
+                return failing_view({"partition": VARCHAR}, reason)
             types = ", ".join(f"'{name}': {parse_type(text).duckdb()}" for name, text in table.hive.items())
             options += ["hive_partitioning = true", f"hive_types = {{{types}}}"]
         return parquet_view([self._folder / table.glob], ", ".join(options))

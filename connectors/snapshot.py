@@ -182,7 +182,7 @@ class Snapshot:
             self._open.add(edition)
         if old is not None:
             old.retire()
-        self._sweep()
+        self.sweep()
 
     def look(self, stamps: Mapping[str, Stamp]) -> None:
         """The files behind the tables as they are now; a table without a stamp is not held in memory."""
@@ -224,12 +224,12 @@ class Snapshot:
         with self._lock:
             self._open.discard(edition)
 
-    def _sweep(self) -> None:
-        """Delete the Parquet files that no open edition uses."""
+    def sweep(self) -> None:
+        """Delete the Parquet files that no open edition uses: not while a file is made that is yet to be published."""
         with self._lock:
             used = {path for edition in self._open for path in edition.files}
         for path in self.folder.rglob("*.parquet"):
-            if path not in used:
+            if path not in used and not path.is_dir():
                 path.unlink(missing_ok=True)
 
 
@@ -302,9 +302,15 @@ def engine(folder: Path, readable: Sequence[Path], memory: str, threads: int) ->
 
 
 def parquet_view(files: Sequence[Path], options: str = "") -> str:
-    """A SELECT over Parquet files or globs; `options` as read_parquet takes them."""
+    """A SELECT over Parquet files or globs; `options` as read_parquet takes them.
+
+    Without options that say so no folder's name is a column: the engine would take `year=2024` in a path for one, also
+    above the folder that is served, and put it in the place of what the file has.
+    """
     listed = ", ".join(_text(str(path)) for path in files)
-    return f"SELECT * FROM read_parquet([{listed}]{', ' + options if options else ''})"
+    if "hive_partitioning" not in options:
+        options = ", ".join(part for part in (options, "hive_partitioning = false") if part)
+    return f"SELECT * FROM read_parquet([{listed}], {options})"
 
 
 def _without_statistics(connection: duckdb.DuckDBPyConnection, sql: str) -> str:

@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,12 +38,12 @@ from catalog.exchange import Receipt
 from catalog.identity import GATEWAY_AUDIENCE, TokenVerifier
 from catalog.keys import KeyRing
 from catalog.names import RelationName
-from catalog.standards import CityTable
 from catalog.types import TrinoType, field_type
 from gateway import metadata, statements
 from gateway.access import Applications
 from gateway.authorise import authorise
 from gateway.catalogue import Catalogue, UserView
+from gateway.coverage import Coverage
 from gateway.dispatch import Agents, FragmentStream
 from gateway.execution import Effects, Execution, ResultColumn, Session
 from gateway.gather import Gathering, raise_first
@@ -105,6 +105,7 @@ class Gateway:
         self.pool = MergePool(settings.limits, settings.state / "spill")
         self._plan_cache = PlanCache()
         self._kept = KeptAnswers()
+        self._coverage = Coverage()
         self._workers = ThreadPoolExecutor(settings.limits.concurrent, thread_name_prefix="statement")
         self._executions: TTLCache[str, Execution] = TTLCache(KEPT, KEPT_SECONDS)
         self._receipts: TTLCache[str, Receipt] = TTLCache(10_000, 24 * 3600)
@@ -275,7 +276,8 @@ class Gateway:
                 plan = self._plan(execution, session, view, sql)
             if session.require_pushdown:
                 refuse_whole(plan)
-            self._exchange(execution, session, plan)
+            with self._covered(execution, session, view, plan):
+                self._exchange(execution, session, plan)
         except DepartmentError as error:
             if not (session.allow_partial and error.outcome in (Outcome.DOWN, Outcome.CLOSED)):
                 raise
@@ -285,8 +287,26 @@ class Gateway:
             execution.copy = None  # it is not kept
             execution.warn(f"Partial answer: {error.who} is missing ({error.message})")
             self._run_query(execution, session, view, smaller)
-            return
-        self._warn_unmapped(execution, session, view, plan.city)
+
+    def _covered(
+        self, execution: Execution, session: Session, view: UserView, plan: Plan
+    ) -> AbstractContextManager[None]:
+        """Beside a statement, its city tables' rows that no mapping covers are counted."""
+
+        def apart(sql: str) -> Execution:
+            part = Execution(self._query_id(), sql, session)
+            part.question = execution.question
+            return part
+
+        def run(part: Execution) -> None:
+            try:
+                self._exchange(part, session, self._plan(part, session, view, part.sql))
+            except Exception as bad:
+                self._finish(part, bad if isinstance(bad, CityError) else InternalError("The gateway failed."))
+                raise
+            self._finish(part)
+
+        return self._coverage.beside(execution, plan.city, apart, run)
 
     def _plan(self, execution: Execution, session: Session, view: UserView, sql: str) -> Plan:
         """The plan of a statement that runs: the one it had before, or a new one."""
@@ -409,33 +429,6 @@ class Gateway:
         with self._lock:
             found = self._receipts.get(receipt_id)
         return found.model_dump(mode="json") if found is not None else None
-
-    # -- standards -------------------------------------------------------------------------------
-
-    def _warn_unmapped(
-        self, execution: Execution, session: Session, view: UserView, used: tuple[CityTable, ...]
-    ) -> None:
-        """Count the rows that a city table's mapping doesn't cover, and say so."""
-        for table in used:
-            if table.unmapped is None:
-                continue
-            with execution.clock.at("counting what mappings leave out"):
-                count = self._count(execution, session, view, table.unmapped)
-            if count:
-                execution.warn(f"{count:,} rows of {table.name} {table.warning}")
-
-    def _count(self, execution: Execution, session: Session, view: UserView, sql: str) -> int:
-        part = Execution(self._query_id(), sql, session)
-        part.question = execution.question
-        execution.on_cancel(part.cancel)
-        try:
-            self._exchange(part, session, self._plan(part, session, view, sql))
-        except CityError as error:
-            self._finish(part, error)
-            raise
-        self._finish(part)
-        execution.adopt(part)
-        return sum(int(v or 0) for batch in part.batches() for v in batch.column(0).to_pylist())
 
     # -- explain, describe, kill -----------------------------------------------------------------
 
@@ -577,6 +570,7 @@ class Gateway:
         self._applications.close()
         self.agents.close()
         self._workers.shutdown(wait=True)
+        self._coverage.close()
         self.pool.close()
         self.ledger.close()
 

@@ -6,20 +6,28 @@ whatever stands above it is as it is over any other source. It never leaves the 
 
     question     a copy young enough answers; else the source does, and the copy is made meanwhile
     renewal      when it is half as old as it may be, if anybody asked since it was made
-    end          when it is too old, when the policy or the owner's view says something else, at the owner's word
+    end          when it is too old, when the policy or the owner's view says something else, at the owner's word: no
+                 question from then on, and its file a few seconds later, or with its last reader
 
 Not out of a copy: sums of mode `aggregate` and checks of mode `verify`, whose history tells of the source, and
-relations under a row filter, which is written in the source's own SQL. The ledger says of each copy when it was made
-and when it went; each receipt says of when the rows are.
+relations under a row filter, which is written in the source's own SQL. The ledger has a record of each copy before it
+answers, and one of the end of the last; each receipt says of when the rows are.
+
+Two threads: one makes copies, one after the other, however long a source takes; one looks round, so that what ends does
+not wait for that.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import re
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,12 +49,14 @@ __all__ = ["MATERIALISED", "Copy", "Definition", "Materialised", "definitions", 
 MATERIALISED = "$materialised"
 """The name of this source; no entry of `sources:` can have it."""
 GROUP_ROWS = 122_880
-"""Rows of a row group: the engine reads one after the other, several at once."""
+"""Rows of a row group: as many as the engine gives one of its threads at once."""
 GROUP_BYTES = 64 << 20
 RETRY = timedelta(minutes=1)
-"""How soon a copy that could not be made is tried again."""
-LINGER = timedelta(minutes=1)
-"""A copy too old for new questions waits for those that were planned before."""
+"""How soon a copy that could not be made is tried again; each time twice as late, up to half of how old it may be."""
+LINGER = 10.0
+"""Seconds that a copy which answers no new question waits for those that were planned before."""
+SKEW = timedelta(minutes=1)
+"""By how much a clock may be set back before a copy counts as one of a time to come."""
 _FILE = re.compile(r"(?P<table>[0-9a-f]{32})[.](?P<millis>[0-9]+)[.]parquet")
 _log = structlog.get_logger("atoll.agent")
 
@@ -66,18 +76,24 @@ class Definition:
     scan: NativeScan
 
 
-def definitions(department: Department, views: Mapping[str, str]) -> dict[str, Definition]:
-    """Relation -> its copy, for all that say `materialise`. views: the owner's SELECT of each view."""
+def definitions(
+    department: Department, views: Mapping[str, str], fingerprint: Callable[[Mapping[str, Any]], str]
+) -> dict[str, Definition]:
+    """Relation -> its copy, for all that say `materialise`.
+
+    views: the owner's SELECT of each view. fingerprint: of a source's configuration and what its references stand for.
+    """
     found = {}
     for name, spec in department.relations.items():
         if spec.materialise is not None:
-            found[name] = _definition(department, name, spec, views.get(name, "") if spec.view else "")
+            source = fingerprint(department.sources[spec.source])
+            found[name] = _definition(name, spec, source, views.get(name, "") if spec.view else "")
     return found
 
 
-def _definition(department: Department, name: str, spec: RelationSpec, view: str) -> Definition:
+def _definition(name: str, spec: RelationSpec, source: str, view: str) -> Definition:
     columns = tuple(OutputColumn(c.from_ or n, c.type, n) for n, c in spec.columns.items())
-    read = [name, department.sources[spec.source], spec.table, view, [[c.column, str(c.type), c.name] for c in columns]]
+    read = [name, source, spec.table, view, [[c.column, str(c.type), c.name] for c in columns]]
     table = sha256(canonical_json(read))[:32]
     held = spec.model_copy(update={
         "source": MATERIALISED, "table": table, "view": "",
@@ -97,21 +113,60 @@ def may_copy(decision: Decision) -> bool:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy as it lies on disk. at: when its reading began. vintage: of when its rows are."""
+    """A copy as it lies on disk. at: when its reading began. vintage: of when its rows are. since: that moment by the
+    machine's own count of seconds, which nobody sets."""
 
     file: Path
     at: datetime
     vintage: datetime
     rows: int
     bytes: int
+    since: float
 
     @property
     def table(self) -> str:
         return self.file.name.partition(".")[0]
 
-    def is_young(self, seconds: float, now: datetime, linger: timedelta = timedelta()) -> bool:
-        """Whether it is at most so old; a copy of a time to come is of a clock that was wrong."""
-        return timedelta() <= now - self.at <= timedelta(seconds=seconds) + linger
+    def is_young(self, seconds: float, now: datetime) -> bool:
+        """Whether it is at most so old, by the clock and by what passed; one of a time to come is of a wrong clock."""
+        return -SKEW <= now - self.at <= timedelta(seconds=seconds) and time.monotonic() - self.since <= seconds
+
+    @property
+    def name(self) -> dict[str, Any]:
+        """By which the ledger knows it."""
+        return {"table": self.table, "at": self.at.isoformat()}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the ledger and the owner are told."""
+        return {**self.name, "vintage": self.vintage.isoformat(), "rows": self.rows, "bytes": self.bytes}
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """The last attempt in vain, and how many there were since the last copy."""
+
+    at: datetime
+    reason: str
+    tries: int = 1
+
+    def again(self, seconds: float) -> datetime:
+        """When it is tried anew."""
+        later: timedelta = RETRY * 2 ** min(self.tries - 1, 20)
+        return self.at + max(RETRY, min(later, timedelta(seconds=seconds / 2)))
+
+
+@dataclass
+class _Job:
+    """A copy to be made, or one to be looked at, and what came of it: "" or why not."""
+
+    of: Definition | Copy
+    done: Future[str] = field(default_factory=Future)
+    cancel: Cancel = field(default_factory=Cancel)
+
+    @property
+    def table(self) -> str:
+        return self.of.table
 
 
 Record = Callable[[str, Mapping[str, Any]], object]
@@ -120,8 +175,8 @@ Record = Callable[[str, Mapping[str, Any]], object]
 class Materialised(Source):
     """The copies of one agent. Thread-safe. folder: private. sources: the department's own, by name.
 
-    record: writes to the ledger; raises LedgerError, and then no copy comes into use. paused: whether nothing is
-    answered just now; then nothing is copied either.
+    record: writes to the ledger; if it raises, no copy comes into use. paused: whether nothing is answered just now;
+    then the agent copies nothing by itself.
     """
 
     kind: ClassVar[str] = "materialised"
@@ -143,55 +198,51 @@ class Materialised(Source):
         self._clock = clock
         self._memory = f"{memory_mb}MB"
         self._lock = threading.Lock()
-        self._changing = threading.Lock()
+        self._publishing = threading.Lock()
         self._woken = threading.Event()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._snapshot: Snapshot | None = None
+        # Under `_lock`: what is said, what answers, what answers no more but may still be read, what is to be done.
         self._closed = False
         self._defined: dict[str, Definition] = {}
         self._copies: dict[str, Copy] = {}
+        self._going: dict[str, tuple[float, Copy]] = {}
+        self._ended: list[dict[str, Any]] = []
         self._asked: set[str] = set()
-        self._failed: dict[str, tuple[datetime, str]] = {}
-        self._running: tuple[str, Cancel] | None = None
-        self._snapshot: Snapshot | None = None
-        self._thread: threading.Thread | None = None
+        self._failed: dict[str, _Failure] = {}
+        self._ordered: dict[str, _Job] = {}
+        self._suspected: set[str] = set()
 
     # ---- what a policy says --------------------------------------------------------------------------
 
     def define(self, wanted: Mapping[str, Definition]) -> None:
         """From now on these, and no others. Copies of what is no longer said answer nothing more, and go."""
         with self._lock:
-            gone = {name for name, d in self._defined.items() if wanted.get(name) != d}
+            tables = {d.table for d in wanted.values()}
             self._defined = dict(wanted)
             self._asked &= wanted.keys()
             self._failed.clear()
-            self._stop(gone)
-        if self._thread is None and (wanted or self._folder.is_dir()):
-            self._take_up()
-            self._thread = threading.Thread(target=self._tend, name="atoll-materialise", daemon=True)
-            self._thread.start()
+            self._let_go([table for table in self._copies if table not in tables])
+            self._give_up(lambda table: table not in tables)
+            if not self._threads and not self._closed and (wanted or self._folder.is_dir()):
+                for work in (self._look_after, self._copy):
+                    self._threads.append(threading.Thread(target=work, name="atoll-materialise", daemon=True))
+                    self._threads[-1].start()
         self._woken.set()
 
-    def _take_up(self) -> None:
-        """Put the copies in use that an earlier run of the agent left; what is no copy, or no whole one, goes."""
-        found: dict[str, Copy] = {}
-        for path in sorted(self._folder.glob("*.parquet")):
-            try:
-                copy = _read_copy(path)
-            except (OSError, ValueError, KeyError, pa.ArrowException):
-                path.unlink(missing_ok=True)
-                continue
-            if copy.table not in found or found[copy.table].at < copy.at:
-                found[copy.table] = copy
-        with self._lock:
-            self._copies = found
-        try:
-            self._clear(first=True)
-        except SourceError as bad:
-            _log.error("copies cannot be read, and are not in use", error=str(bad))
+    def _let_go(self, tables: Iterable[str]) -> None:
+        """Under the lock: these copies answer no new question."""
+        for table in tables:
+            copy = self._copies.pop(table)
+            self._going[table] = time.monotonic() + LINGER, copy
+            self._ended.append(copy.name)
 
-    def _stop(self, names: Collection[str]) -> None:
-        """Give up the copy that is being made, if it is one of these."""
-        if self._running is not None and self._running[0] in names:
-            self._running[1].set()
+    def _give_up(self, which: Callable[[str], bool]) -> None:
+        """Under the lock: give up the copies that are being made, or waited for."""
+        for table, job in self._ordered.items():
+            if which(table):
+                job.cancel.set()
 
     # ---- asking --------------------------------------------------------------------------------------
 
@@ -214,28 +265,35 @@ class Materialised(Source):
     # ---- the owner's word ----------------------------------------------------------------------------
 
     def make(self, names: Collection[str]) -> dict[str, str]:
-        """Make these copies now: relation -> "", or why there is none. Raises LedgerError."""
+        """Make these copies now, and wait for them: relation -> "", or why there is none."""
         with self._lock:
             wanted = {name: self._defined.get(name) for name in names}
-        return {name: "it says no `materialise`" if d is None else self._made(d) for name, d in wanted.items()}
+        jobs = {name: None if d is None else self._order(d) for name, d in wanted.items()}
+        return {name: "it says no `materialise`" if job is None else job.done.result() for name, job in jobs.items()}
 
     def drop(self, names: Collection[str]) -> None:
-        """Let these copies go; another one is made when somebody asks again. Raises LedgerError, SourceError."""
+        """Let these copies go; another one is made when somebody asks again."""
         with self._lock:
-            self._asked -= set(names)
             tables = {d.table for n, d in self._defined.items() if n in names}
-            self._stop(names)
-        with self._changing:
-            self._clear(also=tables)
+            self._asked -= set(names)
+            self._let_go(tables & self._copies.keys())
+            self._give_up(lambda table: table in tables)
+        self._woken.set()
+
+    def give_up(self) -> None:
+        """Make none of the copies that are being made, or waited for."""
+        with self._lock:
+            self._give_up(lambda _: True)
 
     def told(self) -> list[dict[str, Any]]:
         """For the owner: each relation that says `materialise`, how old its copy may be, and its copy, if any."""
         now, found = self._clock(), []
         with self._lock:
             for name, d in self._defined.items():
-                copy, (_, failed) = self._copies.get(d.table), self._failed.get(name, (now, ""))
-                one = {} if copy is None else {**_facts(copy), "answers": copy.is_young(d.seconds, now)}
-                found.append({"relation": name, "seconds": d.seconds, "failed": failed, **one})
+                copy, failed = self._copies.get(d.table), self._failed.get(name)
+                one = {} if copy is None else {**copy.facts, "answers": copy.is_young(d.seconds, now)}
+                reason = failed.reason if failed else ""
+                found.append({"relation": name, "seconds": d.seconds, "failed": reason, **one})
         return found
 
     # ---- Source --------------------------------------------------------------------------------------
@@ -247,158 +305,262 @@ class Materialised(Source):
         return CAPABILITIES
 
     def scan(self, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
-        with self._lock:
-            snapshot = self._snapshot
-        if snapshot is None:
+        if self._snapshot is None:
             raise SourceError("there is no copy any more")
-        return snapshot.scan(scan, cancel)
+        return self._watched(self._snapshot.scan(scan, cancel), scan)
+
+    def _watched(self, batches: Iterator[pa.RecordBatch], scan: NativeScan) -> Iterator[pa.RecordBatch]:
+        """The batches; where they cannot be read, the copies behind them are looked at."""
+        try:
+            yield from batches
+        except Cancelled:
+            raise
+        except SourceError:
+            read = {part.relation for part in scan.scans() if isinstance(part.relation, str)}
+            with self._lock:
+                doubtful = [c for table, c in self._copies.items() if table in read - self._suspected]
+                self._suspected |= read
+            for copy in doubtful:
+                self._jobs.put(_Job(copy))
+            raise
 
     def vintage(self, table: str = "") -> datetime | None:
         with self._lock:
-            found = [c.vintage for c in self._copies.values() if table in ("", c.table)]
-        return min(found, default=None)
+            there = [*self._copies.values(), *(copy for _, copy in self._going.values())]
+        return min((copy.vintage for copy in there if table in ("", copy.table)), default=None)
 
     def refresh(self) -> None:
         """Make every copy that there is anew. Raises SourceError for the first that cannot be made."""
         with self._lock:
             names = [name for name, d in self._defined.items() if d.table in self._copies]
-        for name, why in self.make(names).items():
+        for name, why in ({} if self._paused() else self.make(names)).items():
             if why:
                 raise SourceError(f"{name}: {why}")
 
     def close(self) -> None:
-        """Copies stay where they are, for the next start."""
+        """Copies stay where they are, for the next start; those that were let go do not. Waits a few seconds at most
+        for a source that does not stop."""
         with self._lock:
             self._closed = True
-            self._stop(self._defined.keys())
+            self._give_up(lambda _: True)
+            going = [copy for _, copy in self._going.values()]
+        self._jobs.put(None)
         self._woken.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5.0)
-        with self._changing:
+        for thread in self._threads:
+            thread.join(timeout=5.0)
+        if self._publishing.acquire(timeout=5.0):
             if self._snapshot is not None:
                 self._snapshot.close()
+            self._guarded(self._tell)
+            self._publishing.release()
+        for copy in going:
+            copy.file.unlink(missing_ok=True)
 
-    # ---- the background ------------------------------------------------------------------------------
+    # ---- looking round -------------------------------------------------------------------------------
 
-    def _tend(self) -> None:
+    def _look_after(self) -> None:
+        self._guarded(self._take_up)
         while not self._closed:
             self._woken.clear()
-            try:
-                for definition in self._due():
-                    self._made(definition)
-                with self._changing:
-                    self._clear()
-            except (LedgerError, SourceError, OSError) as bad:
-                _log.error("copies cannot be looked after", error=str(bad))
+            self._guarded(self._look_round)
             self._woken.wait(self._pause())
 
-    def _due(self) -> list[Definition]:
-        """Copies that somebody waits for: none there or half as old as it may be, and not just tried in vain."""
-        now, paused = self._clock(), self._paused()
-        with self._lock:
-            return [] if paused else [d for n in self._asked if self._moment(d := self._defined[n], now) <= now]
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """The last line of defence: whatever goes wrong once is tried again."""
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - the thread must go on
+            _log.exception("copies cannot be looked after")
 
-    def _moment(self, definition: Definition, now: datetime) -> datetime:
-        """When the copy of a relation that is asked for should be made."""
-        copy, tried = self._copies.get(definition.table), self._failed.get(definition.name)
+    def _take_up(self) -> None:
+        """Put the copies in use that an earlier run of the agent left; what is no copy, or no whole one, goes."""
+        found: dict[str, Copy] = {}
+        with self._publishing:
+            for path in sorted(p for p in self._folder.glob("*") if not p.is_dir()):
+                copy = _found_copy(path, self._clock())
+                if copy is None:
+                    with suppress(OSError):
+                        path.unlink()
+                elif copy.table not in found or found[copy.table].at < copy.at:
+                    found[copy.table] = copy
+            if not found:
+                return
+            self._publish(found)
+            with self._lock:
+                self._copies = {**found, **self._copies}
+                named = {d.table for d in self._defined.values()}
+                self._let_go([table for table in self._copies if table not in named])
+
+    def _look_round(self) -> None:
+        """Let go of what is too old, order what is due, and take away what nobody reads any more."""
+        now, idle = self._clock(), self._paused()
+        with self._lock:
+            seconds = {d.table: d.seconds for d in self._defined.values()}
+            self._let_go([t for t, copy in self._copies.items() if not copy.is_young(seconds.get(t, 0.0), now)])
+            due = [] if idle else [d for n in self._asked if self._due(d := self._defined[n], now) <= now]
+        for definition in due:
+            self._order(definition)
+        with self._publishing:
+            self._settle()
+
+    def _due(self, definition: Definition, now: datetime) -> datetime:
+        """Under the lock: when the copy of a relation that is asked for should be made."""
+        copy, failed = self._copies.get(definition.table), self._failed.get(definition.name)
         due = now if copy is None or copy.at > now else copy.at + timedelta(seconds=definition.seconds / 2)
-        return due if tried is None else max(due, tried[0] + RETRY)
+        return due if failed is None else max(due, failed.again(definition.seconds))
 
     def _pause(self) -> float:
-        """Seconds until something is due: at most a minute, for a clock may be set."""
-        now = self._clock()
+        """Seconds until something is due: at most a minute, for a clock may be set and a door may open."""
+        now, idle = self._clock(), self._paused()
         with self._lock:
-            moments = [self._moment(self._defined[name], now) for name in self._asked]
-            moments += [self._copies[d.table].at + timedelta(seconds=d.seconds) + LINGER
-                        for d in self._defined.values() if d.table in self._copies]  # fmt: skip
-        left = min((moment - now for moment in moments), default=RETRY)
-        return min(60.0, max(1.0, left.total_seconds()))
+            seconds = {d.table: d.seconds for d in self._defined.values()}
+            due = [] if idle else [self._due(self._defined[n], now) for n in self._asked]
+            due += [copy.at + timedelta(seconds=seconds.get(table, 0.0)) for table, copy in self._copies.items()]
+            left = [(moment - now).total_seconds() for moment in due]
+            left += [until - time.monotonic() for until, _ in self._going.values()]
+        return min(60.0, max(0.2, min(left, default=60.0)))
 
-    def _made(self, definition: Definition) -> str:
-        """Empty once the copy is in use, else why there is none. Raises LedgerError."""
-        with self._changing:
-            try:
-                self._make(definition)
-            except Cancelled:
-                return "it was given up: the policy changed, its owner dropped it, or the agent closes"
-            except (SourceError, OSError, pa.ArrowException) as bad:
-                reason = " ".join(str(bad).split())[:300]
-                _log.warning("no copy", relation=definition.name, reason=reason)
-                with self._lock:
-                    self._failed[definition.name] = self._clock(), reason
-                return reason
-            finally:
-                with self._lock:
-                    self._running = None
-        return ""
-
-    def _make(self, definition: Definition) -> None:
-        cancel = Cancel()
+    def _settle(self) -> None:
+        """While publishing: without what was let go a while ago, and without files that nobody reads. On record."""
         with self._lock:
-            if self._closed or self._defined.get(definition.name) != definition:
-                raise Cancelled("no longer wanted")
-            self._running = definition.name, cancel
+            over = [table for table, (until, _) in self._going.items() if until <= time.monotonic()]
+            for table in over:
+                del self._going[table]
+        if over:
+            self._publish(self._there())
+        if self._snapshot is not None:
+            self._snapshot.sweep()
+        self._tell()
+
+    def _there(self) -> dict[str, Copy]:
+        with self._lock:
+            return {**{table: copy for table, (_, copy) in self._going.items()}, **self._copies}
+
+    def _publish(self, copies: Mapping[str, Copy]) -> None:
+        """While publishing: let these be read, and no others. Raises SourceError, and nothing has changed."""
+        snapshot = self._snapshot or Snapshot(self._folder, memory=self._memory)
+        files = {table: copy.file for table, copy in copies.items()}
+        snapshot.publish({table: parquet_view([file]) for table, file in files.items()}, list(files.values()))
+        snapshot.look({table: stamp for table, file in files.items() if (stamp := Stamp.of([file])) is not None})
+        self._snapshot = snapshot
+
+    def _tell(self) -> None:
+        """The ends of copies, as soon as the ledger takes them."""
+        while self._ended:
+            self._record("materialise_end", self._ended[0])
+            del self._ended[0]
+
+    # ---- making --------------------------------------------------------------------------------------
+
+    def _order(self, definition: Definition) -> _Job:
+        """A job that makes the copy: the one that is waiting or at work, or a new one."""
+        with self._lock:
+            job = self._ordered.get(definition.table)
+            if job is None or job.cancel.is_set():
+                job = self._ordered[definition.table] = _Job(definition)
+                if self._closed:
+                    job.done.set_result(_GIVEN_UP)
+                self._jobs.put(job)
+        return job
+
+    def _copy(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._do(job)
+        while not self._jobs.empty():
+            if (job := self._jobs.get()) is not None:
+                self._done(job, _GIVEN_UP)
+
+    def _do(self, job: _Job) -> None:
+        reason = ""
+        try:
+            if isinstance(job.of, Copy):
+                self._look_at(job.of)
+            else:
+                self._make(job.of, job.cancel)
+        except Cancelled:
+            reason = _GIVEN_UP
+        except Exception as bad:  # noqa: BLE001 - handed to whoever waits for the copy
+            known = isinstance(bad, (SourceError, LedgerError, OSError, pa.ArrowException))
+            reason = " ".join(str(bad).split())[:300] if known else "something went wrong that the agent's log tells"
+            _log.warning("no copy", table=job.table, reason=reason, exc_info=not known)
+        self._done(job, reason)
+
+    def _done(self, job: _Job, reason: str) -> None:
+        with self._lock:
+            if self._ordered.get(job.table) is job:
+                del self._ordered[job.table]
+            if isinstance(job.of, Definition) and reason not in ("", _GIVEN_UP):
+                before = self._failed.get(job.of.name)
+                self._failed[job.of.name] = _Failure(self._clock(), reason, before.tries + 1 if before else 1)
+        if not job.done.done():
+            job.done.set_result(reason)
+        self._woken.set()
+
+    def _make(self, definition: Definition, cancel: Cancel) -> None:
+        cancel.check()
+        with self._lock:
             self._asked.discard(definition.name)
         source, at = self._sources[definition.source], self._clock()
         vintage = source.vintage() or at
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"{definition.table}.{int(at.timestamp() * 1000)}.parquet"
-        _write(source.scan(definition.scan, cancel), definition.scan.schema, path, vintage, cancel)
+        half = self._folder / f"{definition.table}.half"
         try:
-            copy = _read_copy(path)
-            self._publish({**self._copies, copy.table: copy}, lambda: self._record(
-                "materialise", {"relation": definition.name, **_facts(copy)}
-            ))  # fmt: skip
+            _write(source.scan(definition.scan, cancel), definition.scan.schema, half, vintage, cancel)
+            with self._publishing:
+                cancel.check()
+                self._put_in_use(definition, half, at, cancel)
+        finally:
+            half.unlink(missing_ok=True)
+
+    def _put_in_use(self, definition: Definition, half: Path, at: datetime, cancel: Cancel) -> None:
+        """While publishing: on record, and then readable. Raises what goes wrong, and all is as it was."""
+        path = self._folder / f"{definition.table}.{int(at.timestamp() * 1000)}.parquet"
+        os.replace(half, path)
+        try:
+            copy = _read_copy(path, self._clock())
+            self._record("materialise", {"relation": definition.name, **copy.facts})
+            try:
+                self._publish({**self._there(), copy.table: copy})
+            except SourceError:
+                self._ended.append(copy.name)
+                raise
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         with self._lock:
+            self._copies[copy.table] = copy
+            self._going.pop(copy.table, None)
+            self._suspected.discard(copy.table)
             self._failed.pop(definition.name, None)
+            if cancel.is_set():  # just now
+                self._let_go([copy.table])
 
-    def _clear(self, also: Collection[str] = (), first: bool = False) -> None:
-        """Let go of copies that are too old, or that no relation says any more.
+    def _look_at(self, copy: Copy) -> None:
+        """Read a copy that could not be read; if it is broken it answers nothing any more."""
+        try:
+            with pq.ParquetFile(copy.file) as file:
+                for _ in file.iter_batches():
+                    pass
+        except (OSError, pa.ArrowException):
+            with self._lock:
+                if self._copies.get(copy.table) is copy:
+                    self._let_go([copy.table])
+            raise
 
-        also: of these tables, too. first: those that are left have to be put in use.
-        """
-        now = self._clock()
-        with self._lock:
-            named = {d.table: d.seconds for d in self._defined.values()}
-            copies = self._copies
-        kept = {
-            table: copy for table, copy in copies.items()
-            if table in named and table not in also and copy.is_young(named[table], now, LINGER)
-        }  # fmt: skip
-        if first or len(kept) < len(copies):
-            self._publish(kept)
-        for table in copies.keys() - kept.keys():
-            self._record("materialise_end", {"table": table, "at": copies[table].at.isoformat()})
 
-    def _publish(self, copies: Mapping[str, Copy], before: Callable[[], object] = lambda: None) -> None:
-        """Put these copies in use, and no others: files of others go with their last reader. before: once they can be
-        read, and before anybody does."""
-        if self._snapshot is None:
-            self._snapshot = Snapshot(self._folder, memory=self._memory)
-        self._snapshot.publish(
-            {table: parquet_view([c.file]) for table, c in copies.items()}, [c.file for c in copies.values()]
-        )
-        self._snapshot.look({table: stamp for table, c in copies.items() if (stamp := Stamp.of([c.file])) is not None})
-        before()
-        with self._lock:
-            self._copies = dict(copies)
+_GIVEN_UP = "it was given up: the policy changed, its owner dropped it or paused the agent, or the agent closes"
 
 
 def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path, vintage: datetime, cancel: Cancel) -> None:
-    """All of a source's rows as one file, or none: a half-written file never bears the final name."""
-    half = path.with_suffix(".half")
+    """All of a source's rows as one file, readable by its owner alone."""
     told = {"vintage": vintage.isoformat()}
-    try:
-        with pq.ParquetWriter(half, schema.with_metadata(told), compression="zstd") as writer:
-            for rows in _groups(batches, schema):
-                cancel.check()
-                writer.write_table(rows)
-        os.replace(half, path)
-    finally:
-        half.unlink(missing_ok=True)
+    with (
+        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
+        pq.ParquetWriter(file, schema.with_metadata(told), compression="zstd") as writer,
+    ):
+        for rows in _groups(batches, schema):
+            cancel.check()
+            writer.write_table(rows)
 
 
 def _groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -415,19 +577,21 @@ def _groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
         yield pa.Table.from_batches(waiting, schema)
 
 
-def _read_copy(path: Path) -> Copy:
-    """What lies there. Raises ValueError, KeyError, OSError, pa.ArrowException where that is no copy."""
+def _found_copy(path: Path, now: datetime) -> Copy | None:
+    """What lies there, None if that is no copy."""
+    try:
+        return _read_copy(path, now)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, pa.ArrowException):
+        return None
+
+
+def _read_copy(path: Path, now: datetime) -> Copy:
+    """What lies there. Raises what `_found_copy` catches."""
     found = _FILE.fullmatch(path.name)
     if found is None:
         raise ValueError(f"{path.name} is no copy")
     about = pq.read_metadata(path)
     vintage = datetime.fromisoformat(about.schema.to_arrow_schema().metadata[b"vintage"].decode())
     at = datetime.fromtimestamp(int(found["millis"]) / 1000, UTC)
-    return Copy(path, at, vintage, about.num_rows, path.stat().st_size)
-
-
-def _facts(copy: Copy) -> dict[str, Any]:
-    return {
-        "table": copy.table, "at": copy.at.isoformat(), "vintage": copy.vintage.isoformat(), "rows": copy.rows,
-        "bytes": copy.bytes,
-    }  # fmt: skip
+    since = time.monotonic() - max(0.0, (now - at).total_seconds())
+    return Copy(path, at, vintage, about.num_rows, path.stat().st_size, since)

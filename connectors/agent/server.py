@@ -382,8 +382,6 @@ def create_owner_app(agent: Agent) -> FastAPI:
             return JSONResponse(agent.materialise(relations, drop))
         except CityError as refusal:
             return JSONResponse({"error": refusal.to_dict()}, 409)
-        except SourceError as bad:
-            return JSONResponse({"error": {"message": f"The copies cannot be read: {bad}"}}, 502)
 
     @app.post("/owner/untoken")
     def untoken(token: Annotated[str, Body(embed=True)]) -> dict[str, Any]:

@@ -8,12 +8,13 @@ agent.pause(), resume()   the owner's breaker
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -72,7 +73,7 @@ class _Policy:
     hierarchies: Mapping[str, Mapping[str, tuple[str, ...]]]
     loaded: Loaded
     plans: Plans = field(repr=False)
-    copies: Mapping[str, Definition] = field(repr=False)
+    copies: Mapping[str, Definition] = field(default_factory=dict, repr=False)
 
     def context(self, purpose: str) -> masks.Context:
         """Mask context for one purpose: its pseudonyms join with nothing of another."""
@@ -138,10 +139,10 @@ class Agent:
             raise
         self._open_sources(department)
         self._copies = Materialised(
-            state / "materialised", self._sources, self.ledger.append, lambda: self.breaker.paused or bool(self._fault),
-            self._clock, department.limits.memory_mb,
+            state / "materialised", self._sources, self.ledger.append, lambda: not self._is_open(), self._clock,
+            department.limits.memory_mb,
         )  # fmt: skip
-        self._policy = policy
+        policy = self._policy = self._with_copies(policy)
         facts = policy.loaded.facts()
         books = self._services().books
         self.ledger.append("start", {"policy": policy.version, "department": self.name, "books": books, **facts})
@@ -182,11 +183,18 @@ class Agent:
         loaded = self._file.read()
         base = self._path.parent
         roots = {n: _root(g.root, base, loaded.digests) for n, g in loaded.department.linkage_groups.items()}
-        department = loaded.department
         return _Policy(
-            department, loaded.version, loaded.views, roots, loaded.hierarchies, loaded, Plans(department),
-            definitions(department, loaded.views),
-        )  # fmt: skip
+            loaded.department, loaded.version, loaded.views, roots, loaded.hierarchies, loaded, Plans(loaded.department)
+        )
+
+    def _with_copies(self, policy: _Policy) -> _Policy:
+        """The policy with what its copies are."""
+        return replace(policy, copies=definitions(policy.department, policy.views, self._fingerprint))
+
+    def _fingerprint(self, source: Mapping[str, Any]) -> str:
+        """Of a source's configuration and what its references stand for; whoever reads it learns of no secret."""
+        text = canonical_json([source, [_secret_of(r, self._path.parent) for r in _references(source)]])
+        return hmac.new(self._secret, b"atoll-source-v1|" + text, "sha256").hexdigest()
 
     def reload(self) -> None:
         """Take a changed policy. An invalid, unsigned or vanished one closes the agent until it is mended.
@@ -199,7 +207,7 @@ class Agent:
             if not self._file.changed():
                 return
             try:
-                fresh = self._read()
+                fresh = self._with_copies(self._read())
                 _same_house(self.policy.department, fresh.department)
                 self._confine(fresh.department)
                 with self._lock:
@@ -317,6 +325,13 @@ class Agent:
         self.breaker.check()
         self._check_policy()
         check_hours(self.department.limits, self._clock(), self.name)
+
+    def _is_open(self) -> bool:
+        try:
+            self.check_open()
+        except DepartmentError:
+            return False
+        return True
 
     def stop_after_hours(self) -> None:
         """Stop every running fragment once the opening hours are over."""
@@ -472,6 +487,7 @@ class Agent:
             found = list(self._running.values())
         for one in found:
             one.stop(self.breaker.closed())
+        self._copies.give_up()
 
     def stop_those(self, wrong: Callable[[Principal, bytes | None], bool], reason: CityError) -> None:
         """Stop every running fragment whose principal, or whose connection's certificate, is `wrong`."""
@@ -491,7 +507,7 @@ class Agent:
         """Make the copies of these relations now, or let them go; without a name, none.
 
         Returns `why`: relation -> why there is no new copy; `copies`: all that there are (`Materialised.told`). Raises
-        UserError for a relation of which the policy says nothing, LedgerError, DepartmentError(CLOSED).
+        UserError for a relation of which the policy says nothing, DepartmentError(CLOSED).
         """
         self.reload()  # whoever just wrote it there means it
         for name in names:
@@ -741,6 +757,22 @@ def _rows_of(governed: Governed) -> int | None:
     if rows is None or decision.filters or governed.mode not in (Mode.masked, Mode.raw):
         return None
     return round(rows, 2 - len(str(rows)))
+
+
+def _references(config: Any) -> Iterator[str]:
+    """Every `env:` and `file:` reference of a configuration."""
+    if isinstance(config, str) and config.startswith(("env:", "file:")):
+        yield config
+    elif isinstance(config, (Mapping, list)):
+        for part in config.values() if isinstance(config, Mapping) else config:
+            yield from _references(part)
+
+
+def _secret_of(reference: str, base: Path) -> str:
+    try:
+        return resolve_secret(reference, base) or ""
+    except ValueError:
+        return ""
 
 
 def _settled(policy: _Policy, relation: str, fit: Fit, now: datetime) -> Settled:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,7 +16,8 @@ import pyarrow as pa
 import pytest
 
 from catalog.errors import CityError
-from connectors.base import Cancel, NativeScan, SourceError
+from connectors.agent import materialised
+from connectors.base import Cancel, NativeScan, OutputColumn
 from connectors.sqlite import SqliteSource
 from tests.agent.house import Ask, House, tuples
 from tests.agent.test_limits import until
@@ -83,7 +86,7 @@ class Building:
 
     @property
     def files(self) -> list[Path]:
-        return sorted(self.state.glob("*"))
+        return sorted(self.state.glob("*.*"))
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         return [r for r in self.agent.ledger.records() if r["kind"] == kind]
@@ -97,6 +100,12 @@ class Building:
         async with self.asks(user, purpose) as ask:
             ((found,),) = tuples(await ask.rows(COUNT))
             return int(found)
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was let go is gone within a test's patience."""
+    monkeypatch.setattr(materialised, "LINGER", 0.3)
 
 
 @pytest.fixture
@@ -240,34 +249,97 @@ async def test_the_owner_lets_it_go(building: Building) -> None:
     building.change("DELETE FROM visits WHERE NO >= 80")
     building.agent.pause()
     assert "at" not in building.agent.materialise(["visits"], drop=True)["copies"][0]
-    assert building.files == []
+    await until(lambda: building.files == [])
     building.agent.resume()
     assert await building.count() == 80
 
 
-async def test_it_outlives_a_restart_unless_it_is_too_old_or_broken(building: Building) -> None:
+async def test_it_outlives_a_restart_unless_it_is_too_old_or_no_whole_copy(building: Building) -> None:
     building.agent.materialise(["visits"])
     building.change("DELETE FROM visits WHERE NO >= 80")
     building.reopen()
+    await until(lambda: building.copy.get("answers"))
     assert await building.count() == 90
     (file,) = building.files
-    (building.state / f"{'0' * 32}.1.parquet").write_bytes(file.read_bytes())  # of nothing that the policy says
     building.agent.close()
-    file.write_bytes(file.read_bytes()[:-20])
+    whole = file.read_bytes()
+    for name, content in {
+        f"{'0' * 32}.1.parquet": whole, f"{'0' * 32}.{10**20}.parquet": whole, f"{'0' * 32}.half": b"cut off",
+        "a.b": b"",
+    }.items():  # fmt: skip
+        (building.state / name).write_bytes(content)
+    (building.state / "folder.parquet").mkdir()
+    file.write_bytes(whole[:-20])
     building.agent = building.house.open(building.clock)
+    await until(lambda: [path.name for path in building.files] == ["folder.parquet"])
     assert await building.count() == 80
     await until(lambda: building.copy.get("rows") == 80)
     building.agent.close()
     building.clock.forward(days=1)
     building.agent = building.house.open(building.clock)
+    await until(lambda: [path.name for path in building.files] == ["folder.parquet"])
+
+
+async def test_a_copy_that_went_is_not_taken_up_again(building: Building) -> None:
+    building.agent.materialise(["visits"])
+    building.agent.materialise(["visits"], drop=True)
+    building.reopen()
     assert building.files == []
+    ended = [r["table"] for r in building.told("materialise_end")]
+    assert ended == [r["table"] for r in building.told("materialise")]
+
+
+async def test_another_secret_of_its_source_is_another_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    building = Building(tmp_path)
+    tables = set()
+    for tenant in ("one", "two", "one"):
+        monkeypatch.setenv("TENANT", tenant)
+        fresh = building.agent._fingerprint({"kind": "rest", "headers": [{"X-Tenant": "env:TENANT"}]})
+        assert tenant not in fresh
+        tables.add(fresh)
+    building.agent.close()
+    assert len(tables) == 2
 
 
 async def test_one_of_a_time_to_come_is_of_a_wrong_clock(building: Building) -> None:
     building.agent.materialise(["visits"])
     building.change("DELETE FROM visits WHERE NO >= 80")
+    building.clock.forward(seconds=-5)
+    assert await building.count() == 90
     building.clock.forward(days=-3)
     assert await building.count() == 80
+
+
+async def test_a_clock_that_stands_still_does_not_keep_a_copy_young(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building.agent.materialise(["visits"])
+    building.change("DELETE FROM visits WHERE NO >= 80")
+    true = time.monotonic
+    monkeypatch.setattr(materialised.time, "monotonic", lambda: true() + 6 * 3600 + 1)
+    assert await building.count() == 80
+
+
+async def test_only_its_owner_can_read_it(building: Building) -> None:
+    building.agent.materialise(["visits"])
+    (file,) = building.files
+    assert [path.stat().st_mode & 0o077 for path in (building.state, file)] == [0, 0]
+
+
+async def test_a_file_that_was_being_read_goes_with_its_last_reader(building: Building) -> None:
+    building.agent.materialise(["visits"])
+    copies = building.agent._copies
+    (definition,) = copies._defined.values()
+    types = {name: column.type for name, column in definition.spec.columns.items()}
+    columns = tuple(OutputColumn(name, type_, name) for name, type_ in types.items())
+    rows = copies.scan(NativeScan(definition.table, False, types, columns), Cancel())
+    assert next(rows).num_rows == 90
+    building.agent.materialise(["visits"], drop=True)
+    await until(lambda: not copies._going)
+    assert len(building.files) == 1
+    rows.close()
+    copies._woken.set()
+    await until(lambda: building.files == [])
 
 
 # ---- what goes wrong ----------------------------------------------------------------------------------------
@@ -293,6 +365,96 @@ async def test_what_is_not_on_record_is_not_in_use(building: Building, monkeypat
     assert await building.count() == 80
 
 
+async def test_a_renewal_that_fails_leaves_the_copy_that_there_was(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building.agent.materialise(["visits"])
+    building.change("DELETE FROM visits WHERE NO >= 80")
+    building.clock.forward(minutes=10)
+    record = building.agent._copies._record
+    seen = []
+
+    def full(kind: str, facts: Any) -> None:
+        if kind == "materialise":
+            seen.append(building.copy["rows"])
+            raise OSError("No space left on device")
+        record(kind, facts)
+
+    monkeypatch.setattr(building.agent._copies, "_record", full)
+    assert "No space" in building.agent.materialise(["visits"])["why"]["visits"]
+    assert seen == [90], "nobody is answered by a copy that is not on record yet"
+    assert await building.count() == 90
+    assert len(building.files) == 1
+
+
+async def test_each_attempt_in_vain_waits_twice_as_long(building: Building) -> None:
+    building.write(columns={**COLUMNS, "ward": "integer"})
+    copies, waits = building.agent._copies, []
+    for _ in range(10):
+        building.agent.materialise(["visits"])
+        waits.append((copies._failed["visits"].again(6 * 3600) - building.clock.now).total_seconds() / 60)
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 180, 180]
+
+
+@pytest.mark.parametrize("harm", ["damaged", "gone"])
+async def test_a_copy_that_cannot_be_read_is_given_up(building: Building, harm: str) -> None:
+    building.agent.materialise(["visits"])
+    (file,) = building.files
+    if harm == "gone":
+        file.unlink()
+    else:
+        content = bytearray(file.read_bytes())
+        content[4:400] = bytes(396)
+        file.write_bytes(content)
+    async with building.asks() as ask:
+        with pytest.raises(CityError):
+            await ask.rows(SQL)
+    await until(lambda: "at" not in building.copy)
+    assert await building.count() == 90
+
+
+async def test_whatever_goes_wrong_once_copies_are_looked_after(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = building.agent._copies
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteSource, "scan", lambda *_: 1 / 0)
+        assert "log" in building.agent.materialise(["visits"])["why"]["visits"]
+        patched.setattr(copies, "_settle", lambda: 1 / 0)
+        copies._woken.set()
+        await until(lambda: not copies._woken.is_set())
+    assert building.agent.materialise(["visits"])["why"] == {}
+    building.agent.materialise(["visits"], drop=True)
+    await until(lambda: building.files == [])
+
+
+async def test_nothing_is_copied_after_hours(building: Building) -> None:
+    building.house.write(limits={"hours": "08:00-15:00", "timezone": "UTC"})
+    building.agent.reload()
+    building.agent.materialise(["visits"])
+    assert await building.count() == 90
+    building.clock.forward(hours=5)
+    building.change("DELETE FROM visits WHERE NO >= 80")
+    building.agent.refresh()
+    building.agent._copies._look_round()
+    assert building.copy["rows"] == 90
+    building.clock.forward(hours=16)
+    assert await building.count() == 80
+
+
+def test_a_folder_above_named_like_a_partition_changes_nothing(tmp_path: Path) -> None:
+    for name in ("ward=p9", "id=7"):
+        building = Building(tmp_path / name)
+        building.agent.materialise(["visits"])
+        (definition,) = building.agent._copies._defined.values()
+        columns = tuple(OutputColumn(n, c.type, n) for n, c in definition.spec.columns.items())
+        scan = NativeScan(definition.table, False, {c.name: c.type for c in columns}, columns)
+        rows = pa.Table.from_batches(list(building.agent._copies.scan(scan, Cancel())))
+        assert sorted(set(rows["ward"].to_pylist())) == ["p0", "p1", "p2"]
+        assert sorted(rows["id"].to_pylist()) == list(range(90))
+        building.agent.close()
+
+
 async def test_only_what_the_policy_lets_be_copied_is_and_only_while_it_answers(building: Building) -> None:
     with pytest.raises(CityError, match=r"There is no relation visit\."):
         building.agent.materialise(["visit"])
@@ -306,28 +468,72 @@ async def test_only_what_the_policy_lets_be_copied_is_and_only_while_it_answers(
     assert building.files == []
 
 
-@pytest.mark.parametrize("end", ["drop", "policy", "close"])
-async def test_a_copy_in_the_making_is_given_up(building: Building, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
-    reads: list[Cancel] = []
+class Slow:
+    """A source that stops in the middle of the reading of one relation; stubborn: whatever it is told."""
 
-    def scan(_: Any, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
-        reads.append(cancel)
-        yield pa.RecordBatch.from_pylist([], scan.schema)
-        if not cancel.wait(20):
-            raise SourceError("nobody gave it up")
-        cancel.check()
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, relation: str = "visits", stubborn: bool = False) -> None:
+        self.begun, self.over = threading.Event(), threading.Event()
+        whole = SqliteSource.scan
 
-    monkeypatch.setattr(SqliteSource, "scan", scan)
+        def scan(source: SqliteSource, scan: NativeScan, cancel: Cancel) -> Iterator[pa.RecordBatch]:
+            if scan.query_id != f"materialise_{relation}":
+                yield from whole(source, scan, cancel)
+                return
+            self.begun.set()
+            yield pa.RecordBatch.from_pylist([], scan.schema)
+            while not self.over.wait(0.01):
+                if not stubborn:
+                    cancel.check()
+            yield from whole(source, scan, Cancel())
+
+        monkeypatch.setattr(SqliteSource, "scan", scan)
+
+
+@pytest.mark.parametrize("end", ["drop", "policy", "pause", "close"])
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_a_copy_in_the_making_is_given_up(
+    building: Building, monkeypatch: pytest.MonkeyPatch, end: str, stubborn: bool
+) -> None:
+    slow = Slow(monkeypatch, stubborn=stubborn)
     making = asyncio.create_task(asyncio.to_thread(building.agent.materialise, ["visits"]))
-    await until(lambda: reads)
+    await until(slow.begun.is_set)
+    begun = time.monotonic()
     if end == "drop":
-        await asyncio.to_thread(building.agent.materialise, ["visits"], True)
+        building.agent.materialise(["visits"], True)
     elif end == "policy":
-        await asyncio.to_thread(building.write, materialise=None)
+        building.write(materialise=None)
+    elif end == "pause":
+        building.agent.pause()
     else:
-        await asyncio.to_thread(building.agent._copies.close)
+        building.agent._copies.close()
+    assert time.monotonic() - begun < 15, "nobody waits for a source that does not stop"
+    slow.over.set()
     assert "given up" in (await making)["why"]["visits"]
     assert building.files == []
+
+
+async def test_what_ends_does_not_wait_for_a_copy_in_the_making(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = {"table": "visits", "columns": COLUMNS, "materialise": "6h"}
+    grants = [{**LIN, "relation": name} for name in ("visits", "stays")]
+    building.house.write(relations={"visits": spec, "stays": spec}, grants=grants)
+    building.agent.reload()
+    building.agent.materialise(["visits"])
+    building.change("DELETE FROM visits WHERE NO >= 80")
+    slow = Slow(monkeypatch, "stays")
+    making = asyncio.create_task(asyncio.to_thread(building.agent.materialise, ["stays"]))
+    await until(slow.begun.is_set)
+    building.agent.materialise(["visits"], drop=True)
+    assert await building.count() == 80
+    await until(lambda: not [path for path in building.files if path.suffix == ".parquet"])
+    slow.over.set()
+    assert (await making)["why"] == {}
+    building.house.write(relations={"stays": spec}, grants=grants[1:])
+    building.agent.reload()
+    building.house.write(relations={"visits": spec, "stays": spec}, grants=grants)
+    building.agent.reload()
+    assert await building.count() == 80
 
 
 @pytest.mark.parametrize("text", ["6", "six hours", "10s", "40d", "-6h"])
