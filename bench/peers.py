@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
@@ -77,8 +79,21 @@ def _declare_files(url: str, servers: Servers) -> None:
         listed = ", ".join(f"{n} {k}" for n, k in columns(servers.c, table).items())
         place = f"format = 'PARQUET', external_location = 'local:///data/{table}'"
         read(wire, f"CREATE TABLE c.main.{table} ({listed}) WITH ({place})", asked)
-        read(wire, f"ANALYZE c.main.{table}", asked)
+        _once_there_is_a_node(partial(read, wire, f"ANALYZE c.main.{table}", asked))
     wire.close()
+
+
+def _once_there_is_a_node(ask: Callable[[], object]) -> None:
+    """A server whose machine stood still for a moment has lost its only node, itself, and finds it again."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            ask()
+            return
+        except RuntimeError as refused:
+            if "No nodes available" not in str(refused) or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 # -- DuckDB --------------------------------------------------------------------------------------------

@@ -158,11 +158,15 @@ class _Failure:
 
 @dataclass
 class _Job:
-    """A copy to be made, or one to be looked at, and what came of it: "" or why not."""
+    """A copy to be made, or one to be looked at, and what came of it: "" or why not.
+
+    unwanted: nothing that it makes comes into use any more. cancel: stops it, which may take the source a moment.
+    """
 
     of: Definition | Copy
     done: Future[str] = field(default_factory=Future)
     cancel: Cancel = field(default_factory=Cancel)
+    unwanted: bool = False
 
     @property
     def table(self) -> str:
@@ -224,11 +228,12 @@ class Materialised(Source):
             self._asked &= wanted.keys()
             self._failed.clear()
             self._let_go([table for table in self._copies if table not in tables])
-            self._give_up(lambda table: table not in tables)
+            unwanted = self._give_up(lambda table: table not in tables)
             if not self._threads and not self._closed and (wanted or self._folder.is_dir()):
                 for work in (self._look_after, self._copy):
                     self._threads.append(threading.Thread(target=work, name="atoll-materialise", daemon=True))
                     self._threads[-1].start()
+        _stop(unwanted)
         self._woken.set()
 
     def _let_go(self, tables: Iterable[str]) -> None:
@@ -238,11 +243,13 @@ class Materialised(Source):
             self._going[table] = time.monotonic() + LINGER, copy
             self._ended.append(copy.name)
 
-    def _give_up(self, which: Callable[[str], bool]) -> None:
-        """Under the lock: give up the copies that are being made, or waited for."""
-        for table, job in self._ordered.items():
-            if which(table):
-                job.cancel.set()
+    def _give_up(self, which: Callable[[str], bool]) -> list[_Job]:
+        """Under the lock: copies that are being made, or waited for, are not wanted any more. They are to be stopped
+        without it, for a source may take its time."""
+        found = [job for table, job in self._ordered.items() if which(table)]
+        for job in found:
+            job.unwanted = True
+        return found
 
     # ---- asking --------------------------------------------------------------------------------------
 
@@ -277,13 +284,15 @@ class Materialised(Source):
             tables = {d.table for n, d in self._defined.items() if n in names}
             self._asked -= set(names)
             self._let_go(tables & self._copies.keys())
-            self._give_up(lambda table: table in tables)
+            unwanted = self._give_up(lambda table: table in tables)
+        _stop(unwanted)
         self._woken.set()
 
     def give_up(self) -> None:
         """Make none of the copies that are being made, or waited for."""
         with self._lock:
-            self._give_up(lambda _: True)
+            unwanted = self._give_up(lambda _: True)
+        _stop(unwanted)
 
     def told(self) -> list[dict[str, Any]]:
         """For the owner: each relation that says `materialise`, how old its copy may be, and its copy, if any."""
@@ -342,8 +351,9 @@ class Materialised(Source):
         for a source that does not stop."""
         with self._lock:
             self._closed = True
-            self._give_up(lambda _: True)
+            unwanted = self._give_up(lambda _: True)
             going = [copy for _, copy in self._going.values()]
+        _stop(unwanted)
         self._jobs.put(None)
         self._woken.set()
         for thread in self._threads:
@@ -385,7 +395,7 @@ class Materialised(Source):
                     found[copy.table] = copy
             if not found:
                 return
-            self._publish(found)
+            self._publish({**found, **self._there()})
             with self._lock:
                 self._copies = {**found, **self._copies}
                 named = {d.table for d in self._defined.values()}
@@ -456,7 +466,7 @@ class Materialised(Source):
         """A job that makes the copy: the one that is waiting or at work, or a new one."""
         with self._lock:
             job = self._ordered.get(definition.table)
-            if job is None or job.cancel.is_set():
+            if job is None or job.unwanted:
                 job = self._ordered[definition.table] = _Job(definition)
                 if self._closed:
                     job.done.set_result(_GIVEN_UP)
@@ -476,7 +486,7 @@ class Materialised(Source):
             if isinstance(job.of, Copy):
                 self._look_at(job.of)
             else:
-                self._make(job.of, job.cancel)
+                self._make(job.of, job)
         except Cancelled:
             reason = _GIVEN_UP
         except Exception as bad:  # noqa: BLE001 - handed to whoever waits for the copy
@@ -496,23 +506,24 @@ class Materialised(Source):
             job.done.set_result(reason)
         self._woken.set()
 
-    def _make(self, definition: Definition, cancel: Cancel) -> None:
-        cancel.check()
+    def _make(self, definition: Definition, job: _Job) -> None:
         with self._lock:
+            if job.unwanted:
+                raise Cancelled("unwanted")
             self._asked.discard(definition.name)
         source, at = self._sources[definition.source], self._clock()
         vintage = source.vintage() or at
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         half = self._folder / f"{definition.table}.half"
         try:
-            _write(source.scan(definition.scan, cancel), definition.scan.schema, half, vintage, cancel)
+            _write(source.scan(definition.scan, job.cancel), definition.scan.schema, half, vintage, job.cancel)
             with self._publishing:
-                cancel.check()
-                self._put_in_use(definition, half, at, cancel)
+                job.cancel.check()
+                self._put_in_use(definition, half, at, job)
         finally:
             half.unlink(missing_ok=True)
 
-    def _put_in_use(self, definition: Definition, half: Path, at: datetime, cancel: Cancel) -> None:
+    def _put_in_use(self, definition: Definition, half: Path, at: datetime, job: _Job) -> None:
         """While publishing: on record, and then readable. Raises what goes wrong, and all is as it was."""
         path = self._folder / f"{definition.table}.{int(at.timestamp() * 1000)}.parquet"
         os.replace(half, path)
@@ -532,7 +543,7 @@ class Materialised(Source):
             self._going.pop(copy.table, None)
             self._suspected.discard(copy.table)
             self._failed.pop(definition.name, None)
-            if cancel.is_set():  # just now
+            if job.unwanted:  # since a moment ago
                 self._let_go([copy.table])
 
     def _look_at(self, copy: Copy) -> None:
@@ -546,6 +557,11 @@ class Materialised(Source):
                 if self._copies.get(copy.table) is copy:
                     self._let_go([copy.table])
             raise
+
+
+def _stop(jobs: Iterable[_Job]) -> None:
+    for job in jobs:
+        job.cancel.set()
 
 
 _GIVEN_UP = "it was given up: the policy changed, its owner dropped it or paused the agent, or the agent closes"
