@@ -204,6 +204,7 @@ class Materialised(Source):
         self._lock = threading.Lock()
         self._publishing = threading.Lock()
         self._woken = threading.Event()
+        self._taken_up = threading.Event()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._snapshot: Snapshot | None = None
@@ -370,6 +371,7 @@ class Materialised(Source):
 
     def _look_after(self) -> None:
         self._guarded(self._take_up)
+        self._taken_up.set()
         while not self._closed:
             self._woken.clear()
             self._guarded(self._look_round)
@@ -474,6 +476,7 @@ class Materialised(Source):
         return job
 
     def _copy(self) -> None:
+        self._taken_up.wait()  # it clears the folder of what is no whole copy
         while (job := self._jobs.get()) is not None:
             self._do(job)
         while not self._jobs.empty():

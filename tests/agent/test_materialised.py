@@ -17,6 +17,7 @@ import pytest
 
 from catalog.errors import CityError
 from connectors.agent import materialised
+from connectors.agent.materialised import Materialised
 from connectors.base import Cancel, NativeScan, OutputColumn
 from connectors.sqlite import SqliteSource
 from tests.agent.house import Ask, House, tuples
@@ -541,3 +542,23 @@ def test_a_time_that_is_none_is_refused_by_name(tmp_path: Path, text: str) -> No
     house = House(tmp_path, Building._policy(materialise=text), {"visits": ("NO INTEGER, ward TEXT, name TEXT", [])})
     with pytest.raises(Exception, match="materialise"):
         house.open()
+
+
+async def test_what_an_earlier_run_left_goes_before_anything_is_made(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building.agent.materialise(["visits"])
+    building.agent.close()
+    slow, whole = threading.Event(), Materialised._take_up
+
+    def take_up(copies: Materialised) -> None:
+        assert slow.wait(20)
+        whole(copies)
+
+    monkeypatch.setattr(Materialised, "_take_up", take_up)
+    building.agent = building.house.open(building.clock)
+    making = asyncio.create_task(asyncio.to_thread(building.agent.materialise, ["visits"]))
+    await until(lambda: building.agent._copies._ordered)
+    slow.set()
+    assert (await making)["why"] == {}
+    assert building.copy["answers"]

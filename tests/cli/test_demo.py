@@ -129,13 +129,19 @@ def test_the_owner_has_a_relation_copied_and_lets_the_copy_go(city: Demo) -> Non
         ]
         answer = json.loads(run_atoll(*ask).out)
         assert answer["rows"] == before
-        assert answer["vintages"] == {"company_month": told["copies"][0]["vintage"]}
+        (water,) = answer["departments"]
+        assert water["vintages"] == {"company_month": told["copies"][0]["vintage"]}
+        assert answer["warnings"] == [f"water.main.company_month: rows as of {_minute(water['vintages'])} UTC"]
         assert "company_month" in run_atoll(*keep).out
         assert "Nothing of city.org.company lies in water" in run_atoll(*keep, "city.org.company").err
         assert "no copy yet" in run_atoll(*keep, "--drop", "water.main.company_month").out
-        assert "vintages" not in json.loads(run_atoll(*ask).out) or not json.loads(run_atoll(*ask).out)["vintages"]
+        assert not json.loads(run_atoll(*ask).out)["departments"][0]["vintages"]
     finally:
         file.write_text(policy)
+
+
+def _minute(vintages: dict[str, str]) -> str:
+    return vintages["company_month"][:16].replace("T", " ")
 
 
 def clinic(folder: Path, issuer: str, ports: tuple[int, int]) -> None:
