@@ -229,8 +229,9 @@ class Snapshot:
         with self._lock:
             used = {path for edition in self._open for path in edition.files}
         for path in self.folder.rglob("*.parquet"):
-            if path not in used and not path.is_dir():
-                path.unlink(missing_ok=True)
+            if path not in used:
+                with suppress(OSError):  # what cannot be deleted now is looked at next time
+                    path.unlink()
 
 
 def prepare(folder: Path) -> None:

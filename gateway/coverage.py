@@ -23,8 +23,11 @@ AT_ONCE = 64
 
 def counts(tables: Sequence[CityTable]) -> str:
     """One query of (place of the table, rows that no mapping covers), of tables that have a count."""
-    each = (f"SELECT {i} AS place, t{i}.n FROM ({table.unmapped}) AS t{i} (n)" for i, table in enumerate(tables))
-    return " UNION ALL ".join(each)
+    each = [f"SELECT {i} AS place, t{i}.n FROM ({table.unmapped}) AS t{i} (n)" for i, table in enumerate(tables)]
+    if len(each) == 1:
+        return each[0]
+    # In one batch, whoever reads it when: a few batches wait for their reader, and hold up what waits behind them.
+    return f"SELECT t.place, CAST(sum(t.n) AS bigint) AS n FROM ({' UNION ALL '.join(each)}) AS t GROUP BY t.place"
 
 
 class Coverage:
@@ -54,6 +57,7 @@ class Coverage:
             yield
         except BaseException:
             part.cancel()
+            running.cancel()
             raise
         with execution.clock.at("counting what mappings leave out"):
             found = _found(part)  # read as they come: a few batches wait for their reader, and not more

@@ -300,6 +300,7 @@ class Gateway:
 
         def run(part: Execution) -> None:
             try:
+                part.check()
                 self._exchange(part, session, self._plan(part, session, view, part.sql))
             except Exception as bad:
                 self._finish(part, bad if isinstance(bad, CityError) else InternalError("The gateway failed."))

@@ -7,7 +7,7 @@ whatever stands above it is as it is over any other source. It never leaves the 
     question     a copy young enough answers; else the source does, and the copy is made meanwhile
     renewal      when it is half as old as it may be, if anybody asked since it was made
     end          when it is too old, when the policy or the owner's view says something else, at the owner's word: no
-                 question from then on, and its file a few seconds later, or with its last reader
+                 question from then on, and its file a few seconds later, or with its last reader; all with the agent
 
 Not out of a copy: sums of mode `aggregate` and checks of mode `verify`, whose history tells of the source, and
 relations under a row filter, which is written in the source's own SQL. The ledger has a record of each copy before it
@@ -19,13 +19,15 @@ not wait for that.
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import queue
-import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -52,18 +54,20 @@ GROUP_ROWS = 122_880
 """Rows of a row group: as many as the engine gives one of its threads at once."""
 GROUP_BYTES = 64 << 20
 RETRY = timedelta(minutes=1)
-"""How soon a copy that could not be made is tried again; each time twice as late, up to half of how old it may be."""
+"""How soon a copy that could not be made may be tried again, if somebody asks: each time twice as late, up to half of
+how old it may be."""
 LINGER = 10.0
 """Seconds that a copy which answers no new question waits for those that were planned before."""
 SKEW = timedelta(minutes=1)
 """By how much a clock may be set back before a copy counts as one of a time to come."""
-_FILE = re.compile(r"(?P<table>[0-9a-f]{32})[.](?P<millis>[0-9]+)[.]parquet")
+DOUBT = 60.0
+"""Seconds in which a copy that could not be read is looked at once."""
 _log = structlog.get_logger("atoll.agent")
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What a copy of a relation is. table: names it, and all that decides its rows. seconds: how old it may be.
+    """What a copy of a relation is. table: names it, and what a policy says of its rows. seconds: how old it may be.
 
     spec: the relation as the copy holds it: published columns under their own names. scan: reads it whole.
     """
@@ -76,24 +80,19 @@ class Definition:
     scan: NativeScan
 
 
-def definitions(
-    department: Department, views: Mapping[str, str], fingerprint: Callable[[Mapping[str, Any]], str]
-) -> dict[str, Definition]:
-    """Relation -> its copy, for all that say `materialise`.
-
-    views: the owner's SELECT of each view. fingerprint: of a source's configuration and what its references stand for.
-    """
-    found = {}
-    for name, spec in department.relations.items():
-        if spec.materialise is not None:
-            source = fingerprint(department.sources[spec.source])
-            found[name] = _definition(name, spec, source, views.get(name, "") if spec.view else "")
-    return found
+def definitions(department: Department, views: Mapping[str, str]) -> dict[str, Definition]:
+    """Relation -> its copy, for all that say `materialise`. views: the owner's SELECT of each view."""
+    return {
+        name: _definition(name, spec, views.get(name, "") if spec.view else "")
+        for name, spec in department.relations.items()
+        if spec.materialise is not None
+    }
 
 
-def _definition(name: str, spec: RelationSpec, source: str, view: str) -> Definition:
+def _definition(name: str, spec: RelationSpec, view: str) -> Definition:
     columns = tuple(OutputColumn(c.from_ or n, c.type, n) for n, c in spec.columns.items())
-    read = [name, source, spec.table, view, [[c.column, str(c.type), c.name] for c in columns]]
+    # Sources are what they were when the agent started, and so is every copy younger than that.
+    read = [name, spec.source, spec.table, view, [[c.column, str(c.type), c.name] for c in columns]]
     table = sha256(canonical_json(read))[:32]
     held = spec.model_copy(update={
         "source": MATERIALISED, "table": table, "view": "",
@@ -156,21 +155,26 @@ class _Failure:
         return self.at + max(RETRY, min(later, timedelta(seconds=seconds / 2)))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Job:
-    """A copy to be made, or one to be looked at, and what came of it: "" or why not.
+    """A copy to be made, and what came of it: "" or why there is none.
 
-    unwanted: nothing that it makes comes into use any more. cancel: stops it, which may take the source a moment.
+    unwanted: nothing that it makes comes into use any more, and nobody waits for it. cancel: stops it, which may take
+    the source a moment.
     """
 
-    of: Definition | Copy
+    of: Definition
     done: Future[str] = field(default_factory=Future)
     cancel: Cancel = field(default_factory=Cancel)
-    unwanted: bool = False
+    unwanted: threading.Event = field(default_factory=threading.Event)
 
-    @property
-    def table(self) -> str:
-        return self.of.table
+    def end(self, reason: str) -> None:
+        with suppress(InvalidStateError):  # whoever gave it up said so before
+            self.done.set_result(reason)
+
+    def stop(self) -> None:
+        self.cancel.set()
+        self.end(_GIVEN_UP)
 
 
 Record = Callable[[str, Mapping[str, Any]], object]
@@ -204,10 +208,11 @@ class Materialised(Source):
         self._lock = threading.Lock()
         self._publishing = threading.Lock()
         self._woken = threading.Event()
-        self._taken_up = threading.Event()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._snapshot: Snapshot | None = None
+        # A run that ended suddenly left copies of which nobody knows whether they ended before.
+        shutil.rmtree(folder, ignore_errors=True)
         # Under `_lock`: what is said, what answers, what answers no more but may still be read, what is to be done.
         self._closed = False
         self._defined: dict[str, Definition] = {}
@@ -217,7 +222,8 @@ class Materialised(Source):
         self._asked: set[str] = set()
         self._failed: dict[str, _Failure] = {}
         self._ordered: dict[str, _Job] = {}
-        self._suspected: set[str] = set()
+        self._doubtful: dict[str, float] = {}
+        self._numbers = itertools.count(1)
 
     # ---- what a policy says --------------------------------------------------------------------------
 
@@ -230,11 +236,12 @@ class Materialised(Source):
             self._failed.clear()
             self._let_go([table for table in self._copies if table not in tables])
             unwanted = self._give_up(lambda table: table not in tables)
-            if not self._threads and not self._closed and (wanted or self._folder.is_dir()):
+            if not self._threads and not self._closed and wanted:
                 for work in (self._look_after, self._copy):
                     self._threads.append(threading.Thread(target=work, name="atoll-materialise", daemon=True))
                     self._threads[-1].start()
-        _stop(unwanted)
+        for job in unwanted:
+            job.stop()
         self._woken.set()
 
     def _let_go(self, tables: Iterable[str]) -> None:
@@ -249,7 +256,7 @@ class Materialised(Source):
         without it, for a source may take its time."""
         found = [job for table, job in self._ordered.items() if which(table)]
         for job in found:
-            job.unwanted = True
+            job.unwanted.set()
         return found
 
     # ---- asking --------------------------------------------------------------------------------------
@@ -286,14 +293,16 @@ class Materialised(Source):
             self._asked -= set(names)
             self._let_go(tables & self._copies.keys())
             unwanted = self._give_up(lambda table: table in tables)
-        _stop(unwanted)
+        for job in unwanted:
+            job.stop()
         self._woken.set()
 
     def give_up(self) -> None:
         """Make none of the copies that are being made, or waited for."""
         with self._lock:
             unwanted = self._give_up(lambda _: True)
-        _stop(unwanted)
+        for job in unwanted:
+            job.stop()
 
     def told(self) -> list[dict[str, Any]]:
         """For the owner: each relation that says `materialise`, how old its copy may be, and its copy, if any."""
@@ -328,10 +337,9 @@ class Materialised(Source):
         except SourceError:
             read = {part.relation for part in scan.scans() if isinstance(part.relation, str)}
             with self._lock:
-                doubtful = [c for table, c in self._copies.items() if table in read - self._suspected]
-                self._suspected |= read
-            for copy in doubtful:
-                self._jobs.put(_Job(copy))
+                for table in read & self._copies.keys() - self._doubtful.keys():
+                    self._doubtful[table] = math.inf
+            self._woken.set()
             raise
 
     def vintage(self, table: str = "") -> datetime | None:
@@ -348,30 +356,28 @@ class Materialised(Source):
                 raise SourceError(f"{name}: {why}")
 
     def close(self) -> None:
-        """Copies stay where they are, for the next start; those that were let go do not. Waits a few seconds at most
-        for a source that does not stop."""
+        """Nothing of them stays. Waits a few seconds at most for a source that does not stop."""
         with self._lock:
             self._closed = True
             unwanted = self._give_up(lambda _: True)
-            going = [copy for _, copy in self._going.values()]
-        _stop(unwanted)
+        for job in unwanted:
+            job.stop()
         self._jobs.put(None)
         self._woken.set()
         for thread in self._threads:
             thread.join(timeout=5.0)
+        with self._lock:
+            self._let_go([*self._copies])
         if self._publishing.acquire(timeout=5.0):
             if self._snapshot is not None:
                 self._snapshot.close()
             self._guarded(self._tell)
             self._publishing.release()
-        for copy in going:
-            copy.file.unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     # ---- looking round -------------------------------------------------------------------------------
 
     def _look_after(self) -> None:
-        self._guarded(self._take_up)
-        self._taken_up.set()
         while not self._closed:
             self._woken.clear()
             self._guarded(self._look_round)
@@ -384,27 +390,9 @@ class Materialised(Source):
         except Exception:  # noqa: BLE001 - the thread must go on
             _log.exception("copies cannot be looked after")
 
-    def _take_up(self) -> None:
-        """Put the copies in use that an earlier run of the agent left; what is no copy, or no whole one, goes."""
-        found: dict[str, Copy] = {}
-        with self._publishing:
-            for path in sorted(p for p in self._folder.glob("*") if not p.is_dir()):
-                copy = _found_copy(path, self._clock())
-                if copy is None:
-                    with suppress(OSError):
-                        path.unlink()
-                elif copy.table not in found or found[copy.table].at < copy.at:
-                    found[copy.table] = copy
-            if not found:
-                return
-            self._publish({**found, **self._there()})
-            with self._lock:
-                self._copies = {**found, **self._copies}
-                named = {d.table for d in self._defined.values()}
-                self._let_go([table for table in self._copies if table not in named])
-
     def _look_round(self) -> None:
-        """Let go of what is too old, order what is due, and take away what nobody reads any more."""
+        """Let go of what is too old or broken, order what is due, and take away what nobody reads any more."""
+        self._look_at_doubtful()
         now, idle = self._clock(), self._paused()
         with self._lock:
             seconds = {d.table: d.seconds for d in self._defined.values()}
@@ -414,6 +402,18 @@ class Materialised(Source):
             self._order(definition)
         with self._publishing:
             self._settle()
+
+    def _look_at_doubtful(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._doubtful = {table: until for table, until in self._doubtful.items() if until > now}
+            found = [self._copies[t] for t, until in self._doubtful.items() if until == math.inf and t in self._copies]
+        for copy in found:
+            whole = _is_whole(copy.file)
+            with self._lock:
+                self._doubtful[copy.table] = time.monotonic() + DOUBT
+                if not whole and self._copies.get(copy.table) is copy:
+                    self._let_go([copy.table])
 
     def _due(self, definition: Definition, now: datetime) -> datetime:
         """Under the lock: when the copy of a relation that is asked for should be made."""
@@ -435,21 +435,26 @@ class Materialised(Source):
     def _settle(self) -> None:
         """While publishing: without what was let go a while ago, and without files that nobody reads. On record."""
         with self._lock:
-            over = [table for table, (until, _) in self._going.items() if until <= time.monotonic()]
-            for table in over:
-                del self._going[table]
+            over = {table: at for table, at in self._going.items() if at[0] <= time.monotonic()}
         if over:
-            self._publish(self._there())
+            self._publish({table: copy for table, copy in self._there().items() if table not in over})
+            with self._lock:
+                self._going = {table: at for table, at in self._going.items() if over.get(table) != at}
         if self._snapshot is not None:
             self._snapshot.sweep()
         self._tell()
 
     def _there(self) -> dict[str, Copy]:
+        """While publishing: what may be read. What cannot be, goes: it must not keep the others from their readers."""
         with self._lock:
-            return {**{table: copy for table, (_, copy) in self._going.items()}, **self._copies}
+            there = {**{table: copy for table, (_, copy) in self._going.items()}, **self._copies}
+        broken = {table for table, copy in there.items() if not _has_footer(copy.file)}
+        with self._lock:
+            self._let_go(broken & self._copies.keys())
+        return {table: copy for table, copy in there.items() if table not in broken}
 
     def _publish(self, copies: Mapping[str, Copy]) -> None:
-        """While publishing: let these be read, and no others. Raises SourceError, and nothing has changed."""
+        """While publishing: let these be read, and no others. Raises SourceError; then those before are read."""
         snapshot = self._snapshot or Snapshot(self._folder, memory=self._memory)
         files = {table: copy.file for table, copy in copies.items()}
         snapshot.publish({table: parquet_view([file]) for table, file in files.items()}, list(files.values()))
@@ -468,118 +473,89 @@ class Materialised(Source):
         """A job that makes the copy: the one that is waiting or at work, or a new one."""
         with self._lock:
             job = self._ordered.get(definition.table)
-            if job is None or job.unwanted:
+            if job is None or job.unwanted.is_set():
                 job = self._ordered[definition.table] = _Job(definition)
                 if self._closed:
-                    job.done.set_result(_GIVEN_UP)
+                    job.end(_GIVEN_UP)
                 self._jobs.put(job)
         return job
 
     def _copy(self) -> None:
-        self._taken_up.wait()  # it clears the folder of what is no whole copy
         while (job := self._jobs.get()) is not None:
             self._do(job)
-        while not self._jobs.empty():
-            if (job := self._jobs.get()) is not None:
-                self._done(job, _GIVEN_UP)
 
     def _do(self, job: _Job) -> None:
         reason = ""
         try:
-            if isinstance(job.of, Copy):
-                self._look_at(job.of)
-            else:
-                self._make(job.of, job)
+            self._make(job.of, job)
         except Cancelled:
             reason = _GIVEN_UP
         except Exception as bad:  # noqa: BLE001 - handed to whoever waits for the copy
             known = isinstance(bad, (SourceError, LedgerError, OSError, pa.ArrowException))
             reason = " ".join(str(bad).split())[:300] if known else "something went wrong that the agent's log tells"
-            _log.warning("no copy", table=job.table, reason=reason, exc_info=not known)
-        self._done(job, reason)
-
-    def _done(self, job: _Job, reason: str) -> None:
+            _log.warning("no copy", relation=job.of.name, reason=reason, exc_info=not known)
         with self._lock:
-            if self._ordered.get(job.table) is job:
-                del self._ordered[job.table]
-            if isinstance(job.of, Definition) and reason not in ("", _GIVEN_UP):
+            if self._ordered.get(job.of.table) is job:
+                del self._ordered[job.of.table]
+            if reason not in ("", _GIVEN_UP):
                 before = self._failed.get(job.of.name)
                 self._failed[job.of.name] = _Failure(self._clock(), reason, before.tries + 1 if before else 1)
-        if not job.done.done():
-            job.done.set_result(reason)
+        job.end(reason)
         self._woken.set()
 
     def _make(self, definition: Definition, job: _Job) -> None:
         with self._lock:
-            if job.unwanted:
+            if job.unwanted.is_set():
                 raise Cancelled("unwanted")
             self._asked.discard(definition.name)
         source, at = self._sources[definition.source], self._clock()
-        vintage = source.vintage() or at
+        vintage, since = source.vintage() or at, time.monotonic()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         half = self._folder / f"{definition.table}.half"
         try:
-            _write(source.scan(definition.scan, job.cancel), definition.scan.schema, half, vintage, job.cancel)
+            rows = _write(source.scan(definition.scan, job.cancel), definition.scan.schema, half, job.cancel)
+            path = self._folder / f"{definition.table}.{next(self._numbers)}.parquet"
+            copy = Copy(path, at, vintage, rows, half.stat().st_size, since)
             with self._publishing:
                 job.cancel.check()
-                self._put_in_use(definition, half, at, job)
+                self._put_in_use(definition, half, copy, job)
         finally:
             half.unlink(missing_ok=True)
 
-    def _put_in_use(self, definition: Definition, half: Path, at: datetime, job: _Job) -> None:
+    def _put_in_use(self, definition: Definition, half: Path, copy: Copy, job: _Job) -> None:
         """While publishing: on record, and then readable. Raises what goes wrong, and all is as it was."""
-        path = self._folder / f"{definition.table}.{int(at.timestamp() * 1000)}.parquet"
-        os.replace(half, path)
+        self._record("materialise", {"relation": definition.name, **copy.facts})
         try:
-            copy = _read_copy(path, self._clock())
-            self._record("materialise", {"relation": definition.name, **copy.facts})
-            try:
-                self._publish({**self._there(), copy.table: copy})
-            except SourceError:
-                self._ended.append(copy.name)
-                raise
-        except BaseException:
-            path.unlink(missing_ok=True)
+            os.replace(half, copy.file)
+            self._publish({**self._there(), copy.table: copy})
+        except (SourceError, OSError):
+            self._ended.append(copy.name)
+            copy.file.unlink(missing_ok=True)
             raise
         with self._lock:
             self._copies[copy.table] = copy
             self._going.pop(copy.table, None)
-            self._suspected.discard(copy.table)
+            self._doubtful.pop(copy.table, None)
             self._failed.pop(definition.name, None)
-            if job.unwanted:  # since a moment ago
+            if job.unwanted.is_set():  # since a moment ago
                 self._let_go([copy.table])
-
-    def _look_at(self, copy: Copy) -> None:
-        """Read a copy that could not be read; if it is broken it answers nothing any more."""
-        try:
-            with pq.ParquetFile(copy.file) as file:
-                for _ in file.iter_batches():
-                    pass
-        except (OSError, pa.ArrowException):
-            with self._lock:
-                if self._copies.get(copy.table) is copy:
-                    self._let_go([copy.table])
-            raise
-
-
-def _stop(jobs: Iterable[_Job]) -> None:
-    for job in jobs:
-        job.cancel.set()
 
 
 _GIVEN_UP = "it was given up: the policy changed, its owner dropped it or paused the agent, or the agent closes"
 
 
-def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path, vintage: datetime, cancel: Cancel) -> None:
-    """All of a source's rows as one file, readable by its owner alone."""
-    told = {"vintage": vintage.isoformat()}
+def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path, cancel: Cancel) -> int:
+    """All of a source's rows as one file, readable by its owner alone. Returns how many there are."""
+    count = 0
     with (
         os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
-        pq.ParquetWriter(file, schema.with_metadata(told), compression="zstd") as writer,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
         for rows in _groups(batches, schema):
             cancel.check()
             writer.write_table(rows)
+            count += rows.num_rows
+    return count
 
 
 def _groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -596,21 +572,21 @@ def _groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
         yield pa.Table.from_batches(waiting, schema)
 
 
-def _found_copy(path: Path, now: datetime) -> Copy | None:
-    """What lies there, None if that is no copy."""
+def _has_footer(path: Path) -> bool:
+    """Whether a file is there and says what is in it."""
     try:
-        return _read_copy(path, now)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, pa.ArrowException):
-        return None
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
 
 
-def _read_copy(path: Path, now: datetime) -> Copy:
-    """What lies there. Raises what `_found_copy` catches."""
-    found = _FILE.fullmatch(path.name)
-    if found is None:
-        raise ValueError(f"{path.name} is no copy")
-    about = pq.read_metadata(path)
-    vintage = datetime.fromisoformat(about.schema.to_arrow_schema().metadata[b"vintage"].decode())
-    at = datetime.fromtimestamp(int(found["millis"]) / 1000, UTC)
-    since = time.monotonic() - max(0.0, (now - at).total_seconds())
-    return Copy(path, at, vintage, about.num_rows, path.stat().st_size, since)
+def _is_whole(path: Path) -> bool:
+    """Whether all of a file can be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for _ in file.iter_batches():
+                pass
+    except (OSError, pa.ArrowException):
+        return False
+    return True

@@ -8,13 +8,12 @@ agent.pause(), resume()   the owner's breaker
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -73,7 +72,7 @@ class _Policy:
     hierarchies: Mapping[str, Mapping[str, tuple[str, ...]]]
     loaded: Loaded
     plans: Plans = field(repr=False)
-    copies: Mapping[str, Definition] = field(default_factory=dict, repr=False)
+    copies: Mapping[str, Definition] = field(repr=False)
 
     def context(self, purpose: str) -> masks.Context:
         """Mask context for one purpose: its pseudonyms join with nothing of another."""
@@ -142,7 +141,7 @@ class Agent:
             state / "materialised", self._sources, self.ledger.append, lambda: not self._is_open(), self._clock,
             department.limits.memory_mb,
         )  # fmt: skip
-        policy = self._policy = self._with_copies(policy)
+        self._policy = policy
         facts = policy.loaded.facts()
         books = self._services().books
         self.ledger.append("start", {"policy": policy.version, "department": self.name, "books": books, **facts})
@@ -183,18 +182,11 @@ class Agent:
         loaded = self._file.read()
         base = self._path.parent
         roots = {n: _root(g.root, base, loaded.digests) for n, g in loaded.department.linkage_groups.items()}
+        department = loaded.department
         return _Policy(
-            loaded.department, loaded.version, loaded.views, roots, loaded.hierarchies, loaded, Plans(loaded.department)
-        )
-
-    def _with_copies(self, policy: _Policy) -> _Policy:
-        """The policy with what its copies are."""
-        return replace(policy, copies=definitions(policy.department, policy.views, self._fingerprint))
-
-    def _fingerprint(self, source: Mapping[str, Any]) -> str:
-        """Of a source's configuration and what its references stand for; whoever reads it learns of no secret."""
-        text = canonical_json([source, [_secret_of(r, self._path.parent) for r in _references(source)]])
-        return hmac.new(self._secret, b"atoll-source-v1|" + text, "sha256").hexdigest()
+            department, loaded.version, loaded.views, roots, loaded.hierarchies, loaded, Plans(department),
+            definitions(department, loaded.views),
+        )  # fmt: skip
 
     def reload(self) -> None:
         """Take a changed policy. An invalid, unsigned or vanished one closes the agent until it is mended.
@@ -207,7 +199,7 @@ class Agent:
             if not self._file.changed():
                 return
             try:
-                fresh = self._with_copies(self._read())
+                fresh = self._read()
                 _same_house(self.policy.department, fresh.department)
                 self._confine(fresh.department)
                 with self._lock:
@@ -620,10 +612,10 @@ class Agent:
         self.stop_all()
         try:
             self.refusals.close()
+            self._copies.close()
             self.ledger.append("stop", {})
         finally:
             self.replay.close()
-            self._copies.close()
             for source in self._sources.values():
                 source.close()
             self._engines.close()
@@ -757,22 +749,6 @@ def _rows_of(governed: Governed) -> int | None:
     if rows is None or decision.filters or governed.mode not in (Mode.masked, Mode.raw):
         return None
     return round(rows, 2 - len(str(rows)))
-
-
-def _references(config: Any) -> Iterator[str]:
-    """Every `env:` and `file:` reference of a configuration."""
-    if isinstance(config, str) and config.startswith(("env:", "file:")):
-        yield config
-    elif isinstance(config, (Mapping, list)):
-        for part in config.values() if isinstance(config, Mapping) else config:
-            yield from _references(part)
-
-
-def _secret_of(reference: str, base: Path) -> str:
-    try:
-        return resolve_secret(reference, base) or ""
-    except ValueError:
-        return ""
 
 
 def _settled(policy: _Policy, relation: str, fit: Fit, now: datetime) -> Settled:

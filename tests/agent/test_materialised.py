@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 
 from catalog.errors import CityError
+from catalog.ledger import read_ledger
 from connectors.agent import materialised
-from connectors.agent.materialised import Materialised
 from connectors.base import Cancel, NativeScan, OutputColumn
 from connectors.sqlite import SqliteSource
 from tests.agent.house import Ask, House, tuples
@@ -75,10 +75,6 @@ class Building:
     def change(self, sql: str) -> None:
         with sqlite3.connect(self.house.folder / "silo.sqlite") as db:
             db.execute(sql)
-
-    def reopen(self) -> None:
-        self.agent.close()
-        self.agent = self.house.open(self.clock)
 
     @property
     def copy(self) -> dict[str, Any]:
@@ -255,51 +251,35 @@ async def test_the_owner_lets_it_go(building: Building) -> None:
     assert await building.count() == 80
 
 
-async def test_it_outlives_a_restart_unless_it_is_too_old_or_no_whole_copy(building: Building) -> None:
+async def test_it_ends_with_the_agent_however_that_ends(building: Building) -> None:
     building.agent.materialise(["visits"])
     building.change("DELETE FROM visits WHERE NO >= 80")
-    building.reopen()
-    await until(lambda: building.copy.get("answers"))
-    assert await building.count() == 90
     (file,) = building.files
+    left = file.read_bytes()
     building.agent.close()
-    whole = file.read_bytes()
-    for name, content in {
-        f"{'0' * 32}.1.parquet": whole, f"{'0' * 32}.{10**20}.parquet": whole, f"{'0' * 32}.half": b"cut off",
-        "a.b": b"",
-    }.items():  # fmt: skip
-        (building.state / name).write_bytes(content)
-    (building.state / "folder.parquet").mkdir()
-    file.write_bytes(whole[:-20])
+    assert not building.state.exists()
+    kinds = [r["kind"] for r in read_ledger(building.house.folder / "state" / "ledger.jsonl")]
+    assert kinds[-3:] == ["materialise", "materialise_end", "stop"]
+    building.state.mkdir()
+    for name in (file.name, f"{'0' * 32}.half"):
+        (building.state / name).write_bytes(left)
     building.agent = building.house.open(building.clock)
-    await until(lambda: [path.name for path in building.files] == ["folder.parquet"])
-    assert await building.count() == 80
-    await until(lambda: building.copy.get("rows") == 80)
-    building.agent.close()
-    building.clock.forward(days=1)
-    building.agent = building.house.open(building.clock)
-    await until(lambda: [path.name for path in building.files] == ["folder.parquet"])
-
-
-async def test_a_copy_that_went_is_not_taken_up_again(building: Building) -> None:
-    building.agent.materialise(["visits"])
-    building.agent.materialise(["visits"], drop=True)
-    building.reopen()
     assert building.files == []
-    ended = [r["table"] for r in building.told("materialise_end")]
-    assert ended == [r["table"] for r in building.told("materialise")]
+    assert await building.count() == 80
 
 
-async def test_another_secret_of_its_source_is_another_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    building = Building(tmp_path)
-    tables = set()
-    for tenant in ("one", "two", "one"):
-        monkeypatch.setenv("TENANT", tenant)
-        fresh = building.agent._fingerprint({"kind": "rest", "headers": [{"X-Tenant": "env:TENANT"}]})
-        assert tenant not in fresh
-        tables.add(fresh)
-    building.agent.close()
-    assert len(tables) == 2
+async def test_one_that_is_gone_does_not_keep_the_others_from_their_readers(building: Building) -> None:
+    spec = {"table": "visits", "columns": COLUMNS, "materialise": "6h"}
+    grants = [{**LIN, "relation": name} for name in ("visits", "stays")]
+    building.house.write(relations={"visits": spec, "stays": spec}, grants=grants)
+    building.agent.reload()
+    building.agent.materialise(["stays"])
+    (file,) = building.files
+    file.unlink()
+    assert building.agent.materialise(["visits"])["why"] == {}
+    told = {c["relation"]: c.get("answers") for c in building.agent.materialise([])["copies"]}
+    assert told == {"visits": True, "stays": None}
+    assert await building.count() == 90
 
 
 async def test_one_of_a_time_to_come_is_of_a_wrong_clock(building: Building) -> None:
@@ -508,9 +488,9 @@ async def test_a_copy_in_the_making_is_given_up(
     else:
         building.agent._copies.close()
     assert time.monotonic() - begun < 15, "nobody waits for a source that does not stop"
-    slow.over.set()
     assert "given up" in (await making)["why"]["visits"]
-    assert building.files == []
+    slow.over.set()
+    await until(lambda: building.files == [])
 
 
 async def test_what_ends_does_not_wait_for_a_copy_in_the_making(
@@ -542,23 +522,3 @@ def test_a_time_that_is_none_is_refused_by_name(tmp_path: Path, text: str) -> No
     house = House(tmp_path, Building._policy(materialise=text), {"visits": ("NO INTEGER, ward TEXT, name TEXT", [])})
     with pytest.raises(Exception, match="materialise"):
         house.open()
-
-
-async def test_what_an_earlier_run_left_goes_before_anything_is_made(
-    building: Building, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    building.agent.materialise(["visits"])
-    building.agent.close()
-    slow, whole = threading.Event(), Materialised._take_up
-
-    def take_up(copies: Materialised) -> None:
-        assert slow.wait(20)
-        whole(copies)
-
-    monkeypatch.setattr(Materialised, "_take_up", take_up)
-    building.agent = building.house.open(building.clock)
-    making = asyncio.create_task(asyncio.to_thread(building.agent.materialise, ["visits"]))
-    await until(lambda: building.agent._copies._ordered)
-    slow.set()
-    assert (await making)["why"] == {}
-    assert building.copy["answers"]

@@ -51,7 +51,7 @@ def copied(tmp_path: Path) -> Iterator[Callable[[Source, str, dict[str, Any]], t
 
     def copy(source: Source, table: str, columns: dict[str, Any]) -> tuple[Materialised, NativeScan]:
         made.append(Materialised(tmp_path / "copies", {"main": source}, lambda *_: None))
-        wanted = definitions(department(table, columns), {}, str)
+        wanted = definitions(department(table, columns), {})
         made[-1].define(wanted)
         assert made[-1].make(["copied"]) == {"copied": ""}
         spec = wanted["copied"].spec

@@ -130,4 +130,4 @@ def test_all_counts_together_are_one_query_of_two_columns() -> None:
     tree = sqlglot.parse_one(counts(COUNTED), read="trino")
     assert tree.named_selects == ["place", "n"]
     assert len(COUNTED) > 3
-    assert counts(COUNTED).count(" AS place") == len(COUNTED)
+    assert counts(COUNTED).count(" AS place,") == len(COUNTED)
