@@ -9,9 +9,10 @@ Departments work on both at once, and what several counts read of one of them is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
+from catalog.errors import CityError, Outcome
 from catalog.standards import CityTable
 from gateway.execution import Execution
 
@@ -50,9 +51,13 @@ class Coverage:
         if not tables:
             yield
             return
-        part = apart(counts(tables))
-        execution.on_cancel(part.cancel)
-        running = self._pool.submit(run, part)
+
+        def begin() -> tuple[Execution, Future[None]]:
+            part = apart(counts(tables))
+            execution.on_cancel(part.cancel)
+            return part, self._pool.submit(run, part)
+
+        part, running = begin()
         try:
             yield
         except BaseException:
@@ -60,8 +65,13 @@ class Coverage:
             running.cancel()
             raise
         with execution.clock.at("counting what mappings leave out"):
-            found = _found(part)  # read as they come: a few batches wait for their reader, and not more
-            running.result()
+            try:
+                found = _found(part, running)
+            except CityError as refused:
+                if refused.outcome is not Outcome.BUSY:
+                    raise
+                part, running = begin()  # a department had no room beside the statement itself
+                found = _found(part, running)
         execution.adopt(part)
         for place, count in found.items():
             if count:
@@ -72,10 +82,11 @@ class Coverage:
         self._pool.shutdown(wait=True)
 
 
-def _found(part: Execution) -> dict[int, int]:
+def _found(part: Execution, running: Future[None]) -> dict[int, int]:
     """Place -> rows that are left out. Raises the part's error."""
     found: dict[int, int] = {}
     for batch in part.batches():
         for place, count in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             found[place] = found.get(place, 0) + (count or 0)
+    running.result()
     return dict(sorted(found.items()))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import sqlglot
 
-from catalog.errors import CityError, UserError
+from catalog.errors import CityError, DepartmentError, Outcome, UserError
 from catalog.standards import CityTable, city_tables
 from catalog.types import BIGINT
 from gateway.coverage import Coverage, counts
@@ -50,9 +50,10 @@ class Counts:
         except CityError as cancelled:
             part.finish(cancelled)
             raise
-        part.finish(self.fails)
-        if self.fails is not None:
-            raise self.fails
+        fails, self.fails = self.fails, None
+        part.finish(fails)
+        if fails is not None:
+            raise fails
 
 
 def warned(coverage: Coverage, counting: Counts, used: list[CityTable], work: Callable[[], None]) -> list[str]:
@@ -99,6 +100,13 @@ def test_tables_without_mappings_cost_nothing(coverage: Coverage) -> None:
 def test_a_count_that_fails_fails_its_statement(coverage: Coverage) -> None:
     with pytest.raises(UserError, match="no rows for you"):
         warned(coverage, Counts((0, 1), fails=UserError("no rows for you")), COUNTED[:1], nothing)
+
+
+def test_a_department_that_has_no_room_beside_the_statement_counts_after_it(coverage: Coverage) -> None:
+    busy = DepartmentError("no room for another query", Outcome.BUSY, who="water", rule="queue")
+    counting = Counts((0, 7), fails=busy)
+    assert warned(coverage, counting, COUNTED[:1], nothing) == [f"7 rows of {COUNTED[0].name} {COUNTED[0].warning}"]
+    assert len(counting.parts) == 2
 
 
 def test_a_statement_that_fails_or_is_cancelled_gives_its_counts_up(coverage: Coverage) -> None:
