@@ -189,6 +189,9 @@ class FilesConfig(SourceConfig):
         folder = resolve_path(self.path, base_dir)
         if not folder.is_dir():
             raise SourceError(f"no folder at {folder}")
+        above = next((part for part in folder.parts if "=" in part), None)
+        if above and any(isinstance(table, ParquetTable) and table.hive for table in self.tables.values()):
+            raise SourceError(f"{above} in the path of {folder.name} would be taken for a partition: move or rename it")
         return FilesSource(self, folder, private_dir)
 
 
@@ -268,9 +271,6 @@ class FilesSource(Source):
             return failing_view({"missing": VARCHAR}, f"no file matches {table.glob}")
         options = [f"union_by_name = {str(table.union).lower()}"]
         if table.hive:
-            if any("=" in part for part in self._folder.parts):
-                reason = f"a folder above {self._folder.name} is named like a partition, and would be taken for one"
-                return failing_view({"partition": VARCHAR}, reason)
             types = ", ".join(f"'{name}': {parse_type(text).duckdb()}" for name, text in table.hive.items())
             options += ["hive_partitioning = true", f"hive_types = {{{types}}}"]
         return parquet_view([self._folder / table.glob], ", ".join(options))

@@ -21,6 +21,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import structlog
 
 from catalog.exchange import key_table
 from catalog.types import TrinoType, from_arrow
@@ -36,12 +37,14 @@ __all__ = [
     "empty_view",
     "engine",
     "failing_view",
+    "gathered",
     "parquet_view",
     "prepare",
     "run",
     "write_parquet",
 ]
 
+_log = structlog.get_logger("atoll.agent")
 BATCH_ROWS = 8192
 GATHERED = 1 << 20
 """Bytes of a batch that is large enough to go on: each takes a queue, a frame, a part of an answer and its reading."""
@@ -230,8 +233,10 @@ class Snapshot:
             used = {path for edition in self._open for path in edition.files}
         for path in self.folder.rglob("*.parquet"):
             if path not in used:
-                with suppress(OSError):  # what cannot be deleted now is looked at next time
-                    path.unlink()
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as bad:  # it is looked at next time
+                    _log.warning("a file of an older snapshot cannot be deleted", file=str(path), reason=str(bad))
 
 
 def prepare(folder: Path) -> None:
@@ -254,7 +259,7 @@ def run(
             for name, table in tables.items():
                 cursor.register(name, table)
             relation = cursor.sql(compiled.sql, params=compiled.params or None)
-            for batch in _gathered(relation.to_arrow_reader(BATCH_ROWS), cancel):
+            for batch in gathered(relation.to_arrow_reader(BATCH_ROWS), cancel):
                 yield cells.to_batch_from_arrow(batch, scan.outputs, scan.schema, scan.masked)
     except (duckdb.Error, pa.ArrowException, OSError) as bad:
         if cancel.is_set():
@@ -262,15 +267,16 @@ def run(
         raise SourceError(f"DuckDB: {bad}") from bad
 
 
-def _gathered(batches: Iterable[pa.RecordBatch], cancel: Cancel) -> Iterator[pa.RecordBatch]:
-    """The same rows, small batches put together. The engine gives its first when it has megabytes of them, or all."""
+def gathered(batches: Iterable[pa.RecordBatch], cancel: Cancel, enough: int = GATHERED) -> Iterator[pa.RecordBatch]:
+    """The same rows, small batches put together to `enough` bytes. The engine gives its first when it has megabytes of
+    them, or all."""
     waiting: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
         cancel.check()
         waiting.append(batch)
         size += batch.nbytes
-        if size >= GATHERED:
+        if size >= enough:
             yield pa.concat_batches(waiting)
             waiting, size = [], 0
     if waiting:

@@ -44,8 +44,8 @@ class Coverage:
     ) -> Iterator[None]:  # fmt: skip
         """Count while the block runs, and warn after it; if it raises, the counts are given up.
 
-        tables: the statement's city tables. apart: an execution of a query of the gateway's own. run: to its end, or
-        raises its CityError, which then is the statement's.
+        tables: the statement's city tables. apart: an execution of a query of the gateway's own. run: to its end.
+        Raises the CityError of the counts, which then is the statement's.
         """
         tables = [table for table in tables if table.unmapped is not None]
         if not tables:
@@ -66,12 +66,12 @@ class Coverage:
             raise
         with execution.clock.at("counting what mappings leave out"):
             try:
-                found = _found(part, running)
+                found = _found(part)
             except CityError as refused:
                 if refused.outcome is not Outcome.BUSY:
                     raise
-                part, running = begin()  # a department had no room beside the statement itself
-                found = _found(part, running)
+                part, _ = begin()  # a department had no room beside the statement itself
+                found = _found(part)
         execution.adopt(part)
         for place, count in found.items():
             if count:
@@ -82,11 +82,10 @@ class Coverage:
         self._pool.shutdown(wait=True)
 
 
-def _found(part: Execution, running: Future[None]) -> dict[int, int]:
-    """Place -> rows that are left out. Raises the part's error."""
+def _found(part: Execution) -> dict[int, int]:
+    """Place -> rows that are left out, when it has ended. Raises its error."""
     found: dict[int, int] = {}
     for batch in part.batches():
         for place, count in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             found[place] = found.get(place, 0) + (count or 0)
-    running.result()
     return dict(sorted(found.items()))

@@ -8,6 +8,7 @@
     rewrite     gateway/rewrite/      exact rules, one a file
     plan        gateway/plan/         the largest one-department subtrees become fragments
     exchange    gateway/gather.py     fragments go out as soon as they can (dispatch.py), signed answers stream back
+                gateway/coverage.py   beside it: rows that no mapping of a city table covers are counted
     merge       gateway/merge/        what is left, in a private DuckDB
 
 Every stage up to the plan is a pure function from one frozen value to the next; `explain` prints them.
@@ -21,7 +22,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -188,7 +189,14 @@ class Gateway:
         seconds = self._seconds(execution.session)
         limit = after(seconds, lambda: execution.cancel(_too_slow(seconds)))
         try:
-            self._answer(execution)
+            self._to_its_end(execution, lambda: self._answer(execution))
+        finally:
+            limit.cancel()
+
+    def _to_its_end(self, execution: Execution, work: Callable[[], None]) -> None:
+        """Do the work of a statement, or of a part that runs apart: execution and ledger tell what came of it."""
+        try:
+            work()
             self._finish(execution)
         except CityError as error:
             self._finish(execution, error)
@@ -200,7 +208,6 @@ class Gateway:
             log.exception("statement %s failed inside the gateway", execution.query_id)
             self._finish(execution, InternalError("The gateway failed on this statement; its operator has the detail."))
         finally:
-            limit.cancel()
             execution.forget_frames()
 
     def _finish(self, execution: Execution, error: CityError | None = None) -> None:
@@ -298,14 +305,12 @@ class Gateway:
             part.question = execution.question
             return part
 
+        def count(part: Execution) -> None:
+            part.check()
+            self._exchange(part, session, self._plan(part, session, view, part.sql))
+
         def run(part: Execution) -> None:
-            try:
-                part.check()
-                self._exchange(part, session, self._plan(part, session, view, part.sql))
-            except Exception as bad:
-                self._finish(part, bad if isinstance(bad, CityError) else InternalError("The gateway failed."))
-                raise
-            self._finish(part)
+            self._to_its_end(part, lambda: count(part))
 
         return self._coverage.beside(execution, plan.city, apart, run)
 

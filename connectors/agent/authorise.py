@@ -95,13 +95,12 @@ class Access:
     def decides_as(self, known: Mapping[str, Governed | None]) -> bool:
         """Whether these relations of the same policy are decided now as they were; then they are governed as they were.
 
-        A governed relation is a function of policy, decision, which holds the purpose too, and whether a copy answers.
+        A governed relation is a function of policy, decision, which holds the purpose, and what stands for its source.
         """
         for name, governed in known.items():
-            decision = self._decide(name)
-            if decision != (None if governed is None else governed.decision):
+            if self._decide(name) != (None if governed is None else governed.decision):
                 return False
-            if governed is not None and decision is not None and not _same(self._spec(name, decision), governed.spec):
+            if governed is not None and self._spec(name, governed.decision).source != governed.spec.source:
                 return False
             self._found[name] = governed
         return True
@@ -178,10 +177,6 @@ class Access:
         asked = name or (node.name.lower() if node is not None else "")
         near = difflib.get_close_matches(asked, [n for n in self.visible() if n != asked], n=1, cutoff=0.75)
         return not_available(asked, self.department.department, near[0] if near else "")
-
-
-def _same(one: RelationSpec, other: RelationSpec) -> bool:
-    return one is other or one == other  # mostly they are one, and to compare them takes longer than all the rest
 
 
 def not_available(name: str, department: str, near: str = "") -> AccessDenied:

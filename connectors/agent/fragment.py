@@ -71,7 +71,7 @@ class Services:
     department: Department
     version: str
     sources: Mapping[str, Source]
-    view_text: Callable[[str], str]
+    view_text: Callable[[Governed], str]
     engines: Engines
     ledger: Ledger
     budget: Budget
@@ -291,7 +291,7 @@ class FragmentRun:
 
     def _source_of(self, relation: Governed) -> tuple[Capabilities, str, str]:
         source = self.services.sources[relation.spec.source]
-        return source.capabilities(), self.services.view_text(relation.name), self.fragment.fragment_id
+        return source.capabilities(), self.services.view_text(relation), self.fragment.fragment_id
 
     def _contributed(self, shape: aggregate.Shape, relation: Governed, local: datetime) -> aggregate.Cells:
         """An answer out of the whole relation, as far as the guard lets it out."""
@@ -372,7 +372,7 @@ class FragmentRun:
         wanted = pa.array(verify.spellings(subjects), pa.string())
         pushed = relation.spec.columns[key].type.name in source.capabilities().keys
         scan = enforce(
-            "rel", relation, (), self.services.view_text(relation.name), keys=[((key,), wanted)] if pushed else [],
+            "rel", relation, (), self.services.view_text(relation), keys=[((key,), wanted)] if pushed else [],
             query_id=self.fragment.fragment_id, hidden=(key,),
         )  # fmt: skip
         listed = ", ".join(sql_text(w) for w in wanted.to_pylist()) or "NULL"

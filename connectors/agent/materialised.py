@@ -44,7 +44,7 @@ from catalog.policy import Decision, Department, RelationSpec
 from catalog.relation import Mode
 from connectors.base import Cancel, Cancelled, Capabilities, NativeScan, OutputColumn, Source, SourceError, SourceTable
 from connectors.held import Stamp
-from connectors.snapshot import CAPABILITIES, Snapshot, parquet_view
+from connectors.snapshot import CAPABILITIES, Snapshot, gathered, parquet_view
 
 __all__ = ["MATERIALISED", "Copy", "Definition", "Materialised", "definitions", "may_copy"]
 
@@ -52,7 +52,8 @@ MATERIALISED = "$materialised"
 """The name of this source; no entry of `sources:` can have it."""
 GROUP_ROWS = 122_880
 """Rows of a row group: as many as the engine gives one of its threads at once."""
-GROUP_BYTES = 64 << 20
+GATHERED_BYTES = 64 << 20
+"""Of what is written at once, in such groups."""
 RETRY = timedelta(minutes=1)
 """How soon a copy that could not be made may be tried again, if somebody asks: each time twice as late, up to half of
 how old it may be."""
@@ -131,14 +132,14 @@ class Copy:
         return -SKEW <= now - self.at <= timedelta(seconds=seconds) and time.monotonic() - self.since <= seconds
 
     @property
-    def name(self) -> dict[str, Any]:
+    def known_as(self) -> dict[str, Any]:
         """By which the ledger knows it."""
         return {"table": self.table, "at": self.at.isoformat()}
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the ledger and the owner are told."""
-        return {**self.name, "vintage": self.vintage.isoformat(), "rows": self.rows, "bytes": self.bytes}
+        return {**self.known_as, "vintage": self.vintage.isoformat(), "rows": self.rows, "bytes": self.bytes}
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ class Materialised(Source):
         for table in tables:
             copy = self._copies.pop(table)
             self._going[table] = time.monotonic() + LINGER, copy
-            self._ended.append(copy.name)
+            self._ended.append(copy.known_as)
 
     def _give_up(self, which: Callable[[str], bool]) -> list[_Job]:
         """Under the lock: copies that are being made, or waited for, are not wanted any more. They are to be stopped
@@ -529,7 +530,7 @@ class Materialised(Source):
             os.replace(half, copy.file)
             self._publish({**self._there(), copy.table: copy})
         except (SourceError, OSError):
-            self._ended.append(copy.name)
+            self._ended.append(copy.known_as)
             copy.file.unlink(missing_ok=True)
             raise
         with self._lock:
@@ -551,25 +552,10 @@ def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path, can
         os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
         pq.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
-        for rows in _groups(batches, schema):
-            cancel.check()
-            writer.write_table(rows)
-            count += rows.num_rows
+        for batch in gathered(batches, cancel, GATHERED_BYTES):
+            writer.write_batch(batch, GROUP_ROWS)
+            count += batch.num_rows
     return count
-
-
-def _groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The same rows in tables that make good row groups."""
-    waiting: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        waiting.append(batch)
-        rows, size = rows + batch.num_rows, size + batch.nbytes
-        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
-            yield pa.Table.from_batches(waiting, schema)
-            waiting, rows, size = [], 0, 0
-    if waiting:
-        yield pa.Table.from_batches(waiting, schema)
 
 
 def _has_footer(path: Path) -> bool:

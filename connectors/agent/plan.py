@@ -236,7 +236,7 @@ def plan_rows(
     tree: exp.Expr,
     access: Access,
     capabilities: Callable[[str], Capabilities],
-    view_text: Callable[[str], str],
+    view_text: Callable[[Governed], str],
     keys: Keys,
     now: datetime,
     query_id: str = "",
@@ -248,12 +248,8 @@ def plan_rows(
     """
     planner = _Planner(access, capabilities, keys)
 
-    def text_of(relation: Governed) -> str:
-        # What stands in place of the source stands for what the owner's view gives; nothing reads through it.
-        return view_text(relation.name) if relation.spec.view else ""
-
     def part(relation: Governed, columns: Mapping[str, str]) -> NativeScan:
-        return enforce_part(relation, columns, text_of(relation))
+        return enforce_part(relation, columns, view_text(relation))
 
     tree = planner.push_all(_apart(tree), part)
     compiled = duck.compile_query(tree, planner.resolve, now)
@@ -268,7 +264,7 @@ def plan_rows(
         if found.composed is not None:
             scans.append(enforce_composed(found.name, found.composed, query_id))
             continue
-        text = text_of(relation)
+        text = view_text(relation)
         if found.group is not None:
             bound = planner.bound(relation, found.group.bind)
             dialect = capabilities(relation.spec.source).masks

@@ -98,6 +98,12 @@ def error_response(error: CityError, contact: str = "") -> JSONResponse:
     return JSONResponse(error.to_dict(), status, headers)
 
 
+def _unrecorded(agent: Agent, error: Exception) -> CityError:
+    """What is said where a record cannot be written; why, the log tells."""
+    _log.error("ledger failed", error=str(error))
+    return InternalError("The department's agent cannot write its ledger.", who=agent.name)
+
+
 class _Metrics:
     """Counts without any label that could name a user or a value."""
 
@@ -136,9 +142,7 @@ def create_app(agent: Agent, verifier: TokenVerifier | None = None, certificates
         return error_response(error, agent.contact)
 
     async def on_ledger(request: Request, error: Exception) -> JSONResponse:
-        _log.error("ledger failed", error=str(error))
-        failed = InternalError("The department's agent cannot write its ledger.", who=agent.name)
-        return error_response(failed, agent.contact)
+        return error_response(_unrecorded(agent, error), agent.contact)
 
     async def refused(error: CityError, path: str, sub: str = "") -> None:
         """Record a refusal that no fragment run records itself."""
@@ -343,6 +347,10 @@ def create_owner_app(agent: Agent) -> FastAPI:
         if "origin" in request.headers or host not in ("127.0.0.1", "localhost", "::1"):
             return JSONResponse({"error": "the owner's door opens to programs on this machine only"}, 403)
         return await call_next(request)
+
+    @app.exception_handler(LedgerError)
+    async def on_ledger(request: Request, error: LedgerError) -> JSONResponse:
+        return JSONResponse({"error": _unrecorded(agent, error).to_dict()}, 500)
 
     @app.get("/healthz")
     def health() -> dict[str, str]:

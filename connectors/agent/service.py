@@ -74,6 +74,10 @@ class _Policy:
     plans: Plans = field(repr=False)
     copies: Mapping[str, Definition] = field(repr=False)
 
+    def text_of(self, relation: Governed) -> str:
+        """The owner's SELECT of a view, "" of a table: what stands in place of a source has no text of the owner's."""
+        return self.views.get(relation.name, "") if relation.spec.view else ""
+
     def context(self, purpose: str) -> masks.Context:
         """Mask context for one purpose: its pseudonyms join with nothing of another."""
 
@@ -430,7 +434,7 @@ class Agent:
     def _services(self) -> Services:
         policy = self.policy
         return Services(
-            policy.department, policy.version, self._reach, lambda name: policy.views.get(name, ""),
+            policy.department, policy.version, self._reach, policy.text_of,
             self._engines, self.ledger, self.budget, self.guard, self._receipts, self._secret, policy.plans,
             lambda relations: self._copies.asked(r.name for r in relations if may_copy(r.decision)),
         )  # fmt: skip

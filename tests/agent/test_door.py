@@ -14,7 +14,7 @@ from catalog.exchange import KEYS_TABLE
 from catalog.http import ASGITransport, AsyncClient
 from catalog.identity import sign_request
 from catalog.keys import SigningKey
-from catalog.ledger import Ledger, read_ledger
+from catalog.ledger import Ledger, LedgerError, read_ledger
 from connectors.agent.refusals import ALONE, PEERS, SECONDS, Refusals
 from connectors.agent.server import create_app, create_broken_app, create_owner_app
 from connectors.agent.service import Agent
@@ -281,6 +281,20 @@ async def test_the_owner_pauses_and_reads_who_asked(house: House, agent: Agent) 
         assert [r["kind"] for r in records][-6:] == ["pause", "refusal", "resume", "begin", "end", "refusal"]
         assert (await owner.get("/owner/status")).json()["sources"] == {"main": "ok"}
         assert (await owner.post("/owner/refresh")).json() == {"refreshed": True}
+
+
+async def test_the_owner_is_told_in_words_that_a_record_cannot_be_written(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise LedgerError("No space left on device")
+
+    monkeypatch.setattr(agent.ledger, "append", full)
+    async with AsyncClient(transport=ASGITransport(create_owner_app(agent)), base_url="http://127.0.0.1") as owner:
+        answer = await owner.post("/owner/pause")
+        agent.breaker.resume()
+    assert answer.status_code == 500
+    assert "cannot write its ledger" in answer.json()["error"]["message"]
 
 
 async def test_a_changed_policy_is_taken_and_a_broken_one_closes_the_agent(tmp_path: Path) -> None:

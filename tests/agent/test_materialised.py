@@ -17,6 +17,7 @@ import pytest
 
 from catalog.errors import CityError
 from catalog.ledger import read_ledger
+from catalog.policy import PolicyError
 from connectors.agent import materialised
 from connectors.base import Cancel, NativeScan, OutputColumn
 from connectors.sqlite import SqliteSource
@@ -84,6 +85,13 @@ class Building:
     @property
     def files(self) -> list[Path]:
         return sorted(self.state.glob("*.*"))
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """What a scan of the whole copy delivers."""
+        (definition,) = self.agent._copies._defined.values()
+        columns = tuple(OutputColumn(name, column.type, name) for name, column in definition.spec.columns.items())
+        scan = NativeScan(definition.table, False, {c.name: c.type for c in columns}, columns)
+        return self.agent._copies.scan(scan, Cancel())
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         return [r for r in self.agent.ledger.records() if r["kind"] == kind]
@@ -309,11 +317,7 @@ async def test_only_its_owner_can_read_it(building: Building) -> None:
 
 async def test_a_file_that_was_being_read_goes_with_its_last_reader(building: Building) -> None:
     building.agent.materialise(["visits"])
-    copies = building.agent._copies
-    (definition,) = copies._defined.values()
-    types = {name: column.type for name, column in definition.spec.columns.items()}
-    columns = tuple(OutputColumn(name, type_, name) for name, type_ in types.items())
-    rows = copies.scan(NativeScan(definition.table, False, types, columns), Cancel())
+    copies, rows = building.agent._copies, building.rows()
     assert next(rows).num_rows == 90
     building.agent.materialise(["visits"], drop=True)
     await until(lambda: not copies._going)
@@ -427,10 +431,7 @@ def test_a_folder_above_named_like_a_partition_changes_nothing(tmp_path: Path) -
     for name in ("ward=p9", "id=7"):
         building = Building(tmp_path / name)
         building.agent.materialise(["visits"])
-        (definition,) = building.agent._copies._defined.values()
-        columns = tuple(OutputColumn(n, c.type, n) for n, c in definition.spec.columns.items())
-        scan = NativeScan(definition.table, False, {c.name: c.type for c in columns}, columns)
-        rows = pa.Table.from_batches(list(building.agent._copies.scan(scan, Cancel())))
+        rows = pa.Table.from_batches(list(building.rows()))
         assert sorted(set(rows["ward"].to_pylist())) == ["p0", "p1", "p2"]
         assert sorted(rows["id"].to_pylist()) == list(range(90))
         building.agent.close()
@@ -520,5 +521,5 @@ async def test_what_ends_does_not_wait_for_a_copy_in_the_making(
 @pytest.mark.parametrize("text", ["6", "six hours", "10s", "40d", "-6h"])
 def test_a_time_that_is_none_is_refused_by_name(tmp_path: Path, text: str) -> None:
     house = House(tmp_path, Building._policy(materialise=text), {"visits": ("NO INTEGER, ward TEXT, name TEXT", [])})
-    with pytest.raises(Exception, match="materialise"):
+    with pytest.raises(PolicyError, match="materialise"):
         house.open()

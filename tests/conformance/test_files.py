@@ -267,6 +267,23 @@ def test_parquet_is_read_in_place_with_partitions_and_columns_matched_by_name(
     assert not list((tmp_path / "private").rglob("*.parquet"))
 
 
+def test_a_folders_name_is_a_column_only_where_hive_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "id=7" / "silo"
+    (folder / "name=x").mkdir(parents=True)
+    pq.write_table(pa.table({"id": pa.array([1], pa.int64()), "name": ["a"]}), folder / "name=x" / "a.parquet")
+
+    def opened(**table: Any) -> Source:
+        table = {"format": "parquet", "glob": "**/*.parquet", **table}
+        config = parse_source({"kind": "files", "path": str(folder), "tables": {"t": table}})
+        return open_source(config, tmp_path, tmp_path / "private")
+
+    source = opened()
+    assert read(source, "t", types_of(id="bigint", name="varchar")) == [(1, "a")]
+    source.close()
+    with pytest.raises(SourceError, match="id=7 in the path of silo would be taken for a partition"):
+        opened(hive={"name": "varchar"})
+
+
 def test_a_parquet_table_without_files_fails_alone(folder: Path, open_files: Opener) -> None:
     write(folder / "one.csv", "id,name\n1,a\n")
     source = open_files(none={"format": "parquet", "glob": "none/*.parquet"}, t=plain())

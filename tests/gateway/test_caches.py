@@ -35,6 +35,7 @@ from atoll.demo.idp import register_client
 from catalog.http import Client, HTTPError
 from catalog.keys import load as load_key
 from catalog.ledger import read_ledger
+from catalog.standards import city_tables
 from catalog.types import parse
 from gateway import kept, pipeline
 from gateway.pipeline import Gateway
@@ -235,6 +236,23 @@ def test_of_a_statement_that_failed_or_was_left_nothing_stays(house: House, sql:
             break
     until_swept(house)
     assert house.held() == []
+
+
+def test_what_goes_wrong_in_a_count_beside_a_statement_is_the_operators_to_read(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan, counted = house.gateway._plan, next(t for t in city_tables().values() if t.unmapped is not None)
+
+    def planned(execution: Any, session: Any, view: Any, sql: str) -> Any:
+        if sql != LONE:
+            raise ZeroDivisionError("in the counting")
+        return replace(plan(execution, session, view, sql), city=(counted,))
+
+    monkeypatch.setattr(house.gateway, "_plan", planned)
+    *_, last = house.pages(LONE)
+    assert "its operator has the detail" in last["error"]["message"]
+    assert "in the counting" not in str(last)
+    assert "in the counting" in caplog.text
 
 
 def test_no_promise_is_longer_than_a_quarter_of_an_hour() -> None:
