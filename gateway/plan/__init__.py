@@ -27,7 +27,7 @@ class KeySet:
 
     needs: fragments that must be complete before. most: with more keys than these in all, the set stays away.
     places: the fragment and those of its outputs that `query` reads, where it reads nothing else. once: not distinct,
-    for it must be seen that each came once.
+    for it must be seen that each came once. matched: those of `needs` that give no value, and only say whose rows do.
     """
 
     query: exp.Select
@@ -35,6 +35,7 @@ class KeySet:
     most: int = 0
     places: tuple[str, tuple[int, ...]] | None = None
     once: bool = False
+    matched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

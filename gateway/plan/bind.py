@@ -99,8 +99,11 @@ def bind_keys(
     Where a and b meet in several columns, as in `a.x = b.y AND a.u = b.v`, one row of a has all the values of a row of
     b that matters, so that b is restricted to the pairs that a has. They come of one row of a fragment if that is read
     once in the whole merge: no derived table can put two of its rows into one.
-    Fragments are settled one after the other, and take only from those settled before: no two wait for each other,
-    over however many others. Whoever gives keys to an exact fragment (`restrict`) takes none: all of them are needed.
+    Fragments are settled one after the other, and take from those settled before; in a second round (`_once_more`)
+    also from those settled later that do not wait for them: no two wait for each other, over however many others.
+    Rows of a giver that matter only if another answer has their value, and are there although it has not, for that
+    answer came later, need give nothing (`_Set.beside`): it is the rule above, at work in the gateway.
+    Whoever gives keys to an exact fragment (`restrict`) takes none: all of them are needed.
     """
     by_id = {f.id: f for f in fragments}
     found = _links(merge, by_id)
@@ -117,7 +120,44 @@ def bind_keys(
         for link in links:
             if link.giver.fragment == settled.fragment.id and link.taker.fragment in waiting:
                 waiting[link.taker.fragment].offer(link, settled.size)
+    _once_more(wanted, links)
     return [wanted[f.id].bound(rows or {}) if f.id in wanted else f for f in fragments]
+
+
+def _once_more(wanted: Mapping[str, _Wanted], links: list[_Link]) -> None:
+    """Offer the keys of fragments that were too large to wait for, and have been reduced since.
+
+    TPC-H q08 is a star: all lines of two years are too many for keys, those of a few parts are not, and fewer suppliers
+    are left if only lines count whose customer is one of those in AMERICA, who were asked by the keys of the lines.
+    """
+    for link in links:
+        giver, taker = wanted[link.giver.fragment], wanted[link.taker.fragment]
+        if link in taker.taken or _waits(link.giver.fragment, link.taker.fragment, wanted):
+            continue
+        if not taker.offer(link, giver.size):
+            beside, size = _reduced(link, wanted, links)
+            if beside:
+                taker.offer(link, size, beside)
+
+
+def _reduced(link: _Link, wanted: Mapping[str, _Wanted], links: list[_Link]) -> tuple[tuple[_Link, ...], Size]:
+    """What restricts a giver although it did not wait for it, as far as its taker can wait; and the size with that."""
+    giver, found = wanted[link.giver.fragment], dict[str, tuple[float, _Link]]()
+    for one in links:
+        name = one.giver.fragment
+        if one.taker.fragment != link.giver.fragment or name in giver.givers:
+            continue
+        part = _part(one, wanted[name].alone, giver)
+        if part <= PAYS and part < found.get(name, (1.0,))[0] and not _waits(name, link.taker.fragment, wanted):
+            found[name] = part, one
+    left = prod(part for part, _ in found.values())
+    size = replace(giver.size, rows=giver.size.rows * left, share=giver.size.share * left)
+    return tuple(one for _, one in found.values()), size
+
+
+def _waits(one: str, other: str, wanted: Mapping[str, _Wanted]) -> bool:
+    """Whether a fragment is another, or waits for it, directly or over others."""
+    return one == other or any(_waits(giver, other, wanted) for giver in wanted[one].givers)
 
 
 def _lost(one: _Wanted, links: list[_Link], waiting: dict[str, _Wanted]) -> int:
@@ -131,40 +171,65 @@ def _lost(one: _Wanted, links: list[_Link], waiting: dict[str, _Wanted]) -> int:
     return int(one.size.rows * (1 - min(parts, default=1.0)))
 
 
+@dataclass(frozen=True)
+class _Set:
+    """Keys that a fragment waits for. part: of its rows that they are expected to leave. beside: whose takers the giver
+    is: only its rows that have their values give."""
+
+    part: float
+    link: _Link
+    beside: tuple[_Link, ...] = ()
+
+    @property
+    def givers(self) -> set[str]:
+        return {link.giver.fragment for link in (self.link, *self.beside)}
+
+
 class _Wanted:
     """A fragment, and the sets of keys that it is to wait for so far. alone: its size without any."""
 
     def __init__(self, fragment: FragmentPlan, alone: Size) -> None:
         self.fragment = fragment
         self.alone = alone
-        self._sets: dict[str, tuple[float, _Link]] = {}
-        self._offered: list[tuple[_Link, Size]] = []
+        self._sets: dict[str, _Set] = {}
+        self._offered: dict[_Link, Size] = {}
 
     @property
     def size(self) -> Size:
         """With the sets taken so far. Columns of one giver restrict much the same rows: the best of them counts."""
         parts: dict[str, float] = {}
-        for part, link in self._sets.values():
-            parts[link.giver.fragment] = min(part, parts.get(link.giver.fragment, 1.0))
+        for one in self._sets.values():
+            giver = one.link.giver.fragment
+            parts[giver] = min(one.part, parts.get(giver, 1.0))
         left = prod(parts.values())
         return replace(self.alone, rows=self.alone.rows * left, share=self.alone.share * left)
 
-    def waits_for(self, giver: str) -> bool:
-        return any(link.giver.fragment == giver for _, link in self._sets.values())
+    @property
+    def givers(self) -> set[str]:
+        """The fragments that it waits for."""
+        return {name for one in self._sets.values() for name in one.givers}
 
-    def offer(self, link: _Link, give: Size) -> None:
-        """Take the keys of a settled fragment if they pay: one set a column, and no more sets than may be sent."""
-        self._offered.append((link, give))
+    @property
+    def taken(self) -> set[_Link]:
+        return {one.link for one in self._sets.values()}
+
+    def offer(self, link: _Link, give: Size, beside: tuple[_Link, ...] = ()) -> bool:
+        """Take the keys of a fragment if they pay: one set a column, and no more sets than may be sent.
+
+        give: the fragment's size, with what `beside` leaves of it.
+        """
+        self._offered[link] = give
         part = _part_left(link, give, self)
         if part is None:
-            return
+            return False
         # Columns that equal one another are all restricted by the keys of any: they are told apart by what is asked.
         text = _text(self.fragment, [[link.taker]])
-        if text in self._sets and self._sets[text][0] <= part:
-            return
-        self._sets[text] = part, link
+        if text in self._sets and self._sets[text].part <= part:
+            return False
+        self._sets[text] = _Set(part, link, beside)
         if len(self._sets) > min(MAX_SETS, *(r.key_sets for r in self.fragment.relations)):
-            del self._sets[max(reversed(self._sets), key=lambda text: self._sets[text][0])]
+            del self._sets[max(reversed(self._sets), key=lambda text: self._sets[text].part)]
+        return True
 
     def bound(self, rows: Mapping[str, int]) -> FragmentPlan:
         """The fragment as it is asked, with a text for each choice among its sets; one that is exact has its own."""
@@ -177,8 +242,14 @@ class _Wanted:
         places = range(len(met))
         choices = [c for size in places for c in combinations(places, size + 1)]
         texts = {c: _text(self.fragment, [[link.taker for link in met[i]] for i in c]) for c in choices}
-        sets = tuple(key_set(links[0].giver.fragment, [link.giver.output for link in links], most) for links in met)
+        sets = tuple(
+            key_set(links[0].giver.fragment, [link.giver.output for link in links], most, beside=self._beside(links))
+            for links in met
+        )
         return replace(fragment, keys=KeySource(sets, texts, min(chunk, most)))
+
+    def _beside(self, links: tuple[_Link, ...]) -> tuple[_Link, ...]:
+        return next(one.beside for one in self._sets.values() if one.link in links)
 
     def _met(self) -> list[tuple[_Link, ...]]:
         """The sets, each with the columns in which its giver is met: those of one meeting are asked for together.
@@ -187,13 +258,13 @@ class _Wanted:
         many more rows than values are expected of the giver, each column goes by itself.
         """
         found: list[tuple[_Link, ...]] = []
-        for _, link in self._sets.values():
+        for link in (one.link for one in self._sets.values()):
             if any(link in links for links in found):
                 continue
             met = (link.giver.fragment, link.meeting)
             beside = [
                 (one, give)
-                for one, give in self._offered
+                for one, give in self._offered.items()
                 if link.meeting is not None and (one.giver.fragment, one.meeting) == met
             ]
             links = _apart([link, *(one for one, _ in beside)])[: self._key_columns]
@@ -403,26 +474,38 @@ def _part_left(link: _Link, give: Size, taker: _Wanted) -> float | None:
     values = give.values(link.giver.output)
     if values > TOO_MANY or values >= taker.alone.base:
         return None
-    # Of a key's values a restricted giver has so many, and the taker as many rows; else what holds for rows holds
-    # for their values.
-    domain = give.domains.get(link.giver.output) or taker.alone.domains.get(link.taker.output)
-    part = give.share if domain is None else min(1.0, values / domain)
+    part = _part(link, give, taker)
     if part > (PAYS_KNOWN if give.known else PAYS):
         return None
     pays = taker.size.rows * (1 - part) >= values * KEY_COST
-    return part if pays or taker.waits_for(link.giver.fragment) else None
+    return part if pays or link.giver.fragment in taker.givers else None
+
+
+def _part(link: _Link, give: Size, taker: _Wanted) -> float:
+    """Of a key's values a restricted giver has so many, and the taker as many rows; else what holds for rows holds for
+    their values."""
+    domain = give.domains.get(link.giver.output) or taker.alone.domains.get(link.taker.output)
+    return give.share if domain is None else min(1.0, give.values(link.giver.output) / domain)
 
 
 # ---- the fragment with its keys
 
 
-def key_set(giver: str, outputs: Sequence[int], most: int, once: bool = False) -> KeySet:
-    """The values of a fragment's outputs, which are together in a row. once: as often as they came."""
+def key_set(
+    giver: str, outputs: Sequence[int], most: int, once: bool = False, beside: Sequence[_Link] = ()
+) -> KeySet:
+    """The values of a fragment's outputs, which are together in a row. once: as often as they came. beside: only of
+    rows that have a value of these, too."""
     columns = [exp.column(f"c{output}") for output in outputs]
     present = [exp.Not(this=exp.Is(this=column.copy(), expression=exp.Null())) for column in columns]
+    among = [
+        exp.column(f"c{one.taker.output}").isin(query=exp.select(f"c{one.giver.output}").from_(one.giver.fragment))
+        for one in beside
+    ]
     named = [exp.alias_(column, name) for column, name in zip(columns, KEY_COLUMNS, strict=False)]
-    query = exp.select(*named).from_(giver).where(*present).distinct(distinct=not once)
-    return KeySet(query, frozenset({giver}), most, (giver, tuple(outputs)), once)
+    query = exp.select(*named).from_(giver).where(*present, *among).distinct(distinct=not once)
+    matched = frozenset(one.giver.fragment for one in beside)
+    return KeySet(query, matched | {giver}, most, None if beside else (giver, tuple(outputs)), once, matched)
 
 
 def _text(fragment: FragmentPlan, takers: Iterable[Sequence[_Place]]) -> str:

@@ -45,18 +45,22 @@ class PlanCache:
         self._lock = threading.Lock()
 
     def get(self, sql: str, session: Session, view: UserView, make: Make) -> Plan:
-        """The statement's plan; made by `make` unless one is known that fits. Raises what `make` raises."""
+        """The statement's plan; made by `make` unless one is known that fits. Raises what `make` raises.
+
+        Blanks around it do not count: EXPLAIN leaves them in its own place, so that errors name the right one.
+        """
         if len(sql) > LONG:
             return make(sql, {})
         lifted = None if _reads_the_moment(sql, session) else lift(sql)
         if lifted is not None:
             try:
-                template = self._get(("lifted", lifted.pattern), session, view, partial(_template, make, lifted))
+                pattern = lifted.pattern.strip()
+                template = self._get(("lifted", pattern), session, view, partial(_template, make, lifted))
             except CityError:
                 template = None  # below it is refused in the right words, and names the right place
             if isinstance(template, Template):
                 return template.fill(lifted.values)
-        found = self._get(("whole", sql), session, view, lambda learned: learned.of(make(sql, learned.rows)))
+        found = self._get(("whole", sql.strip()), session, view, lambda learned: learned.of(make(sql, learned.rows)))
         assert isinstance(found, Plan)
         return found
 

@@ -158,7 +158,9 @@ def _key_lines(fragment: FragmentPlan, keys: KeySource) -> list[str]:
 
 
 def _source_words(known: KeySet) -> str:
-    words = ", ".join(sorted(known.needs)) or "the statement"
+    words = ", ".join(sorted(known.needs - known.matched)) or "the statement"
+    if known.matched:
+        words = f"{words} whose rows match {' and '.join(sorted(known.matched))}"
     parts = len(known.query.expressions)
     return words if parts == 1 else f"{words} of {parts} columns together"
 

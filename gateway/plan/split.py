@@ -433,7 +433,8 @@ def _renamed(known: KeySet, renamed: dict[str, str]) -> KeySet:
     query = known.query.copy()
     _rename_tables(query, renamed)
     places = (renamed.get(known.places[0], known.places[0]), known.places[1]) if known.places is not None else None
-    return replace(known, query=query, needs=frozenset(renamed.get(n, n) for n in known.needs), places=places)
+    needs, matched = (frozenset(renamed.get(n, n) for n in names) for names in (known.needs, known.matched))
+    return replace(known, query=query, needs=needs, places=places, matched=matched)
 
 
 def _shared_departments(fragments: list[FragmentPlan]) -> set[str]:

@@ -12,12 +12,12 @@ import pytest
 from sqlglot import parse_one
 
 from catalog.errors import AccessDenied, CityError, Outcome, UserError
-from gateway.plan import bind
+from gateway.plan import Plan, bind
 from gateway.plan.split import split
 from gateway.rewrite import RULES, Context, Rule, rewrite
 from gateway.rewrite.leaf import aggregate_leaves
 from tests.differential.corpus import STATEMENTS, Statement
-from tests.differential.harness import Rows, World, as_written, plan_of, resolved, rows_of, run, same, told
+from tests.differential.harness import Rows, World, as_written, guess_stars, plan_of, resolved, rows_of, run, same, told
 from tests.differential.world import CITY
 
 SUBSETS: dict[str, tuple[Rule, ...]] = {
@@ -55,11 +55,12 @@ def test_federated_equals_pooled(statement: Statement) -> None:
         assert same(want, got, statement.ordered), f"with {name}\npooled {want}\nfederated {got}\n{told(plan)}"
 
 
-@pytest.mark.parametrize("chance", range(2))
-def test_no_answer_depends_on_who_waits_for_whom(chance: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guesses thrown by dice: any order, any sets, and never a circle (`run` would notice)."""
+@pytest.mark.parametrize("chance", [0.2, 0.5, 0.8])
+def test_no_answer_depends_on_who_waits_for_whom(chance: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guesses thrown by dice: any order, any sets, and never a circle (`run` would notice). chance: that keys pay."""
     dice = random.Random(chance)
-    monkeypatch.setattr(bind, "_part_left", lambda *_: dice.random() if dice.random() < 0.8 else None)
+    monkeypatch.setattr(bind, "_part_left", lambda *_: dice.random() if dice.random() < chance else None)
+    monkeypatch.setattr(bind, "_part", lambda *_: dice.random())
     bound = several = 0
     for statement in BOUND:
         plan = plan_of(resolved(CITY, statement.sql))
@@ -70,6 +71,23 @@ def test_no_answer_depends_on_who_waits_for_whom(chance: int, monkeypatch: pytes
         assert same(_pooled(statement)[0], run(CITY, plan), statement.ordered), f"{statement.id}\n{told(plan)}"
     assert bound > 40
     assert several > 1
+
+
+def stars(plan: Plan) -> int:
+    """Sets of keys that come only of those rows of their giver that others match."""
+    return sum(bool(one.matched) for f in plan.fragments if f.keys is not None for one in f.keys.sets)
+
+
+def test_rows_that_others_do_not_match_give_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is left of a giver by that is small enough."""
+    guess_stars(monkeypatch)
+    found = 0
+    for statement in BOUND:
+        plan = plan_of(resolved(CITY, statement.sql))
+        if stars(plan):
+            found += 1
+            assert same(_pooled(statement)[0], run(CITY, plan), statement.ordered), f"{statement.id}\n{told(plan)}"
+    assert found > 20
 
 
 @pytest.mark.parametrize(("keys", "most"), [(1, 100), (4, 100), (3, 2)])

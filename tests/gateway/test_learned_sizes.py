@@ -8,19 +8,21 @@ from dataclasses import replace
 
 import pytest
 
+from bench.tpch import TABLES, queries
 from catalog.names import RelationName
 from catalog.relation import RelationList
 from gateway.catalogue import DepartmentView, UserView
 from gateway.execution import Session
 from gateway.parse import parse
 from gateway.pipeline import plan_query, plan_resolved
-from gateway.plan import Plan
+from gateway.plan import FragmentPlan, Plan
 from gateway.plan.cache import PlanCache
 from gateway.plan.explain import explain_plan
 from gateway.plan.learn import AGAIN
 from gateway.resolve import resolve
 from tests.differential.corpus import STATEMENTS, Statement
 from tests.differential.harness import SESSION, World, pooled, resolved, run, same
+from tests.differential.tpch import tiny
 from tests.differential.world import CITY
 
 BIG = World(
@@ -143,3 +145,29 @@ def test_no_answer_depends_on_what_was_learned(statement: Statement) -> None:
     texts = {f.sql for f in plan_resolved(bound).questions}
     plan = plan_resolved(bound, {text: dice.choice((0, 1, 3, 1_000_000)) for text in texts})
     assert same(pooled(CITY, statement.plain), run(CITY, replace(plan, keyed=None)), statement.ordered)
+
+
+TPCH = tiny()
+ROWS = {
+    "part": 200_000, "supplier": 10_000, "partsupp": 800_000, "customer": 150_000, "orders": 1_500_000,
+    "lineitem": 6_000_000, "nation": 25, "region": 5,
+}  # fmt: skip
+
+
+def test_few_lines_of_few_parts_give_the_suppliers_of_those_that_have_a_customer() -> None:
+    """TPC-H's q08 is a star: of the lines of some parts, only those count whose customer is in AMERICA."""
+    sized = {n: r.model_copy(update={"rows": ROWS[n.table]}) for n, r in TPCH.view.relations.items()}
+    sql = queries(lambda t: f"{TABLES[t]}.main.{t}")["q08"]
+    bound = resolve(parse(sql), replace(TPCH.view, relations=sized), SESSION)
+
+    def about(plan: Plan, relation: str) -> FragmentPlan:
+        return next(f for f in plan.fragments if f".{relation} " in f.sql)
+
+    guessed = plan_resolved(bound)
+    assert about(guessed, "supplier").keys is None
+    known = plan_resolved(bound, {about(guessed, "part").sql: 1_451})
+    lines, customers, suppliers = (about(known, name) for name in ("lineitem", "customer", "supplier"))
+    assert suppliers.keys is not None
+    assert suppliers.keys.needs == {lines.id, customers.id}
+    assert f"keys from {lines.id} whose rows match {customers.id}, at" in explain_plan(known, SESSION).text
+    assert same(pooled(TPCH, sql), run(TPCH, known), ordered=True)

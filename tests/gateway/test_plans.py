@@ -16,6 +16,7 @@ from gateway.pipeline import plan_query
 from gateway.plan import Plan
 from gateway.plan.cache import PlanCache
 from gateway.plan.template import Template, lift
+from gateway.statements import Explain, Query, classify
 from tests.differential.corpus import STATEMENTS
 from tests.differential.tpch import tiny
 from tests.differential.world import CITY
@@ -47,6 +48,16 @@ def test_an_equal_question_is_planned_once() -> None:
     assert planner.plan() is first
     assert planner.plan(view=copied) is first
     assert planner.made == [SQL]
+
+
+@pytest.mark.parametrize("sql", [SQL, "SELECT current_date"], ids=["with values", "whole"])
+def test_a_statement_that_is_explained_has_the_plan_that_it_has_when_it_runs(sql: str) -> None:
+    planner = Planner()
+    asked, explained = (classify(text, ANA) for text in (sql, f"EXPLAIN ANALYZE\n{sql}\n"))
+    assert isinstance(asked, Query)
+    assert isinstance(explained, Explain)
+    assert planner.plan(asked.sql) is planner.plan(explained.sql)
+    assert len(planner.made) == 1
 
 
 @pytest.mark.parametrize(

@@ -255,3 +255,46 @@ SELECT s.seller, d.total, d.m3 FROM market.main.sale s JOIN
 (SELECT a.company AS one, b.company AS two, a.m3, b.total FROM water.main.reading a JOIN
 (SELECT company, SUM(m3) AS total FROM water.main.reading GROUP BY company) b ON b.company = a.company) d
 ON d.one = s.seller AND d.two = s.seller WHERE s.amount = 100;
+
+-- a star: only rows of the middle that one side has give keys to the other
+SELECT r.m3, c.name, a.cause FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+JOIN health.main.admission a ON a.person = r.meter_id WHERE c.staff = 10;
+
+-- a star: what one side lacks may still be needed by the other
+SELECT r.m3, c.name, a.cause FROM water.main.reading r LEFT JOIN market.main.company c ON c.id = r.company AND c.staff = 10
+JOIN health.main.admission a ON a.person = r.meter_id;
+
+-- a star: a LEFT JOIN takes of the rows that both others have
+SELECT r.m3, c.name, a.cause, k.id FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+JOIN health.main.admission a ON a.person = r.meter_id LEFT JOIN works.main.job k ON k.start = r.month WHERE c.staff = 10;
+
+-- a star: by membership
+SELECT r.m3, a.cause FROM water.main.reading r JOIN health.main.admission a ON a.person = r.meter_id
+WHERE r.company IN (SELECT c.id FROM market.main.company c WHERE c.staff = 10);
+
+-- a star: by membership, of none of them
+SELECT r.m3, a.cause FROM water.main.reading r JOIN health.main.admission a ON a.person = r.meter_id
+WHERE r.company NOT IN (SELECT c.id FROM market.main.company c WHERE c.staff = 10 AND c.id IS NOT NULL);
+
+-- a star: both sides meet the middle in one column
+SELECT s.amount, c.name, a.cause FROM market.main.company c JOIN chemicals.main.stock s0 ON s0.company = c.id
+JOIN market.main.sale s ON s.seller = s0.company JOIN health.main.admission a ON a.company = s0.company WHERE c.staff = 10;
+
+-- a star: NULLs in the middle, and in what restricts it
+SELECT c.id, s.substance, a.person, c.parent FROM market.main.company c JOIN chemicals.main.stock s ON s.company = c.parent
+JOIN health.main.admission a ON a.district = c.district;
+
+-- a star: the middle is read twice, once without a side
+SELECT x.company, x.name, y.n FROM (SELECT r.company, c.name, a.cause FROM water.main.reading r
+JOIN market.main.company c ON c.id = r.company JOIN health.main.admission a ON a.person = r.meter_id WHERE c.staff = 10) x
+JOIN (SELECT r.company, COUNT(*) AS n FROM water.main.reading r JOIN health.main.admission a ON a.person = r.meter_id
+GROUP BY r.company) y ON y.company = x.company;
+
+-- a star: groups in the middle
+SELECT d.company, d.total, c.name, a.cause FROM (SELECT company, meter_id, SUM(m3) AS total FROM water.main.reading
+GROUP BY company, meter_id) d JOIN market.main.company c ON c.id = d.company JOIN health.main.admission a ON a.person = d.meter_id
+WHERE c.staff = 10;
+
+-- a star: the middle is around a subquery
+SELECT r.m3, c.name FROM water.main.reading r JOIN market.main.company c ON c.id = r.company
+WHERE c.staff = 10 AND EXISTS (SELECT 1 FROM health.main.admission a WHERE a.person = r.meter_id AND a.days > 0);
