@@ -491,9 +491,7 @@ def _part(link: _Link, give: Size, taker: _Wanted) -> float:
 # ---- the fragment with its keys
 
 
-def key_set(
-    giver: str, outputs: Sequence[int], most: int, once: bool = False, beside: Sequence[_Link] = ()
-) -> KeySet:
+def key_set(giver: str, outputs: Sequence[int], most: int, once: bool = False, beside: Sequence[_Link] = ()) -> KeySet:
     """The values of a fragment's outputs, which are together in a row. once: as often as they came. beside: only of
     rows that have a value of these, too."""
     columns = [exp.column(f"c{output}") for output in outputs]

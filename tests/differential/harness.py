@@ -270,6 +270,13 @@ def plans_of(
             plan = plan_of(bound)
         return plan if plan.first is not None else None
 
+    def stars() -> Plan | None:
+        with pytest.MonkeyPatch.context() as patch:
+            guess_stars(patch)
+            plan = plan_of(bound)
+        sets = [known for f in plan.fragments if f.keys is not None for known in f.keys.sets]
+        return plan if any(known.matched for known in sets) else None
+
     noted = _noting(RULES, changing)
     whole = planned_with(noted)
     assert whole is not None
@@ -285,6 +292,8 @@ def plans_of(
         others["no rule"] = partial(planned_with, ())
     if len(whole.fragments) > 1 and whole.merge is not None and whole.merge.args.get("limit") is not None:
         others["one first row"] = cut_short
+    if len(whole.fragments) > 2:
+        others["keys of stars"] = stars
     lifted = lift(sql)
     if lifted is not None:
         others["values put in later"] = lambda: Template(planned(here, lifted.text), lifted).fill(lifted.values)
