@@ -48,9 +48,6 @@ PAYS = 0.4
 """A set must be expected to leave at most this part of an answer, or nobody waits for it."""
 ROWS_A_VALUE = 2
 """Rows of a giver for each value, at most, where several columns of them are sent instead of one."""
-PAYS_KNOWN = 0.35
-"""The same where it is no guess, which may be far too much: 63,112 keys that left 0.32 of 200,000 rows, expected to
-leave 0.38 (TPC-H q14), were as much work as all these rows, and later there."""
 
 
 @dataclass(frozen=True)
@@ -475,7 +472,7 @@ def _part_left(link: _Link, give: Size, taker: _Wanted) -> float | None:
     if values > TOO_MANY or values >= taker.alone.base:
         return None
     part = _part(link, give, taker)
-    if part > (PAYS_KNOWN if give.known else PAYS):
+    if part > PAYS:
         return None
     pays = taker.size.rows * (1 - part) >= values * KEY_COST
     return part if pays or link.giver.fragment in taker.givers else None

@@ -34,7 +34,7 @@ GROUPED = 0.5
 class Size:
     """rows: expected. base: of its largest relation. share: part of the base that conditions keep.
     domains: output -> rows of the relation whose key it is, by itself. kept: output -> rows of it that conditions keep.
-    grouped: its rows are groups, or rows of groups. known: its rows are no guess.
+    grouped: its rows are groups, or rows of groups.
     """
 
     rows: float
@@ -43,7 +43,6 @@ class Size:
     domains: dict[int, float]
     kept: dict[int, float]
     grouped: bool = False
-    known: bool = False
 
     @property
     def met(self) -> float:
@@ -59,7 +58,7 @@ class Size:
             place: min(self.base, max(1.0, count * wrong)) if self.domains[place] == self.base else count
             for place, count in self.kept.items()
         }
-        return replace(self, known=True, rows=rows, share=min(1.0, max(self.share * wrong, 1.0 / self.base)), kept=kept)
+        return replace(self, rows=rows, share=min(1.0, max(self.share * wrong, 1.0 / self.base)), kept=kept)
 
     def values(self, output: int) -> float:
         """How many values an output is expected to have, at most one a row."""
