@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from catalog import masks
+from catalog import durations, masks
 from catalog.policy.checks import dry_context
 from catalog.policy.deciding import Decision, decide, instant
 from catalog.policy.models import Department
@@ -47,10 +47,11 @@ class Change:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A decision with the masks that hold in the end."""
+    """A decision with the masks that hold in the end. age: of a copy that may answer, in words; "" if none may."""
 
     decision: Decision
     shown: Mapping[str, str]
+    age: str
 
 
 def people(*departments: Department) -> list[str]:
@@ -110,7 +111,10 @@ def _seen(
     department: Department, context: masks.Context, user: str, purpose: str, relation: str, now: datetime
 ) -> _Seen | None:
     decision = decide(department, user, purpose, relation, now)
-    return None if decision is None else _Seen(decision, shown_masks(department, decision, context))
+    if decision is None:
+        return None
+    copied = department.relations[relation].materialise if decision.reads_copies else None
+    return _Seen(decision, shown_masks(department, decision, context), durations.words(copied) if copied else "")
 
 
 def _difference(before: _Seen | None, after: _Seen | None) -> Iterator[tuple[str, str]]:
@@ -128,6 +132,8 @@ def _difference(before: _Seen | None, after: _Seen | None) -> Iterator[tuple[str
     yield from _columns(before, after)
     yield from _filters(old, new)
     yield from _numbers(old, new)
+    if before.age != after.age:
+        yield "differs", f"rows of {_held(after.age)}, instead of {_held(before.age)}"
 
 
 def _columns(before: _Seen, after: _Seen) -> Iterator[tuple[str, str]]:
@@ -202,6 +208,10 @@ def _numbers(old: Decision, new: Decision) -> Iterator[tuple[str, str]]:
     if old.until != new.until:
         later = new.until is None or (old.until is not None and new.until > old.until)
         yield "gains" if later else "loses", f"until {_day(new.until)}, instead of {_day(old.until)}"
+
+
+def _held(age: str) -> str:
+    return f"a copy of up to {age}" if age else "the source"
 
 
 def _or_none(cap: int | None) -> str:

@@ -78,6 +78,11 @@ class Decision:
     begins: datetime | None = None
 
     @property
+    def reads_copies(self) -> bool:
+        """Whether a copy that the owner lets the agent keep of all rows may answer."""
+        return self.mode in (Mode.masked, Mode.raw) and not self.filters
+
+    @property
     def terms(self) -> Decision:
         """Without what may change under a running answer: which grants say so, until when, how long it is kept."""
         return replace(self, ids=(), until=None, keep_seconds=0, begins=None)

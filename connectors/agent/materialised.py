@@ -41,12 +41,11 @@ import structlog
 from catalog.exchange import canonical_json, sha256
 from catalog.ledger import LedgerError
 from catalog.policy import Decision, Department, RelationSpec
-from catalog.relation import Mode
 from connectors.base import Cancel, Cancelled, Capabilities, NativeScan, OutputColumn, Source, SourceError, SourceTable
 from connectors.held import Stamp
 from connectors.snapshot import CAPABILITIES, Snapshot, gathered, parquet_view
 
-__all__ = ["MATERIALISED", "Copy", "Definition", "Materialised", "definitions", "may_copy"]
+__all__ = ["MATERIALISED", "Copy", "Definition", "Materialised", "definitions"]
 
 MATERIALISED = "$materialised"
 """The name of this source; no entry of `sources:` can have it."""
@@ -104,11 +103,6 @@ def _definition(name: str, spec: RelationSpec, view: str) -> Definition:
         query_id=f"materialise_{name}",
     )  # fmt: skip
     return Definition(name, table, spec.materialise or 0.0, spec.source, held, scan)
-
-
-def may_copy(decision: Decision) -> bool:
-    """Whether a copy may answer under a decision."""
-    return decision.mode in (Mode.masked, Mode.raw) and not decision.filters
 
 
 @dataclass(frozen=True)
@@ -264,7 +258,7 @@ class Materialised(Source):
 
     def spec(self, definition: Definition | None, decision: Decision, now: datetime) -> RelationSpec | None:
         """The relation as its copy holds it, where that may answer under this decision; else None."""
-        if definition is None or not may_copy(decision):
+        if definition is None or not decision.reads_copies:
             return None
         with self._lock:
             copy = self._copies.get(definition.table)

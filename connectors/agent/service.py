@@ -43,7 +43,7 @@ from connectors.agent.fits import Fits, asker, granted_alone
 from connectors.agent.fragment import FragmentRun, Services, grant_ended, notice_of, shown
 from connectors.agent.kept import Plans
 from connectors.agent.mark import witnesses
-from connectors.agent.materialised import MATERIALISED, Definition, Materialised, definitions, may_copy
+from connectors.agent.materialised import MATERIALISED, Definition, Materialised, definitions
 from connectors.agent.policy_file import Loaded, PolicyFile, record_refusal, refusal_facts
 from connectors.agent.refusals import Refusals
 from connectors.agent.requests import Decided, Requests, Row, grant_name, standing
@@ -436,7 +436,7 @@ class Agent:
         return Services(
             policy.department, policy.version, self._reach, policy.text_of,
             self._engines, self.ledger, self.budget, self.guard, self._receipts, self._secret, policy.plans,
-            lambda relations: self._copies.asked(r.name for r in relations if may_copy(r.decision)),
+            lambda relations: self._copies.asked(r.name for r in relations if r.decision.reads_copies),
         )  # fmt: skip
 
     def finish(self, run: FragmentRun) -> None:

@@ -101,6 +101,17 @@ def test_a_difference_is_said_in_words(atoll: Run, clinic: Path) -> None:
             "since": None} in found["changes"]  # fmt: skip
 
 
+def test_that_rows_may_come_out_of_a_copy_is_a_difference_for_whom_it_answers(atoll: Run, clinic: Path) -> None:
+    whole = POLICY.replace("    row_filter: year > 2000\n", "").partition("tests:")[0]
+    (clinic / "whole.yaml").write_text(whole)
+    (clinic / "copied.yaml").write_text(whole.replace("    view: stay\n", "    view: stay\n    materialise: 90m\n"))
+    out = atoll("policy", "diff", "whole.yaml", "copied.yaml").out.splitlines()
+    seen = "sees otherwise stay for research: rows of a copy of up to 90m, instead of the source"
+    assert out == [f"~ ana {seen}", f"~ ben {seen}"]
+    back = atoll("policy", "diff", "copied.yaml", "whole.yaml").out
+    assert "rows of the source, instead of a copy of up to 90m" in back
+
+
 def test_a_grant_that_is_still_to_come_is_a_difference_too(atoll: Run, clinic: Path) -> None:
     later = POLICY.replace("    groups: [doctors]\n", "    groups: [doctors]\n    from: 2199-01-01\n").partition(
         "tests:"
