@@ -154,7 +154,15 @@ def _reduced(link: _Link, wanted: Mapping[str, _Wanted], links: list[_Link]) -> 
 
 def _waits(one: str, other: str, wanted: Mapping[str, _Wanted]) -> bool:
     """Whether a fragment is another, or waits for it, directly or over others."""
-    return one == other or any(_waits(giver, other, wanted) for giver in wanted[one].givers)
+    seen, left = set[str](), [one]
+    while left:
+        name = left.pop()
+        if name == other:
+            return True
+        if name not in seen:
+            seen.add(name)
+            left += wanted[name].givers
+    return False
 
 
 def _lost(one: _Wanted, links: list[_Link], waiting: dict[str, _Wanted]) -> int:
