@@ -99,7 +99,7 @@ def bind_keys(
     Fragments are settled one after the other, and take from those settled before; in a second round (`_once_more`)
     also from those settled later that do not wait for them: no two wait for each other, over however many others.
     Rows of a giver that matter only if another answer has their value, and are there although it has not, for that
-    answer came later, need give nothing (`_Set.beside`): it is the rule above, at work in the gateway.
+    answer came later, need give nothing (`_Set.matching`): it is the rule above, at work in the gateway.
     Whoever gives keys to an exact fragment (`restrict`) takes none: all of them are needed.
     """
     by_id = {f.id: f for f in fragments}
@@ -122,7 +122,7 @@ def bind_keys(
 
 
 def _once_more(wanted: Mapping[str, _Wanted], links: list[_Link]) -> None:
-    """Offer the keys of fragments that were too large to wait for, and have been reduced since.
+    """Offer every fragment the keys that it did not take, of whoever does not wait for it: some are fewer by now.
 
     TPC-H q08 is a star: all lines of two years are too many for keys, those of a few parts are not, and fewer suppliers
     are left if only lines count whose customer is one of those in AMERICA, who were asked by the keys of the lines.
@@ -132,18 +132,20 @@ def _once_more(wanted: Mapping[str, _Wanted], links: list[_Link]) -> None:
         if link in taker.taken or _waits(link.giver.fragment, link.taker.fragment, wanted):
             continue
         if not taker.offer(link, giver.size):
-            beside, size = _reduced(link, wanted, links)
-            if beside:
-                taker.offer(link, size, beside)
+            matching, size = _reduced(link, wanted, links)
+            if matching:
+                taker.offer(link, size, matching)
 
 
 def _reduced(link: _Link, wanted: Mapping[str, _Wanted], links: list[_Link]) -> tuple[tuple[_Link, ...], Size]:
-    """What restricts a giver although it did not wait for it, as far as its taker can wait; and the size with that."""
+    """Links to a giver from others whose keys it was not asked with, as far as its taker can wait for these; and how
+    large it is with them."""
     giver, found = wanted[link.giver.fragment], dict[str, tuple[float, _Link]]()
     for one in links:
         name = one.giver.fragment
         if one.taker.fragment != link.giver.fragment or name in giver.givers:
             continue
+        # What the other was left with by the giver's own keys says nothing of the giver: its own conditions do.
         part = _part(one, wanted[name].alone, giver)
         if part <= PAYS and part < found.get(name, (1.0,))[0] and not _waits(name, link.taker.fragment, wanted):
             found[name] = part, one
@@ -178,16 +180,16 @@ def _lost(one: _Wanted, links: list[_Link], waiting: dict[str, _Wanted]) -> int:
 
 @dataclass(frozen=True)
 class _Set:
-    """Keys that a fragment waits for. part: of its rows that they are expected to leave. beside: whose takers the giver
-    is: only its rows that have their values give."""
+    """Keys that a fragment waits for. part: of its rows that they are expected to leave. matching: links to the giver,
+    of whose rows only those give that have these values."""
 
     part: float
     link: _Link
-    beside: tuple[_Link, ...] = ()
+    matching: tuple[_Link, ...] = ()
 
     @property
     def givers(self) -> set[str]:
-        return {link.giver.fragment for link in (self.link, *self.beside)}
+        return {link.giver.fragment for link in (self.link, *self.matching)}
 
 
 class _Wanted:
@@ -218,10 +220,10 @@ class _Wanted:
     def taken(self) -> set[_Link]:
         return {one.link for one in self._sets.values()}
 
-    def offer(self, link: _Link, give: Size, beside: tuple[_Link, ...] = ()) -> bool:
+    def offer(self, link: _Link, give: Size, matching: tuple[_Link, ...] = ()) -> bool:
         """Take the keys of a fragment if they pay: one set a column, and no more sets than may be sent.
 
-        give: the fragment's size, with what `beside` leaves of it.
+        give: the giver's size, with what `matching` leaves of it.
         """
         self._offered[link] = give
         part = _part_left(link, give, self)
@@ -231,7 +233,7 @@ class _Wanted:
         text = _text(self.fragment, [[link.taker]])
         if text in self._sets and self._sets[text].part <= part:
             return False
-        self._sets[text] = _Set(part, link, beside)
+        self._sets[text] = _Set(part, link, matching)
         if len(self._sets) > min(MAX_SETS, *(r.key_sets for r in self.fragment.relations)):
             del self._sets[max(reversed(self._sets), key=lambda text: self._sets[text].part)]
         return True
@@ -247,14 +249,14 @@ class _Wanted:
         places = range(len(met))
         choices = [c for size in places for c in combinations(places, size + 1)]
         texts = {c: _text(self.fragment, [[link.taker for link in met[i]] for i in c]) for c in choices}
-        sets = tuple(
-            key_set(links[0].giver.fragment, [link.giver.output for link in links], most, beside=self._beside(links))
-            for links in met
-        )
+        sets = tuple(self._key_set(links, most) for links in met)
         return replace(fragment, keys=KeySource(sets, texts, min(chunk, most)))
 
-    def _beside(self, links: tuple[_Link, ...]) -> tuple[_Link, ...]:
-        return next(one.beside for one in self._sets.values() if one.link in links)
+    def _key_set(self, links: tuple[_Link, ...], most: int) -> KeySet:
+        """Of columns that are asked for together, each may say which rows of their giver do not matter."""
+        matching = dict.fromkeys(m for one in self._sets.values() if one.link in links for m in one.matching)
+        outputs = [link.giver.output for link in links]
+        return key_set(links[0].giver.fragment, outputs, most, matching=tuple(matching))
 
     def _met(self) -> list[tuple[_Link, ...]]:
         """The sets, each with the columns in which its giver is met: those of one meeting are asked for together.
@@ -496,19 +498,21 @@ def _part(link: _Link, give: Size, taker: _Wanted) -> float:
 # ---- the fragment with its keys
 
 
-def key_set(giver: str, outputs: Sequence[int], most: int, once: bool = False, beside: Sequence[_Link] = ()) -> KeySet:
-    """The values of a fragment's outputs, which are together in a row. once: as often as they came. beside: only of
-    rows that have a value of these, too."""
+def key_set(
+    giver: str, outputs: Sequence[int], most: int, once: bool = False, matching: Sequence[_Link] = ()
+) -> KeySet:
+    """The values of a fragment's outputs, which are together in a row. once: as often as they came. matching: only of
+    rows that have a value of these givers, too."""
     columns = [exp.column(f"c{output}") for output in outputs]
     present = [exp.Not(this=exp.Is(this=column.copy(), expression=exp.Null())) for column in columns]
     among = [
         exp.column(f"c{one.taker.output}").isin(query=exp.select(f"c{one.giver.output}").from_(one.giver.fragment))
-        for one in beside
+        for one in matching
     ]
     named = [exp.alias_(column, name) for column, name in zip(columns, KEY_COLUMNS, strict=False)]
     query = exp.select(*named).from_(giver).where(*present, *among).distinct(distinct=not once)
-    matched = frozenset(one.giver.fragment for one in beside)
-    return KeySet(query, matched | {giver}, most, None if beside else (giver, tuple(outputs)), once, matched)
+    matched = frozenset(one.giver.fragment for one in matching)
+    return KeySet(query, matched | {giver}, most, None if matching else (giver, tuple(outputs)), once, matched)
 
 
 def _text(fragment: FragmentPlan, takers: Iterable[Sequence[_Place]]) -> str:

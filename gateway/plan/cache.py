@@ -30,6 +30,8 @@ KEPT = 512
 KEPT_SECONDS = 900
 LONG = 8192
 """Longer statements are no dashboard's, and their plans are large."""
+BLANKS = " \t\r\n"
+"""What may stand around a statement. Any other blank is looked at, and refused (`catalog.duck`)."""
 
 
 Known = tuple[tuple[DepartmentView, ...], Plan | Template, Learned]
@@ -49,18 +51,19 @@ class PlanCache:
 
         Blanks around it do not count: EXPLAIN leaves them in its own place, so that errors name the right one.
         """
-        if len(sql) > LONG:
+        text = sql.strip(BLANKS)
+        if len(text) > LONG:
             return make(sql, {})
         lifted = None if _reads_the_moment(sql, session) else lift(sql)
         if lifted is not None:
             try:
-                pattern = lifted.pattern.strip()
+                pattern = lifted.pattern.strip(BLANKS)
                 template = self._get(("lifted", pattern), session, view, partial(_template, make, lifted))
             except CityError:
                 template = None  # below it is refused in the right words, and names the right place
             if isinstance(template, Template):
                 return template.fill(lifted.values)
-        found = self._get(("whole", sql.strip()), session, view, lambda learned: learned.of(make(sql, learned.rows)))
+        found = self._get(("whole", text), session, view, lambda learned: learned.of(make(sql, learned.rows)))
         assert isinstance(found, Plan)
         return found
 

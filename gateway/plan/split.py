@@ -94,14 +94,14 @@ def _asking(
     bound = bind_keys(merge, fragments, relations, rows)
     if few is not None:
         leave_ties(few)
-    givers = frozenset(n for f in bound if f.keys is not None for n in f.keys.needs)
-    fragments = mark_whole(bound, givers)
+    sets = [known for f in bound if f.keys is not None for known in f.keys.sets]
+    fragments = mark_whole(bound, frozenset(n for known in sets for n in known.needs - known.matched))
     names = {f"{LOCAL}{i}": table for i, table in enumerate(local.values())}
-    for query in (merge, *(s.query for f in fragments if f.keys is not None for s in f.keys.sets)):
+    for query in (merge, *(known.query for known in sets)):
         _name_local(query, {name: f"{LOCAL}{i}" for i, name in enumerate(local)})
     stored = frozenset(
         {f.id for f in fragments if _uses(merge, f.id) > 1 or _in_expression(merge, f.id)}
-        | givers
+        | {n for known in sets for n in known.needs}
         | _shared_departments(fragments)
         | ({few.fragment, *few.once} if few is not None else set())
     )
@@ -433,8 +433,7 @@ def _renamed(known: KeySet, renamed: dict[str, str]) -> KeySet:
     query = known.query.copy()
     _rename_tables(query, renamed)
     places = (renamed.get(known.places[0], known.places[0]), known.places[1]) if known.places is not None else None
-    needs, matched = (frozenset(renamed.get(n, n) for n in names) for names in (known.needs, known.matched))
-    return replace(known, query=query, needs=needs, places=places, matched=matched)
+    return replace(known, query=query, needs=frozenset(renamed.get(n, n) for n in known.needs), places=places)
 
 
 def _shared_departments(fragments: list[FragmentPlan]) -> set[str]:

@@ -23,7 +23,6 @@ from unittest import mock
 
 import duckdb
 import pyarrow as pa
-import pytest
 import sqlglot
 from sqlglot import exp
 
@@ -42,6 +41,7 @@ from gateway.plan import first as first_rows
 from gateway.plan import split as splitting
 from gateway.plan.asking import Request, requests
 from gateway.plan.first import is_enough
+from gateway.plan.size import Size
 from gateway.plan.template import Template, lift
 from gateway.plan.verify import VERIFY
 from gateway.resolve import Resolved, resolve
@@ -232,10 +232,15 @@ def plan_of(bound: Resolved, rules: tuple[Rule, ...] = RULES) -> Plan:
     return splitting.split(tree, bound.labels, bound.relations, bound.local, tuple(context.notes))
 
 
-def guess_stars(patch: pytest.MonkeyPatch) -> None:
-    """Let no answer be few enough for keys, but by what others leave of its rows."""
-    patch.setattr(bind, "_part", lambda *_: 0.001)
-    patch.setattr(bind, "_part_left", lambda link, give, taker: 0.1 if give.rows < 1_000 else None)
+@contextmanager
+def guessed_stars() -> Iterator[None]:
+    """No answer is few enough for keys, but by what others leave of its rows."""
+
+    def few(link: Any, give: Size, taker: Any) -> float | None:
+        return 0.1 if give.rows < 1_000 else None
+
+    with mock.patch.object(bind, "_part", return_value=0.001), mock.patch.object(bind, "_part_left", few):
+        yield
 
 
 def plans_of(
@@ -271,8 +276,7 @@ def plans_of(
         return plan if plan.first is not None else None
 
     def stars() -> Plan | None:
-        with pytest.MonkeyPatch.context() as patch:
-            guess_stars(patch)
+        with guessed_stars():
             plan = plan_of(bound)
         sets = [known for f in plan.fragments if f.keys is not None for known in f.keys.sets]
         return plan if any(known.matched for known in sets) else None

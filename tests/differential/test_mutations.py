@@ -8,6 +8,7 @@ from the pooled answer, or fail. A mutation whose text is no longer in the sourc
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from types import FunctionType, ModuleType
@@ -44,7 +45,7 @@ from gateway.rewrite import (
     tree,
 )
 from tests.differential.corpus import STATEMENTS, Statement
-from tests.differential.harness import Rows, as_written, guess_stars, plan_of, resolved, rows_of, run, same
+from tests.differential.harness import Rows, as_written, guessed_stars, plan_of, resolved, rows_of, run, same
 from tests.differential.keyed import HONEST, pooled_once, tried, wanted
 from tests.differential.world import CITY
 
@@ -560,12 +561,10 @@ def test_a_statement_notices(mutation: Mutation, monkeypatch: pytest.MonkeyPatch
         _expected(statement)
         with monkeypatch.context() as patch:
             _mutate(mutation, patch)
-            if mutation.stars:
-                guess_stars(patch)
-            noticed = differs(statement)
+            with guessed_stars() if mutation.stars else nullcontext():
+                noticed = differs(statement)
         if noticed:
             break
     assert noticed, "no statement notices"
-    if mutation.stars:
-        guess_stars(monkeypatch)
-    assert not differs(statement), "it differs without the mutation too"
+    with guessed_stars() if mutation.stars else nullcontext():
+        assert not differs(statement), "it differs without the mutation too"

@@ -17,7 +17,18 @@ from gateway.plan.split import split
 from gateway.rewrite import RULES, Context, Rule, rewrite
 from gateway.rewrite.leaf import aggregate_leaves
 from tests.differential.corpus import STATEMENTS, Statement
-from tests.differential.harness import Rows, World, as_written, guess_stars, plan_of, resolved, rows_of, run, same, told
+from tests.differential.harness import (
+    Rows,
+    World,
+    as_written,
+    guessed_stars,
+    plan_of,
+    resolved,
+    rows_of,
+    run,
+    same,
+    told,
+)
 from tests.differential.world import CITY
 
 SUBSETS: dict[str, tuple[Rule, ...]] = {
@@ -78,12 +89,12 @@ def stars(plan: Plan) -> int:
     return sum(bool(one.matched) for f in plan.fragments if f.keys is not None for one in f.keys.sets)
 
 
-def test_rows_that_others_do_not_match_give_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_others_do_not_match_give_no_keys() -> None:
     """Only what is left of a giver by that is small enough."""
-    guess_stars(monkeypatch)
     found = 0
     for statement in BOUND:
-        plan = plan_of(resolved(CITY, statement.sql))
+        with guessed_stars():
+            plan = plan_of(resolved(CITY, statement.sql))
         if stars(plan):
             found += 1
             assert same(_pooled(statement)[0], run(CITY, plan), statement.ordered), f"{statement.id}\n{told(plan)}"

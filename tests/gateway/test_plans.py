@@ -14,7 +14,7 @@ from gateway.catalogue import DepartmentView, UserView
 from gateway.execution import Session
 from gateway.pipeline import plan_query
 from gateway.plan import Plan
-from gateway.plan.cache import PlanCache
+from gateway.plan.cache import LONG, PlanCache
 from gateway.plan.template import Template, lift
 from gateway.statements import Explain, Query, classify
 from tests.differential.corpus import STATEMENTS
@@ -58,6 +58,24 @@ def test_a_statement_that_is_explained_has_the_plan_that_it_has_when_it_runs(sql
     assert isinstance(explained, Explain)
     assert planner.plan(asked.sql) is planner.plan(explained.sql)
     assert len(planner.made) == 1
+
+
+@pytest.mark.parametrize("odd", ["\x0b", "\xa0", "\u2028", "\x85"])
+@pytest.mark.parametrize("sql", [SQL, f"{SQL} HAVING SUM(r.m3) > 5"], ids=["whole", "with values"])
+def test_what_is_refused_is_refused_although_its_like_was_planned(sql: str, odd: str) -> None:
+    planner = Planner()
+    planner.plan(sql)
+    for text in (sql + odd, odd + sql):
+        with pytest.raises(CityError, match=r"unusual blank|control character"):
+            planner.plan(text)
+
+
+def test_a_long_statement_that_is_explained_is_as_long_as_when_it_runs() -> None:
+    planner = Planner()
+    sql = f"{SQL} /*{'x' * (LONG - len(SQL) - 5)}*/"
+    explained = classify(f"EXPLAIN ANALYZE {sql}", ANA)
+    assert isinstance(explained, Explain)
+    assert planner.plan(sql) is planner.plan(explained.sql)
 
 
 @pytest.mark.parametrize(
