@@ -203,10 +203,11 @@ def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
 def _uneven(case: Case, door: Door) -> list[str]:
     """Whether the quickest answers to the one and to the other come in different steps of the grid.
 
-    Of the quickest, since a busy machine makes any of them late; asked in turn until both had their chance.
+    Of the quickest, since a busy machine makes any of them late; asked in turn until both had their chance: where the
+    work takes about as long as a step, that may take a hundred questions.
     """
     one = other = 60.0
-    for _ in range(40):
+    for _ in range(200):
         one = min(one, _ask(door, case, case.sql, case.keys).seconds)
         other = min(other, _ask(door, case, case.like, case.like_keys).seconds)
         if abs(one - other) < GRID / 2:
