@@ -46,6 +46,8 @@ TOO_MANY = 400_000
 """Keys expected of a giver beyond which nobody waits for it: that many will hardly be few enough."""
 PAYS = 0.4
 """A set must be expected to leave at most this part of an answer, or nobody waits for it."""
+WORTH = 1_000
+"""Rows expected of a fragment that was settled, at least, or it does not wait any longer to be spared some."""
 ROWS_A_VALUE = 2
 """Rows of a giver for each value, at most, where several columns of them are sent instead of one."""
 
@@ -129,7 +131,7 @@ def _once_more(wanted: Mapping[str, _Wanted], links: list[_Link]) -> None:
     """
     for link in links:
         giver, taker = wanted[link.giver.fragment], wanted[link.taker.fragment]
-        if link in taker.taken or _waits(link.giver.fragment, link.taker.fragment, wanted):
+        if taker.size.rows < WORTH or link in taker.taken or _waits(link.giver.fragment, link.taker.fragment, wanted):
             continue
         if not taker.offer(link, giver.size):
             matching, size = _reduced(link, wanted, links)
