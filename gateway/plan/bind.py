@@ -151,9 +151,7 @@ def _reduced(link: _Link, wanted: Mapping[str, _Wanted], links: list[_Link]) -> 
         part = _part(one, wanted[name].alone, giver)
         if part <= PAYS and part < found.get(name, (1.0,))[0] and not _waits(name, link.taker.fragment, wanted):
             found[name] = part, one
-    left = prod(part for part, _ in found.values())
-    size = replace(giver.size, rows=giver.size.rows * left, share=giver.size.share * left)
-    return tuple(one for _, one in found.values()), size
+    return tuple(one for _, one in found.values()), giver.size.times(prod(part for part, _ in found.values()))
 
 
 def _waits(one: str, other: str, wanted: Mapping[str, _Wanted]) -> bool:
@@ -210,8 +208,7 @@ class _Wanted:
         for one in self._sets.values():
             giver = one.link.giver.fragment
             parts[giver] = min(one.part, parts.get(giver, 1.0))
-        left = prod(parts.values())
-        return replace(self.alone, rows=self.alone.rows * left, share=self.alone.share * left)
+        return self.alone.times(prod(parts.values()))
 
     @property
     def givers(self) -> set[str]:
@@ -491,8 +488,8 @@ def _part_left(link: _Link, give: Size, taker: _Wanted) -> float | None:
 
 
 def _part(link: _Link, give: Size, taker: _Wanted) -> float:
-    """Of a key's values a restricted giver has so many, and the taker as many rows; else what holds for rows holds for
-    their values."""
+    """What part of the taker's rows is expected to have a value of the giver's: of a key's values a restricted giver
+    has so many, and the taker as many rows; else what holds for rows holds for their values."""
     domain = give.domains.get(link.giver.output) or taker.alone.domains.get(link.taker.output)
     return give.share if domain is None else min(1.0, give.values(link.giver.output) / domain)
 

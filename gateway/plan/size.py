@@ -49,6 +49,10 @@ class Size:
         """Rows that its conditions keep, before they are grouped or limited."""
         return self.base * self.share
 
+    def times(self, part: float) -> Size:
+        """The same with this part of its rows."""
+        return replace(self, rows=self.rows * part, share=self.share * part)
+
     def with_rows(self, rows: float) -> Size:
         """The same for so many rows. What conditions keep is as wrong as the guess of the rows was: of its largest
         relation, and nowhere if it groups, for then it may be the number of groups that was guessed wrong."""

@@ -243,6 +243,11 @@ def guessed_stars() -> Iterator[None]:
         yield
 
 
+def has_star(plan: Plan) -> bool:
+    """Whether keys come only of those rows of their giver that others match."""
+    return any(known.matched for f in plan.fragments if f.keys is not None for known in f.keys.sets)
+
+
 def plans_of(
     here: World, sql: str, chosen: Callable[[list[str]], list[str]] = lambda names: names
 ) -> Iterator[tuple[str, Plan]]:
@@ -278,8 +283,7 @@ def plans_of(
     def stars() -> Plan | None:
         with guessed_stars():
             plan = plan_of(bound)
-        sets = [known for f in plan.fragments if f.keys is not None for known in f.keys.sets]
-        return plan if any(known.matched for known in sets) else None
+        return plan if has_star(plan) else None
 
     noted = _noting(RULES, changing)
     whole = planned_with(noted)

@@ -12,7 +12,7 @@ import pytest
 from sqlglot import parse_one
 
 from catalog.errors import AccessDenied, CityError, Outcome, UserError
-from gateway.plan import Plan, bind
+from gateway.plan import bind
 from gateway.plan.split import split
 from gateway.rewrite import RULES, Context, Rule, rewrite
 from gateway.rewrite.leaf import aggregate_leaves
@@ -22,6 +22,7 @@ from tests.differential.harness import (
     World,
     as_written,
     guessed_stars,
+    has_star,
     plan_of,
     resolved,
     rows_of,
@@ -84,18 +85,13 @@ def test_no_answer_depends_on_who_waits_for_whom(chance: float, monkeypatch: pyt
     assert several > 1
 
 
-def stars(plan: Plan) -> int:
-    """Sets of keys that come only of those rows of their giver that others match."""
-    return sum(bool(one.matched) for f in plan.fragments if f.keys is not None for one in f.keys.sets)
-
-
 def test_rows_that_others_do_not_match_give_no_keys() -> None:
     """Only what is left of a giver by that is small enough."""
     found = 0
     for statement in BOUND:
         with guessed_stars():
             plan = plan_of(resolved(CITY, statement.sql))
-        if stars(plan):
+        if has_star(plan):
             found += 1
             assert same(_pooled(statement)[0], run(CITY, plan), statement.ordered), f"{statement.id}\n{told(plan)}"
     assert found > 20

@@ -260,8 +260,8 @@ def test_cancelling_frees_the_reader_at_once_and_tells_the_agent(
         with pytest.raises(UserError) as cancelled:
             answer.schema()
         assert cancelled.value.outcome is Outcome.CANCELED
-        assert time.monotonic() - started < 5, "the department says nothing for twenty seconds"
-        deadline = time.monotonic() + 10
+        assert time.monotonic() - started < 1
+        deadline = time.monotonic() + 3
         while not evil.stopped and time.monotonic() < deadline:
             threading.Event().wait(0.02)
         assert evil.stopped == ["q1_f0"]
