@@ -114,33 +114,37 @@ def _written(shape: _Shape, make: Callable[[NativeScan], Compiler]) -> _Written 
 class _Shape(pickle.Pickler):
     """Bytes that are equal for equal scans only, with places in them for `fillings`: whole numbers and sets of keys.
 
+    Both are told apart by `reducer_override`, which is asked of objects alone: a scan is mostly texts and tuples.
+
     fits: whether each set is of whole numbers, or of rows of such, and there are not too many other numbers.
     """
 
     def __init__(self) -> None:
         self._to = io.BytesIO()
         super().__init__(self._to, protocol=5)
-        self.dispatch_table = {Predicate: self._predicate}
         self.fillings: list[Any] = []
         self._sets: dict[int, int] = {}
         self.fits = True
 
-    def _predicate(self, thing: Predicate) -> str | tuple[Any, ...]:
+    def reducer_override(self, thing: Any) -> Any:
+        if isinstance(thing, Predicate):
+            return self._predicate(thing)
+        return self._keys(thing) if isinstance(thing, pa.Array) else NotImplemented
+
+    def _predicate(self, thing: Predicate) -> Any:
         if not thing.values or not all(map(is_whole, thing.values)):
-            return thing.__reduce_ex__(5)
+            return NotImplemented
         place = len(self.fillings)
         self.fillings += thing.values
         self.fits = self.fits and len(self.fillings) <= MOST
         return _of_blanks, (thing.column, thing.op, place, len(thing.values))
 
-    def persistent_id(self, thing: Any) -> object:
-        if not isinstance(thing, pa.Array):
-            return None
+    def _keys(self, thing: pa.Array) -> tuple[Any, ...]:
         place = self._sets.setdefault(id(thing), len(self.fillings))
         if place == len(self.fillings):
             self.fillings.append(thing)
         self.fits = self.fits and are_whole(thing) and 0 < len(thing) <= MAX_KEYS
-        return place, *(str(part.type) for part in key_parts(thing))
+        return _of_keys, (place, *(str(part.type) for part in key_parts(thing)))
 
     def text(self) -> bytes:
         return self._to.getvalue()
@@ -158,8 +162,16 @@ class _Scan(pickle.Unpickler):
         super().__init__(io.BytesIO(shape.text()))
         self._shape = shape
 
-    def persistent_load(self, found: Any) -> pa.Array:
-        return self._shape.fillings[found[0]]
+    def find_class(self, module: str, name: str) -> Any:
+        return self._keys if (module, name) == (__name__, _of_keys.__name__) else super().find_class(module, name)
+
+    def _keys(self, place: int, *_: str) -> pa.Array:
+        return self._shape.fillings[place]
+
+
+def _of_keys(place: int, *types: str) -> pa.Array:
+    """Stands in a shape for a set of keys, which only the shape's reader has."""
+    raise NotImplementedError(place, types)
 
 
 def _of_blanks(column: str, op: Op, place: int, count: int) -> Predicate:

@@ -12,10 +12,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -118,8 +118,7 @@ class State(Enum):
     FAILED = "FAILED"
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Progress of one fragment. state: queued, running, done, refused, down, cancelled; kept: of an answer that is
     given again, with nothing delivered now.
 
@@ -189,6 +188,7 @@ class Execution:
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._parts: dict[str, Part] = {}
+        self._departments: tuple[Department, ...] | None = None
         self._on_cancel: list[Callable[[], None]] = []
         self._drained = False
 
@@ -294,18 +294,21 @@ class Execution:
         """Update the progress of one fragment."""
         with self._lock:
             known = self._parts.get(fragment_id) or Part(department)
-            self._parts[fragment_id] = replace(known, **changes)
+            self._parts[fragment_id] = known._replace(**changes)
+            self._departments = None
 
     def adopt(self, other: Execution) -> None:
         """Count another execution's fragments as this one's: a part of the same statement ran apart."""
         with self._lock:
             self._parts.update(other._parts)
+            self._departments = None
 
     def give_again(self, parts: Mapping[str, Part]) -> None:
         """Show what another execution was told: its answer is this one's. Nothing counts as delivered."""
         with self._lock:
             for name, part in parts.items():
                 self._parts[name] = Part(part.department, "kept", receipt=part.receipt)
+            self._departments = None
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:
@@ -381,9 +384,11 @@ class Execution:
     def departments(self) -> tuple[Department, ...]:
         """Progress of every department asked, in the order in which they were first asked."""
         with self._lock:
-            parts = list(self._parts.values())
-        names = dict.fromkeys(p.department for p in parts)
-        return tuple(_together(name, [p for p in parts if p.department == name]) for name in names)
+            if self._departments is None:
+                parts = list(self._parts.values())
+                names = dict.fromkeys(p.department for p in parts)
+                self._departments = tuple(_together(name, [p for p in parts if p.department == name]) for name in names)
+            return self._departments
 
     def parts(self) -> dict[str, Part]:
         """Progress of every fragment, by its id."""

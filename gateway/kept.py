@@ -100,8 +100,9 @@ class KeptAnswers:
 
     def find(self, execution: Execution, session: Session, view: UserView, sql: str) -> Kept | None:
         """The answer kept for this session's user, None if there is none that may still be given."""
-        if session.fresh or not _may_keep(session):
-            return None
+        with self._lock:
+            if session.fresh or not self._known or not _may_keep(session):
+                return None
         name = _name(execution, session, sql)
         with self._lock:
             sealed = self._known.get(name)
@@ -125,11 +126,11 @@ class KeptAnswers:
         copy, columns = execution.copy, execution.columns(0)
         if copy is None or not copy.whole or columns is None:
             return
-        name = _name(execution, session, sql)
         try:
             left = _seconds_left(execution, view)
             if left <= 0:
                 return
+            name = _name(execution, session, sql)
             data = _closed(session, name, tuple(execution.warnings), copy.batches)
         except _BROKEN as bad:
             log.warning("an answer cannot be kept: %s", type(bad).__name__)

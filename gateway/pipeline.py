@@ -345,7 +345,7 @@ class Gateway:
             self._pass_through(execution, session, plan)
             return
         with self._merging(execution, session, plan) as (gathering, merge):
-            compiled = merge.compile(plan.merge)
+            compiled = merge.compile(plan.merge, plan.shapes)
             self._publish(execution, plan, compiled)
             for batch in merge.run(compiled):
                 execution.put(batch)
@@ -356,7 +356,7 @@ class Gateway:
         plan = first.plan
         assert plan.merge is not None
         with self._merging(execution, session, plan) as (gathering, merge):
-            compiled = merge.compile(plan.merge)
+            compiled = merge.compile(plan.merge, plan.shapes)
             batches = list(merge.run(compiled))
             self._close(execution, plan, gathering.streams)
             found = sum(batch.num_rows for batch in batches)

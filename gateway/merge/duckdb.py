@@ -27,7 +27,7 @@ from catalog.exchange import KEY_COLUMNS, distinct
 from catalog.types import TrinoType, field_type
 from gateway.execution import Execution
 from gateway.merge import small
-from gateway.merge.shapes import Shape, shape_of
+from gateway.merge.shapes import Shape, Shapes
 from gateway.plan import KeySet
 from gateway.settings import Limits
 
@@ -321,14 +321,14 @@ class Merge:
         self._instance.library.need(compiled.sql)
         return connection.sql(compiled.sql)
 
-    def compile(self, query: exp.Query) -> Prepared:
+    def compile(self, query: exp.Query, shapes: Shapes | None = None) -> Prepared:
         """The merge query and the Trino types of its result: its DuckDB text, or the rows where no engine is needed.
 
-        Raises UserError, and the fragments' errors.
+        shapes: what is known of the query from before. Raises UserError, and the fragments' errors.
         """
         if (found := small.numbers(query)) is not None:
             return found
-        shape = shape_of(query, self._tables)
+        shape = (shapes or Shapes()).of(query, self._tables)
         if shape is not None and (passed := self._passed(shape)) is not None:
             return passed
         rows = None if shape is None else self._few(shape.answers)

@@ -19,7 +19,7 @@ from gateway.merge.conditions import OtherShape, Place, number, only
 from gateway.merge.groups import Call, Order, read_call
 from gateway.merge.joins import Joined, Source
 
-__all__ = ["Columns", "Shape", "shape_of"]
+__all__ = ["Columns", "Shape", "Shapes", "shape_of"]
 
 Columns = tuple[tuple[str, TrinoType], ...]
 """Labels and types."""
@@ -55,6 +55,20 @@ def shape_of(query: exp.Query, tables: Mapping[str, Table]) -> Shape | None:
         return _Reading(Source(tables)).shape(query)
     except OtherShape:
         return None
+
+
+class Shapes:
+    """The shape of one plan's merge, read once: a plan that is kept merges by the same query each time."""
+
+    def __init__(self) -> None:
+        self._known: tuple[exp.Query, Mapping[str, Table], Shape | None] | None = None
+
+    def of(self, query: exp.Query, tables: Mapping[str, Table]) -> Shape | None:
+        """What `shape_of` says. Trees are never changed once they are planned, so the same one has the same shape."""
+        known = self._known
+        if known is None or known[0] is not query or known[1] != tables:
+            self._known = known = query, {**tables}, shape_of(query, tables)
+        return known[2]
 
 
 class _Reading:

@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from catalog.relation import Relation
 from catalog.standards import CityTable
+from gateway.merge.shapes import Shapes
 
 if TYPE_CHECKING:
     from gateway.plan.learn import Learned
@@ -109,7 +110,7 @@ class Plan:
 
     stored: fragments that must be kept as a table (read twice, or the source of keys). city: the city tables that the
     statement names. first: what is asked before all that, and may be enough. keyed: what is asked instead, unless its
-    keys turn out not to be such (`restrict`). learned: who is told how many rows came.
+    keys turn out not to be such (`restrict`). learned: who is told how many rows came. shapes: known of `merge`.
     """
 
     fragments: tuple[FragmentPlan, ...]
@@ -122,6 +123,7 @@ class Plan:
     first: FirstRows | None = None
     keyed: Plan | None = None
     learned: Learned | None = field(default=None, compare=False, repr=False)
+    shapes: Shapes = field(default_factory=Shapes, compare=False, repr=False)
 
     @property
     def questions(self) -> tuple[FragmentPlan, ...]:
