@@ -1,8 +1,9 @@
 """Stage 6: fragments go to the departments' agents, all at once; their answers come back as streams.
 
 A `FragmentStream` reads one answer in a thread of its own into a short queue, so that neither a slow
-department blocks the others nor a slow reader fills the memory (`waiting.py`). An answer counts only with its end
-record: signed by the agent, with the right number of rows.
+department blocks the others nor a slow reader fills the memory (`waiting.py`). Where nothing else is to be waited for,
+an answer that is small and comes at once is read by the thread that waits for it: to hand it over costs more. An answer
+counts only with its end record: signed by the agent, with the right number of rows.
 
 An https address is an agent that shows the certificate it registered with, and that is shown the gateway's
 own; plain http goes to this machine alone, unless gateway.yaml says that the way there is protected.
@@ -59,7 +60,12 @@ log = logging.getLogger("atoll.gateway")
 FEW = 4
 MAX_ANSWER = 1 << 26
 """Bytes of an answer that is no stream: a department's relations, a refusal."""
+FRAGMENT = "/v1/fragment"
 TOKEN_SECONDS = 240
+AT_ONCE_SECONDS = 0.05
+"""How long the thread of a statement reads by itself: as long as it waits for anything before it looks up."""
+SMALL = 1 << 14
+"""Bytes of a question that goes out without waiting for its reader."""
 SILENCE_SECONDS = 1.0
 """After so long without a batch the agent is asked whether it lives."""
 
@@ -182,15 +188,19 @@ class Agents:
         key: the one to sign with, if that is known already.
         """
         key = key or self.key
-        slot = (keys_digest(session.token), key.kid, session.purpose, department)
-        with self._lock:
-            known = self._tokens.get(slot)
+        known = self.known_token(session, department, key)
         if known is not None:
             return known
+        slot = _slot(session, department, key)
         found = self._exchanges.get(slot, lambda: self._exchanged(session, department, key))
         with self._lock:
             self._tokens[slot] = found
         return found
+
+    def known_token(self, session: Session, department: str, key: SigningKey) -> str | None:
+        """The token, if nobody need be asked for it."""
+        with self._lock:
+            return self._tokens.get(_slot(session, department, key))
 
     def _exchanged(self, session: Session, department: str, key: SigningKey) -> str:
         identity = self.settings.identity
@@ -217,12 +227,7 @@ class Agents:
     def signed(self, session: Session, department: str, method: str, path: str, body: bytes) -> dict[str, str]:
         """The headers of one request: the user's token for that agent, and the gateway's signature."""
         key = self.key
-        token = self.token(session, department, key)
-        return {
-            "Authorization": f"Bearer {token}",
-            "Content-Type": "application/json",
-            **sign_request(key, method, path, body, token=token),
-        }
+        return _headers(key, self.token(session, department, key), method, path, body)
 
     # -- questions -------------------------------------------------------------------------------
 
@@ -263,12 +268,13 @@ class Agents:
         zoned: bool = True,
         dry_run: bool = False,
         changed: threading.Event | None = None,
+        here: bool = False,
     ) -> FragmentStream:
         """Send one fragment; returns its stream at once, errors come with the stream.
 
         bind: sets of keys, in the order in which the text names them. zoned: whether it may read the session's time
         zone; an agent that knows none refuses it then. changed: set whenever more of the answer has
-        come.
+        come. here: read it in this thread, if it comes at once.
         """
         message = Fragment(
             query_id=execution.query_id,
@@ -284,7 +290,8 @@ class Agents:
         )
         stream = FragmentStream(self, execution, session, department, message, changed)
         execution.on_cancel(stream.cancel)
-        self._pool.submit(stream.run)
+        if not (here and stream.run_here()):
+            self._pool.submit(stream.run)
         return stream
 
     def stop(self, session: Session, department: str, fragment_id: str) -> None:
@@ -334,15 +341,30 @@ class FragmentStream:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._error: CityError | None = None
-        self._heard = time.monotonic()
+        self._heard = self._started = time.monotonic()
+        self._here = False
+        self._steps = self._told()
 
     # -- the reading thread ----------------------------------------------------------------------
 
     def run(self) -> None:
-        """Read the whole answer. Never raises: what goes wrong is raised to the consumer."""
-        started = time.monotonic()
+        """Read the whole answer, or the rest of it. Never raises: what goes wrong is raised to the consumer."""
+        self._here = False
+        for _ in self._steps:
+            pass
+
+    def run_here(self) -> bool:
+        """Read it in the consumer's thread, as far as that waits for no more than an answer that comes at once.
+
+        Returns whether that was all; if not, `run` reads the rest.
+        """
+        self._here = True
+        return next(self._steps, self) is self
+
+    def _told(self) -> Iterator[None]:
+        """The steps of reading; whatever goes wrong in one is the answer's end."""
         try:
-            self._read(started)
+            yield from self._read()
         except CityError as error:
             self._error = error
         except HTTPError:
@@ -354,13 +376,12 @@ class FragmentStream:
             # Whatever atoll itself did wrong: the consumer gets an answer, and the operator the detail.
             log.exception("reading an answer of %s failed inside the gateway", self.department)
             self._error = InternalError("The gateway failed while reading an answer.")
-        finally:
-            self._end(started)
+        self._end()
 
-    def _end(self, started: float) -> None:
+    def _end(self) -> None:
         """Tell the consumer that all is said, once."""
         if not self._ended.is_set():
-            self.seconds = time.monotonic() - started
+            self.seconds = time.monotonic() - self._started
             self._report()
             self._ended.set()
             self._known.set()
@@ -368,17 +389,25 @@ class FragmentStream:
             with suppress(queue.Full):  # the consumer sees the end when it has caught up
                 self._queue.put_nowait(None)
 
-    def _read(self, started: float) -> None:
+    def _read(self) -> Iterator[None]:
+        """Yields where `run_here` would have to wait, and may go on in another thread."""
         if self._stop.is_set():  # while it waited for a thread: the agent is not even asked
             return
-        entry = self.agents.entry(self.department)
-        lines = self.agents.lines(self.department)
+        agents, key = self.agents, self.agents.key
+        entry = agents.entry(self.department)
+        lines = agents.lines(self.department)
         body = orjson.dumps(self.message.model_dump(mode="json", exclude_none=True))
-        headers = self.agents.signed(self.session, self.department, "POST", "/v1/fragment", body)
+        token, line = agents.known_token(self.session, self.department, key), lines.idle()
+        if self._here and (token is None or line is None or len(body) > SMALL):
+            yield
+        headers = _headers(key, token or agents.token(self.session, self.department, key), "POST", FRAGMENT, body)
         self._progress(state="running", asked=self.execution.clock.elapsed)
         # Silence is judged by the consumer, who asks whether the agent lives; this limit only ends the thread.
-        patience = self.agents.settings.limits.query_seconds
-        with lines.post("/v1/fragment", body, headers, patience) as answer:
+        patience = agents.settings.limits.query_seconds
+        with lines.post(FRAGMENT, body, headers, patience, line) as answer:
+            if self._here and not answer.comes_within(AT_ONCE_SECONDS):
+                yield
+            answer.read_head()
             if answer.status_code != 200:
                 raise _refusal(self.department, answer.status_code, _body(self.department, answer))
             raw = _Raw(answer, self._tell)
@@ -386,14 +415,16 @@ class FragmentStream:
             for warning in first_warnings(reader.schema):
                 self.execution.warn(warning)
             self._schema = reader.schema
-            self._progress(first=time.monotonic() - started)
-            self._read_batches(reader, raw, entry)
+            self._progress(first=time.monotonic() - self._started)
+            yield from self._read_batches(reader, raw, entry)
             if self.receipt is not None:
-                self._end(started)
+                self._end()
                 raw.finish()
 
-    def _read_batches(self, reader: Reader, raw: _Raw, entry: DepartmentEntry) -> None:
+    def _read_batches(self, reader: Reader, raw: _Raw, entry: DepartmentEntry) -> Iterator[None]:
         while True:
+            if self._here and not self._queue.has_room(0):
+                yield  # its reader is this thread
             # What is not read yet takes no memory here, and stops the agent.
             while not self._queue.has_room(0.05):
                 self._tell()
@@ -581,6 +612,19 @@ def _zone(session: Session) -> str:
     """A session's time zone, "" for UTC."""
     name = zone_of(session.time_zone, TrinoError.INVALID_SESSION_PROPERTY)
     return "" if name == "UTC" else name
+
+
+def _slot(session: Session, department: str, key: SigningKey) -> tuple[str, str, str, str]:
+    """A token's place in the cache."""
+    return keys_digest(session.token), key.kid, session.purpose, department
+
+
+def _headers(key: SigningKey, token: str, method: str, path: str, body: bytes) -> dict[str, str]:
+    return {
+        "Authorization": f"Bearer {token}",
+        "Content-Type": "application/json",
+        **sign_request(key, method, path, body, token=token),
+    }
 
 
 def keys_digest(token: str) -> str:

@@ -47,32 +47,33 @@ class Gathering:
         Whichever answer is here is read first: a slow department holds up only who needs its keys.
         """
         waiting = {f.id: f for f in self._plan.fragments if f.keys is not None}
-        asked = [self._opened(f, self.send(f)) for f in self._plan.fragments if f.keys is None]
-        asked += self._start_ready(waiting)
+        at_once = [f for f in self._plan.fragments if f.keys is None]
+        asked = [self._opened(f, self.send(f, len(at_once) == 1)) for f in at_once]
+        asked += self._start_ready(waiting, alone=not asked)
         while asked:
             one = self._next(asked)
             asked.remove(one)
             self._receive(one)
-            asked += self._start_ready(waiting)
+            asked += self._start_ready(waiting, alone=not asked)
 
     @property
     def delivered(self) -> dict[str, int]:
         """Rows of the fragments whose answers are stored and were asked at once."""
         return {name: stream.rows for name, stream in self._read.items()}
 
-    def send(self, fragment: FragmentPlan) -> FragmentStream:
-        """Ask a fragment without keys."""
-        return self._ask(fragment, "", Request(fragment.sql))
+    def send(self, fragment: FragmentPlan, alone: bool) -> FragmentStream:
+        """Ask a fragment without keys. alone: nothing else is to be asked or read meanwhile."""
+        return self._ask(fragment, "", Request(fragment.sql), alone)
 
     def _opened(self, fragment: FragmentPlan, stream: FragmentStream) -> _Open:
         return _Open(fragment, stream, stream.batches())
 
-    def _start_ready(self, waiting: dict[str, FragmentPlan]) -> list[_Open]:
+    def _start_ready(self, waiting: dict[str, FragmentPlan], alone: bool) -> list[_Open]:
         """Ask, and take off the list, whose keys can be found now."""
         ready = [f for f in waiting.values() if f.keys is not None and f.keys.needs <= self._read.keys()]
-        return [self._start(waiting.pop(f.id)) for f in ready]
+        return [self._start(waiting.pop(f.id), alone and len(ready) == 1) for f in ready]
 
-    def _start(self, fragment: FragmentPlan) -> _Open:
+    def _start(self, fragment: FragmentPlan, alone: bool) -> _Open:
         """Ask a fragment whose keys can be found now."""
         assert self._merge is not None
         assert fragment.keys is not None
@@ -82,7 +83,7 @@ class Gathering:
         first, *others = requests(fragment, found)
         if not first.keys and self._session.require_pushdown:
             raise refuse_unbound(fragment, sum(map(len, found)), sum(known.most for known in source.sets))
-        stream = self._ask(fragment, "", first)
+        stream = self._ask(fragment, "", first, alone)
 
         def answers() -> Iterator[pa.RecordBatch]:
             yield from stream.batches()
@@ -117,13 +118,14 @@ class Gathering:
             raise
         self._read[name] = one.stream
 
-    def _ask(self, fragment: FragmentPlan, suffix: str, request: Request) -> FragmentStream:
+    def _ask(self, fragment: FragmentPlan, suffix: str, request: Request, alone: bool = False) -> FragmentStream:
         name = f"{self._execution.query_id}_{fragment.id}{suffix}"
         self._execution.part(name, fragment.department, keys=sum(map(len, request.keys)))
-        stream = self._agents.ask(
-            self._execution, self._session, fragment.department, name, request.sql, request.keys,
-            zoned=fragment.reads_zone, changed=self._changed,
-        )  # fmt: skip
+        with self._execution.clock.at(f"waiting for {_words(fragment)}"):
+            stream = self._agents.ask(
+                self._execution, self._session, fragment.department, name, request.sql, request.keys,
+                zoned=fragment.reads_zone, changed=self._changed, here=alone,
+            )  # fmt: skip
         self.streams.append(stream)
         return stream
 

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -31,17 +32,16 @@ MAX_HEAD = 1 << 17
 class Answer:
     """Status, headers (`Content-Type`), and the body as it comes, unpacked by nobody."""
 
-    def __init__(self, line: socket.socket) -> None:
-        """Reads the head. Raises OSError, HttpParserError."""
+    def __init__(self, line: socket.socket, seconds: float) -> None:
+        """seconds: of silence. Nothing is read yet."""
         self.status_code = 0
         self.headers: dict[str, str] = {}
         self._line = line
+        self._seconds = seconds
         self._parser = HttpResponseParser(self)
         self._pieces: list[bytes] = []
-        self._head = 0
+        self._size = 0
         self._is_kept = self._is_whole = False
-        while not self.status_code:
-            self._read()
 
     # -- what the parser tells
 
@@ -68,12 +68,32 @@ class Answer:
         found = self._line.recv(CHUNK)
         if not found:
             raise ConnectionError("the answer was cut")
-        self._head += 0 if self.status_code else len(found)
-        if self._head > MAX_HEAD:
+        self._size += len(found)
+        if not self.status_code and self._size > MAX_HEAD:
             raise ConnectionError("the head of the answer has no end")
         self._parser.feed_data(found)
 
     # -- what the reader asks
+
+    def comes_within(self, seconds: float) -> bool:
+        """Whether all of it is here after so many seconds at most, and it is small. Raises HTTPError."""
+        until = time.monotonic() + seconds
+        with _told():
+            try:
+                while not self._is_whole and self._size < CHUNK and (left := until - time.monotonic()) > 0:
+                    self._line.settimeout(left)
+                    self._read()
+            except TimeoutError:  # what has come so far is kept: the connection may be read on
+                return False
+            finally:
+                self._line.settimeout(self._seconds)
+        return self._is_whole
+
+    def read_head(self) -> None:
+        """Wait for the status and the headers. Raises HTTPError."""
+        with _told():
+            while not self.status_code:
+                self._read()
 
     def iter_raw(self) -> Iterator[bytes]:
         """Raises HTTPError where the body is cut."""
@@ -107,14 +127,16 @@ class Lines:
         self._closed = False
 
     @contextmanager
-    def post(self, path: str, body: bytes, headers: Mapping[str, str], seconds: float) -> Iterator[Answer]:
-        """Send one request; its answer while the block lasts. seconds: of silence. Raises HTTPError."""
+    def post(
+        self, path: str, body: bytes, headers: Mapping[str, str], seconds: float, line: socket.socket | None = None
+    ) -> Iterator[Answer]:
+        """Send one request; its answer while the block lasts. seconds: of silence. line: `idle`. Raises HTTPError."""
         with _told():
-            line = self._take()
+            line = line or self.idle() or self._connected()
             try:
                 line.settimeout(seconds)
                 line.sendall(self._head(path, len(body), headers) + body)
-                answer = Answer(line)
+                answer = Answer(line, seconds)
             except BaseException:
                 line.close()
                 raise
@@ -130,13 +152,12 @@ class Lines:
             raise ConnectionError("a header of more than one line")
         return "\r\n".join((*told, "", "")).encode("latin-1")
 
-    def _take(self) -> socket.socket:
+    def idle(self) -> socket.socket | None:
+        """A connection that is there already, taken out for `post`; None if one must be made first."""
         while True:
             with self._lock:
                 line = self._idle.pop() if self._idle else None
-            if line is None:
-                return self._connected()
-            if not _can_be_read(line):
+            if line is None or not _can_be_read(line):
                 return line
             line.close()
 

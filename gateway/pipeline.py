@@ -405,7 +405,7 @@ class Gateway:
     def _pass_through(self, execution: Execution, session: Session, plan: Plan) -> None:
         """One department answers alone: its stream is the result."""
         (fragment,) = plan.fragments
-        stream = Gathering(self.agents, execution, session, plan, None).send(fragment)
+        stream = Gathering(self.agents, execution, session, plan, None).send(fragment, alone=True)
         with execution.clock.at(f"waiting for {fragment.id} of {fragment.department}"):
             schema = stream.schema()
         types = tuple(field_type(f) for f in schema)

@@ -22,10 +22,11 @@ from sqlglot import exp
 from catalog.errors import CityError, DepartmentError, Outcome, UserError
 from catalog.exchange import sha256
 from catalog.http import Client, MockTransport, Response
-from catalog.ipc import BATCH_BYTES
+from catalog.ipc import BATCH_BYTES, Reader
 from catalog.keys import SigningKey
-from gateway.dispatch import Agents, FragmentStream
+from gateway.dispatch import AT_ONCE_SECONDS, Agents, FragmentStream
 from gateway.execution import Execution, Session, State
+from gateway.lines import Lines
 from gateway.pipeline import Gateway
 from gateway.plan import FragmentPlan, Plan
 from gateway.settings import DepartmentEntry, GatewaySettings, IdentitySettings, Limits
@@ -35,10 +36,20 @@ SESSION = Session("ana", token="t", purpose="test")
 Behave = Callable[[Evil, dict[str, Any], Callable[[bytes], None]], None]
 
 
+@pytest.fixture(autouse=True, params=["by another thread", "by the thread that waits for it"])
+def read_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Who reads an answer that comes at once: each of these agents is met by both."""
+    here: bool = request.param != "by another thread"
+    ask = Agents.ask
+    monkeypatch.setattr(Agents, "ask", lambda *given, **named: ask(*given, **{"here": here, **named}))
+    monkeypatch.setattr(Agents, "known_token", lambda *_: "token")
+    monkeypatch.setattr(Lines, "idle", Lines._connected)
+    return here
+
+
 @contextmanager
 def asked(evil: Evil, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Execution, FragmentStream]]:
     """One fragment sent to an evil agent."""
-    monkeypatch.setattr(Agents, "token", lambda *_: "token")
     settings = GatewaySettings(
         state=tmp_path,
         identity=IdentitySettings(issuer="i", jwks=tmp_path / "jwks", token_url="http://127.0.0.1:1/token"),
@@ -195,6 +206,54 @@ def test_an_honest_answer_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert answer.receipt is not None
 
 
+def test_an_answer_that_comes_at_once_is_read_by_who_waits_for_it(
+    read_here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers = set[threading.Thread]()
+    monkeypatch.setattr(
+        "gateway.dispatch.Reader", lambda source: readers.add(threading.current_thread()) or Reader(source)
+    )
+    with asked(Evil(honest), tmp_path, monkeypatch) as (_, answer):
+        assert rows_of(answer) == [1, 2, 3]
+    assert (readers == {threading.current_thread()}) == read_here
+
+
+@pytest.mark.parametrize("when", ["in many batches", "larger than is read at once", "later"])
+def test_an_answer_that_is_not_read_at_once_goes_on_by_another_thread(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More batches than wait for their reader, who would be the one to put them there; and what is to be waited for."""
+    rows = [*range(200_000 if when == "larger than is read at once" else 200)]
+
+    def behave(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
+        if when == "later":
+            evil.told.wait(4 * AT_ONCE_SECONDS)
+        send(b"".join(stream(rows, evil.end(question, len(rows)), batch=max(2, len(rows) // 100))))
+
+    with asked(Evil(behave), tmp_path, monkeypatch) as (_, answer):
+        assert rows_of(answer) == rows
+        assert answer.receipt is not None
+
+
+def test_a_token_or_a_connection_that_is_not_there_is_waited_for_by_another_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To get either takes as long as who gives it: who waits for the answer looks up meanwhile."""
+    askers = list[threading.Thread]()
+    monkeypatch.setattr(Agents, "token", lambda *_: askers.append(threading.current_thread()) or "token")
+    monkeypatch.setattr(Agents, "known_token", lambda *_: None)
+    with asked(Evil(honest), tmp_path, monkeypatch) as (_, answer):
+        assert rows_of(answer) == [1, 2, 3]
+    made = Lines._connected
+    monkeypatch.setattr(Agents, "known_token", lambda *_: "token")
+    monkeypatch.setattr(Lines, "idle", lambda _: None)
+    monkeypatch.setattr(Lines, "_connected", lambda lines: askers.append(threading.current_thread()) or made(lines))
+    with asked(Evil(honest), tmp_path, monkeypatch) as (_, answer):
+        assert rows_of(answer) == [1, 2, 3]
+    assert len(askers) == 2
+    assert threading.current_thread() not in askers
+
+
 @pytest.mark.parametrize("behave", MISBEHAVIOURS, ids=lambda f: f.__name__)
 def test_a_misbehaving_agent_is_one_error_that_names_it(
     behave: Behave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -288,7 +347,11 @@ def test_what_came_before_a_cancel_is_no_answer(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("body", ["<html>a proxy's page</html>", "[]", "{}", '{"access_token": 5}'])
-def test_an_identity_provider_that_gives_no_token_is_not_taken_for_the_department(body: str, tmp_path: Path) -> None:
+def test_an_identity_provider_that_gives_no_token_is_not_taken_for_the_department(
+    body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Agents, "known_token", lambda *_: None)
+    monkeypatch.setattr(Lines, "idle", lambda _: None)
     identity = IdentitySettings(issuer="i", jwks=tmp_path / "jwks", token_url="http://127.0.0.1:1/token")
     evil = Evil(honest)
     entry = DepartmentEntry(url="http://127.0.0.1:1", key=evil.key.public_jwk)
@@ -304,7 +367,6 @@ def test_a_department_that_is_not_there_is_named(tmp_path: Path, monkeypatch: py
     evil = Evil(honest)
     with serving(evil) as url:
         gone = url
-    monkeypatch.setattr(Agents, "token", lambda *_: "token")
     settings = GatewaySettings(
         state=tmp_path,
         identity=IdentitySettings(issuer="i", jwks=tmp_path / "jwks", token_url="http://127.0.0.1:1/token"),
@@ -369,7 +431,6 @@ def test_an_answer_that_the_merge_had_no_need_of_is_not_waited_for(
         for piece in stream([1, 2] * 20, evil.end(question, 40)):
             send(piece)
 
-    monkeypatch.setattr(Agents, "token", lambda *_: "token")
     evil = Evil(long)
     with ExitStack() as stack:
         url = stack.enter_context(serving(evil))

@@ -76,7 +76,7 @@ class Departments:
 
     def ask(
         self, execution: Execution, session: Any, department: str, name: str, sql: str, keys: Sequence[pa.Array],
-        *, zoned: bool, changed: threading.Event,
+        *, zoned: bool, changed: threading.Event, here: bool,
     ) -> Stream:  # fmt: skip
         fragment = next(f for f in self.plan.questions if f.id == name.rpartition("_")[2])
         assert fragment.department == department

@@ -59,7 +59,7 @@ class Departments:
 
     def ask(
         self, execution: Execution, session: Session, department: str, name: str, sql: str, keys: Any,
-        *, zoned: bool, changed: threading.Event,
+        *, zoned: bool, changed: threading.Event, here: bool,
     ) -> Stream:  # fmt: skip
         fragment = name.rpartition("_")[2]
         self.asked.append(" for ".join([fragment, *(str(one.to_pylist()) for one in keys)]))

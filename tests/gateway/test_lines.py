@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from catalog import tls
 from catalog.http import HTTPError
-from gateway.lines import Lines
+from gateway.lines import Answer, Lines
 
 
 class Server(ThreadingHTTPServer):
@@ -87,6 +90,7 @@ def lines(server: Server) -> Iterator[Lines]:
 
 def ask(lines: Lines, words: str = "", seconds: float = 5.0) -> tuple[int, bytes]:
     with lines.post("/", words.encode(), {}, seconds) as answer:
+        answer.read_head()
         return answer.status_code, b"".join(answer.iter_raw())
 
 
@@ -139,6 +143,67 @@ def test_what_comes_behind_an_answer_is_nobodys_answer(server: Server, lines: Li
         assert ask(lines, "twice") == (200, b"ab")
     assert ask(lines) == (200, b"01234" * 3)
     assert len(set(server.met)) == 2
+
+
+SAID = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"
+Said = tuple[socket.socket, bytes, Callable[[bytes], None]]
+"""The reader's end of a connection, what an agent's answer is on it, and what sends some bytes of that."""
+
+
+@pytest.fixture(params=["plain", "encrypted"])
+def said(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Said]:
+    near, far = socket.socketpair()
+    with closing(near), closing(far):
+        if request.param == "plain":
+            yield near, SAID, far.sendall
+            return
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ring = tls.create_ring(tmp_path / "tls.key", "agent:water")
+        agent = tls._server_context(ring, None).wrap_bio(incoming, outgoing, server_side=True)
+
+        def shake_hands() -> None:
+            while True:
+                try:
+                    agent.do_handshake()
+                except ssl.SSLWantReadError:
+                    far.sendall(outgoing.read())
+                    incoming.write(far.recv(1 << 16))
+                else:
+                    return
+
+        shaking = threading.Thread(target=shake_hands)
+        shaking.start()
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(near) as line:
+            shaking.join()
+            agent.write(SAID)
+            yield line, outgoing.read(), far.sendall
+
+
+def test_an_answer_that_is_not_whole_in_time_is_read_on_later(said: Said) -> None:
+    """It may be cut anywhere, in the middle of what is encrypted together too."""
+    line, sent, send = said
+    answer = Answer(line, 5.0)
+    send(sent[: len(sent) // 2])
+    assert not answer.comes_within(0.05)
+    send(sent[len(sent) // 2 : -1])
+    assert not answer.comes_within(0.05)
+    send(sent[-1:])
+    answer.read_head()
+    assert (answer.status_code, b"".join(answer.iter_raw())) == (200, b"0123456789")
+    assert answer.is_read
+
+
+def test_an_answer_that_is_whole_in_time_is_not_waited_for(said: Said) -> None:
+    line, sent, send = said
+    answer = Answer(line, 5.0)
+    send(sent)
+    started = time.monotonic()
+    assert answer.comes_within(20)
+    assert time.monotonic() - started < 10
+    assert line.gettimeout() == 5.0
+    assert b"".join(answer.iter_raw()) == b"0123456789"
 
 
 def test_silence_ends_with_the_time_that_was_given(lines: Lines) -> None:
