@@ -123,7 +123,6 @@ class _Shape(pickle.Pickler):
         self._to = io.BytesIO()
         super().__init__(self._to, protocol=5)
         self.fillings: list[Any] = []
-        self._sets: dict[int, int] = {}
         self.fits = True
 
     def reducer_override(self, thing: Any) -> Any:
@@ -140,9 +139,8 @@ class _Shape(pickle.Pickler):
         return _of_blanks, (thing.column, thing.op, place, len(thing.values))
 
     def _keys(self, thing: pa.Array) -> tuple[Any, ...]:
-        place = self._sets.setdefault(id(thing), len(self.fillings))
-        if place == len(self.fillings):
-            self.fillings.append(thing)
+        place = len(self.fillings)  # of each set once: a pickler knows what it has met
+        self.fillings.append(thing)
         self.fits = self.fits and are_whole(thing) and 0 < len(thing) <= MAX_KEYS
         return _of_keys, (place, *(str(part.type) for part in key_parts(thing)))
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import socket
 import ssl
 import threading
 import time
@@ -65,7 +66,7 @@ TOKEN_SECONDS = 240
 AT_ONCE_SECONDS = 0.05
 """How long the thread of a statement reads by itself: as long as it waits for anything before it looks up."""
 SMALL = 1 << 14
-"""Bytes of a question that goes out without waiting for its reader."""
+"""Bytes of a question that a connection takes at once, unless its agent reads nothing."""
 SILENCE_SECONDS = 1.0
 """After so long without a batch the agent is asked whether it lives."""
 
@@ -270,7 +271,7 @@ class Agents:
         changed: threading.Event | None = None,
         here: bool = False,
     ) -> FragmentStream:
-        """Send one fragment; returns its stream at once, errors come with the stream.
+        """Send one fragment; returns its stream, errors come with that.
 
         bind: sets of keys, in the order in which the text names them. zoned: whether it may read the session's time
         zone; an agent that knows none refuses it then. changed: set whenever more of the answer has
@@ -343,7 +344,7 @@ class FragmentStream:
         self._error: CityError | None = None
         self._heard = self._started = time.monotonic()
         self._here = False
-        self._steps = self._told()
+        self._steps = self._to_its_end()
 
     # -- the reading thread ----------------------------------------------------------------------
 
@@ -361,8 +362,8 @@ class FragmentStream:
         self._here = True
         return next(self._steps, self) is self
 
-    def _told(self) -> Iterator[None]:
-        """The steps of reading; whatever goes wrong in one is the answer's end."""
+    def _to_its_end(self) -> Iterator[None]:
+        """What `_read` does, of which whatever goes wrong is the answer's end."""
         try:
             yield from self._read()
         except CityError as error:
@@ -390,17 +391,18 @@ class FragmentStream:
                 self._queue.put_nowait(None)
 
     def _read(self) -> Iterator[None]:
-        """Yields where `run_here` would have to wait, and may go on in another thread."""
-        if self._stop.is_set():  # while it waited for a thread: the agent is not even asked
+        """Yields where `run_here` would have to wait, and goes on in another thread."""
+        body = orjson.dumps(self.message.model_dump(mode="json", exclude_none=True))
+        at_hand = None
+        if self._here and not self._stop.is_set() and (at_hand := self._at_hand(body)) is None:
+            yield
+        if at_hand is None and self._stop.is_set():  # while it waited for a thread: the agent is not even asked
             return
-        agents, key = self.agents, self.agents.key
+        agents = self.agents
         entry = agents.entry(self.department)
         lines = agents.lines(self.department)
-        body = orjson.dumps(self.message.model_dump(mode="json", exclude_none=True))
-        token, line = agents.known_token(self.session, self.department, key), lines.idle()
-        if self._here and (token is None or line is None or len(body) > SMALL):
-            yield
-        headers = _headers(key, token or agents.token(self.session, self.department, key), "POST", FRAGMENT, body)
+        line, headers = at_hand or (None, agents.signed(self.session, self.department, "POST", FRAGMENT, body))
+        self._started = time.monotonic()
         self._progress(state="running", asked=self.execution.clock.elapsed)
         # Silence is judged by the consumer, who asks whether the agent lives; this limit only ends the thread.
         patience = agents.settings.limits.query_seconds
@@ -415,21 +417,32 @@ class FragmentStream:
             for warning in first_warnings(reader.schema):
                 self.execution.warn(warning)
             self._schema = reader.schema
-            self._progress(first=time.monotonic() - self._started)
+            self._progress(first=answer.began - self._started)
             yield from self._read_batches(reader, raw, entry)
             if self.receipt is not None:
                 self._end()
                 raw.finish()
 
+    def _at_hand(self, body: bytes) -> tuple[socket.socket, dict[str, str]] | None:
+        """A connection and headers for the question, None if one of them, or its reader, is to be waited for."""
+        agents, key = self.agents, self.agents.key
+        token = agents.known_token(self.session, self.department, key)
+        if token is None or len(body) > SMALL:
+            return None
+        line = agents.lines(self.department).idle()
+        return None if line is None else (line, _headers(key, token, "POST", FRAGMENT, body))
+
     def _read_batches(self, reader: Reader, raw: _Raw, entry: DepartmentEntry) -> Iterator[None]:
         while True:
-            if self._here and not self._queue.has_room(0):
-                yield  # its reader is this thread
             # What is not read yet takes no memory here, and stops the agent.
-            while not self._queue.has_room(0.05):
+            patience = 0.0
+            while not self._queue.has_room(patience):
                 self._tell()
                 if self._stop.is_set():
                     return
+                if self._here:  # its reader is this thread
+                    yield
+                patience = 0.05
             found = reader.next()
             if found is None:
                 raise lied(self.department, "its answer ended without an end record")
@@ -447,7 +460,7 @@ class FragmentStream:
                 continue
             self.rows += batch.num_rows
             self._heard = time.monotonic()
-            self._offer(batch)
+            yield from self._offer(batch)
             self._progress(rows=self.rows, bytes=self.bytes)
             if self._stop.is_set():
                 return
@@ -481,12 +494,16 @@ class FragmentStream:
         mine = (self.department, asked.query_id, asked.fragment_id, self.session.user, self.session.purpose)
         return told == mine and receipt.sql_sha256 == sha256(asked.sql)
 
-    def _offer(self, batch: pa.RecordBatch) -> None:
+    def _offer(self, batch: pa.RecordBatch) -> Iterator[None]:
+        patience = 0.0
         while not self._stop.is_set():
             try:
-                self._queue.put(batch, timeout=0.05)
-            except queue.Full:
+                self._queue.put(batch, timeout=patience)
+            except queue.Full:  # of what other statements wait for, meanwhile
                 self._tell()
+                if self._here:
+                    yield
+                patience = 0.05
                 continue
             return
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -48,7 +49,8 @@ class Gathering:
         """
         waiting = {f.id: f for f in self._plan.fragments if f.keys is not None}
         at_once = [f for f in self._plan.fragments if f.keys is None]
-        asked = [self._opened(f, self.send(f, len(at_once) == 1)) for f in at_once]
+        alone = len(at_once) == 1 and all(f.keys.needs for f in waiting.values() if f.keys is not None)
+        asked = [self._opened(f, self.send(f, alone)) for f in at_once]
         asked += self._start_ready(waiting, alone=not asked)
         while asked:
             one = self._next(asked)
@@ -121,7 +123,8 @@ class Gathering:
     def _ask(self, fragment: FragmentPlan, suffix: str, request: Request, alone: bool = False) -> FragmentStream:
         name = f"{self._execution.query_id}_{fragment.id}{suffix}"
         self._execution.part(name, fragment.department, keys=sum(map(len, request.keys)))
-        with self._execution.clock.at(f"waiting for {_words(fragment)}"):
+        # What is asked while an engine reads is asked by its threads, which are not the clock's.
+        with self._execution.clock.at(f"waiting for {_words(fragment)}") if alone else nullcontext():
             stream = self._agents.ask(
                 self._execution, self._session, fragment.department, name, request.sql, request.keys,
                 zoned=fragment.reads_zone, changed=self._changed, here=alone,

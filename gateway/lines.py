@@ -25,6 +25,8 @@ __all__ = ["Answer", "Lines"]
 KEPT = 64
 """Connections to one agent that wait for another question, at most."""
 CHUNK = 1 << 16
+SEND_SECONDS = 0.5
+"""What an idle connection takes at most to take a small body: longer, and its other side does not read."""
 MAX_HEAD = 1 << 17
 """Bytes that are read of an answer before its body."""
 
@@ -33,7 +35,7 @@ class Answer:
     """Status, headers (`Content-Type`), and the body as it comes, unpacked by nobody."""
 
     def __init__(self, line: socket.socket, seconds: float) -> None:
-        """seconds: of silence. Nothing is read yet."""
+        """seconds: of silence. Nothing is read yet. began: when its first bytes came, by `time.monotonic`."""
         self.status_code = 0
         self.headers: dict[str, str] = {}
         self._line = line
@@ -41,6 +43,7 @@ class Answer:
         self._parser = HttpResponseParser(self)
         self._pieces: list[bytes] = []
         self._size = 0
+        self.began = 0.0
         self._is_kept = self._is_whole = False
 
     # -- what the parser tells
@@ -68,6 +71,7 @@ class Answer:
         found = self._line.recv(CHUNK)
         if not found:
             raise ConnectionError("the answer was cut")
+        self.began = self.began or time.monotonic()
         self._size += len(found)
         if not self.status_code and self._size > MAX_HEAD:
             raise ConnectionError("the head of the answer has no end")
@@ -130,12 +134,17 @@ class Lines:
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str], seconds: float, line: socket.socket | None = None
     ) -> Iterator[Answer]:
-        """Send one request; its answer while the block lasts. seconds: of silence. line: `idle`. Raises HTTPError."""
+        """Send one request; its answer while the block lasts. seconds: of silence. Raises HTTPError.
+
+        line: one that was `idle`, for a body so small that it goes out at once, or not at all.
+        """
         with _told():
+            patience = seconds if line is None else SEND_SECONDS
             line = line or self.idle() or self._connected()
             try:
-                line.settimeout(seconds)
+                line.settimeout(patience)
                 line.sendall(self._head(path, len(body), headers) + body)
+                line.settimeout(seconds)
                 answer = Answer(line, seconds)
             except BaseException:
                 line.close()

@@ -28,6 +28,7 @@ from sqlglot.dialects.trino import Trino
 from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
+from gateway.merge.shapes import Shapes
 from gateway.plan import FragmentPlan, Plan
 
 __all__ = ["Lifted", "Template", "Torn", "lift"]
@@ -229,7 +230,8 @@ class Template:
         if first is not None and self._first is not None:
             first = replace(first, plan=self._first.fill(values))
         keyed = self._keyed.fill(values) if self._keyed is not None else None
-        return replace(self._plan, fragments=fragments, merge=merge, first=first, keyed=keyed)
+        shapes = Shapes() if self._merges else self._plan.shapes
+        return replace(self._plan, fragments=fragments, merge=merge, first=first, keyed=keyed, shapes=shapes)
 
     def _fragment(self, place: int, fragment: FragmentPlan, values: Sequence[str]) -> FragmentPlan:
         keys = fragment.keys

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from gateway.lines import Lines
 from gateway.pipeline import Gateway
 from gateway.plan import FragmentPlan, Plan
 from gateway.settings import DepartmentEntry, GatewaySettings, IdentitySettings, Limits
+from gateway.waiting import Waiting
 from tests.gateway.evil import Evil, serving, stream
 
 SESSION = Session("ana", token="t", purpose="test")
@@ -218,7 +220,7 @@ def test_an_answer_that_comes_at_once_is_read_by_who_waits_for_it(
     assert (readers == {threading.current_thread()}) == read_here
 
 
-@pytest.mark.parametrize("when", ["in many batches", "larger than is read at once", "later"])
+@pytest.mark.parametrize("when", ["in many batches", "larger than is read at once", "later", "with less room"])
 def test_an_answer_that_is_not_read_at_once_goes_on_by_another_thread(
     when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +230,8 @@ def test_an_answer_that_is_not_read_at_once_goes_on_by_another_thread(
     def behave(evil: Evil, question: dict[str, Any], send: Callable[[bytes], None]) -> None:
         if when == "later":
             evil.told.wait(4 * AT_ONCE_SECONDS)
+        elif when == "with less room":  # than there was a moment before: other statements' answers came in
+            monkeypatch.setattr(Waiting, "has_room", lambda *_: True)
         send(b"".join(stream(rows, evil.end(question, len(rows)), batch=max(2, len(rows) // 100))))
 
     with asked(Evil(behave), tmp_path, monkeypatch) as (_, answer):
@@ -240,18 +244,43 @@ def test_a_token_or_a_connection_that_is_not_there_is_waited_for_by_another_thre
 ) -> None:
     """To get either takes as long as who gives it: who waits for the answer looks up meanwhile."""
     askers = list[threading.Thread]()
+    taken = list[str]()
+    made = Lines._connected
     monkeypatch.setattr(Agents, "token", lambda *_: askers.append(threading.current_thread()) or "token")
     monkeypatch.setattr(Agents, "known_token", lambda *_: None)
+    monkeypatch.setattr(Lines, "idle", lambda lines: taken.append(f"after {len(askers)}") or made(lines))
     with asked(Evil(honest), tmp_path, monkeypatch) as (_, answer):
         assert rows_of(answer) == [1, 2, 3]
-    made = Lines._connected
+    assert taken == ["after 1"], "a connection that lay idle while a token was fetched may be closed by then"
     monkeypatch.setattr(Agents, "known_token", lambda *_: "token")
     monkeypatch.setattr(Lines, "idle", lambda _: None)
     monkeypatch.setattr(Lines, "_connected", lambda lines: askers.append(threading.current_thread()) or made(lines))
     with asked(Evil(honest), tmp_path, monkeypatch) as (_, answer):
         assert rows_of(answer) == [1, 2, 3]
-    assert len(askers) == 2
+    assert len(askers) == 3, "a token each time, and a connection"
     assert threading.current_thread() not in askers
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "suspended"])
+def test_a_question_that_waits_for_a_thread_meanwhile_is_not_asked(
+    ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = list[Callable[[], None]]()
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda _, work: waiting.append(work))
+    monkeypatch.setattr(Agents, "known_token", lambda *_: None)
+    evil = Evil(honest)
+    with asked(evil, tmp_path, monkeypatch) as (execution, answer):
+        if ends == "cancelled":
+            answer.cancel()
+        else:
+            entry = DepartmentEntry(url="http://127.0.0.1:1", key=evil.key.public_jwk, state="suspended")
+            monkeypatch.setattr(answer.agents, "_departments", lambda: {"evil": entry})
+        waiting[0]()
+        with pytest.raises(CityError) as refused:
+            rows_of(answer)
+        assert refused.value.outcome is (Outcome.CANCELED if ends == "cancelled" else Outcome.CLOSED)
+        assert execution.departments()[0].state == ("cancelled" if ends == "cancelled" else "down")
+    assert evil.asked == []
 
 
 @pytest.mark.parametrize("behave", MISBEHAVIOURS, ids=lambda f: f.__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,12 @@ class Stream:
 
 @dataclass
 class Departments:
-    """asked: texts in the order in which they came. slow: fragments whose answers wait for `follow`d ones."""
+    """asked: texts in the order in which they came; alone: those of them beside which nothing else was to be done.
+    follows: fragments whose answers wait for others to be asked."""
 
     follows: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    alone: list[str] = field(default_factory=list)
     streams: dict[str, Stream] = field(default_factory=dict)
 
     def ask(
@@ -62,6 +64,7 @@ class Departments:
         *, zoned: bool, changed: threading.Event, here: bool,
     ) -> Stream:  # fmt: skip
         fragment = name.rpartition("_")[2]
+        self.alone += [fragment] if here else []
         self.asked.append(" for ".join([fragment, *(str(one.to_pylist()) for one in keys)]))
         stream = self.streams[fragment] = Stream(int(fragment[1:]), changed)
         if fragment not in self.follows:
@@ -111,6 +114,25 @@ def test_a_chain_of_keys_runs_beside_a_slow_one(merge: tuple[Execution, Merge]) 
     chain = (plain("f0"), plain("f1"), keyed("f2", "f1"), keyed("f3", "f2"), keyed("f4", "f1"), keyed("f5", "f0"))
     gathered(merge, departments, *chain, stored="f0 f1 f2 f3 f4 f5")
     assert departments.asked == ["f0", "f1", "f2 for [1]", "f4 for [1]", "f3 for [2]", "f5 for [0]"]
+
+
+def test_a_thread_waits_by_itself_for_an_answer_beside_which_there_is_nothing_to_do(
+    merge: tuple[Execution, Merge],
+) -> None:
+    chain, two, forked = Departments(), Departments(), Departments()
+    gathered(merge, chain, plain("f0"), keyed("f1", "f0"), keyed("f2", "f1"), stored="f0 f1 f2")
+    gathered(merge, two, plain("f0"), plain("f1"), keyed("f2", "f1"), stored="f0 f1 f2")
+    gathered(merge, forked, plain("f0"), keyed("f1", "f0"), keyed("f2", "f0"), stored="f0 f1 f2")
+    # The last one's keys are known before anything is asked, so it goes out beside the first.
+    given = keyed("f1", "f0")
+    assert given.keys is not None
+    query = parse_one("SELECT 1 AS k", dialect="trino")
+    known = replace(given.keys, sets=(KeySet(query, frozenset(), most=10),))  # type: ignore[arg-type]
+    beside = Departments()
+    gathered(merge, beside, plain("f0"), replace(given, keys=known), stored="f0 f1")
+    assert [d.alone for d in (chain, forked, beside)] == [["f0", "f1", "f2"], ["f0"], []]
+    assert "f0" not in two.alone
+    assert "f1" not in two.alone
 
 
 def test_a_stream_that_the_merge_reads_itself_holds_up_nobody(merge: tuple[Execution, Merge]) -> None:

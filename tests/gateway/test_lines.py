@@ -206,6 +206,21 @@ def test_an_answer_that_is_whole_in_time_is_not_waited_for(said: Said) -> None:
     assert b"".join(answer.iter_raw()) == b"0123456789"
 
 
+def test_an_agent_that_reads_nothing_holds_nobody_up(lines: Lines) -> None:
+    """On an idle connection a small question goes out at once, unless what was sent before was never read."""
+    near, far = socket.socketpair()
+    with closing(near), closing(far):
+        near.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                near.send(b"x" * 4096)
+        started = time.monotonic()
+        with pytest.raises(HTTPError), lines.post("/", b"", {}, 60.0, near):
+            pass
+        assert time.monotonic() - started < 10
+        assert near.fileno() == -1, "it serves nobody else"
+
+
 def test_silence_ends_with_the_time_that_was_given(lines: Lines) -> None:
     with pytest.raises(HTTPError):
         ask(lines, "hang", 0.1)
