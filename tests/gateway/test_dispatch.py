@@ -8,7 +8,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -265,8 +264,8 @@ def test_a_token_or_a_connection_that_is_not_there_is_waited_for_by_another_thre
 def test_a_question_that_waits_for_a_thread_meanwhile_is_not_asked(
     ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waiting = list[Callable[[], None]]()
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda _, work: waiting.append(work))
+    run = FragmentStream.run
+    monkeypatch.setattr(FragmentStream, "run", lambda _: None)  # its thread comes later
     monkeypatch.setattr(Agents, "known_token", lambda *_: None)
     evil = Evil(honest)
     with asked(evil, tmp_path, monkeypatch) as (execution, answer):
@@ -275,7 +274,7 @@ def test_a_question_that_waits_for_a_thread_meanwhile_is_not_asked(
         else:
             entry = DepartmentEntry(url="http://127.0.0.1:1", key=evil.key.public_jwk, state="suspended")
             monkeypatch.setattr(answer.agents, "_departments", lambda: {"evil": entry})
-        waiting[0]()
+        run(answer)
         with pytest.raises(CityError) as refused:
             rows_of(answer)
         assert refused.value.outcome is (Outcome.CANCELED if ends == "cancelled" else Outcome.CLOSED)
