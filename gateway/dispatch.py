@@ -300,7 +300,7 @@ class Agents:
 
         def delete() -> None:
             with suppress(HTTPError, CityError):
-                self._asked(session, department, "DELETE", f"/v1/fragment/{fragment_id}")
+                self._asked(session, department, "DELETE", f"{FRAGMENT}/{fragment_id}")
 
         self._pool.submit(delete)
 
@@ -399,9 +399,12 @@ class FragmentStream:
         if at_hand is None and self._stop.is_set():  # while it waited for a thread: the agent is not even asked
             return
         agents = self.agents
+        lines, line, headers = at_hand or (
+            agents.lines(self.department),
+            None,
+            agents.signed(self.session, self.department, "POST", FRAGMENT, body),
+        )
         entry = agents.entry(self.department)
-        lines = agents.lines(self.department)
-        line, headers = at_hand or (None, agents.signed(self.session, self.department, "POST", FRAGMENT, body))
         self._started = time.monotonic()
         self._progress(state="running", asked=self.execution.clock.elapsed)
         # Silence is judged by the consumer, who asks whether the agent lives; this limit only ends the thread.
@@ -423,14 +426,15 @@ class FragmentStream:
                 self._end()
                 raw.finish()
 
-    def _at_hand(self, body: bytes) -> tuple[socket.socket, dict[str, str]] | None:
+    def _at_hand(self, body: bytes) -> tuple[Lines, socket.socket, dict[str, str]] | None:
         """A connection and headers for the question, None if one of them, or its reader, is to be waited for."""
         agents, key = self.agents, self.agents.key
         token = agents.known_token(self.session, self.department, key)
         if token is None or len(body) > SMALL:
             return None
-        line = agents.lines(self.department).idle()
-        return None if line is None else (line, _headers(key, token, "POST", FRAGMENT, body))
+        lines = agents.lines(self.department)
+        line = lines.idle()
+        return None if line is None else (lines, line, _headers(key, token, "POST", FRAGMENT, body))
 
     def _read_batches(self, reader: Reader, raw: _Raw, entry: DepartmentEntry) -> Iterator[None]:
         while True:
