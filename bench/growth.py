@@ -1,9 +1,10 @@
 """What a city's size costs: the same questions in cities of 2, 8 and 32 departments, each with a small table.
 
 Departments that a question does not touch must cost nothing: the gateway works no longer for it, and their ledgers say
-nothing of it. Agents run in one process (thirty-two interpreters would measure the machine), the gateway in its own.
+nothing of it. A city's agents run in one process (thirty-two interpreters would measure the machine), its gateway in
+its own. The cities stand side by side and are asked in turns of ten: a machine's speed changes within a minute.
 
-    python -m bench.growth [--departments 2 8 32] [--rounds 60]
+    python -m bench.growth [--departments 2 8 32] [--rounds 120]
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ ROWS = 2_000
 COLD_MS, CACHED_MS, UNTOUCHED = 20.0, 3.0, 1.10
 """Goals: planning for the first time and again, in the largest city; the gateway's processor time for a look-up there /
 in the smallest."""
+TURN = 10
+"""Look-ups, one after the other, until the next city's turn."""
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -180,44 +183,68 @@ def seconds_of(wire: Wire, sql: str) -> float:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Medians in milliseconds. work: the gateway's processor time for a look-up. touched: departments that it asked."""
+class LookUps:
+    """Milliseconds. took: the median of a look-up's clock. work: the gateway's processor time for one. touched:
+    departments that it asked."""
 
-    one: float
-    look_up: float
+    took: float
     work: float
+    touched: frozenset[str]
+
+
+def look_ups(cities: Mapping[int, City], rounds: int) -> dict[int, LookUps]:
+    """Ask running cities in turns. rounds: look-ups in each, rounded up to whole turns."""
+    wires = {count: Wire(city.url) for count, city in cities.items()}
+    for wire in wires.values():
+        for number in range(8):
+            seconds_of(wire, look_up(number))
+    before = {count: city.begun() for count, city in cities.items()}
+    took: dict[int, list[float]] = {count: [] for count in cities}
+    used = dict.fromkeys(cities, 0.0)
+    for first in range(0, rounds, TURN):
+        for count, city in cities.items():
+            start = city.processor()
+            took[count] += [seconds_of(wires[count], look_up(100 + n)) for n in range(first, first + TURN)]
+            used[count] += city.processor() - start
+    for wire in wires.values():
+        wire.close()
+    touched = {
+        count: frozenset(n for n, begun in city.begun().items() if begun > before[count][n])
+        for count, city in cities.items()
+    }
+    return {n: LookUps(statistics.median(took[n]) * 1000, used[n] / len(took[n]) * 1000, touched[n]) for n in cities}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Medians in milliseconds."""
+
+    look_ups: LookUps
+    one: float
     cold: float
     cached: float
     all_cold: float
     all_cached: float
     everywhere: float
-    touched: frozenset[str]
 
 
-def measure(city: City, count: int, rounds: int) -> Figures:
-    """Ask a running city."""
+def measure(city: City, count: int, rounds: int, found: LookUps) -> Figures:
+    """Ask a running city what is no look-up, and how long it plans."""
     wire, whole = Wire(city.url), everywhere(_names(count))
-    for number in range(8):
-        seconds_of(wire, look_up(number))
+    for _ in range(8):
         seconds_of(wire, whole)
     one = statistics.median(seconds_of(wire, "SELECT 1") for _ in range(rounds))
-    before, used = city.begun(), city.processor()
-    two = statistics.median(seconds_of(wire, look_up(100 + n)) for n in range(rounds))
-    work = (city.processor() - used) / rounds
-    touched = frozenset(n for n, begun in city.begun().items() if begun > before[n])
     # Another alias is another text: nothing that was planned before fits it.
     cold = [city.planning(look_up(1).replace(" a", f" a{n}").replace("a.", f"a{n}.")) for n in range(9)]
     all_cold = [city.planning(whole.replace("AS l ", f"AS l{n} ")) for n in range(5)]
     figures = Figures(
+        found,
         one * 1000,
-        two * 1000,
-        work * 1000,
         statistics.median(cold),
         statistics.median(city.planning(look_up(200 + n)) for n in range(9)),
         statistics.median(all_cold),
         statistics.median(city.planning(whole) for _ in range(5)),
         statistics.median(seconds_of(wire, whole) for _ in range(5)) * 1000,
-        touched,
     )
     wire.close()
     return figures
@@ -232,15 +259,19 @@ def report(found: dict[int, Figures], console: Console) -> bool:
     ):  # fmt: skip
         table.add_column(name, justify="right")
     for count, f in found.items():
-        values = (f.one, f.look_up, f.work, f.cold, f.cached, f.all_cold, f.all_cached, f.everywhere)
+        values = (f.one, f.look_ups.took, f.look_ups.work, f.cold, f.cached, f.all_cold, f.all_cached, f.everywhere)
         table.add_row(str(count), *(f"{v:.1f}" for v in values))
     console.print(table)
     least, most = found[min(found)], found[max(found)]
     goals = (
         ("planning a look-up in the largest city, ms", most.cold, COLD_MS),
         ("planning it again, ms", most.cached, CACHED_MS),
-        ("gateway's work for a look-up in the largest city / in the smallest", most.work / least.work, UNTOUCHED),
-        ("departments that were asked and not needed", float(len(most.touched - {"d00", "d01"})), 0.0),
+        (
+            "gateway's work for a look-up in the largest city / in the smallest",
+            most.look_ups.work / least.look_ups.work,
+            UNTOUCHED,
+        ),
+        ("departments that were asked and not needed", float(len(most.look_ups.touched - {"d00", "d01"})), 0.0),
     )
     for words, value, goal in goals:
         console.print(f"{words}: {value:.2f} (goal: at most {goal:g}){'' if value <= goal else '  missed'}")
@@ -251,7 +282,7 @@ def main() -> int:
     """Exit code 1 if a goal is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.growth", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--departments", type=int, nargs="+", default=[2, 8, 32])
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=120)
     parser.add_argument("--serve", type=Path, help="run the agents of a city in this folder")
     parser.add_argument("--port", type=int, default=0)
     asked = parser.parse_args()
@@ -259,11 +290,13 @@ def main() -> int:
         serve(asked.serve, asked.port)
         return 0
     console = Console(width=150)
-    found: dict[int, Figures] = {}
-    for count in asked.departments:
-        with tempfile.TemporaryDirectory(prefix="atoll-growth-") as folder, running_city(Path(folder), count) as city:
-            found[count] = measure(city, count, asked.rounds)
-        console.print(f"{count} departments: look-up {found[count].look_up:.1f} ms", style="dim")
+    with tempfile.TemporaryDirectory(prefix="atoll-growth-") as folder, ExitStack() as standing:
+        cities: dict[int, City] = {}
+        for count in asked.departments:
+            cities[count] = standing.enter_context(running_city(Path(folder) / str(count), count))
+            console.print(f"{count} departments: up", style="dim")
+        asked_in_turns = look_ups(cities, asked.rounds)
+        found = {n: measure(city, n, asked.rounds, asked_in_turns[n]) for n, city in cities.items()}
     return 0 if report(found, console) else 1
 
 
